@@ -1,0 +1,1 @@
+"""Streams in, ClickHouse out: the only writer of ClickHouse."""

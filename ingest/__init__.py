@@ -1,0 +1,1 @@
+"""The edge: HTTP in, streams out. The only writer of events."""

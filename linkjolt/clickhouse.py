@@ -1,0 +1,137 @@
+"""The one way into ClickHouse: the embedded engine or a server over HTTP, behind one class."""
+
+import asyncio
+import queue
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import TypeVar
+from urllib.parse import unquote, urlsplit
+
+import clickhouse_connect
+import msgspec
+from clickhouse_connect.driver.client import Client
+from clickhouse_connect.driver.exceptions import ClickHouseError
+from clickhouse_connect.driver.httpclient import HttpClient
+
+DATABASE = "linkjolt"
+Parameters = Mapping[str, object]
+T = TypeVar("T")
+
+# Sent with every statement: some defaults changed between versions (26.x), and each would break
+# "one insert is one block is one part" or drop, as repeated, a batch that was never stored.
+_SETTINGS: dict[str, object] = {
+    "async_insert": 0,
+    "max_insert_threads": 1,
+    "insert_deduplicate": 0,
+    "input_format_parallel_parsing": 0,
+    "max_insert_block_size": 100_000_000,
+    "min_insert_block_size_rows": 100_000_000,
+    "min_insert_block_size_bytes": 0,
+    "output_format_json_quote_64bit_integers": 0,
+}
+
+
+class ClickHouseFailed(Exception):
+    """A statement failed or its answer was lost: it may have been executed or not."""
+
+
+class ClickHouse:
+    """Up to `clients` statements at once, each in a thread on a connection of its own."""
+
+    def __init__(self, connect: Callable[[], Client], clients: int) -> None:
+        self._connect = connect
+        self._idle: queue.SimpleQueue[Client | None] = queue.SimpleQueue()
+        self._free = asyncio.Semaphore(clients)
+        for _ in range(clients):
+            self._idle.put(None)
+
+    async def read(self, sql: str, row: type[T], parameters: Parameters | None = None) -> list[T]:
+        """The rows of a SELECT, each decoded to `row` by its column names."""
+
+        def run(client: Client) -> list[T]:
+            raw = client.raw_query(sql, parameters=dict(parameters or {}), fmt="JSONEachRow")
+            return msgspec.json.decode(b"[" + b",".join(raw.splitlines()) + b"]", type=list[row])
+
+        return await self._with_client(run)
+
+    async def execute(self, sql: str, parameters: Parameters | None = None) -> None:
+        """Any statement without an answer."""
+
+        def run(client: Client) -> None:
+            client.command(sql, parameters=dict(parameters or {}))
+
+        await self._with_client(run)
+
+    async def insert(self, table: str, columns: Sequence[str], lines: bytes) -> None:
+        """One INSERT of newline-separated JSON objects: one block, one part a partition."""
+
+        def run(client: Client) -> None:
+            client.raw_insert(table, column_names=columns, insert_block=lines, fmt="JSONEachRow")
+
+        await self._with_client(run)
+
+    async def _with_client(self, run: Callable[[Client], T]) -> T:
+        async with self._free:
+            return await asyncio.to_thread(self._run, run)
+
+    def _run(self, run: Callable[[Client], T]) -> T:
+        client = self._idle.get()
+        try:
+            client = client or self._connect()
+            return run(client)
+        except (ClickHouseError, OSError) as error:
+            # chDB leaves half an answer of a failed statement for the next one: start anew.
+            _close(client)
+            client = None
+            raise ClickHouseFailed(str(error)) from error
+        finally:
+            self._idle.put(client)
+
+    async def close(self) -> None:
+        """Closes the idle connections; call it when no statement runs."""
+        while not self._idle.empty():
+            await asyncio.to_thread(_close, self._idle.get())
+
+
+def _close(client: Client | None) -> None:
+    if client is not None:
+        with suppress(ClickHouseError, OSError):
+            client.close()
+
+
+def embedded(path: str, clients: int, database: str = DATABASE) -> ClickHouse:
+    """chDB under a directory that no other process has open; see `linkjolt.instance` for the lock.
+
+    The directory is created; the database is made by the first connection.
+    """
+
+    def connect() -> Client:
+        client = clickhouse_connect.get_client(interface="chdb", path=path, settings=_SETTINGS)
+        client.command(f"CREATE DATABASE IF NOT EXISTS {database} ENGINE = Atomic")
+        client.database = database
+        return client
+
+    return ClickHouse(connect, clients)
+
+
+def server(url: str, clients: int) -> ClickHouse:
+    """A ClickHouse server, `http://user:password@host:8123/database`; the database exists."""
+    parts = urlsplit(url)
+
+    def connect() -> Client:
+        client = clickhouse_connect.get_client(
+            interface=parts.scheme or "http",
+            host=parts.hostname or "localhost",
+            port=parts.port or (8443 if parts.scheme == "https" else 8123),
+            username=unquote(parts.username or "default"),
+            password=unquote(parts.password or ""),
+            database=parts.path.strip("/") or DATABASE,
+            settings=_SETTINGS,
+            query_retries=0,
+            autogenerate_session_id=False,
+        )
+        if isinstance(client, HttpClient):
+            client.http_retries = 0
+        return client
+
+    return ClickHouse(connect, clients)

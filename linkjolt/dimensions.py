@@ -1,0 +1,19 @@
+"""The dimensions of events beyond campaign, affiliate, link: one list for rollup and reports."""
+
+# Nearly every click has a value: one rollup row each, the empty one too.
+DENSE = ("country", "language", "device", "os", "browser", "referrer_host")
+
+# Empty on most clicks: rollup rows only for values, and one for the set of the empty ones, whose
+# bits follow this order. New names go last: old rollup rows keep their meaning.
+SPARSE = (
+    *(f"sub{index}" for index in range(1, 11)),
+    "source_id",
+    "creative_id",
+    "coupon_code",
+    "utm_source",
+    "utm_medium",
+    "utm_campaign",
+    "utm_term",
+    "utm_content",
+)
+EMPTY = "empty"

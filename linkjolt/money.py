@@ -1,0 +1,138 @@
+"""Money: currencies and their minor units, exact parsing, commission by rule, always truncated."""
+
+from decimal import Decimal, InvalidOperation
+
+import msgspec
+
+from linkjolt.errors import Reason, Rejected
+
+# ISO 4217, active codes, by the number of digits after the decimal point.
+_DIGITS: dict[int, str] = {
+    0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF",
+    2: """AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BGN BMD BND BOB BRL BSD BTN BWP BYN BZD
+    CAD CDF CHF CNY COP CRC CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD
+    GTQ GYD HKD HNL HTG HUF IDR ILS INR IRR JMD KES KGS KHR KPW KYD KZT LAK LBP LKR LRD LSL MAD
+    MDL MGA MKD MMK MNT MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD PAB PEN PGK PHP
+    PKR PLN QAR RON RSD RUB SAR SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS
+    TMT TOP TRY TTD TWD TZS UAH USD UYU UZS VED VES WST XCD XCG YER ZAR ZMW ZWG""",
+    3: "BHD IQD JOD KWD LYD OMR TND",
+    4: "CLF UYW",
+}
+CURRENCIES: dict[str, int] = {
+    code: digits for digits, codes in _DIGITS.items() for code in codes.split()
+}
+# A signed 64-bit sum of a billion such orders still fits.
+_MINOR_MAX = 10**15
+
+
+
+class Percentage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag=str.lower):
+    """`rate` per cent of the order value."""
+
+    rate: Decimal
+
+
+class Flat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag=str.lower):
+    """`amount` in major units of the campaign's currency, per conversion."""
+
+    amount: Decimal
+
+
+class Tier(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"from_": "from"}):
+    """`rate` per cent for orders of at least `from` major units."""
+
+    from_: Decimal
+    rate: Decimal
+
+
+class Tiered(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag=str.lower):
+    """The rate of the highest tier that the order value reaches; none reached pays nothing."""
+
+    tiers: tuple[Tier, ...]
+
+
+Commission = Percentage | Flat | Tiered
+
+
+def check_currency(code: str, field: str = "currency") -> int:
+    """The number of minor digits of an ISO 4217 code; Rejected for any other text."""
+    digits = CURRENCIES.get(code)
+    if digits is None:
+        raise Rejected(Reason.invalid_field, f"{code[:8]!r} is no ISO 4217 currency", field=field)
+    return digits
+
+
+def to_minor(amount: Decimal, currency: str, field: str) -> int:
+    """Exact minor units of a non-negative amount with at most the currency's decimals."""
+    digits = check_currency(currency)
+    if not amount.is_finite() or amount < 0:
+        raise Rejected(Reason.invalid_field, "must be a number of at least 0", field=field)
+    if amount > _MINOR_MAX:
+        raise Rejected(Reason.invalid_field, "is too large", field=field)
+    minor = amount.scaleb(digits)
+    if minor != minor.to_integral_value():
+        message = f"has more than the {digits} decimals of {currency}"
+        raise Rejected(Reason.invalid_field, message, field=field)
+    if minor > _MINOR_MAX:
+        raise Rejected(Reason.invalid_field, "is too large", field=field)
+    return int(minor)
+
+
+def to_major(minor: int, currency: str) -> Decimal:
+    """Major units, with exactly the currency's decimals."""
+    return Decimal(minor).scaleb(-CURRENCIES[currency])
+
+
+def check_commission(rule: Commission, currency: str) -> None:
+    """Rejected, naming the field, where a rule cannot be computed exactly."""
+    match rule:
+        case Percentage(rate):
+            _check_rate(rate, "commission.rate")
+        case Flat(amount):
+            to_minor(amount, currency, "commission.amount")
+        case Tiered(tiers):
+            _check_tiers(tiers, currency)
+
+
+def _check_rate(rate: Decimal, field: str) -> None:
+    if not rate.is_finite() or not 0 <= rate <= 100:
+        raise Rejected(Reason.invalid_field, "must be from 0 to 100", field=field)
+    if rate != rate.quantize(Decimal("0.0001")):
+        raise Rejected(Reason.invalid_field, "has more than 4 decimals", field=field)
+
+
+def _check_tiers(tiers: tuple[Tier, ...], currency: str) -> None:
+    if not tiers:
+        raise Rejected(Reason.invalid_field, "needs at least one tier", field="commission.tiers")
+    for index, tier in enumerate(tiers):
+        to_minor(tier.from_, currency, f"commission.tiers[{index}].from")
+        _check_rate(tier.rate, f"commission.tiers[{index}].rate")
+    if any(low.from_ >= high.from_ for low, high in zip(tiers, tiers[1:], strict=False)):
+        message = "must rise from tier to tier"
+        raise Rejected(Reason.invalid_field, message, field="commission.tiers")
+
+
+def commission_minor(rule: Commission, order_value_minor: int, currency: str) -> int:
+    """The commission in minor units of `currency`, truncated: 30 % of 9999 is 2999."""
+    match rule:
+        case Percentage(rate):
+            return _percent(order_value_minor, rate)
+        case Flat(amount):
+            return to_minor(amount, currency, "commission.amount")
+        case Tiered(tiers):
+            value = to_major(order_value_minor, currency)
+            rates = [tier.rate for tier in tiers if tier.from_ <= value]
+            return _percent(order_value_minor, rates[-1]) if rates else 0
+
+
+def _percent(minor: int, rate: Decimal) -> int:
+    # Rates have at most 4 decimals, so this is whole-number arithmetic without rounding.
+    return minor * int(rate * 10_000) // 1_000_000
+
+
+def read_decimal(text: str, field: str) -> Decimal:
+    """A decimal from text such as `99.99`; Rejected, naming the field, for any other."""
+    try:
+        return Decimal(text)
+    except InvalidOperation:
+        raise Rejected(Reason.invalid_field, "is not a decimal number", field=field) from None

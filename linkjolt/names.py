@@ -1,0 +1,97 @@
+"""Every Redis key and stream name. `{s}` is a shard: one script touches one slot."""
+
+from hashlib import blake2s
+
+import msgspec
+
+ACCOUNT_DEFAULT = 1
+_REGISTRY = "lj:{r}"
+
+REGISTRY_CHANGES = f"{_REGISTRY}:changes"
+REGISTRY_NUMBERS = f"{_REGISTRY}:numbers"
+SECRETS = f"{_REGISTRY}:secrets"
+PROGRESS = "lj:progress"
+WORKER_NEXT = "lj:worker:next"
+
+
+class Stream(msgspec.Struct, frozen=True):
+    """One event stream: `number` is what raw rows carry in `s`."""
+
+    kind: str
+    shard: int
+
+    @property
+    def number(self) -> int:
+        return self.shard * 2 + (self.kind == "conversions")
+
+    @property
+    def key(self) -> str:
+        return f"lj:{{{self.shard}}}:{self.kind}"
+
+    @property
+    def ledger(self) -> str:
+        """Hash of hour (milliseconds // 3,600,000 of the entry id) to events accepted in it."""
+        return f"lj:{{{self.shard}}}:ledger:{self.kind}"
+
+    def producer(self, producer_id: str) -> str:
+        """The number of the last frame that this producer published on this stream."""
+        return f"lj:{{{self.shard}}}:producer:{producer_id}:{self.kind}"
+
+
+def clicks(shard: int) -> Stream:
+    return Stream("clicks", shard)
+
+
+def conversions(shard: int) -> Stream:
+    return Stream("conversions", shard)
+
+
+def streams(shards: int) -> list[Stream]:
+    return [kind(shard) for shard in range(shards) for kind in (clicks, conversions)]
+
+
+def order_digest(account: int, event: str, order_id: str) -> str:
+    """Names an order in its keys; the parts are length-prefixed so that none run together."""
+    parts = (str(account), event, order_id)
+    text = "".join(f"{len(part)}:{part}" for part in parts)
+    return blake2s(text.encode(), digest_size=16).hexdigest()
+
+
+def order(shard: int, digest: str) -> str:
+    """The reservation of an order: `conversion_id\\nfingerprint\\nstate JSON`."""
+    return f"lj:{{{shard}}}:order:{digest}"
+
+
+def conversion(shard: int, conversion_id: str) -> str:
+    """Points from a conversion id to the digest under which its reservation stands."""
+    return f"lj:{{{shard}}}:conversion:{conversion_id}"
+
+
+def worker(number: int) -> str:
+    """Lease of an edge worker number (12 bits of the click id)."""
+    return f"lj:worker:{number}"
+
+
+def visitor_salt(day: str) -> str:
+    """Salt of the visitor hash for a UTC day, `YYYY-MM-DD`."""
+    return f"lj:salt:{day}"
+
+
+def registry_entry(kind: str, number: int) -> str:
+    """JSON of one campaign, affiliate, link or key."""
+    return f"{_REGISTRY}:{kind}:{number}"
+
+
+def registry_index(kind: str, account: int) -> str:
+    """Sorted set of the numbers of one kind in one account."""
+    return f"{_REGISTRY}:index:{kind}:{account}"
+
+
+def tracking_code(code: str) -> str:
+    """Points from a tracking code to its link's number."""
+    return f"{_REGISTRY}:code:{code}"
+
+
+def key_digest(digest: str) -> str:
+    """Points from the SHA-256 of an API key to its number."""
+    return f"{_REGISTRY}:secret:{digest}"

@@ -1,0 +1,124 @@
+"""What the registry holds: campaigns, affiliates, links and API keys, as stored in Redis."""
+
+from datetime import datetime
+from typing import Literal
+
+import msgspec
+
+from linkjolt.money import Commission
+
+Kind = Literal["campaign", "affiliate", "link", "key"]
+PREFIXES: dict[Kind, str] = {"campaign": "cmp", "affiliate": "aff", "link": "lnk", "key": "key"}
+
+SCOPES = (
+    "admin",
+    "postback",
+    "conversions:write",
+    "conversions:read",
+    "links:read",
+    "links:write",
+    "reports:read",
+    "webhooks:write",
+    "keys:write",
+    "events:read",
+)
+
+
+class Campaign(msgspec.Struct, frozen=True, kw_only=True):
+    """Terms under which affiliates earn; `deleted_at` marks the soft deletion of every kind."""
+
+    number: int
+    account: int
+    name: str
+    currency: str
+    commission: Commission
+    click_id_param: str = "click_id"
+    window_min_seconds: int = 0
+    window_days: int = 30
+    conversion_status: Literal["pending", "approved"] = "pending"
+    events: tuple[str, ...] = ()
+    created_at: datetime
+    deleted_at: datetime | None = None
+
+
+class Affiliate(msgspec.Struct, frozen=True, kw_only=True):
+    """A partner who sends traffic."""
+
+    number: int
+    account: int
+    name: str
+    created_at: datetime
+    deleted_at: datetime | None = None
+
+
+class Link(msgspec.Struct, frozen=True, kw_only=True):
+    """A tracking link; `pass_params` is `all`, `none` or the names that are passed on."""
+
+    number: int
+    account: int
+    campaign: int
+    affiliate: int
+    tracking_code: str
+    destination: str
+    pass_params: Literal["all", "none"] | tuple[str, ...] = "all"
+    status: Literal["active", "disabled"] = "active"
+    fallback_url: str = ""
+    created_at: datetime
+    deleted_at: datetime | None = None
+
+
+class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
+    """An API key; only the SHA-256 of the secret is kept, and its first characters to show."""
+
+    number: int
+    account: int
+    name: str
+    scopes: tuple[str, ...]
+    digest: str
+    hint: str
+    expires_at: datetime | None = None
+    created_at: datetime
+    deleted_at: datetime | None = None
+
+    def allows(self, scope: str) -> bool:
+        return "admin" in self.scopes or scope in self.scopes
+
+    def expired(self, now: datetime) -> bool:
+        return self.expires_at is not None and self.expires_at <= now
+
+
+Entry = Campaign | Affiliate | Link | ApiKey
+TYPES: dict[Kind, type[Entry]] = {
+    "campaign": Campaign,
+    "affiliate": Affiliate,
+    "link": Link,
+    "key": ApiKey,
+}
+
+
+class Route(msgspec.Struct, frozen=True):
+    """A link with all that a click or a conversion on it needs."""
+
+    link: Link
+    campaign: Campaign
+    affiliate: Affiliate
+
+
+class Change(msgspec.Struct, frozen=True):
+    """One entry of the change feed: which registry entry was written."""
+
+    kind: Kind
+    number: int
+
+
+def public_id(kind: Kind, number: int) -> str:
+    """`cmp_7` for campaign 7."""
+    return f"{PREFIXES[kind]}_{number}"
+
+
+def read_id(kind: Kind, text: str) -> int | None:
+    """The number in a public id of this kind; None for any other text."""
+    prefix, _, digits = text.partition("_")
+    if prefix != PREFIXES[kind] or not digits.isascii() or not digits.isdigit():
+        return None
+    return int(digits) if digits[0] != "0" and len(digits) <= 10 else None

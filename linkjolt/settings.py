@@ -1,0 +1,189 @@
+"""Settings: typed, defaulted, read once from LINKJOLT_* variables and an optional TOML file."""
+
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, TypeVar, get_args, get_type_hints
+from urllib.parse import urlsplit, urlunsplit
+
+import msgspec
+from msgspec import Meta
+
+PREFIX = "LINKJOLT_"
+Port = Annotated[int, Meta(ge=0, le=65535)]
+Count = Annotated[int, Meta(ge=1, le=1 << 30)]
+Bytes = Annotated[int, Meta(ge=1)]
+Seconds = Annotated[float, Meta(gt=0)]
+
+
+def _doc(text: str) -> Meta:
+    return Meta(description=text)
+
+
+class Shared(msgspec.Struct, frozen=True, kw_only=True):
+    """What every process reads."""
+
+    data: Annotated[str, _doc("Directory of the embedded servers' data and of run.json.")] = "data"
+    redis_url: Annotated[
+        str, _doc("Redis-protocol server; empty: `linkjolt up` starts an embedded one.")
+    ] = ""
+    clickhouse_url: Annotated[
+        str, _doc("ClickHouse over HTTP; empty: the embedded engine under the data directory.")
+    ] = ""
+    host: Annotated[str, _doc("Address that the listeners bind.")] = "127.0.0.1"
+    edge_port: Annotated[Port, _doc("Port of tracking links and conversions.")] = 8000
+    reports_port: Annotated[Port, _doc("Port of reports.")] = 8001
+    public_url: Annotated[
+        str, _doc("The edge's address as browsers see it; empty: host and edge port.")
+    ] = ""
+    shards: Annotated[
+        int, Meta(ge=1, le=1024), _doc("Number of click and of conversion streams.")
+    ] = 1
+    trusted_proxies: Annotated[
+        str, _doc("Networks whose X-Forwarded-For and country header are believed, by comma.")
+    ] = "127.0.0.0/8,::1/128"
+    shutdown_seconds: Annotated[
+        Seconds, _doc("How long open requests may still run after SIGTERM.")
+    ] = 5.0
+    log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$"), _doc("Least level of the log.")] = "info"
+
+    def edge_url(self) -> str:
+        return self.public_url.rstrip("/") or f"http://{self.host}:{self.edge_port}"
+
+
+class Edge(Shared, frozen=True, kw_only=True):
+    """What an edge process reads."""
+
+    country_header: Annotated[
+        str, _doc("Header in which a trusted proxy names the visitor's country.")
+    ] = "CF-IPCountry"
+    links_cached: Annotated[Count, _doc("Tracking links kept in memory by one edge.")] = 100_000
+    unknown_codes_cached: Annotated[
+        Count, _doc("Unknown codes and keys remembered by one edge.")
+    ] = 50_000
+    redis_timeout_seconds: Annotated[
+        Seconds, _doc("How long one publish may take before it is sent again.")
+    ] = 0.25
+    publish_attempts: Annotated[
+        int, Meta(ge=1, le=20), _doc("Tries of one frame before its requests are refused.")
+    ] = 4
+    waiting_max_bytes: Annotated[
+        Bytes, _doc("Events an edge holds in memory while a publish is under way.")
+    ] = 64 << 20
+    conversion_state_days: Annotated[
+        int, Meta(ge=0), _doc("Days an order's reservation is kept in Redis; 0 is for good.")
+    ] = 0
+
+
+class Aggregator(Shared, frozen=True, kw_only=True):
+    """What the aggregator reads."""
+
+    slice_ms: Annotated[
+        int, Meta(ge=50, le=60_000), _doc("Width of a slice of stream time, one insert each.")
+    ] = 500
+    batch_rows: Annotated[Count, _doc("Rows at which a batch is cut between entries.")] = 100_000
+    stream_retention_hours: Annotated[
+        float, Meta(ge=0), _doc("How long stored events stay in the streams.")
+    ] = 24.0
+    stream_memory_max_bytes: Annotated[
+        Bytes, _doc("Redis memory above which stored events are trimmed before their time.")
+    ] = 1 << 30
+    minute_rollup_hours: Annotated[Count, _doc("How long the minute rollup is kept.")] = 50
+
+
+class Reports(Shared, frozen=True, kw_only=True):
+    """What the reports process reads."""
+
+    report_readers: Annotated[
+        int, Meta(ge=1, le=64), _doc("Warehouse connections that serve reports.")
+    ] = 3
+    report_raw_max_seconds: Annotated[
+        Seconds, _doc("How long a report may read raw events.")
+    ] = 10.0
+
+
+class Up(Shared, frozen=True, kw_only=True):
+    """What `linkjolt up` itself reads; the processes that it starts read theirs."""
+
+    edges: Annotated[
+        int, Meta(ge=0, le=256), _doc("Edge processes; 0: one per core less one, at least 1.")
+    ] = 0
+    redis_max_memory_bytes: Annotated[
+        Bytes, _doc("Memory bound of the embedded Redis-protocol server.")
+    ] = 2 << 30
+
+
+KINDS: tuple[type[Shared], ...] = (Shared, Edge, Aggregator, Reports, Up)
+S = TypeVar("S", bound=Shared)
+
+
+class BadSetting(Exception):
+    """A variable or key of the settings file that stops the start; the message names it."""
+
+
+def load(
+    kind: type[S],
+    environ: Mapping[str, str] = os.environ,
+    overrides: Mapping[str, object] | None = None,
+) -> S:
+    """Settings of one process: overrides before variables before the file of LINKJOLT_CONFIG."""
+    values: dict[str, object] = _from_file(environ.get(PREFIX + "CONFIG", ""))
+    for field in kind.__struct_fields__:
+        if (text := environ.get(PREFIX + field.upper())) is not None:
+            values[field] = text
+    values |= {k: v for k, v in (overrides or {}).items() if v is not None}
+    known = {field: values[field] for field in kind.__struct_fields__ if field in values}
+    for field, value in known.items():
+        try:
+            msgspec.convert({field: value}, kind, strict=False)
+        except msgspec.ValidationError as error:
+            reason = str(error).partition(" - at ")[0]
+            raise BadSetting(f"{PREFIX}{field.upper()}: {reason}") from None
+    return msgspec.convert(known, kind, strict=False)
+
+
+def _from_file(path: str) -> dict[str, object]:
+    if not path:
+        return {}
+    try:
+        values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
+    except (OSError, tomllib.TOMLDecodeError) as error:
+        raise BadSetting(f"{PREFIX}CONFIG: {path}: {error}") from None
+    unknown = sorted(values.keys() - {field for kind in KINDS for field in kind.__struct_fields__})
+    if unknown:
+        raise BadSetting(f"{PREFIX}CONFIG: {path}: unknown setting {unknown[0]}")
+    return values
+
+
+class Shown(msgspec.Struct, frozen=True):
+    variable: str
+    value: str
+    description: str
+
+
+def shown(environ: Mapping[str, str] = os.environ) -> list[Shown]:
+    """Every setting for people: its variable, its value with passwords masked, a sentence."""
+    rows: dict[str, Shown] = {}
+    for kind in KINDS:
+        settings = load(kind, environ)
+        for field in msgspec.structs.fields(kind):
+            value = mask(str(getattr(settings, field.name)))
+            variable = PREFIX + field.name.upper()
+            rows[field.name] = Shown(variable, value, _description(kind, field.name))
+    return list(rows.values())
+
+
+def _description(kind: type[Shared], field: str) -> str:
+    hint = get_type_hints(kind, include_extras=True)[field]
+    found = [m.description for m in get_args(hint)[1:] if m.description]
+    return found[-1]
+
+
+def mask(url: str) -> str:
+    """The text with the password of a URL hidden."""
+    if "://" not in url or "@" not in url:
+        return url
+    parts = urlsplit(url)
+    host = parts.netloc.rpartition("@")[2]
+    return urlunsplit(parts._replace(netloc=f"***@{host}"))

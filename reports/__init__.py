@@ -1,0 +1,1 @@
+"""ClickHouse in, HTTP out. Writes nothing."""
