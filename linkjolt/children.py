@@ -1,24 +1,34 @@
-"""Child processes that do not outlive their parent, even one killed by SIGKILL."""
+"""Child processes that do not outlive their parent, even one killed by SIGKILL.
+
+Run as a script it is the launcher: it binds itself to its parent and becomes the command.
+"""
 
 import ctypes
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Sequence
 
 _PR_SET_PDEATHSIG = 1
 
 
-def bound_to_parent() -> Callable[[], None] | None:
-    """A `preexec_fn` by which the kernel ends the child with its parent; None but on Linux."""
+def bound(command: Sequence[str]) -> list[str]:
+    """The command to start instead: on Linux the kernel ends it with this process.
+
+    Elsewhere it is the command itself. The child has one process id throughout.
+    """
     if sys.platform != "linux":
-        return None
-    libc = ctypes.CDLL(None, use_errno=True)
-    parent = os.getpid()
+        return list(command)
+    # A launcher, for a `preexec_fn` forks, which a process with threads (or chDB) must not.
+    return [sys.executable, "-I", "-S", __file__, str(os.getpid()), *command]
 
-    def bind() -> None:
-        libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != parent:
-            os._exit(1)
 
-    return bind
+def _launch(parent: int, command: list[str]) -> None:
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        sys.exit(1)
+    os.execv(command[0], command)
+
+
+if __name__ == "__main__":
+    _launch(int(sys.argv[1]), sys.argv[2:])

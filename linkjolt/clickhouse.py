@@ -49,7 +49,9 @@ class ClickHouse:
         """The rows of a SELECT, each decoded to `row` by its column names."""
 
         def run(client: Client) -> list[T]:
-            raw = client.raw_query(sql, parameters=dict(parameters or {}), fmt="JSONEachRow")
+            raw = client.raw_query(  # pyright: ignore[reportUnknownMemberType]
+                sql, parameters=dict(parameters or {}), fmt="JSONEachRow"
+            )
             return msgspec.json.decode(b"[" + b",".join(raw.splitlines()) + b"]", type=list[row])
 
         return await self._with_client(run)
@@ -58,7 +60,9 @@ class ClickHouse:
         """Any statement without an answer."""
 
         def run(client: Client) -> None:
-            client.command(sql, parameters=dict(parameters or {}))
+            client.command(  # pyright: ignore[reportUnknownMemberType]
+                sql, parameters=dict(parameters or {})
+            )
 
         await self._with_client(run)
 
@@ -66,7 +70,9 @@ class ClickHouse:
         """One INSERT of newline-separated JSON objects: one block, one part a partition."""
 
         def run(client: Client) -> None:
-            client.raw_insert(table, column_names=columns, insert_block=lines, fmt="JSONEachRow")
+            client.raw_insert(  # pyright: ignore[reportUnknownMemberType]
+                table, column_names=columns, insert_block=lines, fmt="JSONEachRow"
+            )
 
         await self._with_client(run)
 
@@ -106,8 +112,12 @@ def embedded(path: str, clients: int, database: str = DATABASE) -> ClickHouse:
     """
 
     def connect() -> Client:
-        client = clickhouse_connect.get_client(interface="chdb", path=path, settings=_SETTINGS)
-        client.command(f"CREATE DATABASE IF NOT EXISTS {database} ENGINE = Atomic")
+        client = clickhouse_connect.get_client(  # pyright: ignore[reportUnknownMemberType]
+            interface="chdb", path=path, settings=_SETTINGS
+        )
+        client.command(  # pyright: ignore[reportUnknownMemberType]
+            f"CREATE DATABASE IF NOT EXISTS {database} ENGINE = Atomic"
+        )
         client.database = database
         return client
 
@@ -119,7 +129,7 @@ def server(url: str, clients: int) -> ClickHouse:
     parts = urlsplit(url)
 
     def connect() -> Client:
-        client = clickhouse_connect.get_client(
+        client = clickhouse_connect.get_client(  # pyright: ignore[reportUnknownMemberType]
             interface=parts.scheme or "http",
             host=parts.hostname or "localhost",
             port=parts.port or (8443 if parts.scheme == "https" else 8123),

@@ -105,3 +105,23 @@ class Conversion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     adv3: str = ""
     adv4: str = ""
     adv5: str = ""
+
+
+class ConversionState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A conversion's live state, kept with the reservation of its order in Redis."""
+
+    conversion_id: str
+    account: int
+    event: str
+    time_ms: int
+    currency: str
+    order_value_minor: int
+    commission_minor: int
+    refundable_minor: int
+    status: Literal["pending", "approved"]
+    attribution: Literal["click", "tracking_code", "none"]
+    reason: str = ""
+    order_id: str = ""
+    campaign: int = 0
+    affiliate: int = 0
+    click_id: str = ""

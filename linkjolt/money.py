@@ -1,6 +1,7 @@
 """Money: currencies and their minor units, exact parsing, commission by rule, always truncated."""
 
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
+from itertools import pairwise
 
 import msgspec
 
@@ -25,14 +26,17 @@ CURRENCIES: dict[str, int] = {
 _MINOR_MAX = 10**15
 
 
-
-class Percentage(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag=str.lower):
+class Percentage(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag=str.lower
+):
     """`rate` per cent of the order value."""
 
     rate: Decimal
 
 
-class Flat(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag=str.lower):
+class Flat(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag=str.lower
+):
     """`amount` in major units of the campaign's currency, per conversion."""
 
     amount: Decimal
@@ -45,7 +49,9 @@ class Tier(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"fro
     rate: Decimal
 
 
-class Tiered(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag=str.lower):
+class Tiered(
+    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag=str.lower
+):
     """The rate of the highest tier that the order value reaches; none reached pays nothing."""
 
     tiers: tuple[Tier, ...]
@@ -69,13 +75,20 @@ def to_minor(amount: Decimal, currency: str, field: str) -> int:
         raise Rejected(Reason.invalid_field, "must be a number of at least 0", field=field)
     if amount > _MINOR_MAX:
         raise Rejected(Reason.invalid_field, "is too large", field=field)
-    minor = amount.scaleb(digits)
+    minor = _shift(amount, digits)
     if minor != minor.to_integral_value():
         message = f"has more than the {digits} decimals of {currency}"
         raise Rejected(Reason.invalid_field, message, field=field)
     if minor > _MINOR_MAX:
         raise Rejected(Reason.invalid_field, "is too large", field=field)
     return int(minor)
+
+
+def _shift(amount: Decimal, digits: int) -> Decimal:
+    # Not scaleb(): that rounds to 28 digits, and 1.00000000000000000000000000001 would pass.
+    sign, numbers, exponent = amount.as_tuple()
+    assert isinstance(exponent, int)
+    return Decimal((sign, numbers, exponent + digits))
 
 
 def to_major(minor: int, currency: str) -> Decimal:
@@ -97,7 +110,8 @@ def check_commission(rule: Commission, currency: str) -> None:
 def _check_rate(rate: Decimal, field: str) -> None:
     if not rate.is_finite() or not 0 <= rate <= 100:
         raise Rejected(Reason.invalid_field, "must be from 0 to 100", field=field)
-    if rate != rate.quantize(Decimal("0.0001")):
+    shifted = _shift(rate, 4)
+    if shifted != shifted.to_integral_value():
         raise Rejected(Reason.invalid_field, "has more than 4 decimals", field=field)
 
 
@@ -107,7 +121,7 @@ def _check_tiers(tiers: tuple[Tier, ...], currency: str) -> None:
     for index, tier in enumerate(tiers):
         to_minor(tier.from_, currency, f"commission.tiers[{index}].from")
         _check_rate(tier.rate, f"commission.tiers[{index}].rate")
-    if any(low.from_ >= high.from_ for low, high in zip(tiers, tiers[1:], strict=False)):
+    if any(low.from_ >= high.from_ for low, high in pairwise(tiers)):
         message = "must rise from tier to tier"
         raise Rejected(Reason.invalid_field, message, field="commission.tiers")
 
@@ -128,11 +142,3 @@ def commission_minor(rule: Commission, order_value_minor: int, currency: str) ->
 def _percent(minor: int, rate: Decimal) -> int:
     # Rates have at most 4 decimals, so this is whole-number arithmetic without rounding.
     return minor * int(rate * 10_000) // 1_000_000
-
-
-def read_decimal(text: str, field: str) -> Decimal:
-    """A decimal from text such as `99.99`; Rejected, naming the field, for any other."""
-    try:
-        return Decimal(text)
-    except InvalidOperation:
-        raise Rejected(Reason.invalid_field, "is not a decimal number", field=field) from None

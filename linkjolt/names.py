@@ -1,6 +1,7 @@
 """Every Redis key and stream name. `{s}` is a shard: one script touches one slot."""
 
 from hashlib import blake2s
+from typing import Literal
 
 import msgspec
 
@@ -14,10 +15,13 @@ PROGRESS = "lj:progress"
 WORKER_NEXT = "lj:worker:next"
 
 
+StreamKind = Literal["clicks", "conversions"]
+
+
 class Stream(msgspec.Struct, frozen=True):
     """One event stream: `number` is what raw rows carry in `s`."""
 
-    kind: str
+    kind: StreamKind
     shard: int
 
     @property

@@ -1,12 +1,17 @@
 """How every process connects to the Redis-protocol server: short timeouts, no hidden retries."""
 
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
 from redis.asyncio import Redis
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError
+from redis.exceptions import RedisError, ResponseError
 
-__all__ = ["RedisConnectionError", "RedisError", "connect"]
+__all__ = ["RedisConnectionError", "RedisError", "ResponseError", "call", "connect", "entries"]
+
+StreamEntry = tuple[bytes, dict[bytes, bytes]]
 
 
 def connect(url: str, timeout_seconds: float = 5.0) -> Redis:
@@ -14,7 +19,7 @@ def connect(url: str, timeout_seconds: float = 5.0) -> Redis:
 
     redis-py by itself repeats a command ten times, on time-outs too, which doubles an XADD.
     """
-    return Redis.from_url(
+    return Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
         url,
         socket_timeout=timeout_seconds,
         socket_connect_timeout=timeout_seconds,
@@ -22,3 +27,19 @@ def connect(url: str, timeout_seconds: float = 5.0) -> Redis:
         retry_on_error=[],
         health_check_interval=0,
     )
+
+
+async def call(redis: Redis, *words: str | bytes | int) -> Any:
+    """One command and its reply, as redis-py parses it; the caller knows the reply's type."""
+    send = cast(
+        "Callable[..., Awaitable[Any]]",
+        redis.execute_command,  # pyright: ignore[reportUnknownMemberType]
+    )
+    return await send(*words)
+
+
+async def entries(
+    redis: Redis, stream: str, start: str, end: str = "+", count: int = 1_000
+) -> list[StreamEntry]:
+    """At most `count` entries of a stream; `(` before an id leaves it out."""
+    return await call(redis, "XRANGE", stream, start, end, "COUNT", count)

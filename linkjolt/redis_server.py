@@ -7,17 +7,22 @@ import subprocess
 import time
 from importlib.util import find_spec
 from pathlib import Path
+from typing import cast
+from urllib.parse import urlsplit
 
+import click
 import redis
+from redis.backoff import NoBackoff
+from redis.retry import Retry
 
-from linkjolt.children import bound_to_parent
+from linkjolt.children import bound
 
 # `always` is what makes the reply to a publish mean "on disk"; `noeviction` refuses rather than
 # forgets. No snapshots: the append-only file is the store.
 _CONFIG = """\
 bind 127.0.0.1
 port {port}
-dir "{directory}"
+dir {directory}
 requirepass {password}
 appendonly yes
 appendfsync {appendfsync}
@@ -26,11 +31,11 @@ save ""
 maxmemory {max_memory_bytes}
 maxmemory-policy noeviction
 daemonize no
-logfile "{directory}/redis.log"
+logfile {logfile}
 """
 
 
-class RedisServerFailed(Exception):
+class RedisServerFailed(click.ClickException):
     """No server could be started; the message says why in one line."""
 
 
@@ -55,6 +60,58 @@ def free_port() -> int:
         return probe.getsockname()[1]
 
 
+def _quoted(path: Path) -> str:
+    text = str(path).replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{text}"'
+
+
+def _command(url: str, *words: str) -> object:
+    client = redis.Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
+        url, socket_timeout=1, retry=Retry(NoBackoff(), 0)
+    )
+    with client:
+        return cast(object, client.execute_command(*words))  # pyright: ignore[reportUnknownMemberType]
+
+
+def answers(url: str) -> bool:
+    """True once a server's data is loaded and it answers commands."""
+    try:
+        _command(url, "PING")
+    except redis.RedisError:
+        return False
+    return True
+
+
+def stop_leftover(url: str, pid: int, timeout_seconds: float = 30) -> bool:
+    """Stops the server of an instance that was killed, if it still runs; True when it did.
+
+    It is known by answering at `url`, whose password nobody else has, with its process id.
+    RedisServerFailed when it does not end: two servers must never share one append-only file.
+    """
+    deadline = time.monotonic() + timeout_seconds
+    stopped = False
+    while time.monotonic() < deadline:
+        try:
+            about = cast(dict[str, object], _command(url, "INFO", "server"))
+            if about["process_id"] != pid:
+                return stopped
+            stopped = True
+            _command(url, "SHUTDOWN", "NOSAVE")
+        except redis.AuthenticationError:
+            return stopped
+        except redis.RedisError:
+            if not _listens(url):
+                return stopped
+        time.sleep(0.02)
+    raise RedisServerFailed(f"process {pid}, a Redis server left over, does not end")
+
+
+def _listens(url: str) -> bool:
+    parts = urlsplit(url)
+    with socket.socket() as probe:
+        return probe.connect_ex((parts.hostname, parts.port)) == 0
+
+
 class RedisServer:
     """One child server under `directory` (created, private); `url` reaches it over loopback."""
 
@@ -72,7 +129,8 @@ class RedisServer:
         self._config.write_text(
             _CONFIG.format(
                 port=self.port,
-                directory=directory.resolve(),
+                directory=_quoted(directory.resolve()),
+                logfile=_quoted(directory.resolve() / "redis.log"),
                 password=password,
                 appendfsync=appendfsync,
                 max_memory_bytes=max_memory_bytes,
@@ -82,27 +140,17 @@ class RedisServer:
     def start(self) -> subprocess.Popen[bytes]:
         """Starts the server in a session of its own: Ctrl-C must reach it after the drain."""
         return subprocess.Popen(
-            [self.binary, str(self._config.resolve())],
+            bound([self.binary, str(self._config.resolve())]),
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
             start_new_session=True,
-            preexec_fn=bound_to_parent(),
         )
-
-    def ready(self) -> bool:
-        """True once the data is loaded and commands are answered."""
-        try:
-            with redis.Redis.from_url(self.url, socket_timeout=1) as client:
-                client.execute_command("PING")
-                return True
-        except redis.RedisError:
-            return False
 
     def wait_ready(self, child: subprocess.Popen[bytes], timeout_seconds: float = 60) -> None:
         """Returns when the server answers; RedisServerFailed if it ends or takes too long."""
         deadline = time.monotonic() + timeout_seconds
-        while not self.ready():
+        while not answers(self.url):
             if child.poll() is not None:
                 raise RedisServerFailed(f"{self.binary} ended with status {child.returncode}")
             if time.monotonic() > deadline:

@@ -46,7 +46,9 @@ class Shared(msgspec.Struct, frozen=True, kw_only=True):
     shutdown_seconds: Annotated[
         Seconds, _doc("How long open requests may still run after SIGTERM.")
     ] = 5.0
-    log_level: Annotated[str, Meta(pattern="^(debug|info|warning|error)$"), _doc("Least level of the log.")] = "info"
+    log_level: Annotated[
+        str, Meta(pattern="^(debug|info|warning|error)$"), _doc("Least level of the log.")
+    ] = "info"
 
     def edge_url(self) -> str:
         return self.public_url.rstrip("/") or f"http://{self.host}:{self.edge_port}"
@@ -71,6 +73,9 @@ class Edge(Shared, frozen=True, kw_only=True):
     waiting_max_bytes: Annotated[
         Bytes, _doc("Events an edge holds in memory while a publish is under way.")
     ] = 64 << 20
+    default_currency: Annotated[
+        str, Meta(min_length=3, max_length=3), _doc("Currency of conversions without a campaign.")
+    ] = "USD"
     conversion_state_days: Annotated[
         int, Meta(ge=0), _doc("Days an order's reservation is kept in Redis; 0 is for good.")
     ] = 0
@@ -98,9 +103,9 @@ class Reports(Shared, frozen=True, kw_only=True):
     report_readers: Annotated[
         int, Meta(ge=1, le=64), _doc("Warehouse connections that serve reports.")
     ] = 3
-    report_raw_max_seconds: Annotated[
-        Seconds, _doc("How long a report may read raw events.")
-    ] = 10.0
+    report_raw_max_seconds: Annotated[Seconds, _doc("How long a report may read raw events.")] = (
+        10.0
+    )
 
 
 class Up(Shared, frozen=True, kw_only=True):

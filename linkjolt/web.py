@@ -89,7 +89,8 @@ class RequestIds:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            return await self.app(scope, receive, send)
+            await self.app(scope, receive, send)
+            return
         scope["request_id"] = identity = secrets.token_hex(8)
 
         async def send_with_id(message: Message) -> None:
@@ -161,4 +162,3 @@ def invalid(error: msgspec.ValidationError) -> Rejected:
 
 def _join(path: str, name: str) -> str:
     return f"{path}.{name}" if path else name
-

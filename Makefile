@@ -1,0 +1,58 @@
+# LinkJolt from a checkout. `make run` needs only Python 3.11 or newer, `make` and a network.
+# Works with GNU make 3.81. Long-running commands are exec'd, so that signals reach them.
+
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c requirements.lock
+
+.PHONY: run test check load bench clean
+
+# Everything on this machine, with a demo link and key: prints what to paste.
+run: $(VENV)/run.stamp
+	@exec $(BIN)/linkjolt up --demo
+
+# Lint, types and all tests.
+test: check
+	$(BIN)/python -m pytest
+
+check: $(VENV)/test.stamp
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+
+load: $(VENV)/test.stamp
+	@exec $(BIN)/python -m loadtests.load
+
+bench: $(VENV)/test.stamp
+	@exec $(BIN)/python -m loadtests.bench
+
+# Removes what make made; data/ stays.
+clean:
+	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(VENV)/run.stamp: pyproject.toml requirements.lock | $(BIN)/python
+	@echo 'Installing LinkJolt into $(VENV) ...'
+	@$(PIP) -e '.[embedded]'
+	@touch $@
+
+$(VENV)/test.stamp: $(VENV)/run.stamp
+	@echo 'Installing what the tests need ...'
+	@$(PIP) -e '.[embedded,test]'
+	@touch $@
+
+# A name on PATH may be a shim without a Python behind it, so each is tried.
+$(BIN)/python:
+	@bare=; for python in python3.14 python3.13 python3.12 python3.11 python3; do \
+	    $$python -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || continue; \
+	    if $$python -c 'import ensurepip, venv' 2>/dev/null; then \
+	        exec $$python -m venv $(VENV); \
+	    fi; \
+	    bare=$$python; \
+	done; \
+	if [ -n "$$bare" ]; then \
+	    echo "$$bare has no venv module: on Debian or Ubuntu run apt-get install python3-venv" >&2; \
+	else \
+	    echo 'LinkJolt needs Python 3.11 or newer, and there is none on PATH' >&2; \
+	fi; \
+	exit 1

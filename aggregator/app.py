@@ -1,0 +1,88 @@
+"""The aggregator as a process part: its loop, its chores, its control socket."""
+
+import asyncio
+import time
+from contextlib import suppress
+
+import structlog
+from redis.asyncio import Redis
+
+from aggregator import control, metrics
+from aggregator.aggregation import Aggregation
+from aggregator.migrate import migrate
+from aggregator.mirror import Mirror
+from aggregator.salts import Salts
+from aggregator.streams import Streams
+from aggregator.trim import Trim
+from linkjolt.clickhouse import ClickHouse, ClickHouseFailed
+from linkjolt.redis_client import RedisError
+from linkjolt.settings import Aggregator as Settings
+
+_PAUSE_FIRST_SECONDS = 0.1
+_PAUSE_MAX_SECONDS = 5.0
+_FLUSH_SECONDS = 4.0
+# A salt must outlive every event that may still be read, and be the same for all readers.
+_SALT_MARGIN_HOURS = 48
+log = structlog.get_logger()
+
+
+class Loop:
+    """Runs step after step; `quiet` is held by whoever needs the warehouse to stand still."""
+
+    def __init__(self, redis: Redis, clickhouse: ClickHouse, settings: Settings) -> None:
+        streams = Streams(redis)
+        salts = Salts(redis, settings.stream_retention_hours + _SALT_MARGIN_HOURS)
+        self._aggregation = Aggregation(streams, clickhouse, salts, settings)
+        self._mirror = Mirror(redis, clickhouse)
+        self._trim = Trim(streams, self._aggregation.position, settings)
+        self.quiet = asyncio.Lock()
+        self._pause_seconds = _PAUSE_FIRST_SECONDS
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Steps until `stop`, then until all that was accepted before is stored (4 s at most)."""
+        while not stop.is_set():
+            wait_seconds = await self._step()
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), wait_seconds)
+        deadline = time.monotonic() + _FLUSH_SECONDS
+        # The slice that was open at the stop is over after the first wait.
+        await asyncio.sleep(await self._step())
+        while (wait_seconds := await self._step()) == 0 and time.monotonic() < deadline:
+            pass
+
+    async def _step(self) -> float:
+        """One step and the seconds to wait before the next."""
+        try:
+            async with self.quiet:
+                await self._mirror.step()
+                step = await self._aggregation.step()
+                await self._trim.step()
+        except (ClickHouseFailed, RedisError) as error:
+            metrics.RETRIES.inc()
+            log.warning("aggregator retries, nothing is lost", error=str(error)[:300])
+            self._aggregation.forget()
+            self._pause_seconds = min(self._pause_seconds * 2, _PAUSE_MAX_SECONDS)
+            return self._pause_seconds
+        self._pause_seconds = _PAUSE_FIRST_SECONDS
+        return 0.0 if step.behind else step.wait_seconds
+
+
+async def run(
+    settings: Settings,
+    redis: Redis,
+    clickhouse: ClickHouse,
+    stop: asyncio.Event,
+    control_path: str,
+) -> None:
+    """Aggregates until `stop`, then flushes; serves the control socket meanwhile."""
+    ran = await migrate(clickhouse, settings.minute_rollup_hours)
+    if ran:
+        log.info("migrated", migrations=ran)
+    loop = Loop(redis, clickhouse, settings)
+    log.info("aggregator started", shards=settings.shards)
+    async with asyncio.TaskGroup() as tasks:
+        if control_path:
+            app = control.create_app(redis, clickhouse, settings, loop.quiet)
+            tasks.create_task(control.serve(app, control_path, stop))
+        tasks.create_task(loop.run(stop))
+    log.info("aggregator stopped")

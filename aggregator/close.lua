@@ -1,0 +1,28 @@
+-- Closes what is over of a stream: afterwards no entry can appear below the answered millisecond.
+-- KEYS: stream. ARGV: width of a slice in milliseconds. Answers {closed until, now}, both in ms.
+local stream, width = KEYS[1], tonumber(ARGV[1])
+local time = redis.call('TIME')
+local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
+if redis.call('EXISTS', stream) == 0 then
+  redis.call('XGROUP', 'CREATE', stream, 'warehouse', '0', 'MKSTREAM')
+end
+
+local last
+local info = redis.call('XINFO', 'STREAM', stream)
+for index = 1, #info, 2 do
+  if info[index] == 'last-generated-id' then last = info[index + 1] end
+end
+local last_ms, last_sequence = string.match(last, '(%d+)-(%d+)')
+last_ms, last_sequence = tonumber(last_ms), tonumber(last_sequence)
+
+local closed = now - now % width
+if last_ms >= closed + width then
+  -- Ids run ahead of the clock (it stepped back): close the top slice if it holds entries.
+  closed = last_ms - last_ms % width
+  if last_ms > closed or last_sequence > 0 then closed = closed + width end
+end
+-- Raised, never lowered: XSETID alone checks only the top entry that still exists.
+if last_ms < closed then
+  redis.call('XSETID', stream, string.format('%.0f-0', closed))
+end
+return {closed, now}

@@ -1,0 +1,17 @@
+"""What the aggregator counts."""
+
+from prometheus_client import Counter, Gauge, Histogram
+
+STORED = Counter("linkjolt_stored", "Events stored in the warehouse.", ["kind"])
+REJECTED = Counter(
+    "linkjolt_rejected", "Accepted lines that went to the rejects table.", ["reason"]
+)
+BATCH_SECONDS = Histogram(
+    "linkjolt_batch_seconds", "Seconds from reading a batch to its rows in raw and rollups."
+)
+BEHIND_SECONDS = Gauge(
+    "linkjolt_behind_seconds", "Age of the oldest event that is accepted but not stored."
+)
+RETRIES = Counter(
+    "linkjolt_aggregator_retries", "Steps begun anew because ClickHouse or Redis failed."
+)

@@ -1,0 +1,155 @@
+"""Rollups are pulled from raw: a step, a recovery, a backfill, a new rollup are one function."""
+
+from datetime import UTC, datetime
+
+import msgspec
+
+from aggregator.rollup_sql import (
+    DIFFERENCES,
+    MONTHS,
+    PULLS,
+    ROLLUPS,
+    SPANS,
+    WATERMARKS,
+    Rollup,
+    Source,
+)
+from linkjolt.clickhouse import ClickHouse
+
+__all__ = ["ROLLUPS", "Difference", "Rollup", "Source", "Watermarks", "catch_up", "differences"]
+
+# By rollup table and stream number: the position up to which the rollup holds the stream.
+Watermarks = dict[tuple[str, int], int]
+
+CHUNK_ROWS = 200_000
+_MINUTE_COMPARED_SECONDS = 24 * 3600
+
+
+class Span(msgspec.Struct, frozen=True):
+    """Raw rows after a position: the first and last of at most so many, and their number."""
+
+    first: int
+    last: int
+    rows: int
+
+
+class Difference(msgspec.Struct, frozen=True):
+    """An ingest month (YYYYMM) in which `unequal` cells of a rollup disagree with raw."""
+
+    rollup: str
+    source: Source
+    month: int
+    unequal: int
+
+
+class _Number(msgspec.Struct, frozen=True):
+    number: int
+
+
+def month_of(pos: int) -> int:
+    """The ingest month of a position, YYYYMM in UTC: the partition of its row."""
+    day = datetime.fromtimestamp((pos >> 20) // 1000, UTC)
+    return day.year * 100 + day.month
+
+
+def month_start(month: int) -> int:
+    """The first position of an ingest month."""
+    return int(datetime(month // 100, month % 100, 1, tzinfo=UTC).timestamp()) * 1000 << 20
+
+
+def month_end(month: int) -> int:
+    """The last position of an ingest month."""
+    following = month + 1 if month % 100 < 12 else month + 89
+    return month_start(following) - 1
+
+
+def chunk_end(span: Span, base: int, rows: int) -> int:
+    """Where the next pull ends: at `base`, at a month's end or, once `rows` are reached, at a row.
+
+    Rows of one position are never split, for the end is a position.
+    """
+    if span.rows == 0:
+        return base
+    end = min(base, month_end(month_of(span.first)))
+    return min(end, span.last) if span.rows >= rows else end
+
+
+async def pull(
+    clickhouse: ClickHouse, rollup: str, source: Source, s: int, after: int, upto: int
+) -> None:
+    """Adds the raw rows of stream `s` in (after, upto] to a rollup, with the new watermark.
+
+    All of them lie in one ingest month. A range pulled twice counts twice: `after` has to be the
+    watermark. ClickHouseFailed leaves open whether it happened: read the watermark again.
+    """
+    parameters = {"s": s, "after": after, "upto": upto, "month": month_of(upto)}
+    await clickhouse.execute(PULLS[rollup, source], parameters)
+
+
+async def watermark(clickhouse: ClickHouse, rollup: str, s: int) -> int:
+    """The position up to which a rollup holds stream `s`; 0 when it holds nothing."""
+    return (await clickhouse.read(WATERMARKS[rollup], _Number, {"s": s}))[0].number
+
+
+async def catch_up(
+    clickhouse: ClickHouse,
+    source: Source,
+    s: int,
+    base: int,
+    remembered: Watermarks | None = None,
+    chunk_rows: int = CHUNK_ROWS,
+) -> None:
+    """Pulls every rollup from its watermark to `base`, a position up to which raw is complete.
+
+    `remembered` saves reading the watermarks; an entry is gone while its pull is in doubt.
+    """
+    known = {} if remembered is None else remembered
+    ends: dict[int, int] = {}
+    for rollup in ROLLUPS:
+        key = (rollup.table, s)
+        at = known.pop(key, None)
+        if at is None:
+            at = await watermark(clickhouse, rollup.table, s)
+        while at < base:
+            if at not in ends:
+                span = await _span(clickhouse, source, s, at, base, chunk_rows)
+                ends[at] = chunk_end(span, base, chunk_rows)
+            await pull(clickhouse, rollup.table, source, s, at, ends[at])
+            at = ends[at]
+        known[key] = at
+
+
+async def _span(
+    clickhouse: ClickHouse, source: Source, s: int, after: int, base: int, rows: int
+) -> Span:
+    parameters = {"s": s, "after": after, "base": base, "rows": rows}
+    return (await clickhouse.read(SPANS[source], Span, parameters))[0]
+
+
+async def differences(clickhouse: ClickHouse, source: Source, rollup: str) -> list[Difference]:
+    """Ingest months in which a rollup is not what raw at or below its watermarks makes of it.
+
+    rollup_minute is compared over the last 24 hours only, for it forgets.
+    """
+    found: list[Difference] = []
+    since = 0
+    if rollup == "rollup_minute":
+        since = int(datetime.now(UTC).timestamp()) // 60 * 60 - _MINUTE_COMPARED_SECONDS
+    for month in await clickhouse.read(MONTHS[rollup, source], _Number):
+        unequal = await _unequal(clickhouse, source, rollup, month.number, since)
+        if unequal:
+            found.append(Difference(rollup, source, month.number, unequal))
+    return found
+
+
+async def _unequal(
+    clickhouse: ClickHouse, source: Source, rollup: str, month: int, since: int
+) -> int:
+    parameters = {
+        "after": month_start(month) - 1,
+        "upto": month_end(month),
+        "month": month,
+        "clicks": int(source == "clicks"),
+        "since": since,
+    }
+    return (await clickhouse.read(DIFFERENCES[rollup, source], _Number, parameters))[0].number

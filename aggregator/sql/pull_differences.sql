@@ -1,0 +1,34 @@
+-- How many cells of one ingest month a rollup and raw, computed again, do not hold alike. The
+-- watermarks and the rollup are read as one snapshot and raw is always ahead of both, so pulls
+-- may run meanwhile.
+WITH
+    (SELECT groupArray(link) FROM (
+        SELECT link FROM $rollup WHERE account = 0 GROUP BY link ORDER BY link
+    )) AS streams,
+    (SELECT groupArray(upto) FROM (
+        SELECT max(pos) AS upto FROM $rollup WHERE account = 0 GROUP BY link ORDER BY link
+    )) AS watermarks
+SELECT count() AS number FROM (
+    SELECT 1
+    FROM (
+        SELECT *, 1 AS side FROM ($cells)
+        UNION ALL
+        SELECT
+            account, time AS bucket, campaign, affiliate, link, verdict, currency, basis, month,
+            $dimension AS dimension, $value AS value, clicks, visitors, conversions,
+            pending, approved, rejected, revenue_minor, commission_minor, pos AS watermark,
+            -1 AS side
+        FROM $rollup
+        WHERE account != 0 AND month = {month:UInt32} AND (basis = 0) = {clicks:UInt8}
+    )
+    WHERE bucket >= toDateTime({since:UInt32}, 'UTC')
+    GROUP BY account, bucket, campaign, affiliate, link, verdict, currency, basis, dimension, value
+    HAVING max(side) != 1 OR min(side) != -1
+        OR sum(side * clicks) != 0
+        OR uniqCombined64MergeIf(14)(visitors, side = 1)
+            != uniqCombined64MergeIf(14)(visitors, side = -1)
+        OR sum(side * conversions) != 0 OR sum(side * pending) != 0
+        OR sum(side * approved) != 0 OR sum(side * rejected) != 0
+        OR sum(side * revenue_minor) != 0 OR sum(side * commission_minor) != 0
+)
+SETTINGS enable_shared_storage_snapshot_in_query = 1

@@ -1,0 +1,18 @@
+-- One INSERT is one block of one partition, hence one part: cells and marker land together or not
+-- at all. The marker (account 0, link = stream) says up to which position the cells reach.
+-- The cells are merged already; merging them again on insert took a third of a pull.
+INSERT INTO $rollup ($columns)
+SETTINGS optimize_on_insert = 0
+SELECT $cell_columns FROM (
+    $cells
+    UNION ALL
+    SELECT
+        toUInt32(0) AS account, toDateTime(0, 'UTC') AS bucket, toUInt32(0) AS campaign,
+        toUInt32(0) AS affiliate, toUInt32({s:UInt16}) AS link, '' AS verdict, '' AS currency,
+        toUInt8(0) AS basis, {month:UInt32} AS month, '' AS dimension, '' AS value,
+        toInt64(0) AS clicks,
+        arrayReduce('uniqCombined64State(14)', emptyArrayUInt64()) AS visitors,
+        toInt64(0) AS conversions, toInt64(0) AS pending, toInt64(0) AS approved,
+        toInt64(0) AS rejected, toInt64(0) AS revenue_minor, toInt64(0) AS commission_minor,
+        {upto:UInt64} AS watermark
+)

@@ -1,0 +1,2 @@
+-- The position up to which a rollup holds a stream; 0 without any marker.
+SELECT max(pos) AS number FROM $rollup WHERE account = 0 AND link = {s:UInt16}

@@ -1,0 +1,70 @@
+"""The aggregator's side of Redis: closing slices, reading entries, telling how far it is."""
+
+from pathlib import Path
+
+import msgspec
+from redis.asyncio import Redis
+
+from linkjolt import names
+from linkjolt.names import Stream
+from linkjolt.position import entry_id, position
+from linkjolt.redis_client import call, entries
+
+GROUP = "warehouse"
+_CLOSE = (Path(__file__).parent / "close.lua").read_text(encoding="utf-8")
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One frame: its position, its event lines, whether it was sent again."""
+
+    pos: int
+    frame: bytes
+    marked: bool
+
+    @property
+    def lines(self) -> int:
+        return self.frame.count(b"\n") + 1
+
+
+class Closed(msgspec.Struct, frozen=True):
+    """No entry can appear below `until_ms` any more; `now_ms` is Redis's clock."""
+
+    until_ms: int
+    now_ms: int
+
+
+class Streams:
+    """Reads the event streams of one Redis."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._redis = redis
+        self._close = redis.register_script(_CLOSE)
+
+    async def close(self, stream: Stream, slice_ms: int) -> Closed:
+        """Closes every slice that is over; makes the stream where there is none yet."""
+        until_ms, now_ms = await self._close(keys=[stream.key], args=[slice_ms])
+        return Closed(until_ms, now_ms)
+
+    async def top(self, stream: Stream) -> int:
+        """The position of the last entry; 0 where there is none."""
+        top = await call(self._redis, "XREVRANGE", stream.key, "+", "-", "COUNT", 1)
+        return position(top[0][0]) if top else 0
+
+    async def read(self, stream: Stream, after: int, until_ms: int, count: int) -> list[Entry]:
+        """At most `count` entries after a position and below a closed millisecond."""
+        start, end = f"({entry_id(after)}", f"({until_ms}-0"
+        rows = await entries(self._redis, stream.key, start, end, count)
+        return [Entry(position(key), fields[b"f"], b"r" in fields) for key, fields in rows]
+
+    async def tell(self, stream: Stream, pos: int, stored_until_ms: int) -> None:
+        """Publishes how far the stream is stored: for reports, and for `XINFO GROUPS`."""
+        await call(self._redis, "HSET", names.PROGRESS, stream.number, stored_until_ms)
+        await call(self._redis, "XGROUP", "SETID", stream.key, GROUP, entry_id(pos))
+
+    async def trim(self, stream: Stream, below_ms: int) -> None:
+        """Drops entries below a millisecond (whole nodes only, so a few may stay)."""
+        await call(self._redis, "XTRIM", stream.key, "MINID", "~", f"{below_ms}-0")
+
+    async def memory_bytes(self) -> int:
+        info = await call(self._redis, "INFO", "memory")
+        return int(info["used_memory"])

@@ -1,0 +1,52 @@
+"""Trimming the streams: only what is stored, and that only after its retention."""
+
+import time
+from collections.abc import Awaitable, Callable
+
+from aggregator.streams import Streams
+from linkjolt import names
+from linkjolt.names import Stream
+from linkjolt.position import time_ms
+from linkjolt.settings import Aggregator as Settings
+
+_EVERY_SECONDS = 10.0
+
+
+def trim_below_ms(stored_ms: int, now_ms: int, retention_hours: float, *, pressed: bool) -> int:
+    """The millisecond below which entries may go: never past what is stored.
+
+    `pressed`: memory is over its bound, and the retention is given up.
+    """
+    if pressed:
+        return stored_ms
+    return min(stored_ms, now_ms - int(retention_hours * 3_600_000))
+
+
+class Trim:
+    """Trims every ten seconds."""
+
+    def __init__(
+        self,
+        streams: Streams,
+        position: Callable[[Stream], Awaitable[int]],
+        settings: Settings,
+    ) -> None:
+        self._streams = streams
+        self._position = position
+        self._settings = settings
+        self._next_at = 0.0
+
+    async def step(self) -> None:
+        """Trims all streams when it is time."""
+        if time.monotonic() < self._next_at:
+            return
+        self._next_at = time.monotonic() + _EVERY_SECONDS
+        settings = self._settings
+        pressed = await self._streams.memory_bytes() > settings.stream_memory_max_bytes
+        for stream in names.streams(settings.shards):
+            stored_ms = time_ms(await self._position(stream))
+            hours = settings.stream_retention_hours
+            now_ms = time.time_ns() // 1_000_000
+            below_ms = trim_below_ms(stored_ms, now_ms, hours, pressed=pressed)
+            if below_ms > 0:
+                await self._streams.trim(stream, below_ms)

@@ -1,0 +1,113 @@
+"""Writes raw events: the position lives in the rows, so it cannot disagree with the data."""
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+import msgspec
+
+from aggregator.batches import Reject
+from aggregator.rows import (
+    CLICK_COLUMNS,
+    CONVERSION_COLUMNS,
+    ClickRow,
+    ConversionRow,
+    click_marker,
+    conversion_marker,
+)
+from linkjolt.clickhouse import ClickHouse
+from linkjolt.clickid import ClickRef, decode_base32, unverified
+from linkjolt.dimensions import DENSE, SPARSE
+from linkjolt.names import Stream
+
+_SQL = Path(__file__).parent / "sql"
+# What a conversion takes over from its click.
+_TAKEN = ("click_id", "verdict", *DENSE, *SPARSE)
+_POSITION = (_SQL / "position.sql").read_text(encoding="utf-8")
+_CLICK_ROWS = (_SQL / "click_rows.sql").read_text(encoding="utf-8")
+_ORDERS = (_SQL / "orders.sql").read_text(encoding="utf-8")
+_encode = msgspec.json.Encoder().encode
+
+
+class _Position(msgspec.Struct, frozen=True):
+    pos: int
+
+
+class Order(msgspec.Struct, frozen=True):
+    """An order in the warehouse and the conversion that holds it."""
+
+    account: int
+    event: str
+    order_id: str
+    conversion_id: str
+
+
+def _lines(rows: Iterable[object]) -> bytes:
+    return b"\n".join(_encode(row) for row in rows)
+
+
+def _ref(click_id: str) -> ClickRef | None:
+    number = decode_base32(click_id)
+    return None if number is None else unverified(number)
+
+
+class Warehouse:
+    """The raw tables, the rejects, and what a batch must know of what is stored."""
+
+    def __init__(self, clickhouse: ClickHouse) -> None:
+        self._clickhouse = clickhouse
+
+    async def position(self, stream: Stream) -> int:
+        """The position up to which a stream is stored; 0 at its beginning."""
+        rows = await self._clickhouse.read(
+            _POSITION, _Position, {"table": stream.kind, "s": stream.number}
+        )
+        return rows[0].pos
+
+    async def insert_clicks(self, rows: Sequence[ClickRow], s: int, pos: int) -> None:
+        """One batch up to `pos`: one INSERT, one part, its marker row among the rows."""
+        # Rows and position land together or not at all.
+        lines = _lines([*rows, click_marker(s, pos)])
+        await self._clickhouse.insert("clicks", CLICK_COLUMNS, lines)
+
+    async def insert_conversions(self, rows: Sequence[ConversionRow], s: int, pos: int) -> None:
+        """As `insert_clicks`."""
+        lines = _lines([*rows, conversion_marker(s, pos)])
+        await self._clickhouse.insert("conversions", CONVERSION_COLUMNS, lines)
+
+    async def insert_rejects(self, rejects: Sequence[Reject]) -> None:
+        """Before the batch's insert; doing it again changes nothing (keyed by where they stand)."""
+        if rejects:
+            columns = Reject.__struct_fields__
+            await self._clickhouse.insert("rejects", columns, _lines(rejects))
+
+    async def click_rows(self, wanted: Sequence[tuple[int, str]]) -> dict[str, ClickRow]:
+        """Stored clicks by click id, for (account, click id) pairs: a primary-key read.
+
+        The rows hold what a conversion takes over; their other columns are left at defaults.
+        """
+        refs = [(account, _ref(text), text) for account, text in wanted]
+        known = [(account, ref, text) for account, ref, text in refs if ref is not None]
+        if not known:
+            return {}
+        rows = await self._clickhouse.read(
+            _CLICK_ROWS.replace("{columns}", ", ".join(_TAKEN)),
+            ClickRow,
+            {
+                "accounts": sorted({account for account, _, _ in known}),
+                "links": sorted({ref.link for _, ref, _ in known}),
+                "times_ms": sorted({ref.time_ms for _, ref, _ in known}),
+                "ids": [text for _, _, text in known],
+            },
+        )
+        return {row.click_id: row for row in rows}
+
+    async def orders(
+        self, accounts: Iterable[int], orders: Iterable[str], conversion_ids: Iterable[str]
+    ) -> list[Order]:
+        """The conversions stored under any of these order ids or conversion ids."""
+        parameters = {
+            "accounts": sorted(set(accounts)),
+            "orders": sorted(set(orders)),
+            "ids": sorted(set(conversion_ids)),
+        }
+        return await self._clickhouse.read(_ORDERS, Order, parameters)

@@ -1,0 +1,32 @@
+"""`linkjolt edge`: one edge worker, alone."""
+
+import asyncio
+
+import click
+
+from ingest.app import create_app, open_edge
+from linkjolt import server
+from linkjolt.instance import find_redis_url
+from linkjolt.processes import run
+from linkjolt.settings import Edge, load
+
+
+@click.command()
+@click.option("--host", help="Address to bind.")
+@click.option("--edge-port", type=int, help="Port; several edges may share it.")
+@click.option("--data", help="Data directory of the running instance.")
+def edge(host: str | None, edge_port: int | None, data: str | None) -> None:
+    """Serves tracking links and conversions in one process."""
+
+    async def main(stop: asyncio.Event) -> None:
+        overrides = {"host": host, "edge_port": edge_port, "data": data}
+        settings = load(Edge, overrides=overrides)
+        url = find_redis_url(settings.data, settings.redis_url)
+        settings = load(Edge, overrides={**overrides, "redis_url": url})
+        sock = server.listen(settings.host, settings.edge_port)
+        async with open_edge(settings, stop) as worker:
+            seconds = settings.shutdown_seconds
+            app = create_app(worker)
+            await server.serve(app, sock=sock, stop=stop, shutdown_seconds=seconds)
+
+    run(main)

@@ -1,0 +1,152 @@
+"""A posted conversion and its attribution made into the event, its live state and its answer."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import msgspec
+
+from ingest import conversion_post
+from ingest.attribution import Attribution
+from ingest.conversion_post import ConversionPost
+from ingest.publish import Posted
+from linkjolt.errors import Reason, Rejected
+from linkjolt.events import Conversion, ConversionState
+from linkjolt.money import check_currency, commission_minor, to_major, to_minor
+from linkjolt.registry import Route, public_id
+
+
+class AttributionAnswer(msgspec.Struct, frozen=True):
+    method: str
+    reason: str | None
+
+
+class ConversionAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a post is answered with; amounts in major units of `currency`."""
+
+    conversion_id: str
+    status: str
+    event: str
+    order_id: str | None
+    affiliate_id: str | None
+    campaign_id: str | None
+    click_id: str | None
+    order_value: Decimal
+    commission_amount: Decimal
+    currency: str
+    attribution: AttributionAnswer
+    duplicate: bool
+    timestamp: datetime
+
+
+def resolve_conversion(
+    post: ConversionPost,
+    attribution: Attribution,
+    *,
+    conversion_id: str,
+    account: int,
+    now_ms: int,
+    customer_key: bytes,
+    default_currency: str,
+) -> Posted:
+    """The event and its reservation; pure. Rejected, naming the field, for what does not fit."""
+    campaign, route = attribution.campaign, attribution.route
+    _check_references(post, attribution)
+    _check_event(post, attribution)
+    currency = post.currency or (campaign.currency if campaign else default_currency)
+    check_currency(currency)
+    value_minor = to_minor(post.order_value or Decimal(0), currency, "order_value")
+    click_id = post.click_id or ""
+    conversion = Conversion(
+        conversion_id=conversion_id,
+        account=account,
+        event=post.event,
+        time_ms=conversion_post.time_of(post, now_ms),
+        currency=currency,
+        order_value_minor=value_minor,
+        commission_minor=_commission(route, value_minor, currency),
+        status=post.status or (campaign.conversion_status if campaign else "pending"),
+        attribution=attribution.method,
+        reason=attribution.reason.value,
+        order_id=post.order_id or "",
+        campaign=campaign.number if campaign else 0,
+        affiliate=route.affiliate.number if route else 0,
+        link=route.link.number if route else 0,
+        click_id=click_id if attribution.click_genuine else "",
+        given_click_id="" if attribution.click_genuine else click_id,
+        customer=conversion_post.customer_hash(post.customer_email, customer_key),
+        customer_id=post.customer_id or "",
+        coupon_code=post.coupon_code or "",
+        items=conversion_post.encode_raw(post.items),
+        metadata=conversion_post.encode_raw(post.metadata),
+        adv1=post.adv1,
+        adv2=post.adv2,
+        adv3=post.adv3,
+        adv4=post.adv4,
+        adv5=post.adv5,
+    )
+    print_of_post = conversion_post.fingerprint(post, value_minor, currency)
+    return Posted(conversion, state_of(conversion), print_of_post)
+
+
+def _commission(route: Route | None, value_minor: int, currency: str) -> int:
+    return commission_minor(route.campaign.commission, value_minor, currency) if route else 0
+
+
+def _check_references(post: ConversionPost, attribution: Attribution) -> None:
+    """`campaign_id` and `affiliate_id` may be sent along, but must not contradict the link."""
+    campaign, route = attribution.campaign, attribution.route
+    if post.campaign_id and campaign and post.campaign_id != public_id("campaign", campaign.number):
+        message = "is not the campaign of this link"
+        raise Rejected(Reason.unknown_reference, message, field="campaign_id")
+    if post.affiliate_id and route:
+        own = public_id("affiliate", route.affiliate.number)
+        if post.affiliate_id != own:
+            message = "is not the affiliate of this link"
+            raise Rejected(Reason.unknown_reference, message, field="affiliate_id")
+
+
+def _check_event(post: ConversionPost, attribution: Attribution) -> None:
+    own = attribution.campaign.events if attribution.campaign else ()
+    if post.event not in conversion_post.EVENTS and post.event not in own:
+        message = "is neither sale, lead, signup, rebill nor an event of the campaign"
+        raise Rejected(Reason.invalid_field, message, field="event")
+
+
+def state_of(conversion: Conversion) -> ConversionState:
+    """The live state of a conversion just made."""
+    return ConversionState(
+        conversion_id=conversion.conversion_id,
+        account=conversion.account,
+        event=conversion.event,
+        time_ms=conversion.time_ms,
+        currency=conversion.currency,
+        order_value_minor=conversion.order_value_minor,
+        commission_minor=conversion.commission_minor,
+        refundable_minor=conversion.order_value_minor,
+        status=conversion.status,
+        attribution=conversion.attribution,
+        reason=conversion.reason,
+        order_id=conversion.order_id,
+        campaign=conversion.campaign,
+        affiliate=conversion.affiliate,
+        click_id=conversion.click_id,
+    )
+
+
+def answer(state: ConversionState, *, duplicate: bool) -> ConversionAnswer:
+    """The answer to a post, and to reading the conversion."""
+    return ConversionAnswer(
+        conversion_id=state.conversion_id,
+        status=state.status,
+        event=state.event,
+        order_id=state.order_id or None,
+        affiliate_id=public_id("affiliate", state.affiliate) if state.affiliate else None,
+        campaign_id=public_id("campaign", state.campaign) if state.campaign else None,
+        click_id=state.click_id or None,
+        order_value=to_major(state.order_value_minor, state.currency),
+        commission_amount=to_major(state.commission_minor, state.currency),
+        currency=state.currency,
+        attribution=AttributionAnswer(state.attribution, state.reason or None),
+        duplicate=duplicate,
+        timestamp=datetime.fromtimestamp(state.time_ms / 1000, UTC),
+    )

@@ -1,0 +1,118 @@
+"""The edge's side of the streams: clicks and conversions, each published once and on disk."""
+
+import msgspec
+from redis.asyncio import Redis
+
+from ingest.lane import Lane
+from ingest.producer import Argument, Producer
+from linkjolt import names
+from linkjolt.errors import Reason, Rejected
+from linkjolt.events import Conversion, ConversionState
+from linkjolt.redis_client import call
+from linkjolt.settings import Edge
+
+# A frame stays far below Redis's limits; a call with 256 conversions holds Redis some 4 ms.
+FRAME_CLICKS_MAX = 2_000
+FRAME_CONVERSIONS_MAX = 256
+_encode = msgspec.json.Encoder().encode
+
+
+class ClickPublisher:
+    """Publishes one worker's clicks on one shard."""
+
+    def __init__(self, redis: Redis, shard: int, settings: Edge) -> None:
+        attempts = settings.publish_attempts
+        self._producer = Producer(redis, names.clicks(shard), "publish_clicks.lua", attempts)
+        self.lane = Lane(
+            self._send,
+            frame_events_max=FRAME_CLICKS_MAX,
+            waiting_max_bytes=settings.waiting_max_bytes,
+        )
+
+    async def publish(self, line: bytes) -> None:
+        """Returns when the click is on disk; Rejected(unavailable) where it is not."""
+        stored, _ = self.lane.add(line, len(line))
+        await stored
+
+    async def _send(self, lines: list[bytes]) -> None:
+        await self._producer.send([], [len(lines), b"\n".join(lines)])
+
+
+class Posted(msgspec.Struct, frozen=True):
+    """A conversion to publish; posts of one order with equal fingerprints are the same post."""
+
+    conversion: Conversion
+    state: ConversionState
+    fingerprint: str
+
+
+class Reservation(msgspec.Struct, frozen=True):
+    """What stands under an order: its first post's conversion id, fingerprint and live state."""
+
+    conversion_id: str
+    fingerprint: str
+    state: ConversionState
+
+
+def read_reservation(held: bytes) -> Reservation:
+    """A reservation as kept in Redis: id, fingerprint and state, a line each."""
+    conversion_id, fingerprint, state = held.split(b"\n", 2)
+    decoded = msgspec.json.decode(state, type=ConversionState)
+    return Reservation(conversion_id.decode(), fingerprint.decode(), decoded)
+
+
+def order_digest(conversion: Conversion) -> str:
+    """Names the reservation: of the order, or of the conversion itself where it has none."""
+    if not conversion.order_id:
+        return conversion.conversion_id
+    return names.order_digest(conversion.account, conversion.event, conversion.order_id)
+
+
+class ConversionPublisher:
+    """Publishes conversions on one shard, reserving each order in the same call."""
+
+    def __init__(self, redis: Redis, shard: int, settings: Edge) -> None:
+        attempts = settings.publish_attempts
+        stream = names.conversions(shard)
+        self._producer = Producer(redis, stream, "publish_conversions.lua", attempts)
+        self._shard = shard
+        self._keep_seconds = settings.conversion_state_days * 86_400
+        self.lane = Lane(
+            self._send,
+            frame_events_max=FRAME_CONVERSIONS_MAX,
+            waiting_max_bytes=settings.waiting_max_bytes,
+        )
+
+    async def publish(self, posted: Posted) -> Reservation | None:
+        """None when this post is the order's first and on disk, else what stood there before.
+
+        Rejected(unavailable) where Redis did not take it: nothing is known of it then.
+        """
+        answer, place = self.lane.add(posted, len(posted.conversion.metadata) + 1_000)
+        held = (await answer)[place]
+        if not held:
+            return None
+        if held == b"lost":
+            raise Rejected(Reason.unavailable, "Redis lost the reservation of this order")
+        reservation = read_reservation(held)
+        own = reservation.conversion_id == posted.conversion.conversion_id
+        return None if own else reservation
+
+    async def _send(self, posts: list[Posted]) -> list[bytes]:
+        keys: list[str] = []
+        arguments: list[Argument] = [self._keep_seconds]
+        for posted in posts:
+            conversion = posted.conversion
+            digest = order_digest(conversion)
+            keys.append(names.order(self._shard, digest))
+            keys.append(names.conversion(self._shard, conversion.conversion_id))
+            arguments += [conversion.conversion_id, posted.fingerprint, digest]
+            arguments += [_encode(conversion), _encode(posted.state)]
+        return (await self._producer.send(keys, arguments))[1:]
+
+
+async def find_conversion(redis: Redis, shard: int, conversion_id: str) -> ConversionState | None:
+    """The live state of a conversion; RedisError where it cannot be read."""
+    digest = await call(redis, "GET", names.conversion(shard, conversion_id))
+    held = await call(redis, "GET", names.order(shard, digest.decode())) if digest else None
+    return read_reservation(held).state if held else None

@@ -1,0 +1,37 @@
+"""Edge worker numbers: 12 bits of the click id, each held by one process at a time."""
+
+import asyncio
+
+import structlog
+from redis.asyncio import Redis
+
+from linkjolt import names
+from linkjolt.clickid import WORKERS
+from linkjolt.redis_client import RedisError, call
+
+_LEASE_SECONDS = 3_600
+_RENEW_SECONDS = 300
+log = structlog.get_logger()
+
+
+class NoWorkerNumber(Exception):
+    """All 4,096 numbers are held."""
+
+
+async def claim_worker(redis: Redis) -> int:
+    """A number nobody holds; the counter passes all others before one comes again."""
+    for _ in range(WORKERS):
+        number = await call(redis, "INCR", names.WORKER_NEXT) % WORKERS
+        if await call(redis, "SET", names.worker(number), "held", "NX", "EX", _LEASE_SECONDS):
+            return number
+    raise NoWorkerNumber("all 4,096 edge worker numbers are held")
+
+
+async def keep_worker(redis: Redis, number: int) -> None:
+    """Renews the lease for ever; a Redis away for less than an hour does no harm."""
+    while True:
+        await asyncio.sleep(_RENEW_SECONDS)
+        try:
+            await call(redis, "SET", names.worker(number), "held", "EX", _LEASE_SECONDS)
+        except RedisError:
+            log.warning("worker lease not renewed", worker=number)

@@ -1,0 +1,5 @@
+"""`python -m linkjolt`: how the supervisor starts its children."""
+
+from linkjolt.cli import main
+
+main(prog_name="linkjolt")

@@ -1,0 +1,25 @@
+"""`linkjolt config`: what this process would run with."""
+
+import click
+import msgspec
+
+from linkjolt.settings import shown
+
+
+@click.group()
+def config() -> None:
+    """Show the settings."""
+
+
+@config.command()
+@click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+def show(as_json: bool) -> None:
+    """Print every setting, its value with passwords masked, and what it is for."""
+    rows = shown()
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(rows)))
+        return
+    names = max(len(row.variable) for row in rows)
+    values = max(len(row.value) for row in rows)
+    for row in rows:
+        click.echo(f"{row.variable:<{names}}  {row.value:<{values}}  {row.description}")

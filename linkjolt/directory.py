@@ -1,0 +1,234 @@
+"""An edge's view of the registry: in memory, loaded on demand, kept fresh by the change feed."""
+
+import asyncio
+from collections.abc import Sequence
+
+import structlog
+from redis.asyncio import Redis
+from redis.exceptions import RedisError
+
+from linkjolt import keys, names
+from linkjolt.registry import Affiliate, ApiKey, Campaign, Change, Link, Route
+from linkjolt.registry_cache import Loads, Lru, Routes
+from linkjolt.registry_codes import is_tracking_code
+from linkjolt.registry_reads import (
+    feed_after,
+    feed_end,
+    feed_holds,
+    read_entries,
+    read_entry,
+    read_pointer,
+)
+
+_KEYS_CACHED = 10_000
+_CHANGES_AT_ONCE = 1000
+_BLOCK_MAX_MS = 1000
+# Rests after a batch: a mass import would else stop every load from being remembered.
+_PAUSE_SECONDS = 0.02
+_RETRY_SECONDS = 0.1
+_RETRY_MAX_SECONDS = 1.0
+
+_log = structlog.get_logger()
+
+
+class Directory:
+    """Routes, campaigns and keys by what requests carry. RedisError reaches the caller.
+
+    Entries come as they are: whether a link is active, or it, its campaign or its affiliate
+    deleted, is for the caller to judge. Run `follow` beside it, or changes go unseen.
+    """
+
+    def __init__(self, redis: Redis, *, links_cached: int, unknown_cached: int) -> None:
+        self._redis = redis
+        self._routes = Routes(links_cached)
+        self._campaigns: Lru[int, Campaign] = Lru(links_cached)
+        self._affiliates: Lru[int, Affiliate] = Lru(links_cached)
+        self._keys: Lru[str, ApiKey] = Lru(_KEYS_CACHED)
+        self._unknown_codes: Lru[str, bool] = Lru(unknown_cached)
+        self._unknown_keys: Lru[str, bool] = Lru(unknown_cached)
+        # Loads are told apart by it: what was read before a change is neither kept nor joined.
+        self._generation = 0
+        self._route_loads: Loads[tuple[int, str], Route | None] = Loads()
+        self._campaign_loads: Loads[tuple[int, int], Campaign | None] = Loads()
+        self._affiliate_loads: Loads[tuple[int, int], Affiliate | None] = Loads()
+        self._key_loads: Loads[tuple[int, str], ApiKey | None] = Loads()
+        self._block_ms = _block_ms(redis)
+        self._position = ""
+
+    def route_now(self, code: str) -> Route | None:
+        """The route of a code if it is in memory."""
+        return self._routes.get(code)
+
+    def unknown_now(self, code: str) -> bool:
+        """True where memory already says that no link has this code."""
+        return self._unknown_codes.get(code) is not None
+
+    async def route(self, code: str) -> Route | None:
+        """The route of a code; None where no link has it."""
+        if route := self.route_now(code):
+            return route
+        if self.unknown_now(code) or not is_tracking_code(code):
+            return None
+        return await self._route_loads.run((self._generation, code), lambda: self._load_code(code))
+
+    async def route_by_number(self, number: int) -> Route | None:
+        """The route of a link's number, such as a genuine click id carries."""
+        if route := self._routes.by_number(number):
+            return route
+        link = await read_entry(self._redis, Link, number)
+        return await self.route(link.tracking_code) if link else None
+
+    async def campaign(self, number: int) -> Campaign | None:
+        """A campaign, deleted ones too."""
+        if campaign := self._campaigns.get(number):
+            return campaign
+        at = self._generation, number
+        return await self._campaign_loads.run(at, lambda: self._load_campaign(number))
+
+    async def key(self, secret: str) -> ApiKey | None:
+        """The key of a secret, expired ones too; None for unknown and revoked ones."""
+        if not keys.well_formed(secret):
+            return None
+        digest = keys.digest(secret)
+        if key := self._keys.get(digest):
+            return key
+        if self._unknown_keys.get(digest):
+            return None
+        return await self._key_loads.run((self._generation, digest), lambda: self._load_key(digest))
+
+    async def _load_code(self, code: str) -> Route | None:
+        generation = self._generation
+        number = await read_pointer(self._redis, names.tracking_code(code))
+        route = None if number is None else await self._load_route(number)
+        if generation == self._generation:
+            if route:
+                self._routes.put(route)
+            else:
+                self._unknown_codes.put(code, True)
+        return route
+
+    async def _load_route(self, number: int) -> Route | None:
+        link = await read_entry(self._redis, Link, number)
+        if link is None:
+            return None
+        # Through their own caches, so that the routes of one campaign share one object.
+        campaign, affiliate = await asyncio.gather(
+            self.campaign(link.campaign), self._affiliate(link.affiliate)
+        )
+        return Route(link, campaign, affiliate) if campaign and affiliate else None
+
+    async def _affiliate(self, number: int) -> Affiliate | None:
+        if affiliate := self._affiliates.get(number):
+            return affiliate
+        at = self._generation, number
+        return await self._affiliate_loads.run(at, lambda: self._load_affiliate(number))
+
+    async def _load_campaign(self, number: int) -> Campaign | None:
+        generation = self._generation
+        campaign = await read_entry(self._redis, Campaign, number)
+        if campaign and generation == self._generation:
+            self._campaigns.put(number, campaign)
+        return campaign
+
+    async def _load_affiliate(self, number: int) -> Affiliate | None:
+        generation = self._generation
+        affiliate = await read_entry(self._redis, Affiliate, number)
+        if affiliate and generation == self._generation:
+            self._affiliates.put(number, affiliate)
+        return affiliate
+
+    async def _load_key(self, digest: str) -> ApiKey | None:
+        generation = self._generation
+        number = await read_pointer(self._redis, names.key_digest(digest))
+        key = None if number is None else await read_entry(self._redis, ApiKey, number)
+        if key and key.deleted_at:
+            key = None
+        if generation == self._generation:
+            if key:
+                self._keys.put(digest, key)
+            else:
+                self._unknown_keys.put(digest, True)
+        return key
+
+    async def apply(self, changes: Sequence[Change]) -> None:
+        """Forgets all that these changes touch; whoever asks next reads it anew."""
+        links = [change.number for change in changes if change.kind == "link"]
+        api_keys = [change.number for change in changes if change.kind == "key"]
+        # A change names a number, the memory of unknown codes and digests knows none: read them.
+        codes = [
+            link.tracking_code for link in await read_entries(self._redis, Link, links) if link
+        ]
+        digests = [key.digest for key in await read_entries(self._redis, ApiKey, api_keys) if key]
+        # No await from here on: a load that ends in between would leave what it read before.
+        self._generation += 1
+        for code in codes:
+            self._unknown_codes.pop(code)
+        for digest in digests:
+            self._keys.pop(digest)
+            self._unknown_keys.pop(digest)
+        for change in changes:
+            self._drop(change)
+
+    def _drop(self, change: Change) -> None:
+        match change.kind:
+            case "link":
+                self._routes.drop_link(change.number)
+            case "campaign":
+                self._campaigns.pop(change.number)
+                self._routes.drop_users("campaign", change.number)
+            case "affiliate":
+                self._affiliates.pop(change.number)
+                self._routes.drop_users("affiliate", change.number)
+            case "key":
+                pass
+
+    def clear(self) -> None:
+        """Forgets everything."""
+        self._generation += 1
+        for memory in (self._routes, self._campaigns, self._affiliates, self._keys):
+            memory.clear()
+        self._unknown_codes.clear()
+        self._unknown_keys.clear()
+
+    async def follow(self) -> None:
+        """Applies the registry's changes for ever, on a connection of its own from the pool."""
+        failures = 0
+        while True:
+            try:
+                await self._follow_once()
+                failures = 0
+            except RedisError as error:
+                if not failures:
+                    _log.warning("registry_feed_lost", error=type(error).__name__)
+                failures += 1
+                await asyncio.sleep(min(_RETRY_SECONDS * 2**failures, _RETRY_MAX_SECONDS))
+
+    async def _follow_once(self) -> None:
+        if not self._position:
+            return await self._begin()
+        position, changes = await feed_after(
+            self._redis, self._position, _CHANGES_AT_ONCE, self._block_ms
+        )
+        # Asked after the read: while the old position stands, nothing behind it was trimmed.
+        if not await feed_holds(self._redis, self._position):
+            _log.warning("registry_feed_gap")
+            return await self._begin()
+        if changes:
+            await self.apply(changes)
+            await asyncio.sleep(_PAUSE_SECONDS)
+        self._position = position
+        return None
+
+    async def _begin(self) -> None:
+        # The end first: what is loaded after the clearing is at least as new as it.
+        end = await feed_end(self._redis)
+        self.clear()
+        self._position = end
+
+
+def _block_ms(redis: Redis) -> int:
+    # Half of what the client waits for an answer, or an idle feed would look like a dead server.
+    timeout_seconds: float | None = redis.connection_pool.connection_kwargs.get("socket_timeout")
+    if timeout_seconds is None:
+        return _BLOCK_MAX_MS
+    return max(1, min(_BLOCK_MAX_MS, int(timeout_seconds * 500)))

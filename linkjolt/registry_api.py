@@ -1,0 +1,137 @@
+"""The registry's routes (API §3), mounted by both listeners."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from redis.exceptions import RedisError
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from linkjolt import keys
+from linkjolt import registry_answers as answers
+from linkjolt import registry_forms as forms
+from linkjolt.access import bearer, identify, require_scope
+from linkjolt.directory import Directory
+from linkjolt.errors import Reason, Rejected
+from linkjolt.registry import Affiliate, ApiKey, Campaign, Link
+from linkjolt.registry_bulk import LIMITS, create_bulk
+from linkjolt.registry_collections import Actions, Call, Collection
+from linkjolt.registry_links import create_links
+from linkjolt.registry_store import Registry
+from linkjolt.web import json_response
+
+
+def routes(registry: Registry, directory: Directory, edge_url: str) -> list[BaseRoute]:
+    """Every route of the registry; `edge_url` is where tracking links live, without a slash."""
+
+    def route(path: str, actions: Actions) -> Route:
+        async def endpoint(request: Request) -> Response:
+            # Starlette lets HEAD in wherever GET is.
+            scope, action = actions["GET" if request.method == "HEAD" else request.method]
+            try:
+                key = await identify(bearer(request), directory)
+                if scope:
+                    require_scope(key, scope)
+                return await action(Call(request, key, datetime.now(UTC), registry, edge_url))
+            except RedisError as error:
+                message = "the registry cannot be reached now; try again"
+                raise Rejected(Reason.unavailable, message) from error
+
+        return Route(path, endpoint, methods=list(actions))
+
+    found: list[BaseRoute] = [
+        route("/v1/me", {"GET": ("", _me)}),
+        route("/v1/links/bulk", {"POST": ("links:write", create_bulk)}),
+    ]
+    for name, collection in _COLLECTIONS.items():
+        found.append(route(f"/v1/{name}", collection.actions()))
+        found.append(route(f"/v1/{name}/{{id}}", collection.entry_actions()))
+    return found
+
+
+async def _create_campaign(call: Call, form: forms.CampaignForm) -> object:
+    campaign = forms.new_campaign(form, call.account, call.now)
+    return answers.campaign_answer(await call.registry.create(campaign))
+
+
+async def _create_affiliate(call: Call, form: forms.AffiliateForm) -> object:
+    affiliate = forms.new_affiliate(form, call.account, call.now)
+    return answers.affiliate_answer(await call.registry.create(affiliate))
+
+
+async def _create_link(call: Call, form: forms.LinkForm) -> object:
+    outcome = (await create_links(call.registry, call.account, [form], call.now))[0]
+    if isinstance(outcome, Rejected):
+        raise outcome
+    return answers.link_answer(outcome, call.edge_url)
+
+
+async def _create_key(call: Call, form: forms.KeyForm) -> object:
+    secret = keys.make_secret()
+    key = forms.new_key(form, call.account, call.now, keys.digest(secret), keys.hint(secret))
+    _check_grant(call.key, key)
+    return answers.new_key_answer(await call.registry.create(key), secret)
+
+
+def _patch_key(call: Call, key: ApiKey, patch: forms.KeyPatch) -> ApiKey:
+    # A later expiry grants anew.
+    _check_grant(call.key, key)
+    return forms.patched_key(key, patch, call.now)
+
+
+def _check_grant(actor: ApiKey, key: ApiKey) -> None:
+    for scope in key.scopes:
+        if not actor.allows(scope):
+            message = f"the API key cannot grant {scope}, which it lacks itself"
+            raise Rejected(Reason.forbidden, message, field="scopes")
+
+
+async def _me(call: Call) -> Response:
+    account = answers.account_name(call.account)
+    me = answers.MeAnswer(account=account, key=answers.key_answer(call.key), limits=LIMITS)
+    return json_response(me)
+
+
+_COLLECTIONS: dict[str, Collection[Any, Any, Any]] = {
+    "campaigns": Collection(
+        Campaign,
+        forms.CampaignForm,
+        forms.CampaignPatch,
+        "links:read",
+        "links:write",
+        _create_campaign,
+        lambda _, campaign, patch: forms.patched_campaign(campaign, patch),
+        lambda _, campaign: answers.campaign_answer(campaign),
+    ),
+    "affiliates": Collection(
+        Affiliate,
+        forms.AffiliateForm,
+        forms.AffiliatePatch,
+        "links:read",
+        "links:write",
+        _create_affiliate,
+        lambda _, affiliate, patch: forms.patched_affiliate(affiliate, patch),
+        lambda _, affiliate: answers.affiliate_answer(affiliate),
+    ),
+    "links": Collection(
+        Link,
+        forms.LinkForm,
+        forms.LinkPatch,
+        "links:read",
+        "links:write",
+        _create_link,
+        lambda _, link, patch: forms.patched_link(link, patch),
+        lambda call, link: answers.link_answer(link, call.edge_url),
+    ),
+    "keys": Collection(
+        ApiKey,
+        forms.KeyForm,
+        forms.KeyPatch,
+        "keys:write",
+        "keys:write",
+        _create_key,
+        _patch_key,
+        lambda _, key: answers.key_answer(key),
+    ),
+}

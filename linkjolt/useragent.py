@@ -1,0 +1,218 @@
+"""What a user agent says: device, system, browser, and whether a person is behind it."""
+
+import re
+from collections.abc import Callable
+from enum import StrEnum
+from functools import cache, lru_cache
+from typing import Literal
+
+import msgspec
+import ua_parser_rs
+from crawleruseragents import CRAWLER_USER_AGENTS_DATA
+from ua_parser.core import Domain
+from ua_parser.loaders import load_builtins
+from ua_parser.regex import Resolver
+
+CUT = 512
+Device = Literal["desktop", "mobile", "tablet", "tv", "console", "bot", "other"]
+
+
+class Kind(StrEnum):
+    """Who sends a user agent; the first that fits, in the order of `_kind`."""
+
+    browser = "browser"  # a person's browser or app
+    empty = "empty"  # none was sent
+    preview = "preview"  # fetches a page to show a link's title and picture
+    crawler = "crawler"  # on the list of known crawlers
+    headless = "headless"  # a browser driven by a program
+    library = "library"  # an HTTP library's own name
+    declared = "declared"  # calls itself a bot, or carries a URL or e-mail address
+    unknown = "unknown"  # names neither a browser nor a system
+
+
+class Agent(msgspec.Struct, frozen=True):
+    """`os` and `browser` are families such as `Windows`, `Chrome`; '' where unknown.
+
+    `crawler` is a crawler's or fetcher's short name such as `Googlebot`; '' for a person.
+    """
+
+    device: Device
+    os: str
+    browser: str
+    crawler: str
+    kind: Kind = Kind.browser
+
+
+class _Crawler(msgspec.Struct):
+    """One entry of the crawler-user-agents list."""
+
+    pattern: str
+    tags: tuple[str, ...] = ()
+
+
+# The name of a family without what the device says already.
+_BROWSERS = {
+    "Chrome Mobile": "Chrome",
+    "Chrome Mobile iOS": "Chrome",
+    "Chrome Mobile WebView": "Android WebView",
+    "Mobile Safari": "Safari",
+    "Mobile Safari UI/WKWebView": "iOS WebView",
+    "Firefox Mobile": "Firefox",
+    "Firefox iOS": "Firefox",
+    "Edge Mobile": "Edge",
+    "IE Mobile": "IE",
+    "Opera Mobile": "Opera",
+    "DuckDuckGo Mobile": "DuckDuckGo",
+}
+_SYSTEMS = {"Mac OS X": "macOS"}
+_NAMES = {"yandex.com/bots": "YandexBot"}
+
+# The list holds names that are also people's apps; in these shells a person looks at the page.
+_APP_SHELL = re.compile(r"; wv\)| Electron/|SogouMobileBrowser|SogouMSE")
+
+# A bare okhttp or Dart is a script as often as an app and cannot be told apart; an app that puts
+# its name before it (`Shop/5.2 (Android 13) okhttp/4.9`) is a person's, and so is Dalvik or
+# CFNetwork, which name a device.
+_LIBRARY = re.compile(
+    r"^(?:java|okhttp|dart|php|ruby|perl|python|node|deno|bun|go|undici|reqwest|hyper|ureq|rest-?sharp"
+    r"|guzzlehttp|postmanruntime|insomnia|httpie|lwp|faraday|typhoeus|httparty|fasthttp|winhttp"
+    r"|k6|apachebench|apache-httpclient|jmeter|jakarta|unirest|got|superagent|mechanize|fetch)\b"
+    r"|libfetch|libcurl|libwww-perl|http_request|winhttprequest|^http\.rb",
+    re.IGNORECASE,
+)
+_APP_OKHTTP = re.compile(r"^(?!okhttp)[^(]*\([^)]*\).* okhttp/")
+_DECLARED = re.compile(
+    # Cubot makes phones. bsalsa.com stood in the agents of people's Internet Explorer.
+    r"(?<!cu)bot\b|robot|crawler|spider|feed ?(?:fetcher|parser|reader)|google favicon"
+    r"|https?://(?!(?:www\.)?bsalsa\.com)|\w@\w",
+    re.IGNORECASE,
+)
+_NAMED = (
+    re.compile(r"([\w.-]{0,40}\w(?:bot|crawler|spider))\b", re.IGNORECASE),
+    re.compile(r"compatible; (?!MSIE)([A-Za-z][\w.-]{0,39})"),
+    re.compile(r"^([A-Za-z][\w. -]{0,39})"),
+)
+# Browsers and devices of people that ua-parser does not know.
+_PERSONAL = re.compile(r"MIDP|CLDC|WAP|Nintendo|PlayStation|w3m/|Links \(|Browser")
+
+_TV = re.compile(
+    r"smart-?tv|\btv\b|appletv|apple tv|googletv|google tv|hbbtv|web0s|netcast|bravia|roku|crkey"
+    r"|(?-i:\bAFT[A-Z]{1,4}\b)|viera|aquos",
+    re.IGNORECASE,
+)
+_CONSOLE = re.compile(r"PlayStation|Xbox|Nintendo")
+# An Android browser without `Mobile` is a tablet's (developer.chrome.com, "User-Agent").
+_TABLET = re.compile(
+    r"iPad|Tablet(?! PC)|PlayBook|Kindle|\bKF[A-Z]{2,6}\b"
+    r"|^(?!.*Mobi)Mozilla/.*Android.*(?:AppleWebKit|Gecko)"
+)
+_MOBILE = re.compile(
+    r"Mobi|iPhone|iPod|Android|BlackBerry|BB10|Opera Mini|Windows Phone|IEMobile|Symbian|MIDP"
+    r"|Windows CE|Windows Mobile|KAIOS|UP\.Browser|WAP|CFNetwork(?!.*Mac)"
+)
+_DESKTOP = re.compile(r"Windows|Macintosh|Mac OS X|X11|Linux|CrOS|CYGWIN|BSD|MacBook|iMac|Macmini")
+_DEVICES: tuple[tuple[Device, re.Pattern[str]], ...] = (
+    ("console", _CONSOLE),
+    ("tv", _TV),
+    ("tablet", _TABLET),
+    ("mobile", _MOBILE),
+    ("desktop", _DESKTOP),
+)
+
+
+@cache
+def _crawlers() -> Callable[[str], tuple[str, tuple[str, ...]] | None]:
+    """Finds the name and tags of the first entry of the list that matches.
+
+    Rust, for the 1,500 patterns took, per agent, 356 microseconds as one alternation of `re`,
+    105 in alternations of 25, and 3 here (real log, same answers). Building it takes 0.06 s.
+    """
+    found = msgspec.convert(CRAWLER_USER_AGENTS_DATA, list[_Crawler])
+    finder = ua_parser_rs.UserAgentExtractor(
+        (f"({crawler.pattern})", f"{number} $1", None, None, None, None)
+        for number, crawler in enumerate(found)
+    )
+
+    def find(user_agent: str) -> tuple[str, tuple[str, ...]] | None:
+        match = finder.extract(user_agent)
+        if match is None:
+            return None
+        number, _, name = match.family.partition(" ")
+        name = name.strip(" /;:,()[]")
+        return _NAMES.get(name, name), found[int(number)].tags
+
+    return find
+
+
+@cache
+def _families() -> Callable[[str], tuple[str, str]]:
+    """Finds browser and system. Without the device patterns it takes 26 MB, with them 76."""
+    browsers, systems, _ = load_builtins()
+    resolver = Resolver((browsers, systems, []))
+
+    def find(user_agent: str) -> tuple[str, str]:
+        result = resolver(user_agent, Domain.USER_AGENT | Domain.OS)
+        browser = result.user_agent.family if result.user_agent else ""
+        system = result.os.family if result.os else ""
+        return _BROWSERS.get(browser, browser), _SYSTEMS.get(system, system)
+
+    return find
+
+
+def read_agent(user_agent: str) -> Agent:
+    """What the first 512 characters of a user agent say; `-` counts as none."""
+    return _read(user_agent[:CUT])
+
+
+# About 60 microseconds for a new agent, 2.4 ms for the worst one found, 0.1 for a known one.
+@lru_cache(maxsize=20_000)
+def _read(user_agent: str) -> Agent:
+    user_agent = user_agent.strip()
+    if user_agent in ("", "-"):
+        return Agent("other", "", "", "", Kind.empty)
+    browser, system = _families()(user_agent)
+    kind, crawler = _kind(user_agent, known=bool(browser or system))
+    device = _device(user_agent) if kind is Kind.browser else "bot"
+    return Agent(device, system, browser, crawler, kind)
+
+
+def _kind(user_agent: str, known: bool) -> tuple[Kind, str]:
+    """Who sends it, and the short name of what is no person."""
+    listed = _crawlers()(user_agent)
+    if listed and not _is_app(user_agent, listed[1]):
+        return _listed_kind(listed[1]), listed[0]
+    if _LIBRARY.search(user_agent):
+        return Kind.library, _product(user_agent)
+    if _DECLARED.search(user_agent):
+        return Kind.declared, _product(user_agent)
+    if not known and not _PERSONAL.search(user_agent):
+        return Kind.unknown, _product(user_agent)
+    return Kind.browser, ""
+
+
+def _is_app(user_agent: str, tags: tuple[str, ...]) -> bool:
+    if "browser-automation" in tags or _DECLARED.search(user_agent):
+        return False
+    return bool(_APP_SHELL.search(user_agent) or _APP_OKHTTP.search(user_agent))
+
+
+def _listed_kind(tags: tuple[str, ...]) -> Kind:
+    if "social-preview" in tags and "ai-crawler" not in tags:
+        return Kind.preview
+    if "browser-automation" in tags:
+        return Kind.headless
+    return Kind.library if "http-library" in tags else Kind.crawler
+
+
+def _product(user_agent: str) -> str:
+    """`curl` of `curl/8.5.0`; the word with `bot` in it, or after `compatible;`, if any."""
+    found = next((found for name in _NAMED if (found := name.search(user_agent))), None)
+    return found[1].strip()[:40] if found else "unknown"
+
+
+def _device(user_agent: str) -> Device:
+    """The kind of device a person's agent names."""
+    for device, named in _DEVICES:
+        if named.search(user_agent):
+            return device
+    return "other"

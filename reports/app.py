@@ -1,0 +1,98 @@
+"""The reports listener: its routes, and what they answer when a server is away."""
+
+from datetime import UTC, datetime
+
+import structlog
+from redis.asyncio import Redis
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from linkjolt import probes, registry_api, web
+from linkjolt.access import authenticate
+from linkjolt.balance import read_balance
+from linkjolt.clickhouse import ClickHouse, ClickHouseFailed
+from linkjolt.directory import Directory
+from linkjolt.errors import Reason, Rejected
+from linkjolt.redis_client import RedisError, call
+from linkjolt.registry_store import Registry
+from linkjolt.settings import Reports as Settings
+from reports import metrics
+from reports.report import csv_lines, make_report
+from reports.request import parse_request
+
+_SCOPE = "reports:read"
+_log = structlog.get_logger()
+
+
+class Reports:
+    """The endpoints of reports, for the account of the request's key."""
+
+    def __init__(
+        self, settings: Settings, redis: Redis, clickhouse: ClickHouse, directory: Directory
+    ) -> None:
+        self._settings = settings
+        self._redis = redis
+        self._clickhouse = clickhouse
+        self._directory = directory
+
+    async def report(self, request: Request) -> Response:
+        """GET /v1/reports (API §4)."""
+        key = await authenticate(request, self._directory, _SCOPE)
+        wanted = parse_request(request.query_params.multi_items(), datetime.now(UTC))
+        found = await make_report(
+            wanted, key.account, self._redis, self._clickhouse, self._settings
+        )
+        if wanted.format == "json":
+            return web.json_response(found)
+        headers = {"X-Next-Cursor": found.next_cursor} if found.next_cursor else None
+        text = csv_lines(wanted, found.data)
+        return Response(text, headers=headers, media_type="text/csv; charset=utf-8")
+
+    async def balance(self, request: Request) -> Response:
+        """GET /v1/balance: of the whole installation, not of one account."""
+        await authenticate(request, self._directory, _SCOPE)
+        found = await read_balance(self._redis, self._clickhouse, self._settings.shards)
+        for stream in found.streams:
+            metrics.BALANCE_DIFFERENCE.labels(stream.stream).set(stream.difference)
+        return web.json_response(found)
+
+    async def why_not_ready(self) -> str | None:
+        try:
+            await call(self._redis, "PING")
+            await self._clickhouse.execute("SELECT 1")
+        except RedisError:
+            return "Redis cannot be reached"
+        except ClickHouseFailed:
+            return "ClickHouse cannot be reached"
+        return None
+
+
+def create_app(
+    settings: Settings, redis: Redis, clickhouse: ClickHouse, directory: Directory
+) -> Starlette:
+    """The application; the caller runs `directory.follow` beside it and closes what it gave."""
+    reports = Reports(settings, redis, clickhouse, directory)
+    return Starlette(
+        routes=[
+            *probes.routes(reports.why_not_ready),
+            Route("/v1/reports", reports.report, methods=["GET"]),
+            Route("/v1/balance", reports.balance, methods=["GET"]),
+            *registry_api.routes(Registry(redis), directory, settings.edge_url()),
+        ],
+        middleware=[Middleware(web.RequestIds)],
+        exception_handlers={
+            **web.EXCEPTION_HANDLERS,
+            ClickHouseFailed: _unavailable,
+            RedisError: _unavailable,
+        },
+    )
+
+
+async def _unavailable(request: Request, error: Exception) -> Response:
+    server = "Redis" if isinstance(error, RedisError) else "ClickHouse"
+    _log.warning("server_away", server=server, error=str(error)[:500])
+    refused = Rejected(Reason.unavailable, f"{server} cannot answer now")
+    return web.problem_response(refused, request.scope)

@@ -1,0 +1,56 @@
+"""`linkjolt reports`: the reports process, alone, beside a ClickHouse server."""
+
+import asyncio
+
+import click
+
+from linkjolt import server
+from linkjolt.clickhouse import server as clickhouse_server
+from linkjolt.directory import Directory
+from linkjolt.instance import find_redis_url
+from linkjolt.processes import run
+from linkjolt.redis_client import connect
+from linkjolt.settings import Edge, load
+from linkjolt.settings import Reports as Settings
+from reports.app import create_app
+
+
+@click.command()
+@click.option("--host", help="Address to bind.")
+@click.option("--reports-port", type=int, help="Port to listen on.")
+@click.option("--data", help="Data directory of the running instance.")
+def reports(host: str | None, reports_port: int | None, data: str | None) -> None:
+    """Serves reports and the registry API in one process."""
+
+    async def main(stop: asyncio.Event) -> None:
+        settings = load(
+            Settings, overrides={"host": host, "reports_port": reports_port, "data": data}
+        )
+        if not settings.clickhouse_url:
+            raise click.ClickException(
+                "set LINKJOLT_CLICKHOUSE_URL: the embedded ClickHouse belongs to the process"
+                " that stores events, and `linkjolt up` serves reports from it"
+            )
+        await _serve(settings, load(Edge), stop)
+
+    run(main)
+
+
+async def _serve(settings: Settings, edge: Edge, stop: asyncio.Event) -> None:
+    sock = server.listen(settings.host, settings.reports_port)
+    redis = connect(find_redis_url(settings.data, settings.redis_url))
+    clickhouse = clickhouse_server(settings.clickhouse_url, settings.report_readers)
+    directory = Directory(
+        redis, links_cached=edge.links_cached, unknown_cached=edge.unknown_codes_cached
+    )
+    app = create_app(settings, redis, clickhouse, directory)
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            following = tasks.create_task(directory.follow())
+            await server.serve(
+                app, sock=sock, stop=stop, shutdown_seconds=settings.shutdown_seconds
+            )
+            following.cancel()
+    finally:
+        await redis.aclose()
+        await clickhouse.close()

@@ -1,0 +1,118 @@
+"""From when to when a report reaches: dates, instants and presets, in the report's time zone."""
+
+import re
+from datetime import UTC, date, datetime, time, timedelta
+from functools import cache
+from zoneinfo import ZoneInfo, available_timezones
+
+import msgspec
+
+from linkjolt.errors import Reason, Rejected
+from reports.vocabulary import PRESETS
+
+QUARTER = timedelta(minutes=15)
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_YEARS = range(2000, 2101)
+_DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
+# An unescaped `+` in a query string arrives as a space.
+_INSTANT = re.compile(
+    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d(?:\.\d{1,9})?)(?:[Zz]|([+\- ]\d\d:\d\d))", re.ASCII
+)
+
+
+class Period(msgspec.Struct, frozen=True):
+    """[start, end), in UTC."""
+
+    start: datetime
+    end: datetime
+
+
+@cache
+def _zones() -> frozenset[str]:
+    # Names of the host rather than of the IANA database.
+    return frozenset(available_timezones() - {"localtime", "Factory"})
+
+
+def check_zone(name: str) -> str:
+    """An IANA time zone's name; Rejected for any other text."""
+    if name not in _zones():
+        message = "is no IANA time zone, such as Europe/Berlin"
+        raise Rejected(Reason.invalid_field, message, field="timezone")
+    return name
+
+
+def read_period(start: str, end: str | None, zone: str, now: datetime) -> Period:
+    """`start` is a date, an instant or a preset; `end` (not included) a date, an instant or None.
+
+    Presets and an absent `end` stand on the quarter hours around `now`, so that rollups answer.
+    """
+    if start in PRESETS:
+        if end is not None:
+            message = f"a report from {start} takes no `to`"
+            raise Rejected(Reason.invalid_field, message, field="to")
+        return _preset(start, ZoneInfo(zone), now)
+    begin = _read(start, "from", zone)
+    until = up_to_quarter(now) if end is None else _read(end, "to", zone)
+    if until <= begin:
+        if end is None:
+            raise Rejected(Reason.invalid_field, "lies in the future", field="from")
+        raise Rejected(Reason.invalid_field, "must be after `from`", field="to")
+    return Period(begin, until)
+
+
+def down_to_quarter(instant: datetime) -> datetime:
+    return instant - (instant - _EPOCH) % QUARTER
+
+
+def up_to_quarter(instant: datetime) -> datetime:
+    return instant + (_EPOCH - instant) % QUARTER
+
+
+def milliseconds(instant: datetime) -> int:
+    """UTC milliseconds, rounded up: events have whole ones, so no event changes sides."""
+    return -((_EPOCH - instant) // timedelta(milliseconds=1))
+
+
+def _preset(name: str, zone: ZoneInfo, now: datetime) -> Period:
+    today = now.astimezone(zone).date()
+    month = today.replace(day=1)
+    until = up_to_quarter(now)
+    match name:
+        case "today":
+            return Period(_midnight(today, zone), _midnight(today + timedelta(days=1), zone))
+        case "yesterday":
+            return Period(_midnight(today - timedelta(days=1), zone), _midnight(today, zone))
+        case "mtd":
+            return Period(_midnight(month, zone), until)
+        case "last_month":
+            last = (month - timedelta(days=1)).replace(day=1)
+            return Period(_midnight(last, zone), _midnight(month, zone))
+        case _:
+            hours = {"24h": 24, "7d": 7 * 24, "30d": 30 * 24}[name]
+            return Period(down_to_quarter(now - timedelta(hours=hours)), until)
+
+
+def _midnight(day: date, zone: ZoneInfo) -> datetime:
+    """The first instant of a day: where a clock change skips midnight, the change."""
+    return datetime.combine(day, time(), zone).astimezone(UTC)
+
+
+def _read(text: str, field: str, zone: str) -> datetime:
+    try:
+        instant = _parse(text, ZoneInfo(zone))
+    except (ValueError, OverflowError):
+        instant = None
+    if instant is None or instant.year not in _YEARS:
+        message = f"is no date, RFC 3339 instant or preset: {text[:40]!r}"
+        raise Rejected(Reason.invalid_field, message, field=field)
+    return instant
+
+
+def _parse(text: str, zone: ZoneInfo) -> datetime | None:
+    if _DATE.fullmatch(text):
+        return _midnight(date.fromisoformat(text), zone)
+    found = _INSTANT.fullmatch(text)
+    if found is None:
+        return None
+    offset = (found[3] or "+00:00").replace(" ", "+")
+    return datetime.fromisoformat(f"{found[1]}T{found[2]}{offset}").astimezone(UTC)

@@ -1,0 +1,233 @@
+"""Which source answers a report, and its SQL: filled from constants only, every value bound.
+
+Currency: clicks have none. A filter by currency chooses among conversions and leaves clicks
+alone, so that cr and epc keep their meaning; in `group_by=currency` clicks stand in the row of
+no currency.
+"""
+
+from collections.abc import Mapping
+from datetime import timedelta
+from pathlib import Path
+from string import Template
+from typing import Literal
+
+import msgspec
+
+from linkjolt.dimensions import EMPTY, SPARSE
+from reports.period import milliseconds
+from reports.request import Filter, ReportRequest, Sort
+from reports.vocabulary import FURTHER, NUMBERED, Interval, TimeBasis
+
+Shape = Literal["minute", "quarter", "dimension", "raw"]
+Parameters = dict[str, object]
+
+_FOLDER = Path(__file__).parent / "sql"
+# The minute rollup is kept two hours longer than this.
+_MINUTES_KEPT = timedelta(hours=48, minutes=15)
+_NO_VISITORS = "arrayReduce('uniqCombined64State(14)', emptyArrayUInt64())"
+_CONVERSION_TIMES: dict[TimeBasis, str] = {
+    "conversion": "r.time",
+    "click": "if(toUnixTimestamp(r.click_time) = 0, r.time, r.click_time)",
+}
+_VALUE = f"if(r.dimension = '{EMPTY}', '', r.value)"
+_KEYS = "c.bucket AS bucket, c.d0 AS d0, c.d1 AS d1, c.d2 AS d2"
+_NO_KEYS = "toUInt32(0) AS bucket, '' AS d0, '' AS d1, '' AS d2"
+# A report that takes too long answers what it has, and says `incomplete`.
+_RAW_SETTINGS = (
+    "SETTINGS max_execution_time = {raw_max_seconds:Float64}, timeout_overflow_mode = 'break'"
+)
+_BASES: dict[TimeBasis, int] = {"conversion": 1, "click": 2}
+# Starts of intervals in UTC seconds, $t a column. An hour is cut by the zone's offset at each
+# instant: toStartOfHour errs for the rest of a day on which a clock moves by half an hour.
+_BUCKETS: dict[Interval, str] = {
+    "none": "toUInt32(0)",
+    "minute": "toUnixTimestamp(toStartOfMinute($t))",
+    "15m": "toUnixTimestamp(toStartOfFifteenMinutes($t))",
+    "hour": "toUInt32(toUnixTimestamp($t) - (toUnixTimestamp($t)"
+    " + timezoneOffset(toDateTime($t, {zone:String}))) % 3600)",
+    "day": "toUnixTimestamp(toStartOfDay($t, {zone:String}))",
+    "week": "toUnixTimestamp(toDateTime(toStartOfWeek($t, 1, {zone:String}), {zone:String}))",
+    "month": "toUnixTimestamp(toDateTime(toStartOfMonth($t, {zone:String}), {zone:String}))",
+}
+_SORTS = {
+    "time": "bucket",
+    "revenue": "revenue_minor",
+    "commission": "commission_minor",
+    "cr": "conversions / nullIf(clicks, 0)",
+    "epc": "commission_minor / nullIf(clicks, 0)",
+    "aov": "revenue_minor / nullIf(conversions, 0)",
+    "approval_rate": "approved / nullIf(approved + rejected, 0)",
+}
+
+
+class Query(msgspec.Struct, frozen=True):
+    """A statement whose rows decode to `reports.rows.Cell`."""
+
+    sql: str
+    parameters: Parameters
+    source: Literal["rollup", "raw"]
+
+
+class _Plan(msgspec.Struct, frozen=True):
+    """Where rows come from, how they are cut (up to 3 dimensions), and which are wanted."""
+
+    shape: Shape
+    group_by: tuple[str, ...] = ()
+    interval: Interval = "none"
+    sort: Sort | None = None
+    limit: int = 1
+    offset: int = 0
+
+
+def choose_shape(request: ReportRequest) -> Shape:
+    """The smallest source that holds the answer exactly."""
+    further = [name for name in request.used if name in FURTHER]
+    if request.interval == "minute":
+        kept = request.start >= request.asked_at - _MINUTES_KEPT
+        return "minute" if kept and not further and _on(request, 60) else "raw"
+    if len(further) > 1 or not _on(request, 900):
+        return "raw"
+    return "dimension" if further else "quarter"
+
+
+def _on(request: ReportRequest, seconds: int) -> bool:
+    edges = (milliseconds(request.start), milliseconds(request.end))
+    return all(edge % (seconds * 1000) == 0 for edge in edges)
+
+
+def rows_query(
+    request: ReportRequest, account: int, raw_max_seconds: float, shape: Shape | None = None
+) -> Query:
+    """The rows of one page, and one more when another page follows."""
+    plan = _Plan(
+        shape or choose_shape(request),
+        request.group_by,
+        request.interval,
+        request.sort,
+        request.limit + 1,
+        request.offset,
+    )
+    return _query(request, plan, account, raw_max_seconds)
+
+
+def totals_query(
+    request: ReportRequest, account: int, raw_max_seconds: float, shape: Shape | None = None
+) -> Query:
+    """One row over all that the report's rows sum, whatever the page."""
+    return _query(request, _Plan(shape or choose_shape(request)), account, raw_max_seconds)
+
+
+def _query(request: ReportRequest, plan: _Plan, account: int, raw_max_seconds: float) -> Query:
+    parameters: Parameters = {
+        "account": account,
+        "start_ms": milliseconds(request.start),
+        "end_ms": milliseconds(request.end),
+        "basis": _BASES[request.time_basis],
+        "zone": request.timezone,
+        "limit": plan.limit,
+        "offset": plan.offset,
+        "raw_max_seconds": raw_max_seconds,
+    }
+    for index, one in enumerate(request.filters):
+        parameters[f"in{index}"] = _bound(one.name, one.include)
+        parameters[f"out{index}"] = _bound(one.name, one.exclude)
+    unique = "unique_clicks" in (*request.metrics, request.sort.name)
+    counted = "1" if "verdict" in request.used else "c.verdict IN ('human', 'duplicate')"
+    raw = plan.shape == "raw"
+    cut = bool(plan.group_by) or plan.interval != "none"
+    values = {
+        "keys": _KEYS if cut else _NO_KEYS,
+        "cells": _raw(request, plan, unique) if raw else _rollup(request, plan, unique),
+        "counted": counted,
+        "unique_clicks": f"uniqCombined64MergeIf(14)(c.visitors, {counted})" if unique else "0",
+        "group": "GROUP BY bucket, d0, d1, d2" if cut else "",
+        "order": _order(plan),
+        "settings": _RAW_SETTINGS if raw else "",
+    }
+    return Query(_fill("report", values), parameters, "raw" if raw else "rollup")
+
+
+def _bound(name: str, values: tuple[str, ...]) -> list[int] | list[str]:
+    return [int(value) for value in values] if name in NUMBERED else list(values)
+
+
+def _fill(name: str, values: Mapping[str, str]) -> str:
+    return Template((_FOLDER / f"{name}.sql").read_text(encoding="utf-8")).substitute(values)
+
+
+def _order(plan: _Plan) -> str:
+    ties = "bucket, d0, d1, d2"
+    if plan.sort is None:
+        return ties
+    name = plan.sort.name
+    column = f"d{plan.group_by.index(name)}" if name in plan.group_by else _SORTS.get(name, name)
+    return f"{column} {'DESC' if plan.sort.descending else 'ASC'} NULLS LAST, {ties}"
+
+
+def _rollup(request: ReportRequest, plan: _Plan, unique: bool) -> str:
+    further = next((name for name in request.used if name in FURTHER), "")
+    columns = {further: _VALUE} if further else {}
+    values = {
+        "table": f"rollup_{plan.shape}",
+        "bucket": _bucket(plan.interval, "r.time"),
+        "visitors": "r.visitors" if unique else "0",
+        "conditions": " AND ".join(
+            [_dimension_rows(further), _conditions(request, columns, "r.basis = 0")]
+        ),
+    }
+    return _fill("cells_rollup", values | _slots(plan, "", columns))
+
+
+def _dimension_rows(name: str) -> str:
+    """Rows of one dimension; the `empty` rows too whose bit says that it is empty there."""
+    if not name:
+        return "1"
+    if name not in SPARSE:
+        return f"r.dimension = '{name}'"
+    bit = f"bitTest(toUInt64OrZero(r.value), {SPARSE.index(name)})"
+    return f"r.dimension IN ('{name}', '{EMPTY}') AND (r.dimension != '{EMPTY}' OR {bit})"
+
+
+def _raw(request: ReportRequest, plan: _Plan, unique: bool) -> str:
+    time = _CONVERSION_TIMES[request.time_basis]
+    no_currency = {"currency": "''"}
+    values = {
+        "visitors": "uniqCombined64State(14)(r.visitor)" if unique else "0",
+        "no_visitors": _NO_VISITORS if unique else "0",
+        "conversion_time": time,
+        "click_bucket": _bucket(plan.interval, "r.time"),
+        "conversion_bucket": _bucket(plan.interval, time),
+        "click_conditions": _conditions(request, no_currency, "1"),
+        "conversion_conditions": _conditions(request, {}, "0"),
+    }
+    slots = _slots(plan, "click_", no_currency) | _slots(plan, "conversion_", {})
+    return _fill("cells_raw", values | slots)
+
+
+def _bucket(interval: Interval, column: str) -> str:
+    return Template(_BUCKETS[interval]).substitute(t=column)
+
+
+def _slots(plan: _Plan, prefix: str, columns: Mapping[str, str]) -> dict[str, str]:
+    """What stands for $d0, $d1 and $d2: a report's dimensions, or nothing."""
+    slots = {f"{prefix}d{index}": "''" for index in range(3)}
+    for index, name in enumerate(plan.group_by):
+        column = columns.get(name, f"r.{name}")
+        slots[f"{prefix}d{index}"] = column if name in NUMBERED else f"toString({column})"
+    return slots
+
+
+def _conditions(request: ReportRequest, columns: Mapping[str, str], clicks: str) -> str:
+    """All filters; a filter by currency spares the rows of which the text `clicks` is true."""
+    texts = ["1"]
+    for index, one in enumerate(request.filters):
+        text = _condition(index, one, columns.get(one.name, f"r.{one.name}"))
+        texts.append(f"({clicks} OR {text})" if one.name == "currency" else text)
+    return " AND ".join(texts)
+
+
+def _condition(index: int, one: Filter, column: str) -> str:
+    kind = "Array(UInt32)" if one.name in NUMBERED else "Array(String)"
+    texts = [f"{column} IN {{in{index}:{kind}}}"] if one.include else []
+    texts += [f"{column} NOT IN {{out{index}:{kind}}}"] if one.exclude else []
+    return f"({' AND '.join(texts)})"

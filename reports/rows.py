@@ -1,0 +1,164 @@
+"""From the warehouse's sums to the rows of an answer: names, times, money, ratios.
+
+A ratio without anything to divide by is null. Money over several currencies is null, with
+`currencies` beside it; over one, `currency` is beside it. Ids and currencies that are absent
+(an unattributed conversion, a click) are null; a dimension without a value is ''.
+"""
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from decimal import Decimal
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from linkjolt.money import to_major
+from linkjolt.registry import Kind, public_id
+from reports.request import ReportRequest
+from reports.vocabulary import MONEY, NUMBERED, Interval
+
+RowValue = str | int | float | Decimal | None | list[str]
+Row = dict[str, RowValue]
+
+_KINDS: dict[str, Kind] = {"campaign": "campaign", "affiliate": "affiliate", "link": "link"}
+_QUARTER_SECONDS = 900
+
+
+class Cell(msgspec.Struct, frozen=True):
+    """One row of a report's SQL: `bucket` in UTC seconds, d0 to d2 the values of `group_by`."""
+
+    bucket: int
+    d0: str | int
+    d1: str | int
+    d2: str | int
+    clicks: int
+    unique_clicks: int
+    bot_clicks: int
+    duplicate_clicks: int
+    conversions: int
+    pending: int
+    approved: int
+    rejected: int
+    revenue_minor: int
+    commission_minor: int
+    currencies: list[str]
+
+    @property
+    def values(self) -> tuple[str | int, str | int, str | int]:
+        return self.d0, self.d1, self.d2
+
+
+EMPTY_CELL = Cell(0, "", "", "", 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, [])
+
+
+class Named(msgspec.Struct, frozen=True):
+    """A registry entry in the warehouse's mirror."""
+
+    kind: str
+    number: int
+    code: str
+    name: str
+
+
+Names = Mapping[tuple[str, int], Named]
+
+
+def numbers_in(request: ReportRequest, cells: Sequence[Cell]) -> dict[str, set[int]]:
+    """The registry numbers to be named on a page, by kind."""
+    return {
+        name: {int(cell.values[index]) for cell in cells} - {0}
+        for index, name in enumerate(request.group_by)
+        if name in NUMBERED
+    }
+
+
+def make_row(request: ReportRequest, cell: Cell, names: Names) -> Row:
+    """One row of `data`."""
+    row: Row = {}
+    if request.interval != "none":
+        row["time"] = bucket_time(cell.bucket, request.interval, request.timezone)
+    for name, value in zip(request.group_by, cell.values, strict=False):
+        row |= _dimension(name, value, names)
+    return row | measure(request, cell)
+
+
+def bucket_time(bucket: int, interval: Interval, zone: str) -> str:
+    """The start of an interval in its zone, RFC 3339 with offset."""
+    here = ZoneInfo(zone)
+    if interval == "hour":
+        # Where a clock moves by half an hour, the hour begins at the change.
+        within = range(bucket, bucket + 3600, _QUARTER_SECONDS)
+        bucket = next(start for start in within if _hour_of(start, here) == bucket)
+    return datetime.fromtimestamp(bucket, here).isoformat()
+
+
+def _hour_of(seconds: int, zone: ZoneInfo) -> int:
+    offset = datetime.fromtimestamp(seconds, zone).utcoffset()
+    assert offset is not None
+    return seconds - (seconds + int(offset.total_seconds())) % 3600
+
+
+def _dimension(name: str, value: str | int, names: Names) -> Row:
+    if name == "currency":
+        return {name: str(value) or None}
+    if name not in _KINDS:
+        return {name: value}
+    number = int(value)
+    named = names.get((name, number))
+    # A mirror that lags behind leaves an entry without a name.
+    identity = public_id(_KINDS[name], number) if number else None
+    if name == "link":
+        return {name: named.code if named else identity}
+    return {name: identity, f"{name}_name": named.name if named else None}
+
+
+def measure(request: ReportRequest, cell: Cell) -> Row:
+    """The metrics asked for, and the currency of those that are money."""
+    found = _counts(cell) | _money(cell)
+    row: Row = {name: found[name] for name in request.metrics}
+    if "currency" not in request.group_by or len(cell.currencies) > 1:
+        row |= _currency(request.metrics, cell.currencies)
+    return row
+
+
+def _currency(metrics: Sequence[str], currencies: list[str]) -> Row:
+    if not any(name in MONEY for name in metrics):
+        return {}
+    if len(currencies) > 1:
+        return {"currency": None, "currencies": list(currencies)}
+    return {"currency": currencies[0] if currencies else None}
+
+
+def _counts(cell: Cell) -> Row:
+    decided = cell.approved + cell.rejected
+    return {
+        "clicks": cell.clicks,
+        "unique_clicks": cell.unique_clicks,
+        "bot_clicks": cell.bot_clicks,
+        "duplicate_clicks": cell.duplicate_clicks,
+        "conversions": cell.conversions,
+        "pending": cell.pending,
+        "approved": cell.approved,
+        "rejected": cell.rejected,
+        "cr": _ratio(cell.conversions, cell.clicks),
+        "approval_rate": _ratio(cell.approved, decided),
+    }
+
+
+def _money(cell: Cell) -> Row:
+    if len(cell.currencies) > 1:
+        return dict.fromkeys(MONEY)
+    revenue = commission = Decimal(0)
+    if cell.currencies:
+        revenue = to_major(cell.revenue_minor, cell.currencies[0])
+        commission = to_major(cell.commission_minor, cell.currencies[0])
+    return {
+        "revenue": revenue,
+        "commission": commission,
+        "epc": _ratio(commission, cell.clicks),
+        "aov": _ratio(revenue, cell.conversions),
+    }
+
+
+def _ratio(part: Decimal | int, whole: int) -> float | None:
+    return round(float(Decimal(part) / whole), 6) if whole else None

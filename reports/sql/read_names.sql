@@ -1,0 +1,9 @@
+-- Names of campaigns and affiliates and codes of links, as the registry last had them.
+SELECT kind, number, argMax(code, version) AS code, argMax(name, version) AS name
+FROM registry
+WHERE account = {account:UInt32} AND (
+    (kind = 'campaign' AND number IN {campaign:Array(UInt32)})
+    OR (kind = 'affiliate' AND number IN {affiliate:Array(UInt32)})
+    OR (kind = 'link' AND number IN {link:Array(UInt32)})
+)
+GROUP BY kind, number

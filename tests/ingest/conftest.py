@@ -1,0 +1,120 @@
+"""One edge in this process, on the run's Redis, with a campaign, an affiliate, a link and keys."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import TypeVar
+
+import httpx2
+import msgspec
+import pytest
+from redis.asyncio import Redis
+
+from ingest.app import create_app, open_edge
+from ingest.edge import Edge
+from linkjolt import keys, names
+from linkjolt.events import Click, Conversion
+from linkjolt.money import Percentage
+from linkjolt.redis_client import entries
+from linkjolt.redis_server import RedisServer
+from linkjolt.registry import Affiliate, ApiKey, Campaign, Link
+from linkjolt.registry_store import Registry
+from linkjolt.settings import Edge as Settings
+
+T = TypeVar("T")
+DESTINATION = "https://shop.example/p?ref={affiliate_id}"
+
+
+@dataclass
+class Shop:
+    """An edge with one link, a client of it, and the events it has published."""
+
+    edge: Edge
+    redis: Redis
+    registry: Registry
+    client: httpx2.AsyncClient
+    link: Link
+    key: str
+
+    async def add_link(self, **fields: object) -> Link:
+        """Another link of the same campaign and affiliate."""
+        made = msgspec.structs.replace(self.link, number=0, tracking_code="", **fields)
+        return await self.registry.create(made)
+
+    async def clicks(self) -> list[Click]:
+        return await self._events(names.clicks(0), Click)
+
+    async def conversions(self) -> list[Conversion]:
+        return await self._events(names.conversions(0), Conversion)
+
+    async def _events(self, stream: names.Stream, kind: type[T]) -> list[T]:
+        rows = await entries(self.redis, stream.key, "-")
+        lines = [line for _, fields in rows for line in fields[b"f"].split(b"\n")]
+        return [msgspec.json.decode(line, type=kind) for line in lines]
+
+    async def post(self, body: object, key: str = "") -> httpx2.Response:
+        """A conversion, as the shop's key unless another is given."""
+        content = body if isinstance(body, bytes) else msgspec.json.encode(body)
+        headers = {
+            "Authorization": f"Bearer {key or self.key}",
+            "Content-Type": "application/json",
+        }
+        return await self.client.post("/v1/conversions", content=content, headers=headers)
+
+
+async def make_key(registry: Registry, scopes: Sequence[str]) -> str:
+    """A new key's secret."""
+    secret = keys.make_secret()
+    entry = ApiKey(
+        number=0,
+        account=names.ACCOUNT_DEFAULT,
+        name="test",
+        scopes=tuple(scopes),
+        digest=keys.digest(secret),
+        hint=keys.hint(secret),
+        created_at=datetime.now(UTC),
+    )
+    await registry.create(entry)
+    return secret
+
+
+async def make_link(registry: Registry) -> Link:
+    """A link of a new campaign (30 %, USD) and a new affiliate."""
+    now, account = datetime.now(UTC), names.ACCOUNT_DEFAULT
+    campaign = await registry.create(
+        Campaign(
+            number=0,
+            account=account,
+            name="Spring",
+            currency="USD",
+            commission=Percentage(rate=Decimal(30)),
+            created_at=now,
+        )
+    )
+    affiliate = await registry.create(
+        Affiliate(number=0, account=account, name="Ann", created_at=now)
+    )
+    link = Link(
+        number=0,
+        account=account,
+        campaign=campaign.number,
+        affiliate=affiliate.number,
+        tracking_code="tc_ABC123",
+        destination=DESTINATION,
+        created_at=now,
+    )
+    return await registry.create(link)
+
+
+@pytest.fixture
+async def shop(redis: Redis, redis_server: RedisServer) -> AsyncGenerator[Shop]:
+    registry = Registry(redis)
+    link = await make_link(registry)
+    key = await make_key(registry, ["conversions:write", "conversions:read", "links:write"])
+    settings = Settings(redis_url=redis_server.url)
+    async with open_edge(settings, asyncio.Event()) as edge:
+        transport = httpx2.ASGITransport(app=create_app(edge))
+        async with httpx2.AsyncClient(transport=transport, base_url="http://edge") as client:
+            yield Shop(edge, redis, registry, client, link, key)

@@ -1,0 +1,151 @@
+"""accepted = stored + rejected + waiting, whatever happens between the reads."""
+
+import asyncio
+from collections import Counter
+from datetime import UTC, datetime
+from typing import Any
+
+import msgspec
+import pytest
+from redis.asyncio import Redis
+
+from aggregator.rows import CLICK_COLUMNS, ClickRow, click_marker
+from linkjolt import balance
+from linkjolt.balance import Queue, StreamBalance, balance_stream, read_balance
+from linkjolt.clickhouse import ClickHouse
+from linkjolt.names import Stream, clicks, conversions
+from linkjolt.position import position
+from linkjolt.redis_client import call
+
+HOUR = 3_600_000
+NOW_MS = int(datetime(2026, 11, 20, 10, 59, 59, tzinfo=UTC).timestamp() * 1000)
+
+
+async def accept(redis: Redis, stream: Stream, ms: int, events: int) -> int:
+    """What a publish leaves: an entry of so many lines and its count in the ledger."""
+    frame = b"\n".join([b"{}"] * events)
+    async with redis.pipeline(transaction=True) as pipe:
+        commands: Any = pipe
+        commands.xadd(stream.key, {"f": frame}, id=f"{ms}-*")
+        commands.hincrby(stream.ledger, ms // HOUR, events)
+        identity, _ = await commands.execute()
+    return position(identity)
+
+
+async def store(clickhouse: ClickHouse, s: int, pos: int, events: int) -> None:
+    rows = [ClickRow(account=1, time=1.0, s=s, pos=pos) for _ in range(events)]
+    lines = msgspec.json.Encoder().encode_lines([*rows, click_marker(s, pos)])
+    await clickhouse.insert("clicks", CLICK_COLUMNS, lines)
+
+
+async def reject(clickhouse: ClickHouse, s: int, pos: int, line: int) -> None:
+    row = msgspec.json.encode({"s": s, "pos": pos, "line": line, "reason": "undecodable"})
+    await clickhouse.insert("rejects", ["s", "pos", "line", "reason"], row)
+
+
+async def of(redis: Redis, clickhouse: ClickHouse, stream: str) -> StreamBalance:
+    found = await read_balance(redis, clickhouse, shards=2)
+    return next(one for one in found.streams if one.stream == stream)
+
+
+async def test_nothing_accepted_is_an_even_balance(redis: Redis, clickhouse: ClickHouse) -> None:
+    found = await read_balance(redis, clickhouse, shards=2)
+    names = [stream.stream for stream in found.streams]
+    assert names == ["clicks/0", "conversions/0", "clicks/1", "conversions/1"]
+    assert all(stream.accepted == 0 and stream.hours == () for stream in found.streams)
+
+
+async def test_events_are_waiting_until_stored_or_rejected_in_the_hour_they_came(
+    redis: Redis, clickhouse: ClickHouse
+) -> None:
+    first = await accept(redis, clicks(1), NOW_MS, 3)
+    await accept(redis, clicks(1), NOW_MS + 5_000, 2)
+    waiting = await of(redis, clickhouse, "clicks/1")
+    assert (waiting.accepted, waiting.waiting, waiting.difference) == (5, 5, 0)
+    assert waiting.oldest_waiting_ms == NOW_MS
+
+    await reject(clickhouse, 2, first, 2)
+    await reject(clickhouse, 2, first, 2)
+    await store(clickhouse, 2, first, 2)
+    stored = await of(redis, clickhouse, "clicks/1")
+    assert stored.oldest_waiting_ms == NOW_MS + 5_000
+    assert [
+        (h.hour.hour, h.accepted, h.stored, h.rejected, h.waiting, h.difference)
+        for h in stored.hours
+    ] == [(10, 3, 2, 1, 0, 0), (11, 2, 0, 0, 2, 0)]
+
+
+async def test_a_lost_and_a_doubled_event_show_as_difference(
+    redis: Redis, clickhouse: ClickHouse
+) -> None:
+    pos = await accept(redis, clicks(0), NOW_MS, 4)
+    await store(clickhouse, 0, pos, 3)
+    assert (await of(redis, clickhouse, "clicks/0")).difference == 1
+    await store(clickhouse, 0, pos, 2)
+    assert (await of(redis, clickhouse, "clicks/0")).difference == -1
+
+
+async def test_entries_dropped_from_the_stream_before_they_were_stored_are_a_difference(
+    redis: Redis, clickhouse: ClickHouse
+) -> None:
+    await accept(redis, conversions(0), NOW_MS, 4)
+    await accept(redis, conversions(0), NOW_MS + 1, 1)
+    await call(redis, "XTRIM", conversions(0).key, "MINID", "=", f"{NOW_MS + 1}-0")
+    found = await of(redis, clickhouse, "conversions/0")
+    assert (found.accepted, found.waiting, found.difference) == (5, 1, 4)
+
+
+async def test_stored_events_stay_even_when_their_stream_is_trimmed_empty(
+    redis: Redis, clickhouse: ClickHouse
+) -> None:
+    pos = await accept(redis, clicks(0), NOW_MS, 4)
+    await store(clickhouse, 0, pos, 4)
+    await call(redis, "XTRIM", clicks(0).key, "MAXLEN", 0)
+    found = await of(redis, clickhouse, "clicks/0")
+    assert (found.accepted, found.stored, found.waiting, found.difference) == (4, 4, 0, 0)
+
+
+async def test_a_long_queue_is_estimated_and_says_so(
+    redis: Redis, clickhouse: ClickHouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(balance, "COUNTED_ENTRIES", 100)
+    for index in range(105):
+        await accept(redis, clicks(0), NOW_MS + index, 2)
+    found = await of(redis, clickhouse, "clicks/0")
+    assert (found.waiting, found.difference, found.waiting_estimated) == (210, 0, True)
+    assert found.oldest_waiting_ms == NOW_MS
+
+
+async def test_the_balance_is_even_while_events_come_and_are_stored_and_trimmed(
+    redis: Redis, clickhouse: ClickHouse
+) -> None:
+    stopped = asyncio.Event()
+
+    async def flow() -> None:
+        waiting: list[int] = []
+        for index in range(100_000):
+            waiting.append(await accept(redis, clicks(0), NOW_MS + index * 100, 3))
+            if len(waiting) == 8:
+                pos = waiting[-1]
+                rows = [ClickRow(account=1, s=0, pos=one) for one in waiting for _ in range(3)]
+                lines = msgspec.json.Encoder().encode_lines([*rows, click_marker(0, pos)])
+                await clickhouse.insert("clicks", CLICK_COLUMNS, lines)
+                await call(redis, "XTRIM", clicks(0).key, "MINID", "=", f"{pos >> 20}-0")
+                waiting.clear()
+            if stopped.is_set():
+                return
+
+    flowing = asyncio.create_task(flow())
+    for _ in range(12):
+        found = await of(redis, clickhouse, "clicks/0")
+        assert [hour.difference for hour in found.hours] == [0] * len(found.hours)
+    stopped.set()
+    await flowing
+    assert (await of(redis, clickhouse, "clicks/0")).stored > 0
+
+
+def test_differences_of_hours_add_up_to_the_stream() -> None:
+    queue = Queue(accepted=Counter({1: 5, 2: 5}), top=0)
+    found = balance_stream(clicks(0), queue, 0, stored=Counter({1: 4}), rejected=Counter({2: 1}))
+    assert [hour.difference for hour in found.hours] == [1, 4]
+    assert found.difference == 5
