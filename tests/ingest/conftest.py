@@ -40,7 +40,7 @@ class Shop:
 
     async def add_link(self, **fields: object) -> Link:
         """Another link of the same campaign and affiliate."""
-        made = msgspec.structs.replace(self.link, number=0, tracking_code="", **fields)
+        made = msgspec.structs.replace(self.link, **{"number": 0, "tracking_code": "", **fields})
         return await self.registry.create(made)
 
     async def clicks(self) -> list[Click]:
