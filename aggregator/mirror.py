@@ -70,10 +70,9 @@ class Mirror:
         first = await entries(self._redis, names.REGISTRY_CHANGES, "-", count=1)
         if not first:
             return bool(await call(self._redis, "EXISTS", names.REGISTRY_NUMBERS))
-        words: list[bytes | int] = await call(
+        info: dict[bytes, object] = await call(
             self._redis, "XINFO", "STREAM", names.REGISTRY_CHANGES
         )
-        info = dict(zip(words[::2], words[1::2], strict=True))
         # Before 7.0 the server does not count what was added: then a trim cannot be ruled out.
         trimmed = info.get(b"entries-added") != info[b"length"]
         return trimmed and position(first[0][0]) > version

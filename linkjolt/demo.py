@@ -15,7 +15,8 @@ from linkjolt.registry import Affiliate, ApiKey, Campaign, Link
 from linkjolt.registry_store import Registry
 
 _DESTINATION = "https://example.com/?ref={affiliate_id}"
-_SCOPES = ("conversions:write", "conversions:read", "links:read", "reports:read", "events:read")
+# A bare curl is a program, and so its click would be counted as a bot's.
+_BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 
 
 class Demo(msgspec.Struct, frozen=True):
@@ -96,7 +97,7 @@ def _new_key(account: int, now: datetime) -> tuple[str, ApiKey]:
         number=0,
         account=account,
         name="demo",
-        scopes=_SCOPES,
+        scopes=("admin",),
         digest=keys.digest(secret),
         hint=keys.hint(secret),
         created_at=now,
@@ -118,7 +119,7 @@ Demo link:  {link}
 Demo key:   {demo.key}
 
 A click:
-curl -i '{link}?sub1=demo'
+curl -i -A '{_BROWSER}' '{link}?sub1=demo'
 
 A conversion:
 curl -i '{edge_url}/v1/conversions' {bearer} -H 'Content-Type: application/json' -d '{body}'

@@ -116,9 +116,7 @@ def measure(request: ReportRequest, cell: Cell) -> Row:
     """The metrics asked for, and the currency of those that are money."""
     found = _counts(cell) | _money(cell)
     row: Row = {name: found[name] for name in request.metrics}
-    if "currency" not in request.group_by or len(cell.currencies) > 1:
-        row |= _currency(request.metrics, cell.currencies)
-    return row
+    return row | _currency(request.metrics, cell.currencies)
 
 
 def _currency(metrics: Sequence[str], currencies: list[str]) -> Row:

@@ -16,8 +16,8 @@ from reports.vocabulary import BASE, FURTHER, INTERVALS, METRICS
 from tests.reports.expected import Key, Sums, expected
 from tests.rollups.sample import ACCOUNT, Sample, make_sample, store
 
-# Samples over clock changes: New York falls back on 1 November, Lord Howe moves by half an hour
-# on 4 April and 4 October.
+# Samples over clock changes: New York falls back on 1 November, Lord Howe springs ahead by half an
+# hour on 4 October.
 PERIODS = {
     "new york": (datetime(2026, 10, 30, 12, tzinfo=UTC), datetime(2026, 11, 3, 6, tzinfo=UTC)),
     "lord howe": (datetime(2026, 10, 2, 12, tzinfo=UTC), datetime(2026, 10, 6, 6, tzinfo=UTC)),
@@ -202,6 +202,25 @@ async def test_many_visitors_are_estimated_alike_from_rollup_and_raw(
     assert found == await read(clickhouse, request, "raw")
     sums = found[0, ()]
     assert abs(sums.unique_clicks - sums.clicks) < 0.03 * sums.clicks
+
+
+async def test_an_hour_that_half_repeats_is_told_apart(clickhouse: ClickHouse) -> None:
+    """On Lord Howe Island clocks fell back from 2:00 to 1:30 on 5 April."""
+    start, end = datetime(2026, 4, 4, 12, tzinfo=UTC), datetime(2026, 4, 5, 6, tzinfo=UTC)
+    sample = make_sample(13, start, end, clicks=500, conversions=50)
+    await store(clickhouse, sample)
+    request = ReportRequest(
+        start=start,
+        end=end,
+        asked_at=end,
+        timezone="Australia/Lord_Howe",
+        interval="hour",
+        metrics=METRICS,
+    )
+    wanted = expected(request, sample)
+    assert len(wanted) == 19
+    assert await read(clickhouse, request, "quarter") == wanted
+    assert await read(clickhouse, request, "raw") == wanted
 
 
 @pytest.mark.parametrize("zone", ZONES)

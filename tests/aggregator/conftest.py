@@ -1,0 +1,120 @@
+"""An aggregator on real servers, and a producer that publishes as an edge does."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import msgspec
+import pytest
+from redis.asyncio import Redis
+
+from aggregator.aggregation import Aggregation, Step
+from aggregator.audit import Audit, audit
+from aggregator.salts import Salts
+from aggregator.streams import Streams
+from ingest.conversion import state_of
+from ingest.publish import ClickPublisher, ConversionPublisher, Posted
+from linkjolt.balance import read_balance
+from linkjolt.clickhouse import ClickHouse
+from linkjolt.clickid import ClickIds
+from linkjolt.events import Click, Conversion
+from linkjolt.settings import Aggregator, Edge
+
+KEY = b"k" * 32
+
+
+class Number(msgspec.Struct, frozen=True):
+    n: int
+
+
+def now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+@dataclass
+class Line:
+    """One shard from publish to warehouse, step by step; slices are 50 ms wide."""
+
+    redis: Redis
+    clickhouse: ClickHouse
+    clicks: ClickPublisher
+    conversions: ConversionPublisher
+    click_ids: ClickIds
+    aggregation: Aggregation
+
+    def restart(self) -> None:
+        """Another aggregator takes over: it knows nothing but what is stored."""
+        self.aggregation = new_aggregation(self.redis, self.clickhouse)
+
+    async def click(self, count: int = 1, **fields: object) -> list[Click]:
+        made = [self.make_click(**fields) for _ in range(count)]
+        for click in made:
+            await self.clicks.publish(msgspec.json.encode(click))
+        return made
+
+    def make_click(self, link: int = 7, **fields: object) -> Click:
+        known = {"account": 1, "link": link, "campaign": 2, "affiliate": 3}
+        click_id = self.click_ids.make(link)
+        return msgspec.convert({"click_id": click_id, **known, **fields}, Click)
+
+    def make_conversion(self, number: int, click_id: str = "") -> Conversion:
+        return Conversion(
+            conversion_id=f"conv_{number:026}",
+            account=1,
+            event="sale",
+            time_ms=now_ms(),
+            currency="USD",
+            order_value_minor=9999,
+            commission_minor=2999,
+            status="pending",
+            attribution="click" if click_id else "tracking_code",
+            order_id=f"order_{number}",
+            campaign=2,
+            affiliate=3,
+            link=7,
+            click_id=click_id,
+        )
+
+    async def convert(self, conversion: Conversion) -> None:
+        posted = Posted(conversion, state_of(conversion), "fingerprint")
+        await self.conversions.publish(posted)
+
+    async def step_until_idle(self) -> None:
+        """Steps until everything published before is stored."""
+        for _ in range(200):
+            await self.aggregation.step()
+            balance = await read_balance(self.redis, self.clickhouse, 1)
+            if all(stream.waiting == 0 for stream in balance.streams):
+                return
+        raise AssertionError("the aggregator never became idle")
+
+    async def step(self) -> Step:
+        return await self.aggregation.step()
+
+    async def audit(self) -> Audit:
+        return await audit(self.redis, self.clickhouse, 1)
+
+    async def count(self, sql: str) -> int:
+        return (await self.clickhouse.read(f"SELECT toInt64({sql}", Number))[0].n
+
+
+def new_aggregation(redis: Redis, clickhouse: ClickHouse) -> Aggregation:
+    settings = Aggregator(slice_ms=50)
+    return Aggregation(Streams(redis), clickhouse, Salts(redis, 72), settings)
+
+
+@pytest.fixture
+def line(redis: Redis, clickhouse: ClickHouse) -> Line:
+    settings = Edge()
+    return Line(
+        redis,
+        clickhouse,
+        ClickPublisher(redis, 0, settings),
+        ConversionPublisher(redis, 0, settings),
+        ClickIds(1, KEY, now_ms),
+        new_aggregation(redis, clickhouse),
+    )
+
+
+def ids(clicks: Sequence[Click]) -> set[str]:
+    return {click.click_id for click in clicks}

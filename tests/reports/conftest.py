@@ -1,0 +1,69 @@
+"""The reports listener over ASGI, with a key, a registry and its mirror."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx2
+import msgspec
+import pytest
+from redis.asyncio import Redis
+
+from aggregator.mirror import Mirror
+from linkjolt import keys
+from linkjolt.clickhouse import ClickHouse
+from linkjolt.directory import Directory
+from linkjolt.registry_store import Registry
+from linkjolt.settings import Reports as Settings
+from reports.app import create_app
+from tests.registry import samples
+from tests.rollups.sample import ACCOUNT
+
+
+class Client(msgspec.Struct, frozen=True):
+    """A merchant's developer with a key of the sample's account."""
+
+    http: httpx2.AsyncClient
+    secret: str
+
+    async def get(self, path: str, **parameters: str | int) -> httpx2.Response:
+        headers = {"Authorization": f"Bearer {self.secret}"}
+        return await self.http.get(path, params=parameters, headers=headers)
+
+    async def report(self, **parameters: str | int) -> dict[str, Any]:
+        response = await self.get("/v1/reports", **parameters)
+        assert response.status_code == 200, response.text
+        return response.json()
+
+
+async def make_secret(redis: Redis, *scopes: str, account: int = ACCOUNT) -> str:
+    secret = keys.make_secret()
+    key = msgspec.structs.replace(samples.key(secret, *scopes), account=account)
+    await Registry(redis).create(key)
+    return secret
+
+
+def open_http(redis: Redis, clickhouse: ClickHouse, settings: Settings) -> httpx2.AsyncClient:
+    directory = Directory(redis, links_cached=100, unknown_cached=100)
+    app = create_app(settings, redis, clickhouse, directory)
+    transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
+    return httpx2.AsyncClient(transport=transport, base_url="http://reports.example")
+
+
+@pytest.fixture
+async def client(redis: Redis, clickhouse: ClickHouse) -> AsyncIterator[Client]:
+    async with open_http(redis, clickhouse, Settings(shards=2)) as http:
+        yield Client(http, await make_secret(redis, "reports:read"))
+
+
+@pytest.fixture
+async def mirror(redis: Redis, clickhouse: ClickHouse) -> Mirror:
+    """Campaigns 1 to 3 and links 1 to 5 of the sample's account, mirrored once."""
+    registry = Registry(redis)
+    for name in ("One", "Two", "Three"):
+        await registry.create(samples.campaign(name, account=ACCOUNT))
+    for number in range(1, 6):
+        link = samples.link(f"tc_{number}")
+        await registry.create(msgspec.structs.replace(link, account=ACCOUNT))
+    mirror = Mirror(redis, clickhouse)
+    await mirror.step()
+    return mirror
