@@ -193,7 +193,9 @@ class Directory:
     async def follow(self) -> None:
         """Applies the registry's changes for ever, on a connection of its own from the pool."""
         failures = 0
-        while True:
+        task = asyncio.current_task()
+        # On Python 3.11 redis-py loses a cancellation that meets the end of a send (wait_for).
+        while not (task and task.cancelling()):
             try:
                 await self._follow_once()
                 failures = 0

@@ -20,14 +20,11 @@ async def following(directory: Directory, registry: Registry) -> AsyncGenerator[
     """Inside it the directory is known to hear of changes."""
     link = await samples.stored_link(registry, "")
     await directory.route(link.tracking_code)
+    await registry.patch(Link, 1, link.number, flip)
     task = asyncio.create_task(directory.follow())
-
-    async def heard() -> bool:
-        await registry.patch(Link, 1, link.number, flip)
-        return directory.route_now(link.tracking_code) is None
-
     try:
-        await wait_until(heard)
+        # It forgets this link when it begins, or by the change when it goes on: then it is here.
+        await wait_until(lambda: directory.route_now(link.tracking_code) is None)
         yield
     finally:
         task.cancel()

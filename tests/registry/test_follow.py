@@ -1,5 +1,6 @@
 """A change of the registry is live on every edge within a second, whatever happens to the feed."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any, cast
 
@@ -135,6 +136,16 @@ async def test_a_change_made_while_not_followed_is_caught_up(
     async with following(directory, registry):
         await wait_until(lambda: directory.route_now("tc_1") is None, SOON)
     assert directory.route_now("tc_2") is not None
+
+
+async def test_it_ends_whenever_it_is_cancelled(directory: Directory) -> None:
+    for turns in range(40):
+        task = asyncio.create_task(directory.follow())
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        task.cancel()
+        ended, _ = await asyncio.wait([task], timeout=3)
+        assert ended, f"still running, cancelled after {turns} turns of the loop"
 
 
 async def test_a_client_with_short_timeouts_follows_an_idle_feed_without_complaint(

@@ -1,0 +1,116 @@
+"""LinkJolt as its users have it: `linkjolt up` as a child, driven over HTTP. Imports none of it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+START_SECONDS = 30
+COMMAND = (sys.executable, "-m", "linkjolt")
+
+
+def wait_for(said: str, true: Callable[[], bool], seconds: float = 15) -> None:
+    """Returns when `true()` holds; fails with what was `said` to come true otherwise."""
+    deadline = time.monotonic() + seconds
+    while not true():
+        if time.monotonic() > deadline:
+            pytest.fail(f"not within {seconds:g} s: {said}")
+        time.sleep(0.02)
+
+
+@dataclass
+class Instance:
+    """One `linkjolt up` under `data`, with its output in files beside it."""
+
+    data: Path
+    process: subprocess.Popen[bytes]
+
+    @property
+    def run(self) -> dict[str, Any]:
+        return json.loads((self.data / "run.json").read_text())
+
+    @property
+    def printed(self) -> str:
+        return self.data.with_suffix(".out").read_text()
+
+    @property
+    def log(self) -> str:
+        return self.data.with_suffix(".err").read_text()
+
+    def demo(self, what: str) -> str:
+        """What stands behind `Demo link:` or `Demo key:`."""
+        lines = [line for line in self.printed.splitlines() if line.startswith(f"Demo {what}:")]
+        return lines[0].split()[-1]
+
+    def curl(self, what: str) -> str:
+        """The line printed under `A click:` and its like."""
+        lines = self.printed.splitlines()
+        return next(lines[i + 1] for i, line in enumerate(lines) if line.startswith(what))
+
+    def api(self, url: str, **parameters: Any) -> httpx2.Response:
+        headers = {"Authorization": f"Bearer {self.demo('key')}"}
+        return httpx2.get(self.run[url] + parameters.pop("path"), headers=headers, **parameters)
+
+    def report(self, **parameters: str) -> dict[str, Any]:
+        answer = self.api("reports_url", path="/v1/reports", params=parameters)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def linkjolt(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Another command on the same data directory."""
+        return subprocess.run(
+            [*COMMAND, *words, "--data", str(self.data)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    def stop(self) -> int:
+        """SIGTERM; the exit status."""
+        self.process.send_signal(signal.SIGTERM)
+        return self.process.wait(15)
+
+
+def start(data: Path, *words: str) -> Instance:
+    """`linkjolt up --demo` on free ports, ready."""
+    command = [*COMMAND, "up", "--demo", "--data", str(data)]
+    ports = ["--edge-port", "0", "--reports-port", "0"]
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("LINKJOLT_")}
+    with open(data.with_suffix(".out"), "wb") as out, open(data.with_suffix(".err"), "ab") as err:
+        process = subprocess.Popen([*command, *ports, *words], stdout=out, stderr=err, env=environment)
+    instance = Instance(data, process)
+
+    def ready() -> bool:
+        if process.poll() is not None:
+            pytest.fail(f"linkjolt up ended with {process.returncode}: {instance.log[-2000:]}")
+        return "A report" in instance.printed
+
+    wait_for("the banner is printed", ready, START_SECONDS)
+    return instance
+
+
+@pytest.fixture(scope="module")
+def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
+    running = start(tmp_path_factory.mktemp("up") / "data")
+    yield running
+    if running.process.poll() is None:
+        running.stop()
+
+
+@pytest.fixture
+def own_instance(tmp_path: Path) -> Iterator[Instance]:
+    """An instance that the test may hurt."""
+    running = start(tmp_path / "data")
+    yield running
+    if running.process.poll() is None:
+        running.stop()
