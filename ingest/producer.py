@@ -4,7 +4,7 @@ import asyncio
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 from redis.asyncio import Redis
 
@@ -19,6 +19,12 @@ _FIRST_PAUSE_SECONDS = 0.02
 Argument = bytes | str | int
 
 
+class Script(Protocol):
+    """A Lua script: called with its keys and arguments, it answers with the reply."""
+
+    async def __call__(self, *, keys: Sequence[str], args: Sequence[Argument]) -> Any: ...
+
+
 def script_text(name: str) -> str:
     """A publishing script with its shared head."""
     return _HEAD + (_FOLDER / name).read_text(encoding="utf-8")
@@ -28,13 +34,13 @@ class Producer:
     """Numbers the calls of one script on one stream; the caller keeps one under way at a time."""
 
     def __init__(self, redis: Redis, stream: Stream, script: str, attempts: int) -> None:
-        self._script = redis.register_script(script_text(script))
+        self.script: Script = redis.register_script(script_text(script))
         self._stream = stream
         self._attempts = attempts
         self._renew()
 
     def _renew(self) -> None:
-        self._id = secrets.token_hex(6)
+        self.id = secrets.token_hex(6)
         self._number = 0
 
     async def send(self, keys: Sequence[str], arguments: Sequence[Argument]) -> list[bytes]:
@@ -66,6 +72,6 @@ class Producer:
 
     async def _call(self, keys: Sequence[str], arguments: Sequence[Argument]) -> list[bytes]:
         stream = self._stream
-        own = [stream.key, stream.producer(self._id), stream.ledger]
-        answer: Any = await self._script(keys=[*own, *keys], args=list(arguments))
+        own = [stream.key, stream.producer(self.id), stream.ledger]
+        answer: Any = await self.script(keys=[*own, *keys], args=list(arguments))
         return answer

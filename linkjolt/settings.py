@@ -94,7 +94,9 @@ class Aggregator(Shared, frozen=True, kw_only=True):
     stream_memory_max_bytes: Annotated[
         Bytes, _doc("Redis memory above which stored events are trimmed before their time.")
     ] = 1 << 30
-    minute_rollup_hours: Annotated[Count, _doc("How long the minute rollup is kept.")] = 50
+    minute_rollup_hours: Annotated[
+        int, Meta(ge=50, le=10_000), _doc("How long the minute rollup is kept.")
+    ] = 50
 
 
 class Reports(Shared, frozen=True, kw_only=True):

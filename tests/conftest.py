@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from aggregator.migrate import migrate
 from linkjolt import clickhouse as clickhouse_module
 from linkjolt.clickhouse import ClickHouse
-from linkjolt.redis_client import connect
+from linkjolt.redis_client import call, connect
 from linkjolt.redis_server import RedisServer
 
 _databases = itertools.count(1)
@@ -30,7 +30,7 @@ def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServ
 async def redis(redis_server: RedisServer) -> AsyncIterator[Redis]:
     """A client of an empty server."""
     client = connect(redis_server.url)
-    await client.execute_command("FLUSHALL")
+    await call(client, "FLUSHALL")
     yield client
     await client.aclose()
 

@@ -46,15 +46,15 @@ class Line:
         """Another aggregator takes over: it knows nothing but what is stored."""
         self.aggregation = new_aggregation(self.redis, self.clickhouse)
 
-    async def click(self, count: int = 1, **fields: object) -> list[Click]:
+    async def click(self, count: int = 1, **fields: str) -> list[Click]:
         made = [self.make_click(**fields) for _ in range(count)]
         for click in made:
             await self.clicks.publish(msgspec.json.encode(click))
         return made
 
-    def make_click(self, link: int = 7, **fields: object) -> Click:
-        known = {"account": 1, "link": link, "campaign": 2, "affiliate": 3}
-        click_id = self.click_ids.make(link)
+    def make_click(self, **fields: str) -> Click:
+        known = {"account": 1, "link": 7, "campaign": 2, "affiliate": 3}
+        click_id = self.click_ids.make(7)
         return msgspec.convert({"click_id": click_id, **known, **fields}, Click)
 
     def make_conversion(self, number: int, click_id: str = "") -> Conversion:

@@ -62,9 +62,10 @@ async def test_a_crash_after_the_base_insert_is_made_good_by_the_pull(
         with pytest.raises(ClickHouseFailed):
             await line.step_until_idle()
     assert await line.count(CLICKS) == 6
-    assert not (await line.audit()).clean or await line.count(
-        "sum(clicks)) AS n FROM rollup_quarter WHERE account != 0"
-    ) == 0
+    assert (
+        not (await line.audit()).clean
+        or await line.count("sum(clicks)) AS n FROM rollup_quarter WHERE account != 0") == 0
+    )
     line.restart()
     await line.step_until_idle()
     assert await line.count(CLICKS) == 6
@@ -102,7 +103,8 @@ async def test_a_line_nobody_can_read_is_a_reject_and_blocks_nothing(line: Line)
     assert await texts(line.clickhouse, reasons) == ["undecodable"] * 3
     found = await line.audit()
     assert found.clean
-    assert [(s.accepted, s.stored, s.rejected) for s in found.balance.streams][0] == (5, 2, 3)
+    clicks = found.balance.streams[0]
+    assert (clicks.accepted, clicks.stored, clicks.rejected) == (5, 2, 3)
 
 
 async def test_a_frame_sent_again_that_was_stored_before_is_a_reject(line: Line) -> None:
@@ -142,9 +144,12 @@ async def test_a_conversion_whose_click_was_never_stored_is_stored_as_late(line:
     lost = line.make_click()
     await line.convert(line.make_conversion(1, lost.click_id))
     await line.step_until_idle()
-    assert await line.count(
-        "count()) AS n FROM conversions WHERE reason = 'click_late' AND click_time > '2026-01-01'"
-    ) == 1
+    assert (
+        await line.count(
+            "count()) AS n FROM conversions WHERE reason = 'click_late' AND click_time > '2026-01-01'"
+        )
+        == 1
+    )
     assert (await line.audit()).clean
 
 

@@ -87,7 +87,9 @@ def start(data: Path, *words: str) -> Instance:
     ports = ["--edge-port", "0", "--reports-port", "0"]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("LINKJOLT_")}
     with open(data.with_suffix(".out"), "wb") as out, open(data.with_suffix(".err"), "ab") as err:
-        process = subprocess.Popen([*command, *ports, *words], stdout=out, stderr=err, env=environment)
+        process = subprocess.Popen(
+            [*command, *ports, *words], stdout=out, stderr=err, env=environment
+        )
     instance = Instance(data, process)
 
     def ready() -> bool:

@@ -75,13 +75,16 @@ def test_a_process_killed_in_mid_replay_loses_and_doubles_nothing(
     wait_for("the audit is clean", lambda: own_instance.linkjolt("audit").returncode == 0, 30)
     assert f'"child": "{victim}"' in own_instance.log
     taken = accepted(own_instance)
-    wait_for("all that was accepted is reported", lambda: stored(own_instance) == taken)
+    # A click whose reply was lost is stored and not acknowledged: more may be there, never less.
+    wait_for("all that was acknowledged is reported", lambda: stored(own_instance) >= taken)
     if victim == "warehouse":
-        assert taken == LINES
+        assert taken == stored(own_instance) == LINES
 
 
 def accepted(instance: Instance) -> int:
     """Clicks that the edges say are on disk."""
     text = httpx2.get(instance.run["edge_url"] + "/metrics").text
-    lines = [line for line in text.splitlines() if line.startswith("linkjolt_clicks_accepted_total")]
+    lines = [
+        line for line in text.splitlines() if line.startswith("linkjolt_clicks_accepted_total")
+    ]
     return int(float(lines[0].split()[-1])) if lines else 0

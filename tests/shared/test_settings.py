@@ -1,0 +1,51 @@
+"""Settings: what is set is taken, what is wrong is named, what is secret is hidden."""
+
+from pathlib import Path
+
+import pytest
+
+from linkjolt.settings import KINDS, Aggregator, BadSetting, Edge, load, mask, shown
+
+
+def test_overrides_beat_variables_and_variables_beat_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "linkjolt.toml"
+    file.write_text("edge_port = 1\nreports_port = 2\nhost = 'h'\n")
+    environ = {"LINKJOLT_CONFIG": str(file), "LINKJOLT_EDGE_PORT": "3", "LINKJOLT_HOST": "i"}
+    settings = load(Edge, environ, {"host": "j", "data": None})
+    assert (settings.edge_port, settings.reports_port, settings.host) == (3, 2, "j")
+    assert settings.data == "data"
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("LINKJOLT_EDGE_PORT", "http"),
+        ("LINKJOLT_EDGE_PORT", "70000"),
+        ("LINKJOLT_SHARDS", "0"),
+        ("LINKJOLT_LOG_LEVEL", "loud"),
+        ("LINKJOLT_PUBLISH_ATTEMPTS", "0"),
+    ],
+)
+def test_a_bad_value_stops_the_start_naming_the_variable(name: str, value: str) -> None:
+    with pytest.raises(BadSetting, match=name):
+        load(Edge, {name: value})
+
+
+def test_an_unknown_name_in_the_file_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "linkjolt.toml"
+    file.write_text("slice = 3\n")
+    with pytest.raises(BadSetting, match="slice"):
+        load(Aggregator, {"LINKJOLT_CONFIG": str(file)})
+
+
+def test_every_setting_is_shown_with_a_sentence() -> None:
+    rows = shown({})
+    fields = {field for kind in KINDS for field in kind.__struct_fields__}
+    assert {row.variable for row in rows} == {f"LINKJOLT_{field.upper()}" for field in fields}
+    assert all(row.description.endswith(".") for row in rows)
+
+
+def test_passwords_in_urls_are_masked() -> None:
+    rows = shown({"LINKJOLT_REDIS_URL": "redis://:hunter2@h:1/0"})
+    assert not any("hunter2" in row.value for row in rows)
+    assert mask("redis://h:1/0") == "redis://h:1/0"
