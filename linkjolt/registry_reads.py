@@ -49,7 +49,7 @@ async def feed_holds(redis: Redis, position: str) -> bool:
     """False where changes after the position may have been trimmed, or Redis forgot its tail."""
     if position == ORIGIN:
         return True
-    return True
+    return bool(await redis.xrange(names.REGISTRY_CHANGES, position, position, 1))
 
 
 async def feed_after(

@@ -12,7 +12,7 @@ import sys
 import time
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, cast
+from typing import Protocol, cast
 
 import chdb
 import lz4.frame
@@ -24,10 +24,10 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 # URL parameters that a server takes for itself; every other one is a setting.
-_OWN = set(
-    "query database query_id session_id session_check session_timeout user password quota_key role"
-    " compress decompress buffer_size wait_end_of_query client_protocol_version default_format"
-    " stacktrace".split()
+_OWN = re.compile(
+    "query|database|query_id|session_id|session_check|session_timeout|user|password|quota_key|role"
+    "|compress|decompress|buffer_size|wait_end_of_query|client_protocol_version|default_format"
+    "|stacktrace|param_.*"
 )
 _DECOMPRESS: dict[str, Callable[[bytes], bytes]] = {
     "": bytes,
@@ -38,6 +38,26 @@ _CODE = re.compile(r"Code: (\d+)\.")
 # The statuses of a server for its exception codes; 500 for any other.
 _STATUSES = {60: 404, 81: 404, 62: 400, 27: 400, 36: 400, 53: 400, 164: 403, 48: 501}
 _as_json = msgspec.json.encode
+
+
+class Result(Protocol):
+    """What the engine answers; the counts of rows and bytes are those of tables."""
+
+    def bytes(self) -> bytes | None: ...
+    def storage_rows_read(self) -> int: ...
+    def storage_bytes_read(self) -> int: ...
+    def rows_written(self) -> int: ...
+    def bytes_written(self) -> int: ...
+
+
+class _Connection(Protocol):
+    def query(
+        self, query: str | bytes, format: str = "CSV", params: Mapping[str, str] | None = None
+    ) -> Result: ...
+    def close(self) -> None: ...
+
+
+_connect = cast("Callable[[str], _Connection]", chdb.connect)  # pyright: ignore[reportUnknownMemberType]
 
 
 class Statement(msgspec.Struct, frozen=True):
@@ -52,10 +72,10 @@ class Statement(msgspec.Struct, frozen=True):
 def read_statement(method: str, query: Mapping[str, str], body: bytes) -> Statement:
     """The statement of a request, whose body is decompressed already."""
     parts = [part for part in (query.get("query", "").encode(), body) if part]
-    settings = {k: v for k, v in query.items() if k not in _OWN and not k.startswith("param_")}
+    settings = {name: v for name, v in query.items() if not _OWN.fullmatch(name)}
     if method == "GET":
         settings["readonly"] = "2"
-    parameters = {k[6:]: v for k, v in query.items() if k.startswith("param_")}
+    parameters = {name[6:]: v for name, v in query.items() if name.startswith("param_")}
     return Statement(b"\n".join(parts), parameters, settings, query.get("database", ""))
 
 
@@ -63,26 +83,25 @@ def _quoted(text: str) -> str:
     return "'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'"
 
 
-def execute(path: str, statement: Statement) -> Any:
+def execute(path: str, statement: Statement) -> Result:
     """The engine's result; RuntimeError with the engine's own text where it refuses.
 
     Each statement has a connection of its own (1.5 ms): settings and the rest of a failed answer
     would stay in a shared one.
     """
-    connection = chdb.connect(path)
+    connection = _connect(path)
     try:
         if statement.database:
             connection.query(f"USE `{statement.database}`")
         if statement.settings:
             pairs = (f"{name} = {_quoted(value)}" for name, value in statement.settings.items())
             connection.query(f"SET {', '.join(pairs)}")
-        parameters = dict(statement.parameters)
-        return connection.query(cast(Any, statement.text), "TabSeparated", params=parameters)
+        return connection.query(statement.text, "TabSeparated", dict(statement.parameters))
     finally:
         connection.close()
 
 
-def _answer(result: Any, started_ns: int) -> Response:
+def _answer(result: Result, started_ns: int) -> Response:
     summary = {
         "read_rows": str(result.storage_rows_read()),
         "read_bytes": str(result.storage_bytes_read()),
@@ -90,7 +109,7 @@ def _answer(result: Any, started_ns: int) -> Response:
         "written_bytes": str(result.bytes_written()),
         "elapsed_ns": str(time.monotonic_ns() - started_ns),
     }
-    body: bytes = result.bytes() or b""
+    body = result.bytes() or b""
     headers = {"X-ClickHouse-Summary": _as_json(summary).decode()}
     if body:
         headers["X-ClickHouse-Format"] = "TabSeparated"
@@ -132,7 +151,7 @@ def create_app(path: str) -> Starlette:
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:
         # The engine lives as long as a connection is open.
-        engine = chdb.connect(path)
+        engine = _connect(path)
         yield
         engine.close()
 

@@ -1,0 +1,1 @@
+"""Load and timing runs against a running instance; nothing here is a test."""
