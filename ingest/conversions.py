@@ -56,7 +56,7 @@ class Conversions:
 
     async def get(self, request: Request) -> Response:
         """A conversion by its id, as it stands now."""
-        key = await authenticate(request, self._edge.directory, "conversions:read")
+        key = await authenticate(request, self._edge.directory, "conversions:write")
         conversion_id = request.path_params["conversion_id"]
         shard = shard_of(conversion_id)
         state = None

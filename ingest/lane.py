@@ -61,7 +61,8 @@ class Lane(Generic[E, R]):
             frame = self._frames.popleft()
             try:
                 answer = await self._send(frame.events)
-            except Rejected as error:
+            except Exception as error:
+                # The top of this task: whoever waits is told, and the next frame goes on.
                 frame.answer.set_exception(error)
                 frame.answer.exception()  # Read here too: every waiter may have hung up.
             else:

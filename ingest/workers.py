@@ -29,7 +29,9 @@ async def claim_worker(redis: Redis) -> int:
 
 async def keep_worker(redis: Redis, number: int) -> None:
     """Renews the lease for ever; a Redis away for less than an hour does no harm."""
-    while True:
+    task = asyncio.current_task()
+    # A cancellation that arrives while redis-py sends can get lost: it is asked for as well.
+    while task is not None and not task.cancelling():
         await asyncio.sleep(_RENEW_SECONDS)
         try:
             await call(redis, "SET", names.worker(number), "held", "EX", _LEASE_SECONDS)

@@ -21,7 +21,7 @@ class _Entry(NamedTuple):
 COMMANDS = {
     "up": _Entry("linkjolt.up:up", "Run everything on this machine."),
     "keys": _Entry("linkjolt.registry_commands:keys", "Create, list and revoke API keys."),
-    "links": _Entry("linkjolt.registry_commands:links", "Create, list and import links."),
+    "links": _Entry("linkjolt.registry_commands:links", "Import and export links."),
     "config": _Entry("linkjolt.cli_config:config", "Show the settings."),
     "edge": _Entry("ingest.commands:edge", "Run one edge: tracking links and conversions."),
     "aggregator": _Entry("aggregator.commands:aggregator", "Run the aggregator."),

@@ -14,7 +14,6 @@ SCOPES = (
     "admin",
     "postback",
     "conversions:write",
-    "conversions:read",
     "links:read",
     "links:write",
     "reports:read",

@@ -78,6 +78,13 @@ def check_url(url: str, field: str) -> None:
     _check_macros(url, field)
 
 
+def check_plain_url(url: str, field: str) -> None:
+    """As `check_url`, for a URL in which nothing is filled in."""
+    check_url(url, field)
+    if "{" in url:
+        raise _invalid(field, "must not hold macros")
+
+
 def _check_host(url: str, field: str) -> None:
     try:
         parts = urlsplit(url)

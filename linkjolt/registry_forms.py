@@ -15,6 +15,7 @@ from linkjolt.registry_checks import (
     check_events,
     check_name,
     check_pass_params,
+    check_plain_url,
     check_url,
 )
 from linkjolt.registry_codes import check_tracking_code
@@ -152,7 +153,7 @@ def patched_affiliate(affiliate: Affiliate, patch: AffiliatePatch) -> Affiliate:
 def _checked_link(link: Link) -> Link:
     check_url(link.destination, "destination")
     if link.fallback_url:
-        check_url(link.fallback_url, "fallback_url")
+        check_plain_url(link.fallback_url, "fallback_url")
     check_pass_params(link.pass_params)
     return link
 

@@ -112,7 +112,7 @@ async def make_link(registry: Registry) -> Link:
 async def shop(redis: Redis, redis_server: RedisServer) -> AsyncGenerator[Shop]:
     registry = Registry(redis)
     link = await make_link(registry)
-    key = await make_key(registry, ["conversions:write", "conversions:read", "links:write"])
+    key = await make_key(registry, ["conversions:write", "links:write"])
     settings = Settings(redis_url=redis_server.url)
     async with open_edge(settings, asyncio.Event()) as edge:
         transport = httpx2.ASGITransport(app=create_app(edge))

@@ -9,8 +9,10 @@ import pytest
 
 from ingest.redirect import Visit, read_query, resolve_click
 from linkjolt.clickid import ClickIds
+from linkjolt.events import RECORDED
 from linkjolt.money import Percentage
 from linkjolt.registry import Affiliate, Campaign, Link, Route
+from linkjolt.registry_checks import MACROS
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 CLICK_ID = ClickIds(1, b"k" * 32, lambda: 1_767_312_000_123).make(5)
@@ -120,6 +122,20 @@ def test_macros_are_filled_in_and_encoded(macro: str, filled: str) -> None:
     }
     result = location(made, "sub1=a%20%26%20b/c", **visit)
     assert result == f"https://s.example/?v={filled}&c={CLICK_ID}"
+
+
+def test_every_macro_that_may_be_registered_is_filled_in() -> None:
+    recorded = "&".join(f"{name}=v" for name in sorted(MACROS & set(RECORDED)))
+    visit = {
+        "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
+        "language": "pt-BR",
+        "country": "BR",
+        "referrer": "https://www.blog.example/post",
+    }
+    for macro in MACROS:
+        made = route(f"https://s.example/?v={{{macro}}}&c={{click_id}}", "none")
+        filled = location(made, recorded, **visit).removesuffix(f"&c={CLICK_ID}")
+        assert filled != "https://s.example/?v=", macro
 
 
 @pytest.mark.parametrize("attack", ["%0d%0aSet-Cookie:x=1", "%0aX:1", "%E2%80%A8", "\u20ac"])

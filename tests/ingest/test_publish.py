@@ -135,6 +135,19 @@ async def test_one_frame_is_under_way_while_the_next_one_grows() -> None:
     assert frames == [[1], [2, 3, 4], [5]]
 
 
+async def test_a_failed_frame_is_told_and_the_next_one_goes() -> None:
+    async def send(events: list[int]) -> int:
+        if events == [1]:
+            raise ZeroDivisionError
+        return 7
+
+    lane = Lane(send, frame_events_max=1, waiting_max_bytes=100)
+    (first, _), (second, _) = lane.add(1, 1), lane.add(2, 1)
+    with pytest.raises(ZeroDivisionError):
+        await first
+    assert await second == 7
+
+
 async def test_what_waits_is_bounded() -> None:
     async def send(events: list[bytes]) -> None:
         await asyncio.Event().wait()

@@ -1,0 +1,132 @@
+"""One installation at work: what people do with it over HTTP, and what its warehouse holds."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import httpx2
+import msgspec
+
+from linkjolt.clickhouse import ClickHouse
+from tests.servers.processes import Engine, Linkjolt
+from tests.waiting import wait_until
+
+CODE = "spring"
+_BROWSER = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"}
+_CLICKS_MAX = 6_000
+_CONNECTIONS = 8
+
+
+class _Text(msgspec.Struct, frozen=True):
+    text: str
+
+
+class _Count(msgspec.Struct, frozen=True):
+    n: int
+
+
+class Warehouse:
+    """A database of the test's own on a ClickHouse server."""
+
+    def __init__(self, engine: Engine, database: str, client: ClickHouse) -> None:
+        self.engine = engine
+        self._database = database
+        self._client = client
+
+    def url(self, port: int = 0) -> str:
+        """Where it is reached: at the server's port, or at that of a proxy."""
+        return f"http://127.0.0.1:{port or self.engine.port}/{self._database}"
+
+    async def texts(self, sql: str) -> list[str]:
+        """The column `text` of a query."""
+        return [row.text for row in await self._client.read(sql, _Text)]
+
+    async def count(self, sql: str) -> int:
+        """The column `n` of a query with one row."""
+        return (await self._client.read(sql, _Count))[0].n
+
+    async def holds(self, clicks: int) -> bool:
+        """True where that many clicks are stored, or more."""
+        sql = "SELECT count() AS n FROM clicks WHERE account != 0"
+        return await self.count(sql) >= clicks
+
+    async def click_ids(self) -> list[str]:
+        """All that are stored, sorted, each as often as it is there."""
+        return await self.texts(
+            "SELECT click_id AS text FROM clicks WHERE account != 0 ORDER BY text"
+        )
+
+
+class Installation:
+    """An edge at work, its link, and the processes that a test starts beside it."""
+
+    def __init__(self, linkjolt: Linkjolt, warehouse: Warehouse, edge_url: str) -> None:
+        self.linkjolt = linkjolt
+        self.warehouse = warehouse
+        self.edge_url = edge_url
+        self._headers: dict[str, str] = {}
+
+    async def make_link(self) -> None:
+        """What an operator and a merchant do first; the tracking code is `CODE`."""
+        made = await self.linkjolt.run("keys", "create", "--name", "t", "--scope", "admin", "--json")
+        assert made.returncode == 0, made.stderr
+        key = msgspec.json.decode(made.stdout, type=dict[str, str])["key"]
+        self._headers = {"Authorization": f"Bearer {key}"}
+        commission = {"kind": "percentage", "rate": "30"}
+        campaign = await self.post(
+            "/v1/campaigns", name="Spring", currency="USD", commission=commission
+        )
+        affiliate = await self.post("/v1/affiliates", name="Blog of Ann")
+        await self.post(
+            "/v1/links",
+            campaign_id=campaign["id"],
+            affiliate_id=affiliate["id"],
+            destination="https://shop.example/",
+            tracking_code=CODE,
+        )
+
+    async def post(self, path: str, **body: object) -> dict[str, str]:
+        """What a POST to the edge made."""
+        async with httpx2.AsyncClient(headers=self._headers) as client:
+            response = await client.post(self.edge_url + path, json=body)
+        assert response.status_code == 201, response.text
+        return response.json()
+
+    async def click(self) -> str:
+        """The click id that one visitor was given."""
+        async with httpx2.AsyncClient(headers=_BROWSER) as client:
+            return await self._click(client)
+
+    async def get(self, url: str) -> httpx2.Response:
+        async with httpx2.AsyncClient(headers=self._headers) as client:
+            return await client.get(url)
+
+    @asynccontextmanager
+    async def clicks(self) -> AsyncGenerator[list[str]]:
+        """The ids of ever more answered clicks, until the block is left or there are 6,000."""
+        ids: list[str] = []
+        stop = asyncio.Event()
+        async with asyncio.TaskGroup() as tasks:
+            for _ in range(_CONNECTIONS):
+                tasks.create_task(self._click_on(ids, stop))
+            try:
+                yield ids
+            finally:
+                stop.set()
+
+    async def _click_on(self, ids: list[str], stop: asyncio.Event) -> None:
+        async with httpx2.AsyncClient(headers=_BROWSER, timeout=30) as client:
+            while not stop.is_set() and len(ids) < _CLICKS_MAX:
+                ids.append(await self._click(client))
+
+    async def _click(self, client: httpx2.AsyncClient) -> str:
+        response = await client.get(f"{self.edge_url}/{CODE}")
+        assert response.status_code == 302
+        return response.headers["Location"].partition("click_id=")[2]
+
+    async def stores(self, ids: list[str]) -> None:
+        """Within seconds the warehouse holds each click once and nothing else; the audit agrees."""
+        await wait_until(lambda: self.warehouse.holds(len(ids)), 15)
+        audit = await self.linkjolt.run("audit")
+        assert audit.returncode == 0, audit.stdout
+        assert await self.warehouse.click_ids() == sorted(ids)
