@@ -17,7 +17,7 @@ from aggregator.migrate import migrate as run_migrations
 from linkjolt import clickhouse, processes
 from linkjolt.clickhouse import ClickHouse, ClickHouseFailed
 from linkjolt.instance import find_redis_url, hold, read_run
-from linkjolt.redis_client import connect
+from linkjolt.redis_client import RedisError, connect
 from linkjolt.redis_server import RedisServer
 from linkjolt.settings import Aggregator, load
 
@@ -80,7 +80,10 @@ def audit_command(data: str | None, as_json: bool) -> None:
 
     async def main(_: asyncio.Event) -> None:
         settings = load(Aggregator, overrides={"data": data})
-        found.append(await _audit(settings))
+        try:
+            found.append(await _audit(settings))
+        except (ClickHouseFailed, RedisError) as error:
+            raise click.ClickException(str(error)) from None
 
     processes.run(main)
     text = msgspec.json.format(msgspec.json.encode(found[0])).decode()

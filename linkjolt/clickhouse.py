@@ -70,8 +70,11 @@ class ClickHouse:
         """One INSERT of newline-separated JSON objects: one block, one part a partition."""
 
         def run(client: Client) -> None:
+            # Bytes would be sent again by clickhouse-connect itself when the connection breaks,
+            # though the insert may have been executed; a generator can be sent only once.
+            once = (block for block in (lines,))
             client.raw_insert(  # pyright: ignore[reportUnknownMemberType]
-                table, column_names=columns, insert_block=lines, fmt="JSONEachRow"
+                table, column_names=columns, insert_block=once, fmt="JSONEachRow"
             )
 
         await self._with_client(run)

@@ -8,7 +8,7 @@ import pytest
 from redis.asyncio import Redis
 
 from linkjolt import clickhouse
-from linkjolt.redis_server import RedisServer, free_port
+from linkjolt.redis_server import RedisServer
 from tests.servers.installation import Installation, Warehouse
 from tests.servers.processes import Engine, Linkjolt, answers
 from tests.waiting import wait_until
@@ -54,9 +54,7 @@ def linkjolt(
 @pytest.fixture
 async def installation(linkjolt: Linkjolt, warehouse: Warehouse) -> Installation:
     """An edge with a link, and nothing yet that stores or reports."""
-    port = free_port()
-    linkjolt.start("edge", LINKJOLT_EDGE_PORT=str(port))
-    made = Installation(linkjolt, warehouse, f"http://127.0.0.1:{port}")
+    made = Installation(linkjolt, warehouse)
     await wait_until(lambda: answers(f"{made.edge_url}/readyz"), 20)
     await made.make_link()
     return made

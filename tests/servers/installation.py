@@ -8,13 +8,16 @@ import httpx2
 import msgspec
 
 from linkjolt.clickhouse import ClickHouse
+from linkjolt.redis_server import free_port
 from tests.servers.processes import Engine, Linkjolt
 from tests.waiting import wait_until
 
 CODE = "spring"
 _BROWSER = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"}
-_CLICKS_MAX = 6_000
-_CONNECTIONS = 8
+_CLICKS_MAX = 3_000
+_CONNECTIONS = 4
+# Some 400 clicks a second, so that the processes under test keep a share of a small machine.
+_PAUSE_SECONDS = 0.008
 
 
 class _Text(msgspec.Struct, frozen=True):
@@ -30,8 +33,8 @@ class Warehouse:
 
     def __init__(self, engine: Engine, database: str, client: ClickHouse) -> None:
         self.engine = engine
+        self.client = client
         self._database = database
-        self._client = client
 
     def url(self, port: int = 0) -> str:
         """Where it is reached: at the server's port, or at that of a proxy."""
@@ -39,11 +42,11 @@ class Warehouse:
 
     async def texts(self, sql: str) -> list[str]:
         """The column `text` of a query."""
-        return [row.text for row in await self._client.read(sql, _Text)]
+        return [row.text for row in await self.client.read(sql, _Text)]
 
     async def count(self, sql: str) -> int:
         """The column `n` of a query with one row."""
-        return (await self._client.read(sql, _Count))[0].n
+        return (await self.client.read(sql, _Count))[0].n
 
     async def holds(self, clicks: int) -> bool:
         """True where that many clicks are stored, or more."""
@@ -60,15 +63,19 @@ class Warehouse:
 class Installation:
     """An edge at work, its link, and the processes that a test starts beside it."""
 
-    def __init__(self, linkjolt: Linkjolt, warehouse: Warehouse, edge_url: str) -> None:
+    def __init__(self, linkjolt: Linkjolt, warehouse: Warehouse) -> None:
+        port = free_port()
         self.linkjolt = linkjolt
         self.warehouse = warehouse
-        self.edge_url = edge_url
+        self.edge = linkjolt.start("edge", LINKJOLT_EDGE_PORT=str(port))
+        self.edge_url = f"http://127.0.0.1:{port}"
         self._headers: dict[str, str] = {}
 
     async def make_link(self) -> None:
         """What an operator and a merchant do first; the tracking code is `CODE`."""
-        made = await self.linkjolt.run("keys", "create", "--name", "t", "--scope", "admin", "--json")
+        made = await self.linkjolt.run(
+            "keys", "create", "--name", "t", "--scope", "admin", "--json"
+        )
         assert made.returncode == 0, made.stderr
         key = msgspec.json.decode(made.stdout, type=dict[str, str])["key"]
         self._headers = {"Authorization": f"Bearer {key}"}
@@ -103,7 +110,7 @@ class Installation:
 
     @asynccontextmanager
     async def clicks(self) -> AsyncGenerator[list[str]]:
-        """The ids of ever more answered clicks, until the block is left or there are 6,000."""
+        """The ids of ever more answered clicks, until the block is left or there are 3,000."""
         ids: list[str] = []
         stop = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
@@ -118,6 +125,7 @@ class Installation:
         async with httpx2.AsyncClient(headers=_BROWSER, timeout=30) as client:
             while not stop.is_set() and len(ids) < _CLICKS_MAX:
                 ids.append(await self._click(client))
+                await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _click(self, client: httpx2.AsyncClient) -> str:
         response = await client.get(f"{self.edge_url}/{CODE}")

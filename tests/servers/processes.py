@@ -21,9 +21,7 @@ def _environ() -> dict[str, str]:
     return {k: v for k, v in os.environ.items() if not k.startswith("LINKJOLT_")}
 
 
-def _spawn(
-    arguments: Sequence[str], environ: dict[str, str], log: Path
-) -> subprocess.Popen[bytes]:
+def _spawn(arguments: Sequence[str], environ: dict[str, str], log: Path) -> subprocess.Popen[bytes]:
     with log.open("ab") as errors:
         return subprocess.Popen(
             bound([sys.executable, "-m", *arguments]),
@@ -113,8 +111,11 @@ class Linkjolt:
         whole = text[: text.rfind(b"\n") + 1]
         return [msgspec.json.decode(line, type=LogLine) for line in whole.splitlines()]
 
-    def logged(self, command: str, event: str) -> int:
-        return sum(line.event == event for line in self.log(command))
+    def says(self, command: str, event: str) -> bool:
+        return any(line.event == event for line in self.log(command))
+
+    def levels(self, command: str) -> set[str]:
+        return {line.level for line in self.log(command)}
 
     def end(self) -> None:
         """Kills every process that was started here."""

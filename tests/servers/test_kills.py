@@ -1,0 +1,54 @@
+"""A server or the aggregator killed in mid-load: every accepted click is stored, and once."""
+
+from tests.servers.installation import Installation
+from tests.servers.processes import kill
+from tests.waiting import wait_until
+
+
+async def test_a_clickhouse_killed_in_mid_load_loses_and_doubles_nothing(
+    installation: Installation,
+) -> None:
+    linkjolt, warehouse = installation.linkjolt, installation.warehouse
+    aggregator = linkjolt.start("aggregator")
+    await wait_until(lambda: linkjolt.says("aggregator", "aggregator started"), 20)
+    async with installation.clicks() as ids:
+        await wait_until(lambda: warehouse.holds(100), 10)
+        warehouse.engine.kill()
+        accepted = len(ids)
+        await wait_until(lambda: "warning" in linkjolt.levels("aggregator"), 10)
+        # The edge needs no ClickHouse.
+        await wait_until(lambda: len(ids) >= accepted + 100, 10)
+        await warehouse.engine.ready()
+        await wait_until(lambda: warehouse.holds(accepted + 100), 10)
+    await installation.stores(ids)
+    assert aggregator.poll() is None
+    assert linkjolt.levels("aggregator") == {"info", "warning"}
+
+
+async def test_an_aggregator_killed_in_mid_load_loses_and_doubles_nothing(
+    installation: Installation,
+) -> None:
+    linkjolt, warehouse = installation.linkjolt, installation.warehouse
+    await linkjolt.run("migrate")
+    async with installation.clicks() as ids:
+        for _ in range(2):
+            held = len(await warehouse.click_ids())
+            aggregator = linkjolt.start("aggregator")
+            # Seen as soon as the base insert is done: the rollups are not pulled yet.
+            await wait_until(lambda held=held: warehouse.holds(held + 1), 20)
+            kill(aggregator)
+        linkjolt.start("aggregator")
+    await installation.stores(ids)
+
+
+async def test_a_stop_stores_all_that_was_accepted(installation: Installation) -> None:
+    linkjolt, warehouse = installation.linkjolt, installation.warehouse
+    aggregator = linkjolt.start("aggregator")
+    await wait_until(lambda: linkjolt.says("aggregator", "aggregator started"), 20)
+    async with installation.clicks() as ids:
+        await wait_until(lambda: warehouse.holds(100), 10)
+    for process in (installation.edge, aggregator):
+        process.terminate()
+        assert process.wait(10) == 0
+    assert await warehouse.click_ids() == sorted(ids)
+    assert linkjolt.levels("edge") == linkjolt.levels("aggregator") == {"info"}

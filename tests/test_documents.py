@@ -1,0 +1,77 @@
+"""What the documents name is there: commands, settings, files, tests."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from linkjolt.cli import COMMANDS
+from linkjolt.settings import PREFIX, shown
+
+_ROOT = Path(__file__).parent.parent
+_DECISIONS = sorted((_ROOT / "docs" / "decisions").glob("*.md"))
+DOCUMENTS = [*sorted(_ROOT.glob("*.md")), *_DECISIONS]
+OF_FILES = [_ROOT / "ARCHITECTURE.md", _ROOT / "CONTRIBUTING.md", *_DECISIONS]
+_LINES_MAX = {"README.md": 200, "ARCHITECTURE.md": 120}
+_FOLDERS = "linkjolt|ingest|aggregator|reports|tests|loadtests|docs"
+_PATH = re.compile(rf"(?<![\w./-])(?:{_FOLDERS})/[\w./-]*\w")
+_TEST = re.compile(r"(tests/[\w/]+\.py)::(test_\w+)")
+_LINK = re.compile(r"\]\((?!https?://)([^)]+)\)")
+
+
+def text_of(path: Path) -> str:
+    return path.read_text(encoding="utf-8")
+
+
+def named(path: Path) -> str:
+    return str(path.relative_to(_ROOT))
+
+
+def test_every_document_is_there() -> None:
+    names = {path.name for path in DOCUMENTS}
+    wanted = {"README", "ARCHITECTURE", "CHANGELOG", "CONTRIBUTING", "SECURITY"}
+    assert {f"{name}.md" for name in wanted} <= names
+    assert "Apache License" in text_of(_ROOT / "LICENSE")
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=named)
+def test_every_command_that_a_document_names_exists(path: Path) -> None:
+    assert not set(re.findall(r"\blinkjolt ([a-z]+)", text_of(path))) - COMMANDS.keys()
+
+
+def test_the_readmes_table_has_every_command_for_people_and_no_other() -> None:
+    rows = re.findall(r"^\| `linkjolt (\w+)` \|", text_of(_ROOT / "README.md"), re.MULTILINE)
+    assert sorted(rows) == sorted(name for name, entry in COMMANDS.items() if not entry.hidden)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=named)
+def test_every_variable_that_a_document_names_is_a_setting(path: Path) -> None:
+    settings = {row.variable for row in shown({})} | {f"{PREFIX}CONFIG"}
+    assert not set(re.findall(rf"\b{PREFIX}[A-Z][A-Z_]*", text_of(path))) - settings
+
+
+@pytest.mark.parametrize("path", OF_FILES, ids=named)
+def test_every_file_that_a_document_names_exists(path: Path) -> None:
+    found = set(_PATH.findall(text_of(path)))
+    assert found
+    assert not sorted(name for name in found if not (_ROOT / name).exists())
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=named)
+def test_every_test_that_a_document_names_exists(path: Path) -> None:
+    missing = [name for file, name in _TEST.findall(text_of(path)) if not _has(file, name)]
+    assert not missing
+
+
+def _has(file: str, test: str) -> bool:
+    return (_ROOT / file).exists() and f"def {test}(" in text_of(_ROOT / file)
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=named)
+def test_every_link_between_documents_leads_somewhere(path: Path) -> None:
+    assert not [to for to in _LINK.findall(text_of(path)) if not (path.parent / to).exists()]
+
+
+@pytest.mark.parametrize("name", sorted(_LINES_MAX))
+def test_a_document_stays_short(name: str) -> None:
+    assert len(text_of(_ROOT / name).splitlines()) < _LINES_MAX[name]
