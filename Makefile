@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c requirements.lock
 
-.PHONY: run test check load bench clean
+.PHONY: run test check clean
 
 # Everything on this machine, with a demo link and key: prints what to paste.
 run: $(VENV)/run.stamp
@@ -16,15 +16,9 @@ test: check
 	$(BIN)/python -m pytest
 
 check: $(VENV)/test.stamp
-	$(BIN)/ruff check .
-	$(BIN)/ruff format --check .
+	$(BIN)/ruff check --no-cache .
+	$(BIN)/ruff format --no-cache --check .
 	$(BIN)/pyright
-
-load: $(VENV)/test.stamp
-	@exec $(BIN)/python -m loadtests.load
-
-bench: $(VENV)/test.stamp
-	@exec $(BIN)/python -m loadtests.bench
 
 # Removes what make made; data/ stays.
 clean:

@@ -1,11 +1,11 @@
 """The audit: does everything accepted add up, and does every rollup equal its raw events?"""
 
 import msgspec
-from linkjolt.balance import Balance, read_balance
 from redis.asyncio import Redis
 
 from aggregator import rollups
 from aggregator.rollups import Difference, Source
+from linkjolt.balance import Balance, read_balance
 from linkjolt.clickhouse import ClickHouse
 
 _SOURCES: tuple[Source, ...] = ("clicks", "conversions")
