@@ -55,7 +55,9 @@ async def test_the_demo_key_works_and_its_secret_is_kept_private(
 def test_the_lines_can_be_pasted_into_a_shell() -> None:
     lines = demo_lines(_DEMO, "http://h:1", "http://h:2", "order_7").splitlines()
     click, conversion, report = (shlex.split(line) for line in lines if line.startswith("curl "))
-    assert click == ["curl", "-i", "http://h:1/tc_1?sub1=demo"]
+    assert click[:3] == ["curl", "-i", "-A"]
+    assert "Firefox" in click[3]
+    assert click[4:] == ["http://h:1/tc_1?sub1=demo"]
     assert conversion[:2] == ["curl", "-i"]
     assert "http://h:1/v1/conversions" in conversion
     assert conversion[conversion.index("-H") + 1] == "Authorization: Bearer lj_live_x"
