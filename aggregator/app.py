@@ -54,9 +54,10 @@ class Loop:
         """One step and the seconds to wait before the next."""
         try:
             async with self.quiet:
+                # First, for a full Redis refuses what the others write to it.
+                await self._trim.step()
                 await self._mirror.step()
                 step = await self._aggregation.step()
-                await self._trim.step()
         except (ClickHouseFailed, RedisError) as error:
             metrics.RETRIES.inc()
             log.warning("aggregator retries, nothing is lost", error=str(error)[:300])
@@ -67,6 +68,18 @@ class Loop:
         return 0.0 if step.behind else step.wait_seconds
 
 
+async def _migrated(settings: Settings, clickhouse: ClickHouse, stop: asyncio.Event) -> list[str]:
+    """Migrates as soon as ClickHouse answers; it may well be started after us."""
+    while not stop.is_set():
+        try:
+            return await migrate(clickhouse, settings.minute_rollup_hours)
+        except ClickHouseFailed as error:
+            log.warning("ClickHouse is away, the aggregator waits", error=str(error)[:300])
+            with suppress(TimeoutError):
+                await asyncio.wait_for(stop.wait(), 1)
+    return []
+
+
 async def run(
     settings: Settings,
     redis: Redis,
@@ -75,7 +88,7 @@ async def run(
     control_path: str,
 ) -> None:
     """Aggregates until `stop`, then flushes; serves the control socket meanwhile."""
-    ran = await migrate(clickhouse, settings.minute_rollup_hours)
+    ran = await _migrated(settings, clickhouse, stop)
     if ran:
         log.info("migrated", migrations=ran)
     loop = Loop(redis, clickhouse, settings)

@@ -44,6 +44,11 @@ def conversion_rows(
     rejects: list[Reject] = []
     for line, conversion in events:
         key = (conversion.account, conversion.event, conversion.order_id)
+        if conversion.refused:
+            message = f"queued while Redis was away, then found to be a {conversion.refused}"
+            reason = Reason.repeated_order
+            rejects.append(reject(line, s, conversion.account, reason, message))
+            continue
         if conversion.conversion_id in stored:
             message = "the conversion is stored already"
             reason = Reason.repeated_event

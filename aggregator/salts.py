@@ -28,9 +28,11 @@ class Salts:
 
     async def _shared(self, day: str) -> bytes:
         key = names.visitor_salt(day)
-        made = secrets.token_bytes(16)
-        await call(self._redis, "SET", key, made, "NX", "EX", self._keep_seconds)
         salt = await call(self._redis, "GET", key)
+        if salt is None:
+            made = secrets.token_bytes(16)
+            await call(self._redis, "SET", key, made, "NX", "EX", self._keep_seconds)
+            salt = await call(self._redis, "GET", key)
         if salt is None:
             raise RedisError(f"the salt of {day} vanished while it was made")
         return salt

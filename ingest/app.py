@@ -5,8 +5,10 @@ import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 import structlog
+from redis.asyncio import Redis
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
@@ -17,19 +19,23 @@ from ingest.clicks import Clicks
 from ingest.conversions import Conversions
 from ingest.edge import Edge
 from ingest.publish import ClickPublisher, ConversionPublisher
-from ingest.workers import claim_worker, keep_worker
-from linkjolt import probes, registry_api, web
-from linkjolt.addresses import parse_networks
+from ingest.snapshot import Snapshot
+from ingest.spools import Spools
+from ingest.start import find_keyring, find_worker
+from ingest.workers import keep_worker
+from linkjolt import names, probes, registry_api, web
 from linkjolt.clickid import ClickIds
 from linkjolt.directory import Directory
-from linkjolt.keyring import load_keyring
 from linkjolt.redis_client import RedisError, call, connect
 from linkjolt.registry_store import Registry
 from linkjolt.settings import Edge as Settings
+from linkjolt.useragent import read_agent
 
 _ROBOTS = "User-agent: *\nDisallow: /\n"
 # Asks Chrome's private prefetch proxy not to fetch links on its own (its traffic advice file).
 _TRAFFIC_ADVICE = b'[{"user_agent":"prefetch-proxy","disallow":true}]'
+# The first look at any user agent builds the patterns, which takes a third of a second.
+_FIRST_AGENT = "Mozilla/5.0"
 log = structlog.get_logger()
 
 
@@ -39,41 +45,64 @@ def _now_ms() -> int:
 
 @asynccontextmanager
 async def open_edge(settings: Settings, stop: asyncio.Event) -> AsyncGenerator[Edge]:
-    """An edge worker ready to serve; on leaving, all it accepted is published."""
-    redis = connect(settings.redis_url, settings.redis_timeout_seconds)
+    """An edge worker ready to serve; on leaving, all it accepted is published or spooled."""
+    fast = connect(settings.redis_url, settings.redis_timeout_seconds)
     control = connect(settings.redis_url)
-    directory = Directory(
-        control,
-        links_cached=settings.links_cached,
-        unknown_cached=settings.unknown_codes_cached,
-    )
-    keyring = await load_keyring(control)
-    worker = await claim_worker(control)
-    edge = Edge(
-        settings=settings,
-        redis=control,
-        directory=directory,
-        keyring=keyring,
-        click_ids=ClickIds(worker, keyring.click_keys[0], _now_ms),
-        clicks=ClickPublisher(redis, worker % settings.shards, settings),
-        conversions=[ConversionPublisher(redis, n, settings) for n in range(settings.shards)],
-        trusted_proxies=parse_networks(settings.trusted_proxies),
-        country_header=settings.country_header.lower().encode(),
-        stop=stop,
-    )
+    snapshot = Snapshot(Path(settings.data, "edge"))
+    keyring = await find_keyring(control, snapshot)
+    worker = await find_worker(control)
+    spools = Spools(Path(settings.data, "spool"), fast, settings)
     async with asyncio.TaskGroup() as tasks:
-        running = [tasks.create_task(directory.follow())]
-        running.append(tasks.create_task(keep_worker(control, worker)))
+        spools.start(tasks)
+        edge = Edge(
+            settings=settings,
+            redis=control,
+            directory=_directory(fast, snapshot, settings),
+            keyring=keyring,
+            click_ids=ClickIds(worker, keyring.click_keys[0], _now_ms),
+            clicks=_click_publisher(spools, worker, settings),
+            conversions=_conversion_publishers(spools, settings),
+            spool_folder=spools.folder,
+            stop=stop,
+        )
+        running = [
+            tasks.create_task(edge.directory.follow()),
+            tasks.create_task(keep_worker(control, worker)),
+            tasks.create_task(snapshot.follow(control)),
+        ]
+        read_agent(_FIRST_AGENT)
         log.info("edge started", worker=worker)
         yield edge
-        await edge.clicks.lane.idle()
-        for publisher in edge.conversions:
-            await publisher.lane.idle()
+        await edge.idle()
+        await spools.stop()
         for task in running:
             task.cancel()
-    await redis.aclose()
+    await snapshot.close()
+    await fast.aclose()
     await control.aclose()
     log.info("edge stopped", worker=worker)
+
+
+def _click_publisher(spools: Spools, worker: int, settings: Settings) -> ClickPublisher:
+    return ClickPublisher(spools.outlet(names.clicks(worker % settings.shards)), settings)
+
+
+def _conversion_publishers(spools: Spools, settings: Settings) -> list[ConversionPublisher]:
+    shards = range(settings.shards)
+    outlets = [spools.outlet(names.conversions(shard)) for shard in shards]
+    return [
+        ConversionPublisher(outlet, shard, settings)
+        for shard, outlet in zip(shards, outlets, strict=True)
+    ]
+
+
+def _directory(redis: Redis, snapshot: Snapshot, settings: Settings) -> Directory:
+    return Directory(
+        redis,
+        links_cached=settings.links_cached,
+        unknown_cached=settings.unknown_codes_cached,
+        last_known=snapshot,
+    )
 
 
 def create_app(edge: Edge) -> Starlette:

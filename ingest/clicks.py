@@ -10,7 +10,6 @@ from ingest.redirect import Visit, closed_to, read_query, resolve_click
 from linkjolt import web
 from linkjolt.addresses import client_address, is_trusted
 from linkjolt.errors import Reason, Rejected
-from linkjolt.redis_client import RedisError
 from linkjolt.registry import Route, public_id
 
 URL_MAX_BYTES = 8_192
@@ -55,10 +54,7 @@ class Clicks:
 
     async def _route(self, code: str) -> Route:
         directory = self._edge.directory
-        try:
-            route = directory.route_now(code) or await directory.route(code)
-        except RedisError as error:
-            raise Rejected(Reason.unavailable, "the link cannot be looked up now") from error
+        route = directory.route_now(code) or await directory.route(code)
         if route is None:
             metrics.UNKNOWN_CODES.inc()
             raise Rejected(Reason.not_found, "no such tracking link")

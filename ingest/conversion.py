@@ -74,25 +74,26 @@ def resolve_conversion(
         click_id=click_id if attribution.click_genuine else "",
         given_click_id="" if attribution.click_genuine else click_id,
         customer=conversion_post.customer_hash(post.customer_email, customer_key),
-        **_carried_over(post),
     )
+    conversion = _carry_over(conversion, post)
     print_of_post = conversion_post.fingerprint(post, value_minor, currency)
     return Posted(conversion, state_of(conversion), print_of_post)
 
 
-def _carried_over(post: ConversionPost) -> dict[str, str]:
+def _carry_over(conversion: Conversion, post: ConversionPost) -> Conversion:
     """What goes from the post into the event as it is."""
-    return {
-        "customer_id": post.customer_id or "",
-        "coupon_code": post.coupon_code or "",
-        "items": conversion_post.encode_raw(post.items),
-        "metadata": conversion_post.encode_raw(post.metadata),
-        "adv1": post.adv1,
-        "adv2": post.adv2,
-        "adv3": post.adv3,
-        "adv4": post.adv4,
-        "adv5": post.adv5,
-    }
+    return msgspec.structs.replace(
+        conversion,
+        customer_id=post.customer_id or "",
+        coupon_code=post.coupon_code or "",
+        items=conversion_post.encode_raw(post.items),
+        metadata=conversion_post.encode_raw(post.metadata),
+        adv1=post.adv1,
+        adv2=post.adv2,
+        adv3=post.adv3,
+        adv4=post.adv4,
+        adv5=post.adv5,
+    )
 
 
 def _commission(route: Route | None, value_minor: int, currency: str) -> int:

@@ -2,12 +2,13 @@
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 
 from redis.asyncio import Redis
 
 from ingest.publish import ClickPublisher, ConversionPublisher
-from linkjolt.addresses import Network
+from linkjolt.addresses import Network, parse_networks
 from linkjolt.clickid import ClickIds
 from linkjolt.directory import Directory
 from linkjolt.keyring import Keyring
@@ -25,6 +26,17 @@ class Edge:
     click_ids: ClickIds
     clicks: ClickPublisher
     conversions: Sequence[ConversionPublisher]
-    trusted_proxies: tuple[Network, ...]
-    country_header: bytes
+    spool_folder: Path
     stop: asyncio.Event
+    trusted_proxies: tuple[Network, ...] = field(init=False)
+    country_header: bytes = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.trusted_proxies = parse_networks(self.settings.trusted_proxies)
+        self.country_header = self.settings.country_header.lower().encode()
+
+    async def idle(self) -> None:
+        """Returns when every event that was accepted is published or spooled."""
+        await self.clicks.lane.idle()
+        for publisher in self.conversions:
+            await publisher.lane.idle()

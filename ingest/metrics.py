@@ -1,6 +1,6 @@
 """What an edge counts."""
 
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge, Histogram
 
 CLICKS = Counter(
     "linkjolt_clicks_accepted", "Requests for tracking links that are on disk in the stream."
@@ -10,3 +10,13 @@ CLICKS_SHED = Counter(
 )
 UNKNOWN_CODES = Counter("linkjolt_unknown_codes", "Requests for tracking codes that do not exist.")
 CONVERSIONS = Counter("linkjolt_conversions", "Conversions posted, by outcome.", ["outcome"])
+SPOOLED = Gauge(
+    "linkjolt_spool_events",
+    "Events on an edge's disk that wait for Redis.",
+    multiprocess_mode="livesum",
+)
+PUBLISH_SECONDS = Histogram(
+    "linkjolt_publish_seconds",
+    "Seconds from a frame's sending to the reply that it is on disk.",
+    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1),
+)

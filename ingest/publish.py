@@ -4,7 +4,8 @@ import msgspec
 from redis.asyncio import Redis
 
 from ingest.lane import Lane
-from ingest.producer import Argument, Producer
+from ingest.outlet import Outlet
+from ingest.spool import Payload
 from linkjolt import names
 from linkjolt.errors import Reason, Rejected
 from linkjolt.events import Conversion, ConversionState
@@ -20,9 +21,8 @@ _encode = msgspec.json.Encoder().encode
 class ClickPublisher:
     """Publishes one worker's clicks on one shard."""
 
-    def __init__(self, redis: Redis, shard: int, settings: Edge) -> None:
-        attempts = settings.publish_attempts
-        self._producer = Producer(redis, names.clicks(shard), "publish_clicks.lua", attempts)
+    def __init__(self, outlet: Outlet, settings: Edge) -> None:
+        self.outlet = outlet
         self.lane = Lane(
             self._send,
             frame_events_max=FRAME_CLICKS_MAX,
@@ -35,7 +35,8 @@ class ClickPublisher:
         await stored
 
     async def _send(self, lines: list[bytes]) -> None:
-        await self._producer.send([], [len(lines), b"\n".join(lines)])
+        payload = Payload([], [b"%d" % len(lines), b"\n".join(lines)])
+        await self.outlet.send(payload, payload, len(lines))
 
 
 class Posted(msgspec.Struct, frozen=True):
@@ -52,6 +53,17 @@ class Reservation(msgspec.Struct, frozen=True):
     conversion_id: str
     fingerprint: str
     state: ConversionState
+
+
+class Queued(msgspec.Struct, frozen=True):
+    """The post is on the edge's disk; whether its order was free shows when Redis is back."""
+
+
+class Refused(msgspec.Struct, frozen=True):
+    """A queued post whose order was taken by another one."""
+
+    conversion_id: str
+    conflicts_with: str
 
 
 def read_reservation(held: bytes) -> Reservation:
@@ -71,10 +83,8 @@ def order_digest(conversion: Conversion) -> str:
 class ConversionPublisher:
     """Publishes conversions on one shard, reserving each order in the same call."""
 
-    def __init__(self, redis: Redis, shard: int, settings: Edge) -> None:
-        attempts = settings.publish_attempts
-        stream = names.conversions(shard)
-        self._producer = Producer(redis, stream, "publish_conversions.lua", attempts)
+    def __init__(self, outlet: Outlet, shard: int, settings: Edge) -> None:
+        self.outlet = outlet
         self._shard = shard
         self._keep_seconds = settings.conversion_state_days * 86_400
         self.lane = Lane(
@@ -83,13 +93,16 @@ class ConversionPublisher:
             waiting_max_bytes=settings.waiting_max_bytes,
         )
 
-    async def publish(self, posted: Posted) -> Reservation | None:
+    async def publish(self, posted: Posted) -> Reservation | Queued | None:
         """None when this post is the order's first and on disk, else what stood there before.
 
-        Rejected(unavailable) where Redis did not take it: nothing is known of it then.
+        Rejected(unavailable) where it was not taken: nothing is known of it then.
         """
         answer, place = self.lane.add(posted, len(posted.conversion.metadata) + 1_000)
-        held = (await answer)[place]
+        outcomes = await answer
+        if outcomes is None:
+            return Queued()
+        held = outcomes[place]
         if not held:
             return None
         if held == b"lost":
@@ -98,21 +111,32 @@ class ConversionPublisher:
         own = reservation.conversion_id == posted.conversion.conversion_id
         return None if own else reservation
 
-    async def _send(self, posts: list[Posted]) -> list[bytes]:
+    async def _send(self, posts: list[Posted]) -> list[bytes] | None:
         keys: list[str] = []
-        arguments: list[Argument] = [self._keep_seconds]
+        words: list[bytes] = []
         for posted in posts:
             conversion = posted.conversion
             digest = order_digest(conversion)
             keys.append(names.order(self._shard, digest))
             keys.append(names.conversion(self._shard, conversion.conversion_id))
-            arguments += [conversion.conversion_id, posted.fingerprint, digest]
-            arguments += [_encode(conversion), _encode(posted.state)]
-        return (await self._producer.send(keys, arguments))[1:]
+            words += [conversion.conversion_id.encode(), posted.fingerprint.encode()]
+            words += [digest.encode(), _encode(conversion), _encode(posted.state)]
+        ids = tuple(posted.conversion.conversion_id for posted in posts)
+        keep = b"%d" % self._keep_seconds
+        straight = Payload(keys, [keep, b"0", *words])
+        spooled = Payload(keys, [keep, b"1", *words])
+        answer = await self.outlet.send(straight, spooled, len(posts), ids)
+        return None if answer is None else answer[1:]
 
 
-async def find_conversion(redis: Redis, shard: int, conversion_id: str) -> ConversionState | None:
+async def find_conversion(
+    redis: Redis, shard: int, conversion_id: str
+) -> ConversionState | Refused | None:
     """The live state of a conversion; RedisError where it cannot be read."""
-    digest = await call(redis, "GET", names.conversion(shard, conversion_id))
-    held = await call(redis, "GET", names.order(shard, digest.decode())) if digest else None
+    pointer: bytes | None = await call(redis, "GET", names.conversion(shard, conversion_id))
+    if pointer is None:
+        return None
+    if pointer.startswith(b"!"):
+        return Refused(conversion_id, pointer[1:].decode())
+    held: bytes | None = await call(redis, "GET", names.order(shard, pointer.decode()))
     return read_reservation(held).state if held else None

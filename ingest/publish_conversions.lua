@@ -1,9 +1,11 @@
 -- Reserves each order and appends the lines of those that were free, in one frame.
 -- KEYS: stream, producer record, ledger, then a pair for each conversion: order, conversion.
--- ARGV: number, mark, seconds to keep (0: for good), then five for each conversion:
--- id, fingerprint, order digest, line, state.
+-- ARGV: number, mark, seconds to keep (0: for good), '1' if the posts were answered before (they
+-- were spooled), then five for each conversion: id, fingerprint, order digest, line, state.
 -- Answers the standing, then for each conversion '' (reserved now) or the reservation that stands.
 -- A frame sent again reserves nothing: its outcomes are read from the reservations it made.
+-- A spooled post whose order is taken was accepted all the same: its line is appended as refused,
+-- and its id leads to the reservation (same post) or names it (another post).
 local number = tonumber(ARGV[1])
 local stand = standing(KEYS[2], number)
 if stand == 'gap' then return {stand} end
@@ -13,13 +15,25 @@ local function keep(key, value)
   if ARGV[3] ~= '0' then redis.call('EXPIRE', key, ARGV[3]) end
 end
 
+local function refuse(index, held, order_digest)
+  local id, fingerprint, line = ARGV[index], ARGV[index + 1], ARGV[index + 3]
+  local held_id, held_fingerprint = string.match(held, '^([^\n]*)\n([^\n]*)\n')
+  if held_id == id then return nil end
+  local same = held_fingerprint == fingerprint
+  keep(KEYS[5 + (index - 5) / 5 * 2], same and order_digest or '!' .. held_id)
+  return string.sub(line, 1, -2) .. ',"refused":"' .. (same and 'duplicate' or 'conflict') .. '"}'
+end
+
 local answer, lines = {stand}, {}
 for index = 1, (#KEYS - 3) / 2 do
   local order, conversion = KEYS[2 + index * 2], KEYS[3 + index * 2]
-  local at = (index - 1) * 5 + 4
+  local at = (index - 1) * 5 + 5
   local held = redis.call('GET', order)
   if held then
     answer[index + 1] = held
+    if stand == 'next' and ARGV[4] == '1' then
+      lines[#lines + 1] = refuse(at, held, ARGV[at + 2])
+    end
   elseif stand == 'there' then
     answer[index + 1] = 'lost'
   else

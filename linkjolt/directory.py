@@ -8,10 +8,12 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from linkjolt import keys, names
+from linkjolt.fallback import Guarded, LastKnown
 from linkjolt.registry import Affiliate, ApiKey, Campaign, Change, Link, Route
 from linkjolt.registry_cache import Loads, Lru, Routes
 from linkjolt.registry_codes import is_tracking_code
 from linkjolt.registry_reads import (
+    block_ms,
     feed_after,
     feed_end,
     feed_holds,
@@ -22,7 +24,6 @@ from linkjolt.registry_reads import (
 
 _KEYS_CACHED = 10_000
 _CHANGES_AT_ONCE = 1000
-_BLOCK_MAX_MS = 1000
 # Rests after a batch: a mass import would else stop every load from being remembered.
 _PAUSE_SECONDS = 0.02
 _RETRY_SECONDS = 0.1
@@ -38,8 +39,16 @@ class Directory:
     deleted, is for the caller to judge. Run `follow` beside it, or changes go unseen.
     """
 
-    def __init__(self, redis: Redis, *, links_cached: int, unknown_cached: int) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        *,
+        links_cached: int,
+        unknown_cached: int,
+        last_known: LastKnown | None = None,
+    ) -> None:
         self._redis = redis
+        self._guarded = Guarded(last_known)
         self._routes = Routes(links_cached)
         self._campaigns: Lru[int, Campaign] = Lru(links_cached)
         self._affiliates: Lru[int, Affiliate] = Lru(links_cached)
@@ -52,7 +61,7 @@ class Directory:
         self._campaign_loads: Loads[tuple[int, int], Campaign | None] = Loads()
         self._affiliate_loads: Loads[tuple[int, int], Affiliate | None] = Loads()
         self._key_loads: Loads[tuple[int, str], ApiKey | None] = Loads()
-        self._block_ms = _block_ms(redis)
+        self._block_ms = block_ms(redis)
         self._position = ""
 
     def route_now(self, code: str) -> Route | None:
@@ -69,12 +78,21 @@ class Directory:
             return route
         if self.unknown_now(code) or not is_tracking_code(code):
             return None
-        return await self._route_loads.run((self._generation, code), lambda: self._load_code(code))
+        at = self._generation, code
+        return await self._guarded.ask(
+            lambda: self._route_loads.run(at, lambda: self._load_code(code)),
+            lambda copy: copy.route(code),
+        )
 
     async def route_by_number(self, number: int) -> Route | None:
         """The route of a link's number, such as a genuine click id carries."""
         if route := self._routes.by_number(number):
             return route
+        return await self._guarded.ask(
+            lambda: self._route_of(number), lambda copy: copy.route_by_number(number)
+        )
+
+    async def _route_of(self, number: int) -> Route | None:
         link = await read_entry(self._redis, Link, number)
         return await self.route(link.tracking_code) if link else None
 
@@ -94,7 +112,11 @@ class Directory:
             return key
         if self._unknown_keys.get(digest):
             return None
-        return await self._key_loads.run((self._generation, digest), lambda: self._load_key(digest))
+        at = self._generation, digest
+        return await self._guarded.ask(
+            lambda: self._key_loads.run(at, lambda: self._load_key(digest)),
+            lambda copy: copy.key(digest),
+        )
 
     async def _load_code(self, code: str) -> Route | None:
         generation = self._generation
@@ -226,11 +248,3 @@ class Directory:
         end = await feed_end(self._redis)
         self.clear()
         self._position = end
-
-
-def _block_ms(redis: Redis) -> int:
-    # Half of what the client waits for an answer, or an idle feed would look like a dead server.
-    timeout_seconds: float | None = redis.connection_pool.connection_kwargs.get("socket_timeout")
-    if timeout_seconds is None:
-        return _BLOCK_MAX_MS
-    return max(1, min(_BLOCK_MAX_MS, int(timeout_seconds * 500)))

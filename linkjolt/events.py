@@ -76,7 +76,8 @@ class Conversion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     Times are UTC milliseconds; amounts are minor units of `currency`. `campaign`, `affiliate`,
     `link` are registry numbers, 0 where unknown. `click_id` is the genuine click that earned it
     or would have (late); `given_click_id` what was posted when it was not genuine. `customer` is
-    a keyed hash of the e-mail.
+    a keyed hash of the e-mail. `refused`: the post was answered while Redis was away, and its
+    order turned out to be taken.
     """
 
     conversion_id: str
@@ -105,6 +106,7 @@ class Conversion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     adv3: str = ""
     adv4: str = ""
     adv5: str = ""
+    refused: Literal["", "duplicate", "conflict"] = ""
 
 
 class ConversionState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

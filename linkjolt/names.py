@@ -50,6 +50,11 @@ def conversions(shard: int) -> Stream:
     return Stream("conversions", shard)
 
 
+def stream(number: int) -> Stream:
+    """The stream of a number, as raw rows carry it."""
+    return (conversions if number % 2 else clicks)(number // 2)
+
+
 def streams(shards: int) -> list[Stream]:
     return [kind(shard) for shard in range(shards) for kind in (clicks, conversions)]
 

@@ -3,7 +3,6 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from redis.exceptions import RedisError
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
@@ -29,14 +28,10 @@ def routes(registry: Registry, directory: Directory, edge_url: str) -> list[Base
         async def endpoint(request: Request) -> Response:
             # Starlette lets HEAD in wherever GET is.
             scope, action = actions["GET" if request.method == "HEAD" else request.method]
-            try:
-                key = await identify(bearer(request), directory)
-                if scope:
-                    require_scope(key, scope)
-                return await action(Call(request, key, datetime.now(UTC), registry, edge_url))
-            except RedisError as error:
-                message = "the registry cannot be reached now; try again"
-                raise Rejected(Reason.unavailable, message) from error
+            key = await identify(bearer(request), directory)
+            if scope:
+                require_scope(key, scope)
+            return await action(Call(request, key, datetime.now(UTC), registry, edge_url))
 
         return Route(path, endpoint, methods=list(actions))
 

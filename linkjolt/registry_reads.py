@@ -11,6 +11,7 @@ from linkjolt.registry import TYPES, Affiliate, ApiKey, Campaign, Change, Entry,
 
 E = TypeVar("E", Campaign, Affiliate, Link, ApiKey)
 KINDS: dict[type[Entry], Kind] = {entry: kind for kind, entry in TYPES.items()}
+_BLOCK_MAX_MS = 1000
 # Before the first entry of the change feed.
 ORIGIN = "0-0"
 
@@ -75,3 +76,12 @@ async def feed_after(
 
 def _text(identity: bytes | str | None) -> str:
     return identity.decode() if isinstance(identity, bytes) else str(identity)
+
+
+def block_ms(redis: Redis) -> int:
+    """How long a wait for the feed may block this client."""
+    # Half of what the client waits for an answer, or an idle feed would look like a dead server.
+    timeout_seconds: float | None = redis.connection_pool.connection_kwargs.get("socket_timeout")
+    if timeout_seconds is None:
+        return _BLOCK_MAX_MS
+    return max(1, min(_BLOCK_MAX_MS, int(timeout_seconds * 500)))

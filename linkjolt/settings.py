@@ -65,11 +65,14 @@ class Edge(Shared, frozen=True, kw_only=True):
         Count, _doc("Unknown codes and keys remembered by one edge.")
     ] = 50_000
     redis_timeout_seconds: Annotated[
-        Seconds, _doc("How long one publish may take before it is sent again.")
+        Seconds, _doc("How long Redis may take to answer before the edge goes on without it.")
     ] = 0.25
-    publish_attempts: Annotated[
-        int, Meta(ge=1, le=20), _doc("Tries of one frame before its requests are refused.")
-    ] = 4
+    spool_max_bytes: Annotated[
+        Bytes, _doc("Bound of one edge's file of events accepted while Redis is away.")
+    ] = 1 << 30
+    spool_drain_events_per_second: Annotated[
+        Count, _doc("How fast one edge's spooled events of a stream follow when Redis is back.")
+    ] = 20_000
     waiting_max_bytes: Annotated[
         Bytes, _doc("Events an edge holds in memory while a publish is under way.")
     ] = 64 << 20

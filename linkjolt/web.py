@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 import msgspec
+from redis.exceptions import RedisError
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -70,6 +71,11 @@ async def _http_error(request: Request, error: Exception) -> Response:
     return response
 
 
+async def _redis_away(request: Request, error: Exception) -> Response:
+    message = "Redis cannot be reached now: nothing was changed, try again"
+    return problem_response(Rejected(Reason.unavailable, message), request.scope)
+
+
 async def _crashed(request: Request, error: Exception) -> Response:
     return problem_response(Rejected(Reason.internal, "the request failed"), request.scope)
 
@@ -77,6 +83,7 @@ async def _crashed(request: Request, error: Exception) -> Response:
 EXCEPTION_HANDLERS: dict[int | type[Exception], ExceptionHandler] = {
     Rejected: _rejected,
     HTTPException: _http_error,
+    RedisError: _redis_away,
     500: _crashed,
 }
 

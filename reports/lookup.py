@@ -1,23 +1,21 @@
-"""Names and tracking codes of registry numbers, from the warehouse's mirror of the registry."""
+"""Names of registry numbers, from the warehouse's mirror; numbers of tracking codes."""
 
 from collections.abc import Mapping, Set
 from pathlib import Path
 
 import msgspec
+from redis.asyncio import Redis
 
+from linkjolt import names
 from linkjolt.clickhouse import ClickHouse
 from linkjolt.errors import Reason, Rejected
+from linkjolt.registry import Link
+from linkjolt.registry_reads import read_entry, read_pointer
 from reports.request import Filter, ReportRequest
 from reports.rows import Named, Names
 
 _FOLDER = Path(__file__).parent / "sql"
 _NAMES = (_FOLDER / "read_names.sql").read_text(encoding="utf-8")
-_CODES = (_FOLDER / "read_codes.sql").read_text(encoding="utf-8")
-
-
-class _Code(msgspec.Struct, frozen=True):
-    code: str
-    number: int
 
 
 async def read_names(
@@ -31,33 +29,29 @@ async def read_names(
     return {(row.kind, row.number): row for row in rows}
 
 
-async def resolve_links(
-    clickhouse: ClickHouse, account: int, request: ReportRequest
-) -> ReportRequest:
-    """The request with link numbers for tracking codes; Rejected for a code that is not known."""
-    codes = [
-        code
-        for one in request.filters
-        if one.name == "link"
-        for code in (*one.include, *one.exclude)
-    ]
-    if not codes:
-        return request
-    rows = await clickhouse.read(_CODES, _Code, {"account": account, "codes": codes})
-    numbers: dict[str, list[str]] = {}
-    for row in rows:
-        numbers.setdefault(row.code, []).append(str(row.number))
-    for code in codes:
-        if code not in numbers:
-            message = f"no link has the tracking code {code[:64]!r}"
-            raise Rejected(Reason.invalid_field, message, field="link")
+async def resolve_links(redis: Redis, account: int, request: ReportRequest) -> ReportRequest:
+    """The request with link numbers for tracking codes; Rejected for a code that is not known.
+
+    Asked of the registry itself, for a link can be reported on as soon as it is made.
+    """
+    chosen = [one for one in request.filters if one.name == "link"]
+    codes = {code for one in chosen for code in (*one.include, *one.exclude)}
+    numbers = {code: await _number(redis, account, code) for code in sorted(codes)}
     filters = tuple(_numbered(one, numbers) for one in request.filters)
     return msgspec.structs.replace(request, filters=filters)
 
 
-def _numbered(one: Filter, numbers: Mapping[str, list[str]]) -> Filter:
+async def _number(redis: Redis, account: int, code: str) -> str:
+    number = await read_pointer(redis, names.tracking_code(code))
+    link = None if number is None else await read_entry(redis, Link, number)
+    if link is None or link.account != account:
+        message = f"no link has the tracking code {code[:64]!r}"
+        raise Rejected(Reason.invalid_field, message, field="link")
+    return str(link.number)
+
+
+def _numbered(one: Filter, numbers: Mapping[str, str]) -> Filter:
     if one.name != "link":
         return one
-    include = (number for code in one.include for number in numbers[code])
-    exclude = (number for code in one.exclude for number in numbers[code])
-    return Filter("link", tuple(include), tuple(exclude))
+    include = tuple(numbers[code] for code in one.include)
+    return Filter("link", include, tuple(numbers[code] for code in one.exclude))

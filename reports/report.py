@@ -57,7 +57,7 @@ async def make_report(
     """The answer to a request. Raises Rejected for an unknown link, ClickHouseFailed."""
     began = time.monotonic()
     as_of = await data_as_of(redis, clickhouse, settings.shards)
-    request = await resolve_links(clickhouse, account, request)
+    request = await resolve_links(redis, account, request)
     seconds = settings.report_raw_max_seconds
     page = rows_query(request, account, seconds)
     rows, totals = await asyncio.gather(

@@ -1,8 +1,9 @@
 """An aggregator on real servers, and a producer that publishes as an edge does."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import msgspec
 import pytest
@@ -13,7 +14,10 @@ from aggregator.audit import Audit, audit
 from aggregator.salts import Salts
 from aggregator.streams import Streams
 from ingest.conversion import state_of
+from ingest.outlet import Outlet, new_producer
 from ingest.publish import ClickPublisher, ConversionPublisher, Posted
+from ingest.spool_files import take_one
+from linkjolt import names
 from linkjolt.balance import read_balance
 from linkjolt.clickhouse import ClickHouse
 from linkjolt.clickid import ClickIds
@@ -104,16 +108,20 @@ def new_aggregation(redis: Redis, clickhouse: ClickHouse) -> Aggregation:
 
 
 @pytest.fixture
-def line(redis: Redis, clickhouse: ClickHouse) -> Line:
+async def line(redis: Redis, clickhouse: ClickHouse, tmp_path: Path) -> AsyncGenerator[Line]:
     settings = Edge()
-    return Line(
+    spool = take_one(tmp_path, 1 << 20, new_producer)
+    clicks = Outlet(redis, names.clicks(0), spool, 1_000)
+    conversions = Outlet(redis, names.conversions(0), spool, 1_000)
+    yield Line(
         redis,
         clickhouse,
-        ClickPublisher(redis, 0, settings),
-        ConversionPublisher(redis, 0, settings),
+        ClickPublisher(clicks, settings),
+        ConversionPublisher(conversions, 0, settings),
         ClickIds(1, KEY, now_ms),
         new_aggregation(redis, clickhouse),
     )
+    await spool.close()
 
 
 def ids(clicks: Sequence[Click]) -> set[str]:

@@ -5,6 +5,7 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from pathlib import Path
 from typing import TypeVar
 
 import httpx2
@@ -109,11 +110,11 @@ async def make_link(registry: Registry) -> Link:
 
 
 @pytest.fixture
-async def shop(redis: Redis, redis_server: RedisServer) -> AsyncGenerator[Shop]:
+async def shop(redis: Redis, redis_server: RedisServer, tmp_path: Path) -> AsyncGenerator[Shop]:
     registry = Registry(redis)
     link = await make_link(registry)
     key = await make_key(registry, ["conversions:write", "links:write"])
-    settings = Settings(redis_url=redis_server.url)
+    settings = Settings(redis_url=redis_server.url, data=str(tmp_path))
     async with open_edge(settings, asyncio.Event()) as edge:
         transport = httpx2.ASGITransport(app=create_app(edge))
         async with httpx2.AsyncClient(transport=transport, base_url="http://edge") as client:

@@ -1,26 +1,50 @@
-"""The idempotent producer on a real server, with replies lost between the two."""
+"""The idempotent outlet on a real server, with replies lost between the two, and its spool."""
 
-import asyncio
+from collections.abc import AsyncGenerator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
-from ingest.lane import Lane
-from ingest.producer import Producer
+from ingest.outlet import Outlet, new_producer
+from ingest.spool import Payload, Spool
+from ingest.spool_files import take_left, take_one
 from linkjolt import names
 from linkjolt.errors import Rejected
 from linkjolt.redis_client import RedisConnectionError, StreamEntry, call, entries
+from tests.waiting import wait_until
 
 STREAM = names.clicks(0)
+MAX_BYTES = 1 << 22
 
 
-def producer(redis: Redis, attempts: int = 4) -> Producer:
-    return Producer(redis, STREAM, "publish_clicks.lua", attempts)
+@pytest.fixture
+async def spool(tmp_path: Path) -> AsyncGenerator[Spool]:
+    opened = take_one(tmp_path, MAX_BYTES, new_producer)
+    yield opened
+    await opened.close()
+
+
+def outlet(redis: Redis, spool: Spool) -> Outlet:
+    return Outlet(redis, STREAM, spool, 1_000_000)
+
+
+async def send(made: Outlet, line: bytes) -> list[bytes] | None:
+    payload = Payload([], [b"%d" % (line.count(b"\n") + 1), line])
+    return await made.send(payload, payload, line.count(b"\n") + 1)
+
+
+async def drained(made: Outlet) -> None:
+    await wait_until(lambda: made.waiting == 0)
 
 
 async def stream(redis: Redis) -> list[StreamEntry]:
     return await entries(redis, STREAM.key, "-")
+
+
+async def lines(redis: Redis) -> list[bytes]:
+    return [line for _, fields in await stream(redis) for line in fields[b"f"].split(b"\n")]
 
 
 async def accepted(redis: Redis) -> int:
@@ -29,7 +53,7 @@ async def accepted(redis: Redis) -> int:
 
 
 class Lossy:
-    """Stands in front of a producer's script: executes it, then loses the first replies."""
+    """Stands in front of a publishing script: loses the first replies, executed or not."""
 
     def __init__(self, script: Any, lost: int, *, executed: bool) -> None:
         self.script, self.lost, self.executed = script, lost, executed
@@ -43,116 +67,151 @@ class Lossy:
         raise RedisConnectionError("lost")
 
 
-def losing(made: Producer, lost: int, *, executed: bool) -> Producer:
-    made.script = Lossy(made.script, lost, executed=executed)
-    return made
-
-
-async def test_a_frame_is_appended_and_counted(redis: Redis) -> None:
-    made = producer(redis)
-    await made.send([], [2, b"a\nb"])
-    await made.send([], [1, b"c"])
+async def test_a_frame_is_appended_and_counted(redis: Redis, spool: Spool) -> None:
+    made = outlet(redis, spool)
+    assert await send(made, b"a\nb") == [b"next"]
+    await send(made, b"c")
     assert [fields for _, fields in await stream(redis)] == [{b"f": b"a\nb"}, {b"f": b"c"}]
     assert await accepted(redis) == 3
 
 
 @pytest.mark.parametrize("executed", [True, False])
-async def test_a_lost_reply_appends_once(redis: Redis, executed: bool) -> None:
-    made = losing(producer(redis), 2, executed=executed)
-    await made.send([], [1, b"a"])
+async def test_a_frame_whose_reply_is_lost_is_spooled_and_appended_once(
+    redis: Redis, spool: Spool, executed: bool
+) -> None:
+    made = outlet(redis, spool)
+    made.script = Lossy(made.script, 3, executed=executed)
+    assert await send(made, b"a") is None
+    await drained(made)
     [(_, fields)] = await stream(redis)
     # Only what a re-send appended carries the mark.
     assert fields == ({b"f": b"a"} if executed else {b"f": b"a", b"r": b"r"})
     assert await accepted(redis) == 1
 
 
-async def test_a_delayed_original_after_its_resend_changes_nothing(redis: Redis) -> None:
-    made = producer(redis)
-    await made.send([], [1, b"a"])
-    keys = [STREAM.key, STREAM.producer(made.id), STREAM.ledger]
-    answer = await made.script(keys=keys, args=[1, "", 1, b"a"])
-    assert answer == [b"there"]
-    assert len(await stream(redis)) == 1
+async def test_frames_behind_a_spooled_one_keep_their_order(redis: Redis, spool: Spool) -> None:
+    made = outlet(redis, spool)
+    made.script = Lossy(made.script, 4, executed=False)
+    sent = [str(number).encode() for number in range(50)]
+    for line in sent:
+        await send(made, line)
+    await drained(made)
+    assert await lines(redis) == sent
+    assert await send(made, b"straight") == [b"next"]
+    assert await accepted(redis) == 51
 
 
-async def test_a_gap_is_refused_by_the_script(redis: Redis) -> None:
-    made = producer(redis)
+async def test_a_delayed_original_after_its_resend_changes_nothing(
+    redis: Redis, spool: Spool
+) -> None:
+    made = outlet(redis, spool)
+    script = made.script
+    delayed: list[dict[str, Any]] = []
+
+    async def delay_the_first(**words: Any) -> Any:
+        if not delayed:
+            delayed.append(words)
+            raise RedisConnectionError("delayed")
+        return await script(**words)
+
+    made.script = delay_the_first
+    await send(made, b"a")
+    await drained(made)
+    assert await script(**delayed[0]) == [b"there"]
+    assert await lines(redis) == [b"a"]
+
+
+async def test_a_gap_is_refused_by_the_script(redis: Redis, spool: Spool) -> None:
+    made = outlet(redis, spool)
     keys = [STREAM.key, STREAM.producer("x"), STREAM.ledger]
     assert await made.script(keys=keys, args=[2, "", 1, b"a"]) == [b"gap"]
     assert await stream(redis) == []
 
 
-async def test_a_server_that_forgot_the_producer_takes_the_frame_marked(redis: Redis) -> None:
-    made = producer(redis)
-    await made.send([], [1, b"a"])
-    await call(redis, "DEL", STREAM.producer(made.id))
-    await made.send([], [1, b"b"])
+async def test_a_server_that_forgot_the_producer_takes_the_frame_marked(
+    redis: Redis, spool: Spool
+) -> None:
+    made = outlet(redis, spool)
+    await send(made, b"a")
+    [producer] = await call(redis, "KEYS", "lj:{0}:producer:*")
+    await call(redis, "DEL", producer)
+    await send(made, b"b")
     assert [b"r" in fields for _, fields in await stream(redis)] == [False, True]
 
 
-async def test_after_giving_up_later_frames_are_taken(redis: Redis) -> None:
-    made = losing(producer(redis, attempts=2), 2, executed=True)
+async def test_spooled_frames_are_renumbered_and_marked_where_redis_forgot(
+    redis: Redis, spool: Spool
+) -> None:
+    made = outlet(redis, spool)
+    await send(made, b"a")
+    made.script = Lossy(made.script, 4, executed=False)
+    for line in (b"b", b"c", b"d"):
+        await send(made, line)
+    [producer] = await call(redis, "KEYS", "lj:{0}:producer:*")
+    await call(redis, "DEL", producer)
+    await drained(made)
+    assert await lines(redis) == [b"a", b"b", b"c", b"d"]
+    assert [b"r" in fields for _, fields in await stream(redis)] == [False, True, True, True]
+
+
+async def test_what_a_dead_worker_spooled_is_drained_by_its_successor(
+    redis: Redis, tmp_path: Path
+) -> None:
+    first = take_one(tmp_path, MAX_BYTES, new_producer)
+    dead = outlet(redis, first)
+    dead.script = Lossy(dead.script, 1_000_000, executed=False)
+    for line in (b"a", b"b"):
+        await send(dead, line)
+    assert list(take_left(tmp_path, MAX_BYTES, new_producer)) == []
+    assert dead.draining is not None
+    dead.draining.cancel()
+    await first.close()
+    [left] = take_left(tmp_path, MAX_BYTES, new_producer)
+    successor = outlet(redis, left)
+    await drained(successor)
+    assert await lines(redis) == [b"a", b"b"]
+    # The dead worker may have sent the first one: whoever forgot it can look.
+    assert [b"r" in fields for _, fields in await stream(redis)] == [True, False]
+    assert await send(successor, b"c") == [b"next"]
+    await left.close()
+
+
+async def test_a_broken_spool_file_is_set_aside(tmp_path: Path) -> None:
+    broken = tmp_path / "old.spool"
+    broken.write_bytes(b"this is no database, but long enough to be read as one" * 100)
+    opened = take_one(tmp_path, MAX_BYTES, new_producer)
+    assert (tmp_path / "old.spool.bad").exists()
+    assert opened.total == 0
+    await opened.close()
+
+
+async def test_a_full_spool_refuses_and_goes_on_when_it_is_drained(
+    redis: Redis, tmp_path: Path
+) -> None:
+    small = take_one(tmp_path, 1, new_producer)
+    made = outlet(redis, small)
+    lossy = Lossy(made.script, 1_000_000, executed=False)
+    made.script = lossy
+    taken = 0
     with pytest.raises(Rejected):
-        await made.send([], [1, b"a"])
-    await made.send([], [1, b"b"])
-    assert [fields[b"f"] for _, fields in await stream(redis)] == [b"a", b"b"]
+        while taken < 10_000:
+            await send(made, b"x" * 1_000)
+            taken += 1
+    assert taken > 10
+    lossy.lost = 0
+    await drained(made)
+    await send(made, b"last")
+    assert len(await lines(redis)) == taken + 1
+    await small.close()
 
 
 async def test_ids_pass_to_the_next_millisecond_before_the_sequence_is_used_up(
-    redis: Redis,
+    redis: Redis, spool: Spool
 ) -> None:
     ahead = 4_000_000_000_000
     await call(redis, "XADD", STREAM.key, f"{ahead}-999999", "f", b"a")
-    made = producer(redis)
-    await made.send([], [1, b"b"])
-    await made.send([], [1, b"c"])
+    made = outlet(redis, spool)
+    await send(made, b"b")
+    await send(made, b"c")
     ids = [entry_id for entry_id, _ in await stream(redis)]
     assert ids[-2:] == [b"%d-1000000" % ahead, b"%d-1" % (ahead + 1)]
-
-
-async def test_one_frame_is_under_way_while_the_next_one_grows() -> None:
-    frames: list[list[int]] = []
-    release = asyncio.Event()
-
-    async def send(events: list[int]) -> int:
-        frames.append(events)
-        await release.wait()
-        return len(frames)
-
-    lane = Lane(send, frame_events_max=3, waiting_max_bytes=100)
-    answers = [lane.add(1, 1)]
-    await asyncio.sleep(0)
-    await asyncio.sleep(0)
-    answers += [lane.add(number, 1) for number in (2, 3, 4, 5)]
-    release.set()
-    assert [(await future, place) for future, place in answers] == [
-        (1, 0),
-        (2, 0),
-        (2, 1),
-        (2, 2),
-        (3, 0),
-    ]
-    assert frames == [[1], [2, 3, 4], [5]]
-
-
-async def test_a_failed_frame_is_told_and_the_next_one_goes() -> None:
-    async def send(events: list[int]) -> int:
-        if events == [1]:
-            raise ZeroDivisionError
-        return 7
-
-    lane = Lane(send, frame_events_max=1, waiting_max_bytes=100)
-    (first, _), (second, _) = lane.add(1, 1), lane.add(2, 1)
-    with pytest.raises(ZeroDivisionError):
-        await first
-    assert await second == 7
-
-
-async def test_what_waits_is_bounded() -> None:
-    async def send(events: list[bytes]) -> None:
-        await asyncio.Event().wait()
-
-    lane = Lane(send, frame_events_max=10, waiting_max_bytes=100)
-    lane.add(b"", 60)
-    with pytest.raises(Rejected):
-        lane.add(b"", 60)

@@ -23,7 +23,7 @@ def test_overrides_beat_variables_and_variables_beat_the_file(tmp_path: Path) ->
         ("LINKJOLT_EDGE_PORT", "70000"),
         ("LINKJOLT_SHARDS", "0"),
         ("LINKJOLT_LOG_LEVEL", "loud"),
-        ("LINKJOLT_PUBLISH_ATTEMPTS", "0"),
+        ("LINKJOLT_SPOOL_MAX_BYTES", "0"),
     ],
 )
 def test_a_bad_value_stops_the_start_naming_the_variable(name: str, value: str) -> None:

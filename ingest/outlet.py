@@ -1,0 +1,186 @@
+"""One worker's way to one stream: straight to Redis, or through the spool while it is away.
+
+What is sent is in the stream once: frames are numbered one after the other, and a call repeated
+under its number is recognised by the script. One failure opens the circuit; from then on frames
+queue in the spool, behind one another, until it has been drained.
+"""
+
+import asyncio
+import os
+import random
+import secrets
+import signal
+import sqlite3
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+import structlog
+from redis.asyncio import Redis
+
+from ingest import metrics
+from ingest.spool import Frame, Numbered, Payload, Spool, Spooled, SpoolFull
+from linkjolt.errors import Reason, Rejected
+from linkjolt.faults import fault
+from linkjolt.names import Stream, StreamKind
+from linkjolt.redis_client import RedisError
+
+_FOLDER = Path(__file__).parent
+_PAUSE_FIRST_SECONDS = 0.05
+_PAUSE_MAX_SECONDS = 1.0
+_DRAIN_FRAMES = 16
+Argument = bytes | str | int
+log = structlog.get_logger()
+
+
+class Script(Protocol):
+    """A Lua script: called with its keys and arguments, it answers with the reply."""
+
+    async def __call__(self, *, keys: Sequence[str], args: Sequence[Argument]) -> Any: ...
+
+
+def publish_script(redis: Redis, kind: StreamKind) -> Script:
+    """The script that publishes on streams of this kind."""
+    names = ("frame.lua", f"publish_{kind}.lua")
+    return redis.register_script("".join((_FOLDER / n).read_text("utf-8") for n in names))
+
+
+def new_producer() -> str:
+    """A name for a numbering that nobody used before."""
+    return secrets.token_hex(6)
+
+
+def _end_process_on_fault(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and task.exception() is not None:
+        # A fault of ours, and events would wait for ever: the supervisor starts us again.
+        log.error("draining the spool failed", exc_info=task.exception())
+        os.kill(os.getpid(), signal.SIGTERM)
+
+
+class Outlet:
+    """Sends the frames of one stream; the caller has one `send` under way at a time."""
+
+    def __init__(
+        self, redis: Redis, stream: Stream, spool: Spool, drain_events_per_second: int
+    ) -> None:
+        self.script: Script = publish_script(redis, stream.kind)
+        self._stream = stream
+        self._spool = spool
+        self._rate = drain_events_per_second
+        self._at = Numbered(new_producer(), 0)
+        self._doubtful_seq = 0
+        self.draining: asyncio.Task[None] | None = None
+        if self.waiting:
+            self._start_drain()
+
+    @property
+    def waiting(self) -> int:
+        """Events that are spooled for this stream."""
+        return self._spool.waiting(self._stream.number)
+
+    async def send(
+        self,
+        payload: Payload,
+        spooled: Payload,
+        events: int,
+        conversion_ids: tuple[str, ...] = (),
+    ) -> list[bytes] | None:
+        """The script's answer, or None when `spooled` went to the spool: on disk both ways.
+
+        Rejected(unavailable) when neither took it.
+        """
+        at: Numbered | None = None
+        if not self.waiting:
+            fault("edge_before_publish")
+            at = Numbered(self._at.producer, self._at.number + 1)
+            answer = await self._straight(at, payload)
+            fault("edge_after_publish")
+            if answer is not None:
+                return answer
+            at = Numbered(self._at.producer, self._at.number + 1)
+        try:
+            await self._spool.add(Frame(self._stream.number, events, spooled, conversion_ids, at))
+        except SpoolFull as error:
+            if at is not None:
+                # The frame may stand in the stream under this number: it must not be given again.
+                self._at = Numbered(new_producer(), 0)
+            raise Rejected(Reason.unavailable, "Redis is away and the spool is full") from error
+        metrics.SPOOLED.set(self._spool.total)
+        self._start_drain()
+        return None
+
+    async def _straight(self, at: Numbered, payload: Payload) -> list[bytes] | None:
+        """None when Redis did not answer, or refused."""
+        try:
+            with metrics.PUBLISH_SECONDS.time():
+                answer = await self._call(at, "", payload)
+                if answer[0] == b"gap":
+                    # Redis knows this producer no more (restored, or idle for a week).
+                    at = Numbered(new_producer(), 1)
+                    self._at = Numbered(at.producer, 0)
+                    answer = await self._call(at, "r", payload)
+        except RedisError as error:
+            log.warning("redis away, spooling", stream=self._stream.key, error=str(error)[:200])
+            return None
+        if answer[0] == b"gap":
+            return None
+        self._at = at
+        return answer
+
+    async def _call(self, at: Numbered, mark: str, payload: Payload) -> list[bytes]:
+        stream = self._stream
+        own = [stream.key, stream.producer(at.producer), stream.ledger]
+        keys, arguments = [*own, *payload.keys], [at.number, mark, *payload.arguments]
+        answer: Any = await self.script(keys=keys, args=arguments)
+        return answer
+
+    def _start_drain(self) -> None:
+        if self.draining is None:
+            self.draining = asyncio.create_task(self._drain())
+            self.draining.add_done_callback(_end_process_on_fault)
+
+    async def _drain(self) -> None:
+        """Sends what is spooled, in order, until nothing is left; half-open while Redis is away."""
+        pause_seconds = _PAUSE_FIRST_SECONDS
+        while self.waiting:
+            sent = await self._drain_some()
+            if sent:
+                pause_seconds = _PAUSE_FIRST_SECONDS
+                await asyncio.sleep(sent / self._rate)
+            else:
+                # Jitter: the workers of a host do not probe in step.
+                await asyncio.sleep(pause_seconds * random.uniform(0.5, 1))
+                pause_seconds = min(pause_seconds * 2, _PAUSE_MAX_SECONDS)
+        self._at = self._spool.last(self._stream.number) or self._at
+        self.draining = None
+        log.info("spool drained", stream=self._stream.key)
+
+    async def _drain_some(self) -> int:
+        """The number of events that went from the spool into the stream."""
+        number = self._stream.number
+        sent: list[Spooled] = []
+        gap = False
+        with suppress(RedisError):
+            for frame in await self._spool.first(number, _DRAIN_FRAMES):
+                gap = await self._resend(frame) == b"gap"
+                if gap:
+                    break
+                sent.append(frame)
+                fault("spool_mid_drain")
+        try:
+            await self._spool.remove(number, sent)
+            if gap:
+                await self._spool.renumber(number)
+        except sqlite3.Error as error:
+            # What was sent is sent again later, and recognised.
+            log.warning("spool cannot be written", error=str(error))
+            return 0
+        metrics.SPOOLED.set(self._spool.total)
+        return sum(frame.events for frame in sent)
+
+    async def _resend(self, frame: Spooled) -> bytes:
+        doubtful = frame.marked or frame.seq == self._doubtful_seq
+        self._doubtful_seq = frame.seq
+        answer = await self._call(frame.at, "r" if doubtful else "", frame.payload)
+        return answer[0]

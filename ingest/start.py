@@ -1,0 +1,39 @@
+"""What an edge needs before it can serve, from Redis or from what it kept when Redis was there."""
+
+import random
+
+import structlog
+from redis.asyncio import Redis
+
+from ingest.snapshot import Snapshot
+from ingest.workers import claim_worker
+from linkjolt.clickid import WORKERS
+from linkjolt.keyring import Keyring, load_keyring
+from linkjolt.redis_client import RedisError
+
+log = structlog.get_logger()
+
+
+async def find_keyring(redis: Redis, snapshot: Snapshot) -> Keyring:
+    """The shared secrets; RedisError when neither Redis nor the snapshot has them."""
+    try:
+        keyring = await load_keyring(redis)
+    except RedisError:
+        kept = await snapshot.keyring()
+        if kept is None:
+            raise
+        log.warning("redis away: starting from the local snapshot")
+        return kept
+    await snapshot.keep_keyring(keyring)
+    return keyring
+
+
+async def find_worker(redis: Redis) -> int:
+    """A worker number of this process's own; without Redis one by chance.
+
+    By chance two edges may share one: their click ids still differ by time, sequence and MAC.
+    """
+    try:
+        return await claim_worker(redis)
+    except RedisError:
+        return random.randrange(WORKERS)

@@ -1,0 +1,33 @@
+"""Fault points: places at which a test may kill the process, as kill -9 would.
+
+Armed only by LINKJOLT_FAULT, `name:n`: the process ends at the n-th passage of that name.
+"""
+
+import os
+import signal
+
+POINTS = (
+    "edge_before_publish",
+    "edge_after_publish",
+    "spool_before_commit",
+    "spool_after_commit",
+    "spool_mid_drain",
+    "aggregator_before_read",
+    "aggregator_after_read",
+    "aggregator_after_base_insert",
+    "aggregator_after_rollup",
+    "aggregator_before_cursor",
+    "aggregator_before_trim",
+)
+VARIABLE = "LINKJOLT_FAULT"
+_armed, _, _passage = os.environ.get(VARIABLE, "").partition(":")
+_left = [int(_passage or 0)]
+
+
+def fault(point: str) -> None:
+    """Ends the process if this point is armed and this is the passage to end at."""
+    if point != _armed:
+        return
+    _left[0] -= 1
+    if _left[0] == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
