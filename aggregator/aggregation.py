@@ -21,6 +21,7 @@ from aggregator.warehouse import Order, Warehouse
 from linkjolt import names
 from linkjolt.clickhouse import ClickHouse
 from linkjolt.events import Click, Conversion
+from linkjolt.faults import fault
 from linkjolt.names import Stream
 from linkjolt.position import time_ms
 from linkjolt.settings import Aggregator as Settings
@@ -97,7 +98,9 @@ class Aggregation:
     async def _store(self, stream: Stream, until_ms: int) -> bool:
         """Stores the next batch below `until_ms`; True when more waits behind it."""
         after = await self.position(stream)
+        fault("aggregator_before_read")
         read = await self._read(stream, after, until_ms)
+        fault("aggregator_after_read")
         if not read:
             await self._streams.tell(stream, after, until_ms)
             return False
@@ -106,6 +109,7 @@ class Aggregation:
         if upto == after:
             await self._streams.tell(stream, after, time_ms(read[0].pos))
             return False
+        fault("aggregator_before_cursor")
         stored_all = upto == read[-1].pos and _rows(read) < self._settings.batch_rows
         await self._streams.tell(stream, upto, until_ms if stored_all else time_ms(upto))
         return not stored_all
@@ -117,6 +121,7 @@ class Aggregation:
         else:
             entries = await self._store_conversions(stream, entries)
         if entries:
+            fault("aggregator_after_base_insert")
             self._positions[stream.number] = entries[-1].pos
             await self._pull(stream, entries[-1].pos)
         return self._positions[stream.number]

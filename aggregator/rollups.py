@@ -115,6 +115,7 @@ async def catch_up(
                 span = await _span(clickhouse, source, s, at, base, chunk_rows)
                 ends[at] = chunk_end(span, base, chunk_rows)
             await pull(clickhouse, rollup.table, source, s, at, ends[at])
+            fault("aggregator_after_rollup")
             at = ends[at]
         known[key] = at
 

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 from aggregator.streams import Streams
 from linkjolt import names
+from linkjolt.faults import fault
 from linkjolt.names import Stream
 from linkjolt.position import time_ms
 from linkjolt.settings import Aggregator as Settings
@@ -41,6 +42,7 @@ class Trim:
         if time.monotonic() < self._next_at:
             return
         self._next_at = time.monotonic() + _EVERY_SECONDS
+        fault("aggregator_before_trim")
         settings = self._settings
         pressed = await self._streams.memory_bytes() > settings.stream_memory_max_bytes
         for stream in names.streams(settings.shards):
