@@ -15,6 +15,7 @@ from aggregator.rollup_sql import (
     Source,
 )
 from linkjolt.clickhouse import ClickHouse
+from linkjolt.faults import fault
 
 __all__ = ["ROLLUPS", "Difference", "Rollup", "Source", "Watermarks", "catch_up", "differences"]
 
