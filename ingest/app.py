@@ -22,6 +22,7 @@ from ingest.publish import ClickPublisher, ConversionPublisher
 from ingest.snapshot import Snapshot
 from ingest.spools import Spools
 from ingest.start import find_keyring, find_worker
+from ingest.telling import keep_telling
 from ingest.workers import keep_worker
 from linkjolt import names, probes, registry_api, web
 from linkjolt.clickid import ClickIds
@@ -69,6 +70,7 @@ async def open_edge(settings: Settings, stop: asyncio.Event) -> AsyncGenerator[E
             tasks.create_task(edge.directory.follow()),
             tasks.create_task(keep_worker(control, worker)),
             tasks.create_task(snapshot.follow(control)),
+            tasks.create_task(keep_telling(edge, worker, spools)),
         ]
         read_agent(_FIRST_AGENT)
         log.info("edge started", worker=worker)

@@ -72,6 +72,7 @@ class Clicks:
             except Rejected:
                 # The visitor goes on whatever happens here; the loss is counted.
                 metrics.CLICKS_SHED.inc()
+                self._edge.shed += 1
         return Response(status_code=302, headers={**_ANSWER_HEADERS, "Location": location})
 
     def _visit(self, scope: Scope) -> Visit:

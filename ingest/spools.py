@@ -32,6 +32,11 @@ class Spools:
         self._outlets: dict[int, Outlet] = {}
         self._stop = asyncio.Event()
 
+    @property
+    def waiting(self) -> int:
+        """Events on this worker's disk."""
+        return self._own.total
+
     def outlet(self, stream: Stream) -> Outlet:
         """This worker's way to a stream; one for all who ask."""
         if stream.number not in self._outlets:

@@ -6,7 +6,6 @@ changes again, and an entry above P was not trimmed yet, so it has been counted.
 """
 
 from collections import Counter
-from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,29 +13,17 @@ import msgspec
 from redis.asyncio import Redis
 
 from linkjolt.clickhouse import ClickHouse
+from linkjolt.edges import read_edges
 from linkjolt.names import Stream, streams
 from linkjolt.position import entry_id, position, time_ms
 from linkjolt.redis_client import RedisError, entries
+from linkjolt.stored_counts import HOUR_MS, Hours, StoredCounts
 
-HOUR_MS = 3_600_000
 COUNTED_ENTRIES = 20_000
 # A frame may hold 2,000 clicks, so that a page may be tens of megabytes.
 _PAGE = 100
 
 _POSITIONS = "SELECT s, max(pos) AS pos FROM {table} WHERE account = 0 GROUP BY s"
-_STORED = """
-SELECT s, toUInt32(intDiv(bitShiftRight(pos, 20), 3600000)) AS hour, count() AS events
-FROM {table}
-WHERE pos <= transform(s, {{streams:Array(UInt16)}}, {{ends:Array(UInt64)}}, toUInt64(0))
-    AND {counted}
-GROUP BY s, hour
-"""
-_TABLES: dict[str, str] = {
-    "clicks": _STORED.format(table="clicks", counted="account != 0"),
-    "conversions": _STORED.format(table="conversions", counted="account != 0"),
-    "rejects": _STORED.format(table="rejects FINAL", counted="1"),
-}
-Hours = Counter[int]
 
 
 class HourBalance(msgspec.Struct, frozen=True):
@@ -65,8 +52,13 @@ class StreamBalance(msgspec.Struct, frozen=True):
 
 
 class Balance(msgspec.Struct, frozen=True):
+    """`spooled`: accepted events on the edges' disks, which no stream holds yet. `shed`: clicks
+    that were redirected and could not be kept anywhere."""
+
     streams: tuple[StreamBalance, ...]
     as_of: datetime
+    spooled: int = 0
+    shed: int = 0
 
 
 class Queue(msgspec.Struct, frozen=True):
@@ -86,14 +78,13 @@ class _Position(msgspec.Struct, frozen=True):
     pos: int
 
 
-class _Counted(msgspec.Struct, frozen=True):
-    s: int
-    hour: int
-    events: int
+async def read_balance(
+    redis: Redis, clickhouse: ClickHouse, shards: int, counts: StoredCounts | None = None
+) -> Balance:
+    """The balance of every stream; `counts` remembers what need not be counted again.
 
-
-async def read_balance(redis: Redis, clickhouse: ClickHouse, shards: int) -> Balance:
-    """The balance of every stream. Raises ClickHouseFailed or RedisError."""
+    Raises ClickHouseFailed or RedisError.
+    """
     as_of = datetime.now(UTC)
     hints = await _positions(clickhouse)
     queues = {
@@ -105,7 +96,8 @@ async def read_balance(redis: Redis, clickhouse: ClickHouse, shards: int) -> Bal
         stream.number: min(positions.get(stream.number, 0), queue.top)
         for stream, queue in queues.items()
     }
-    tables = {name: await _counts(clickhouse, sql, ends) for name, sql in _TABLES.items()}
+    tables = await (counts or StoredCounts()).read(clickhouse, ends)
+    edges = await read_edges(redis)
     nothing: Hours = Counter()
     return Balance(
         tuple(
@@ -119,6 +111,8 @@ async def read_balance(redis: Redis, clickhouse: ClickHouse, shards: int) -> Bal
             for stream, queue in queues.items()
         ),
         as_of,
+        spooled=edges.spooled,
+        shed=edges.shed,
     )
 
 
@@ -129,14 +123,6 @@ async def _positions(clickhouse: ClickHouse) -> dict[int, int]:
         for row in await clickhouse.read(_POSITIONS.format(table=table), _Position)
     ]
     return {row.s: row.pos for row in rows}
-
-
-async def _counts(clickhouse: ClickHouse, sql: str, ends: Mapping[int, int]) -> dict[int, Hours]:
-    parameters = {"streams": [*ends], "ends": [*ends.values()]}
-    counts: dict[int, Hours] = {}
-    for row in await clickhouse.read(sql, _Counted, parameters):
-        counts.setdefault(row.s, Counter())[row.hour] += row.events
-    return counts
 
 
 async def _queue(redis: Redis, stream: Stream, after: int) -> Queue:

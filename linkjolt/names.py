@@ -13,6 +13,8 @@ REGISTRY_NUMBERS = f"{_REGISTRY}:numbers"
 SECRETS = f"{_REGISTRY}:secrets"
 PROGRESS = "lj:progress"
 WORKER_NEXT = "lj:worker:next"
+EDGES = "lj:edges"
+SHED = "lj:shed"
 
 
 StreamKind = Literal["clicks", "conversions"]

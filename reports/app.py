@@ -1,5 +1,8 @@
 """The reports listener: its routes, and what they answer when a server is away."""
 
+import asyncio
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
 import structlog
@@ -12,14 +15,13 @@ from starlette.routing import Route
 
 from linkjolt import probes, registry_api, web
 from linkjolt.access import authenticate
-from linkjolt.balance import read_balance
 from linkjolt.clickhouse import ClickHouse, ClickHouseFailed
 from linkjolt.directory import Directory
 from linkjolt.errors import Reason, Rejected
 from linkjolt.redis_client import RedisError, call
 from linkjolt.registry_store import Registry
 from linkjolt.settings import Reports as Settings
-from reports import metrics
+from reports.balance import Balances
 from reports.report import csv_lines, make_report
 from reports.request import parse_request
 
@@ -37,6 +39,7 @@ class Reports:
         self._redis = redis
         self._clickhouse = clickhouse
         self._directory = directory
+        self.balances = Balances(redis, clickhouse, settings.shards)
 
     async def report(self, request: Request) -> Response:
         """GET /v1/reports (API §4)."""
@@ -54,10 +57,7 @@ class Reports:
     async def balance(self, request: Request) -> Response:
         """GET /v1/balance: of the whole installation, not of one account."""
         await authenticate(request, self._directory, _SCOPE)
-        found = await read_balance(self._redis, self._clickhouse, self._settings.shards)
-        for stream in found.streams:
-            metrics.BALANCE_DIFFERENCE.labels(stream.stream).set(stream.difference)
-        return web.json_response(found)
+        return web.json_response(await self.balances.read())
 
     async def why_not_ready(self) -> str | None:
         try:
@@ -75,7 +75,15 @@ def create_app(
 ) -> Starlette:
     """The application; the caller runs `directory.follow` beside it and closes what it gave."""
     reports = Reports(settings, redis, clickhouse, directory)
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncGenerator[None]:
+        watch = asyncio.create_task(reports.balances.watch())
+        yield
+        watch.cancel()
+
     return Starlette(
+        lifespan=lifespan,
         routes=[
             *probes.routes(reports.why_not_ready),
             Route("/v1/reports", reports.report, methods=["GET"]),

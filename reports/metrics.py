@@ -8,8 +8,20 @@ REPORT_SECONDS = Histogram(
 INCOMPLETE = Counter(
     "linkjolt_reports_incomplete_total", "Reports from raw events that ran into their time limit."
 )
-BALANCE_DIFFERENCE = Gauge(
-    "linkjolt_balance_difference_events",
-    "Accepted events neither stored, rejected nor waiting when the balance was last read.",
+EVENTS = Gauge(
+    "linkjolt_balance_events",
+    "Events of a stream by state: accepted = stored + rejected + waiting + difference.",
+    ["stream", "state"],
+)
+OLDEST_WAITING_SECONDS = Gauge(
+    "linkjolt_balance_oldest_waiting_seconds",
+    "Age of the oldest event of a stream that is accepted and not stored; 0 if none waits.",
     ["stream"],
+)
+SPOOLED = Gauge(
+    "linkjolt_balance_spooled_events", "Accepted events on the edges' disks that no stream holds."
+)
+SHED = Gauge(
+    "linkjolt_balance_shed_clicks",
+    "Clicks ever redirected and lost: Redis was away and the spool full.",
 )

@@ -10,12 +10,14 @@ import pytest
 from redis.asyncio import Redis
 
 from aggregator.rows import CLICK_COLUMNS, ClickRow, click_marker
-from linkjolt import balance
+from linkjolt import balance, names
 from linkjolt.balance import Queue, StreamBalance, balance_stream, read_balance
 from linkjolt.clickhouse import ClickHouse
+from linkjolt.edges import tell
 from linkjolt.names import Stream, clicks, conversions
 from linkjolt.position import position
 from linkjolt.redis_client import call
+from linkjolt.stored_counts import StoredCounts
 
 HOUR = 3_600_000
 NOW_MS = int(datetime(2026, 11, 20, 10, 59, 59, tzinfo=UTC).timestamp() * 1000)
@@ -149,3 +151,32 @@ def test_differences_of_hours_add_up_to_the_stream() -> None:
     found = balance_stream(clicks(0), queue, 0, stored=Counter({1: 4}), rejected=Counter({2: 1}))
     assert [hour.difference for hour in found.hours] == [1, 4]
     assert found.difference == 5
+
+
+async def test_what_was_counted_once_is_added_to_what_came_since(
+    redis: Redis, clickhouse: ClickHouse
+) -> None:
+    counts = StoredCounts()
+    early, late = 500_000 * HOUR << 20, 500_009 * HOUR << 20
+    await insert_clicks(clickhouse, [early + 1, early + 2])
+    assert (await counts.read(clickhouse, {0: early + 2}))["clicks"][0] == {500_000: 2}
+    await insert_clicks(clickhouse, [late + 1, late + 2])
+    for _ in range(2):
+        found = await counts.read(clickhouse, {0: late + 1})
+        assert found["clicks"][0] == {500_000: 2, 500_009: 1}
+
+
+async def insert_clicks(clickhouse: ClickHouse, positions: list[int]) -> None:
+    rows = [ClickRow(account=1, click_id=str(pos), s=0, pos=pos) for pos in positions]
+    lines = b"\n".join(msgspec.json.encode(row) for row in rows)
+    await clickhouse.insert("clicks", CLICK_COLUMNS, lines)
+
+
+async def test_spooled_events_of_living_edges_and_shed_clicks_are_told(
+    redis: Redis, clickhouse: ClickHouse
+) -> None:
+    await tell(redis, 1, spooled=3, newly_shed=2)
+    await tell(redis, 2, spooled=4, newly_shed=1)
+    await call(redis, "HSET", names.EDGES, 3, b'{"spooled":99,"at_ms":1}')
+    found = await read_balance(redis, clickhouse, shards=1)
+    assert (found.spooled, found.shed) == (7, 3)

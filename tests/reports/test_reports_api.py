@@ -234,4 +234,4 @@ async def test_the_listener_shows_balance_health_metrics_and_the_registry(client
         assert (await client.get(path)).status_code == 200, path
     text = (await client.get("/metrics")).text
     assert "linkjolt_report_seconds" in text
-    assert 'linkjolt_balance_difference_events{stream="clicks/0"} 0.0' in text
+    assert 'linkjolt_balance_events{state="difference",stream="clicks/0"} 0.0' in text
