@@ -115,15 +115,16 @@ class Outlet:
         try:
             with metrics.PUBLISH_SECONDS.time():
                 answer = await self._call(at, "", payload)
-                if answer[0] == b"gap":
-                    # Redis knows this producer no more (restored, or idle for a week).
+                if answer[0] != b"next":
+                    # Redis knows this producer no more (restored, or idle for a week); and "there"
+                    # is no answer to a number that was not sent before.
                     at = Numbered(new_producer(), 1)
                     self._at = Numbered(at.producer, 0)
                     answer = await self._call(at, "r", payload)
         except RedisError as error:
             log.warning("redis away, spooling", stream=self._stream.key, error=str(error)[:200])
             return None
-        if answer[0] == b"gap":
+        if answer[0] != b"next":
             return None
         self._at = at
         return answer
@@ -152,7 +153,6 @@ class Outlet:
                 # Jitter: the workers of a host do not probe in step.
                 await asyncio.sleep(pause_seconds * random.uniform(0.5, 1))
                 pause_seconds = min(pause_seconds * 2, _PAUSE_MAX_SECONDS)
-        self._at = self._spool.last(self._stream.number) or self._at
         self.draining = None
         log.info("spool drained", stream=self._stream.key)
 
@@ -172,6 +172,9 @@ class Outlet:
             await self._spool.remove(number, sent)
             if gap:
                 await self._spool.renumber(number)
+            elif not self.waiting:
+                # At once: the next frame goes straight, and its number is one more than these.
+                self._at = self._spool.last(number) or self._at
         except sqlite3.Error as error:
             # What was sent is sent again later, and recognised.
             log.warning("spool cannot be written", error=str(error))

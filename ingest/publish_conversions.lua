@@ -31,8 +31,10 @@ for index = 1, (#KEYS - 3) / 2 do
   local held = redis.call('GET', order)
   if held then
     answer[index + 1] = held
-    if stand == 'next' and ARGV[4] == '1' then
-      lines[#lines + 1] = refuse(at, held, ARGV[at + 2])
+    if ARGV[4] == '1' then
+      local refused = refuse(at, held, ARGV[at + 2])
+      -- Sent again, the call only leaves what leads from the id to the outcome.
+      if stand == 'next' then lines[#lines + 1] = refused end
     end
   elseif stand == 'there' then
     answer[index + 1] = 'lost'

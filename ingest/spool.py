@@ -27,6 +27,7 @@ CREATE TABLE IF NOT EXISTS frames (
 CREATE INDEX IF NOT EXISTS frames_by_stream ON frames (stream, seq);
 CREATE TABLE IF NOT EXISTS queued (conversion_id TEXT PRIMARY KEY, seq INTEGER NOT NULL);
 """
+_CHECKPOINT_BYTES = 8 << 20
 T = TypeVar("T")
 
 
@@ -76,13 +77,21 @@ class Spool:
         self,
         database: sqlite3.Connection,
         new_producer: Callable[[], str],
+        checkpoint: Callable[[], None],
         closed: Callable[[], None],
     ) -> None:
-        """`database` is open and has SCHEMA; `closed` is called after it was closed."""
+        """`database` is open and has SCHEMA; `closed` is called after it was closed.
+
+        `checkpoint`, on a connection of its own, moves the write-ahead log into the file: by
+        the writer itself that would let visitors wait for some 300 ms every few seconds.
+        """
         self._database = database
         self._new_producer = new_producer
+        self._checkpoint = checkpoint
         self._closed = closed
+        self._unchecked_bytes = 0
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="spool")
+        self._second_thread = ThreadPoolExecutor(1, thread_name_prefix="spool-checkpoint")
         self._pending: list[tuple[Frame, asyncio.Future[None]]] = []
         self._committer: asyncio.Task[None] | None = None
         self._last: dict[int, Numbered] = {}
@@ -152,6 +161,10 @@ class Spool:
                 )
         self._last = last
         fault("spool_after_commit")
+        self._unchecked_bytes += sum(len(a) for f in frames for a in f.payload.arguments)
+        if self._unchecked_bytes > _CHECKPOINT_BYTES:
+            self._unchecked_bytes = 0
+            self._second_thread.submit(self._checkpoint)
 
     def _next(self, last: dict[int, Numbered], stream: int) -> Numbered:
         at = last.get(stream)
@@ -218,6 +231,7 @@ class Spool:
         """Closes the file."""
         while self._committer is not None:
             await self._committer
+        await self._in_thread(self._second_thread.shutdown)
         await self._in_thread(self._database.close)
         self._thread.shutdown()
         self._closed()

@@ -64,10 +64,15 @@ def _take(path: Path, max_bytes: int, new_producer: Callable[[], str]) -> Spool 
         os.close(lock_fd)
         return None
 
+    def checkpoint() -> None:
+        with closing(sqlite3.connect(path)) as second:
+            # Passive: it copies what it can and lets the writer go on.
+            second.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
     def closed() -> None:
         os.close(lock_fd)
 
-    return Spool(database, new_producer, closed)
+    return Spool(database, new_producer, checkpoint, closed)
 
 
 def _parts(path: Path) -> list[Path]:
@@ -81,6 +86,7 @@ def _open(path: Path, max_bytes: int) -> sqlite3.Connection:
             raise sqlite3.DatabaseError("quick_check failed")
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
+        database.execute("PRAGMA wal_autocheckpoint = 0")
         database.executescript(SCHEMA)
         database.execute(f"PRAGMA max_page_count = {max(64, max_bytes // _PAGE_BYTES)}")
     except sqlite3.DatabaseError:

@@ -8,7 +8,6 @@ import asyncio
 import random
 import statistics
 import time
-from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -17,8 +16,8 @@ import httpx2
 from linkjolt.demo import open_demo
 from linkjolt.instance import read_run
 from linkjolt.redis_client import connect
+from loadtests.clicker import FIREFOX, percentile
 
-FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 GIVE_UP_SECONDS = 10.0
 # Between two looks: what is measured is overstated by half of it at the mean.
 LOOK_SECONDS = 0.02
@@ -71,12 +70,6 @@ CAMPAIGN = {
     "currency": "USD",
     "commission": {"kind": "percentage", "rate": "30"},
 }
-
-
-def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest value that at least this share of the values does not exceed."""
-    ordered = sorted(values)
-    return ordered[max(0, -int(-share * len(ordered) // 1) - 1)]
 
 
 async def measure(data: str, probes: int) -> list[float]:

@@ -1,0 +1,151 @@
+"""Redis stopped for a while under load: what visitors and merchants see, and what is counted.
+
+`python -m loadtests.outage [--seconds 30] [--rate 3000]` starts an instance of its own, stops its
+Redis-protocol server with SIGSTOP in mid-load, and ends with status 1 where a promise is broken:
+every redirect 302, p99 at most 20 ms after the outage's first second, conversions 202, and all
+of it reported once within 30 s of the return.
+"""
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Generator
+from pathlib import Path
+
+import click
+import httpx2
+
+from linkjolt.demo import Demo, open_demo
+from linkjolt.instance import Run, read_run
+from linkjolt.redis_client import connect
+from loadtests.clicker import FIREFOX, Tally, percentile
+from loadtests.clicker import click as send_clicks
+
+_BEFORE_SECONDS = 5.0
+_AFTER_SECONDS = 5.0
+_CATCH_UP_SECONDS = 30.0
+_P99_MAX_SECONDS = 0.020
+
+
+@contextlib.contextmanager
+def instance(data: str) -> Generator[Run]:
+    """`linkjolt up` on free ports, ended at the end."""
+    words = ["up", "--demo", "--data", data, "--edge-port", "0", "--reports-port", "0"]
+    with open(Path(data, "up.log"), "wb") as log:
+        child = subprocess.Popen([sys.executable, "-m", "linkjolt", *words], stdout=log, stderr=log)
+    try:
+        yield _wait_ready(data, child)
+    finally:
+        child.terminate()
+        child.wait(20)
+
+
+def _wait_ready(data: str, child: subprocess.Popen[bytes]) -> Run:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline and child.poll() is None:
+        if "A report" in Path(data, "up.log").read_text() and (run := read_run(data)):
+            return run
+        time.sleep(0.1)
+    raise click.ClickException("linkjolt up did not start")
+
+
+async def _post_orders(run: Run, demo: Demo, begin: float, end: float) -> list[int]:
+    """A conversion every tenth of a second from `begin` to `end`; their statuses."""
+    headers = {"Authorization": f"Bearer {demo.key}"}
+    statuses: list[int] = []
+    began = time.perf_counter()
+    await asyncio.sleep(begin)
+    async with httpx2.AsyncClient(base_url=run.edge_url, headers=headers, timeout=20) as shop:
+        while time.perf_counter() - began < end:
+            order = {
+                "tracking_code": demo.tracking_code,
+                "order_value": 10,
+                "order_id": f"order_{len(statuses)}",
+            }
+            statuses.append((await shop.post("/v1/conversions", json=order)).status_code)
+            await asyncio.sleep(0.1)
+    return statuses
+
+
+async def _stop_redis(pid: int, begin: float, seconds: float) -> None:
+    await asyncio.sleep(begin)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        await asyncio.sleep(seconds)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+async def _reported(run: Run, demo: Demo) -> tuple[int, int]:
+    headers = {"Authorization": f"Bearer {demo.key}"}
+    async with httpx2.AsyncClient(base_url=run.reports_url, headers=headers, timeout=20) as client:
+        answer = await client.get("/v1/reports", params={"link": demo.tracking_code})
+    if answer.status_code != 200:
+        return 0, 0
+    totals = answer.json()["totals"]
+    return totals["clicks"], totals["conversions"]
+
+
+async def run_outage(run: Run, data: str, rate: float, seconds: float) -> bool:
+    """True where every promise was kept; prints what was seen."""
+    redis = connect(run.redis_url)
+    demo = await open_demo(redis, data)
+    await redis.aclose()
+    url = f"{run.edge_url}/{demo.tracking_code}"
+    httpx2.get(url, headers={"User-Agent": FIREFOX})
+    back = _BEFORE_SECONDS + seconds
+    tally, orders, _ = await asyncio.gather(
+        send_clicks(url, rate, back + _AFTER_SECONDS),
+        _post_orders(run, demo, _BEFORE_SECONDS + 1, back - 1),
+        _stop_redis(run.pids.redis, _BEFORE_SECONDS, seconds),
+    )
+    wanted = len(tally.answers) + 1, len(orders)
+    began = time.perf_counter()
+    found = await _reported(run, demo)
+    while found != wanted and time.perf_counter() - began < _CATCH_UP_SECONDS:
+        await asyncio.sleep(0.2)
+        found = await _reported(run, demo)
+    caught_up = time.perf_counter() - began + _AFTER_SECONDS
+    _show(tally, orders, back)
+    click.echo(f"reported     {found} of {wanted} (clicks, conversions), {caught_up:.1f} s after")
+    p99 = percentile(tally.seconds(_BEFORE_SECONDS + 1, back), 0.99)
+    only_302 = set(tally.statuses()) == {302}
+    kept = only_302 and set(orders) == {202} and p99 <= _P99_MAX_SECONDS and found == wanted
+    click.echo("PASS" if kept else "FAIL")
+    return kept
+
+
+def _show(tally: Tally, orders: list[int], back: float) -> None:
+    spans = (
+        ("before", 0.0, _BEFORE_SECONDS),
+        ("first second", _BEFORE_SECONDS, _BEFORE_SECONDS + 1),
+        ("outage", _BEFORE_SECONDS + 1, back),
+        ("after", back, back + _AFTER_SECONDS),
+    )
+    for name, begin, end in spans:
+        took = tally.seconds(begin, end)
+        shown = "  ".join(
+            f"{label} {percentile(took, share) * 1000:.1f}"
+            for label, share in (("p50", 0.5), ("p99", 0.99), ("max", 1.0))
+        )
+        click.echo(f"{name:12} {len(took)} clicks, ms: {shown}")
+    click.echo(f"answers      {tally.statuses()}, conversions {sorted(set(orders))}")
+
+
+@click.command()
+@click.option("--seconds", default=30.0, show_default=True)
+@click.option("--rate", default=3_000.0, show_default=True)
+def main(seconds: float, rate: float) -> None:
+    """Stops Redis under load and tells what it did to visitors."""
+    with tempfile.TemporaryDirectory() as data, instance(data) as run:
+        kept = asyncio.run(run_outage(run, data, rate, seconds))
+    sys.exit(0 if kept else 1)
+
+
+if __name__ == "__main__":
+    main()
