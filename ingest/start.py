@@ -2,6 +2,7 @@
 
 import random
 
+import click
 import structlog
 from redis.asyncio import Redis
 
@@ -15,13 +16,15 @@ log = structlog.get_logger()
 
 
 async def find_keyring(redis: Redis, snapshot: Snapshot) -> Keyring:
-    """The shared secrets; RedisError when neither Redis nor the snapshot has them."""
+    """The shared secrets; ClickException when neither Redis nor the snapshot has them."""
     try:
         keyring = await load_keyring(redis)
     except RedisError:
         kept = await snapshot.keyring()
         if kept is None:
-            raise
+            raise click.ClickException(
+                "Redis cannot be reached, and there is no copy of the registry to start from"
+            ) from None
         log.warning("redis away: starting from the local snapshot")
         return kept
     await snapshot.keep_keyring(keyring)
