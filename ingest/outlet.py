@@ -12,10 +12,10 @@ import secrets
 import signal
 import sqlite3
 from collections.abc import Sequence
-from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol
 
+import msgspec
 import structlog
 from redis.asyncio import Redis
 
@@ -29,21 +29,40 @@ from linkjolt.redis_client import RedisError
 _FOLDER = Path(__file__).parent
 _PAUSE_FIRST_SECONDS = 0.05
 _PAUSE_MAX_SECONDS = 1.0
-_DRAIN_FRAMES = 16
-Argument = bytes | str | int
+_DRAIN_FRAMES = 64
 log = structlog.get_logger()
 
 
-class Script(Protocol):
-    """A Lua script: called with its keys and arguments, it answers with the reply."""
+class Call(msgspec.Struct, frozen=True):
+    """One call of a publishing script."""
 
-    async def __call__(self, *, keys: Sequence[str], args: Sequence[Argument]) -> Any: ...
+    keys: list[str]
+    arguments: list[bytes | str | int]
 
 
-def publish_script(redis: Redis, kind: StreamKind) -> Script:
-    """The script that publishes on streams of this kind."""
-    names = ("frame.lua", f"publish_{kind}.lua")
-    return redis.register_script("".join((_FOLDER / n).read_text("utf-8") for n in names))
+class Publish(Protocol):
+    """Makes calls in their order, on one connection; answers with their replies."""
+
+    async def __call__(self, calls: Sequence[Call], /) -> list[list[bytes]]: ...
+
+
+def publish_through(redis: Redis, kind: StreamKind) -> Publish:
+    """Publishes on streams of this kind."""
+    parts = ("frame.lua", f"publish_{kind}.lua")
+    script = redis.register_script("".join((_FOLDER / n).read_text("utf-8") for n in parts))
+
+    async def publish(calls: Sequence[Call]) -> list[list[bytes]]:
+        if len(calls) == 1:
+            reply: Any = await script(keys=calls[0].keys, args=calls[0].arguments)
+            return [reply]
+        # Many calls share what costs most: the way there and back, and the fsync.
+        async with redis.pipeline(transaction=False) as pipe:
+            for call in calls:
+                await script(keys=call.keys, args=call.arguments, client=pipe)
+            replies: list[Any] = await pipe.execute()
+            return replies
+
+    return publish
 
 
 def new_producer() -> str:
@@ -64,12 +83,12 @@ class Outlet:
     def __init__(
         self, redis: Redis, stream: Stream, spool: Spool, drain_events_per_second: int
     ) -> None:
-        self.script: Script = publish_script(redis, stream.kind)
+        self.publish = publish_through(redis, stream.kind)
         self._stream = stream
         self._spool = spool
         self._rate = drain_events_per_second
         self._at = Numbered(new_producer(), 0)
-        self._doubtful_seq = 0
+        self._doubtful_seq = 0  # Frames up to this one were sent once before.
         self.draining: asyncio.Task[None] | None = None
         if self.waiting:
             self._start_drain()
@@ -114,13 +133,13 @@ class Outlet:
         """None when Redis did not answer, or refused."""
         try:
             with metrics.PUBLISH_SECONDS.time():
-                answer = await self._call(at, "", payload)
+                [answer] = await self.publish([self._call(at, "", payload)])
                 if answer[0] != b"next":
                     # Redis knows this producer no more (restored, or idle for a week); and "there"
                     # is no answer to a number that was not sent before.
                     at = Numbered(new_producer(), 1)
                     self._at = Numbered(at.producer, 0)
-                    answer = await self._call(at, "r", payload)
+                    [answer] = await self.publish([self._call(at, "r", payload)])
         except RedisError as error:
             log.warning("redis away, spooling", stream=self._stream.key, error=str(error)[:200])
             return None
@@ -129,12 +148,10 @@ class Outlet:
         self._at = at
         return answer
 
-    async def _call(self, at: Numbered, mark: str, payload: Payload) -> list[bytes]:
+    def _call(self, at: Numbered, mark: str, payload: Payload) -> Call:
         stream = self._stream
         own = [stream.key, stream.producer(at.producer), stream.ledger]
-        keys, arguments = [*own, *payload.keys], [at.number, mark, *payload.arguments]
-        answer: Any = await self.script(keys=keys, args=arguments)
-        return answer
+        return Call([*own, *payload.keys], [at.number, mark, *payload.arguments])
 
     def _start_drain(self) -> None:
         if self.draining is None:
@@ -159,18 +176,16 @@ class Outlet:
     async def _drain_some(self) -> int:
         """The number of events that went from the spool into the stream."""
         number = self._stream.number
-        sent: list[Spooled] = []
-        gap = False
-        with suppress(RedisError):
-            for frame in await self._spool.first(number, _DRAIN_FRAMES):
-                gap = await self._resend(frame) == b"gap"
-                if gap:
-                    break
-                sent.append(frame)
-                fault("spool_mid_drain")
+        frames = await self._spool.first(number, _DRAIN_FRAMES)
+        try:
+            answers = await self._resend(frames)
+        except RedisError:
+            return 0
+        sent = [frame for frame, answer in zip(frames, answers, strict=True) if answer != b"gap"]
+        fault("spool_mid_drain")
         try:
             await self._spool.remove(number, sent)
-            if gap:
+            if len(sent) < len(frames):
                 await self._spool.renumber(number)
             elif not self.waiting:
                 # At once: the next frame goes straight, and its number is one more than these.
@@ -182,8 +197,13 @@ class Outlet:
         metrics.SPOOLED.set(self._spool.total)
         return sum(frame.events for frame in sent)
 
-    async def _resend(self, frame: Spooled) -> bytes:
-        doubtful = frame.marked or frame.seq == self._doubtful_seq
-        self._doubtful_seq = frame.seq
-        answer = await self._call(frame.at, "r" if doubtful else "", frame.payload)
-        return answer[0]
+    async def _resend(self, frames: Sequence[Spooled]) -> list[bytes]:
+        """How each frame stands; all of them are in doubt where no answer comes."""
+        if not frames:
+            return []
+        calls: list[Call] = []
+        for frame in frames:
+            doubtful = frame.marked or frame.seq <= self._doubtful_seq
+            calls.append(self._call(frame.at, "r" if doubtful else "", frame.payload))
+        self._doubtful_seq = frames[-1].seq
+        return [answer[0] for answer in await self.publish(calls)]

@@ -62,7 +62,8 @@ class Reports:
     async def why_not_ready(self) -> str | None:
         try:
             await call(self._redis, "PING")
-            await self._clickhouse.execute("SELECT 1")
+            # Of the last table that is made: before it is there, reports could not answer.
+            await self._clickhouse.execute("SELECT number FROM registry LIMIT 1")
         except RedisError:
             return "Redis cannot be reached"
         except ClickHouseFailed:

@@ -1,5 +1,7 @@
 """Stream to warehouse on real servers: exactly once, whoever does it and however often."""
 
+import asyncio
+
 import msgspec
 import pytest
 
@@ -31,7 +33,7 @@ async def test_every_published_click_is_stored_once(line: Line) -> None:
 
 
 async def test_a_batch_is_one_part_with_its_marker(line: Line) -> None:
-    await line.click(5)
+    await asyncio.gather(*(line.click() for _ in range(5)))
     await line.step_until_idle()
     await line.step()
     await line.step()

@@ -2,11 +2,13 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 import pytest
 
+from ingest.outlet import Call
 from ingest.publish import find_conversion
 from linkjolt.clickid import ClickIds
 from linkjolt.conversionid import shard_of
@@ -70,15 +72,15 @@ async def test_a_queued_post_whose_order_was_taken_can_be_read_though_its_reply_
 ) -> None:
     first = (await shop.post(ORDER)).json()
     outlet = shop.edge.conversions[0].outlet
-    script, lost = outlet.script, [True]
+    publish, lost = outlet.publish, [True]
 
-    async def lose_the_first_reply(**words: Any) -> Any:
-        answer = await script(**words)
+    async def lose_the_first_reply(calls: Sequence[Call], /) -> list[list[bytes]]:
+        answers = await publish(calls)
         if lost and lost.pop():
             raise RedisConnectionError("lost")
-        return answer
+        return answers
 
-    outlet.script = lose_the_first_reply
+    outlet.publish = lose_the_first_reply
     queued = await shop.post({**ORDER, "order_value": 1})
     assert (queued.status_code, queued.json()["status"]) == (202, "queued")
     await wait_until(lambda: outlet.waiting == 0)

@@ -31,8 +31,8 @@ async def test_a_full_disk_refuses_and_loses_nothing_that_was_taken(
     ballast.write_bytes(b"x" * 700_000)
     spool = take_one(small_disk, 1 << 30, new_producer)
     made = outlet(redis, spool)
-    lossy = Lossy(made.script, 1_000_000, executed=False)
-    made.script = lossy
+    lossy = Lossy(made.publish, 1_000_000, executed=False)
+    made.publish = lossy
     taken = 0
     with pytest.raises(Rejected):
         while taken < 10_000:

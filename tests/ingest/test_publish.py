@@ -1,13 +1,12 @@
 """The idempotent outlet on a real server, with replies lost between the two, and its spool."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
 from redis.asyncio import Redis
 
-from ingest.outlet import Outlet, new_producer
+from ingest.outlet import Call, Outlet, Publish, new_producer
 from ingest.spool import Payload, Spool
 from ingest.spool_files import take_left, take_one
 from linkjolt import names
@@ -55,15 +54,15 @@ async def accepted(redis: Redis) -> int:
 class Lossy:
     """Stands in front of a publishing script: loses the first replies, executed or not."""
 
-    def __init__(self, script: Any, lost: int, *, executed: bool) -> None:
-        self.script, self.lost, self.executed = script, lost, executed
+    def __init__(self, publish: Publish, lost: int, *, executed: bool) -> None:
+        self.publish, self.lost, self.executed = publish, lost, executed
 
-    async def __call__(self, **words: Any) -> Any:
+    async def __call__(self, calls: Sequence[Call], /) -> list[list[bytes]]:
         if self.lost == 0:
-            return await self.script(**words)
+            return await self.publish(calls)
         self.lost -= 1
         if self.executed:
-            await self.script(**words)
+            await self.publish(calls)
         raise RedisConnectionError("lost")
 
 
@@ -80,7 +79,7 @@ async def test_a_frame_whose_reply_is_lost_is_spooled_and_appended_once(
     redis: Redis, spool: Spool, executed: bool
 ) -> None:
     made = outlet(redis, spool)
-    made.script = Lossy(made.script, 3, executed=executed)
+    made.publish = Lossy(made.publish, 3, executed=executed)
     assert await send(made, b"a") is None
     await drained(made)
     [(_, fields)] = await stream(redis)
@@ -91,7 +90,7 @@ async def test_a_frame_whose_reply_is_lost_is_spooled_and_appended_once(
 
 async def test_frames_behind_a_spooled_one_keep_their_order(redis: Redis, spool: Spool) -> None:
     made = outlet(redis, spool)
-    made.script = Lossy(made.script, 4, executed=False)
+    made.publish = Lossy(made.publish, 4, executed=False)
     sent = [str(number).encode() for number in range(50)]
     for line in sent:
         await send(made, line)
@@ -105,26 +104,26 @@ async def test_a_delayed_original_after_its_resend_changes_nothing(
     redis: Redis, spool: Spool
 ) -> None:
     made = outlet(redis, spool)
-    script = made.script
-    delayed: list[dict[str, Any]] = []
+    publish = made.publish
+    delayed: list[Sequence[Call]] = []
 
-    async def delay_the_first(**words: Any) -> Any:
+    async def delay_the_first(calls: Sequence[Call], /) -> list[list[bytes]]:
         if not delayed:
-            delayed.append(words)
+            delayed.append(calls)
             raise RedisConnectionError("delayed")
-        return await script(**words)
+        return await publish(calls)
 
-    made.script = delay_the_first
+    made.publish = delay_the_first
     await send(made, b"a")
     await drained(made)
-    assert await script(**delayed[0]) == [b"there"]
+    assert await publish(delayed[0]) == [[b"there"]]
     assert await lines(redis) == [b"a"]
 
 
 async def test_a_gap_is_refused_by_the_script(redis: Redis, spool: Spool) -> None:
     made = outlet(redis, spool)
     keys = [STREAM.key, STREAM.producer("x"), STREAM.ledger]
-    assert await made.script(keys=keys, args=[2, "", 1, b"a"]) == [b"gap"]
+    assert await made.publish([Call(keys, [2, "", 1, b"a"])]) == [[b"gap"]]
     assert await stream(redis) == []
 
 
@@ -144,7 +143,7 @@ async def test_spooled_frames_are_renumbered_and_marked_where_redis_forgot(
 ) -> None:
     made = outlet(redis, spool)
     await send(made, b"a")
-    made.script = Lossy(made.script, 4, executed=False)
+    made.publish = Lossy(made.publish, 4, executed=False)
     for line in (b"b", b"c", b"d"):
         await send(made, line)
     [producer] = await call(redis, "KEYS", "lj:{0}:producer:*")
@@ -159,7 +158,7 @@ async def test_what_a_dead_worker_spooled_is_drained_by_its_successor(
 ) -> None:
     first = take_one(tmp_path, MAX_BYTES, new_producer)
     dead = outlet(redis, first)
-    dead.script = Lossy(dead.script, 1_000_000, executed=False)
+    dead.publish = Lossy(dead.publish, 1_000_000, executed=False)
     for line in (b"a", b"b"):
         await send(dead, line)
     assert list(take_left(tmp_path, MAX_BYTES, new_producer)) == []
@@ -190,8 +189,8 @@ async def test_a_full_spool_refuses_and_goes_on_when_it_is_drained(
 ) -> None:
     small = take_one(tmp_path, 1, new_producer)
     made = outlet(redis, small)
-    lossy = Lossy(made.script, 1_000_000, executed=False)
-    made.script = lossy
+    lossy = Lossy(made.publish, 1_000_000, executed=False)
+    made.publish = lossy
     taken = 0
     with pytest.raises(Rejected):
         while taken < 10_000:

@@ -51,4 +51,5 @@ async def test_a_stop_stores_all_that_was_accepted(installation: Installation) -
         process.terminate()
         assert process.wait(10) == 0
     assert await warehouse.click_ids() == sorted(ids)
-    assert linkjolt.levels("edge") == linkjolt.levels("aggregator") == {"info"}
+    # A busy machine may make an edge spool for a moment, which it says in a WARNING.
+    assert "error" not in linkjolt.levels("edge") | linkjolt.levels("aggregator")
