@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c requirements.lock
 
-.PHONY: run test check clean
+.PHONY: run test check chaos clean
 
 # Everything on this machine, with a demo link and key: prints what to paste.
 run: $(VENV)/run.stamp
@@ -19,6 +19,10 @@ check: $(VENV)/test.stamp
 	$(BIN)/ruff check --no-cache .
 	$(BIN)/ruff format --no-cache --check .
 	$(BIN)/pyright
+
+# Kills and freezes a running instance under load for five minutes, then counts.
+chaos: $(VENV)/test.stamp
+	@exec $(BIN)/python -m loadtests.chaos
 
 # Removes what make made; data/ stays.
 clean:

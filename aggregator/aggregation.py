@@ -1,11 +1,11 @@
 """Stream to warehouse: each step closes slices, stores them in order, and pulls the rollups."""
 
-from collections import deque
 from collections.abc import Mapping, Sequence
 
 import msgspec
+import structlog
 
-from aggregator import metrics, rollups
+from aggregator import metrics, restored, rollups
 from aggregator.batches import (
     Reject,
     click_rows,
@@ -15,8 +15,10 @@ from aggregator.batches import (
     read_lines,
 )
 from aggregator.conversions import Events, Known, conversion_rows, first_waiting
+from aggregator.lease import LeaseLost, Leases
+from aggregator.notes import Notes
 from aggregator.salts import Salts
-from aggregator.streams import Entry, Streams
+from aggregator.streams import Closed, Entry, Streams
 from aggregator.warehouse import Order, Warehouse
 from linkjolt import names
 from linkjolt.clickhouse import ClickHouse
@@ -29,13 +31,7 @@ from linkjolt.settings import Aggregator as Settings
 _PAGE_ENTRIES = 64
 _clicks = msgspec.json.Decoder(Click)
 _conversions = msgspec.json.Decoder(Conversion)
-
-
-class Note(msgspec.Struct, frozen=True):
-    """Where the click streams stood when conversions were closed up to `until_ms`."""
-
-    until_ms: int
-    tops: Mapping[int, int]
+log = structlog.get_logger()
 
 
 class Step(msgspec.Struct, frozen=True):
@@ -50,21 +46,28 @@ def _rows(entries: Sequence[Entry]) -> int:
 
 
 class Aggregation:
-    """One aggregator at work on all streams; its memory may be forgotten at any time."""
+    """One aggregator at work on the streams it has leases of; its memory may be forgotten any time.
+
+    Without `leases` it is the only one: it has the engine to itself.
+    """
 
     def __init__(
-        self, streams: Streams, clickhouse: ClickHouse, salts: Salts, settings: Settings
+        self,
+        streams: Streams,
+        clickhouse: ClickHouse,
+        salts: Salts,
+        settings: Settings,
+        leases: Leases | None = None,
     ) -> None:
         self._streams = streams
         self._clickhouse = clickhouse
         self._warehouse = Warehouse(clickhouse)
         self._salts = salts
         self._settings = settings
+        self._leases = leases
         self._clicks = [names.clicks(shard) for shard in range(settings.shards)]
         self._conversions = [names.conversions(shard) for shard in range(settings.shards)]
-        # Bounded: during a long catch-up the newest notes are the ones that matter.
-        self._notes: deque[Note] = deque(maxlen=1_000)
-        self._sure_ms = 0
+        self._notes = Notes()
         self.forget()
 
     def forget(self) -> None:
@@ -73,18 +76,22 @@ class Aggregation:
         self._watermarks: rollups.Watermarks = {}
 
     async def step(self) -> Step:
-        """Closes what is over and stores one batch of each stream."""
-        width = self._settings.slice_ms
-        closed = [await self._streams.close(stream, width) for stream in self._conversions]
-        tops = {stream.number: await self._streams.top(stream) for stream in self._clicks}
-        self._notes.append(Note(min(c.until_ms for c in closed), tops))
+        """Closes what is over and stores one batch of each stream that is ours."""
+        clicks = [stream for stream in self._clicks if await self._ours(stream)]
+        conversions = [stream for stream in self._conversions if await self._ours(stream)]
+        metrics.LEASES.set(len(clicks) + len(conversions))
+        closed = [await self._close(stream) for stream in conversions]
+        if closed:
+            tops = {stream.number: await self._streams.top(stream) for stream in self._clicks}
+            self._notes.add(min(c.until_ms for c in closed), tops)
         behind = False
-        for stream in self._clicks:
-            until = await self._streams.close(stream, width)
+        for stream in clicks:
+            closed.append(await self._close(stream))
+            behind |= await self._store(stream, closed[-1].until_ms)
+        for stream, until in zip(conversions, closed, strict=False):
             behind |= await self._store(stream, until.until_ms)
-        for stream, until in zip(self._conversions, closed, strict=True):
-            behind |= await self._store(stream, until.until_ms)
-        now_ms = closed[0].now_ms
+        width = self._settings.slice_ms
+        now_ms = closed[0].now_ms if closed else 0
         return Step(behind, (width - now_ms % width) / 1000)
 
     async def position(self, stream: Stream) -> int:
@@ -94,6 +101,50 @@ class Aggregation:
             await self._pull(stream, position)
             self._positions[stream.number] = position
         return self._positions[stream.number]
+
+    async def trimmable(self, stream: Stream) -> int:
+        """A position up to which all is stored; 0 where the stream ends before what is stored.
+
+        Lease or not: a full Redis gives no lease before it is trimmed.
+        """
+        position = await self._warehouse.position(stream)
+        return position if await self._streams.last(stream) >= position else 0
+
+    async def release(self) -> None:
+        """Lets another aggregator go on at once; the last thing to do."""
+        if self._leases:
+            await self._leases.release()
+
+    async def _ours(self, stream: Stream) -> bool:
+        held = await self._leases.hold(stream) if self._leases else "held"
+        if held != "held":
+            self._forget(stream)
+        if held == "taken":
+            log.info("lease taken", stream=stream.key)
+        return held != "foreign"
+
+    def _forget(self, stream: Stream) -> None:
+        """Another aggregator may have stored the stream, or closed it, since we looked."""
+        self._positions.pop(stream.number, None)
+        for key in [key for key in self._watermarks if key[1] == stream.number]:
+            del self._watermarks[key]
+        if stream.kind == "conversions":
+            self._notes.clear()
+
+    async def _still_ours(self, stream: Stream) -> None:
+        """Before an insert: a lease that is old by now is renewed; LeaseLost if it is gone."""
+        if self._leases and await self._leases.hold(stream) != "held":
+            raise LeaseLost(f"the lease of {stream.key} ran out")
+
+    async def _close(self, stream: Stream) -> Closed:
+        """Closes what is over; where Redis forgot the stream's end, that is made good first."""
+        doubtful = stream.number not in self._positions
+        stored = await self.position(stream)
+        closed = await self._streams.close(stream, self._settings.slice_ms, stored)
+        if closed.forgot or (doubtful and await self._streams.lacks(stream, stored)):
+            await restored.make_good(self._streams, self._warehouse, stream, stored)
+            closed = await self._streams.close(stream, self._settings.slice_ms)
+        return closed
 
     async def _store(self, stream: Stream, until_ms: int) -> bool:
         """Stores the next batch below `until_ms`; True when more waits behind it."""
@@ -116,46 +167,56 @@ class Aggregation:
 
     async def _store_batch(self, stream: Stream, entries: Sequence[Entry]) -> int:
         """One batch into raw and rollups; answers the position that is stored now."""
-        if stream.kind == "clicks":
-            await self._store_clicks(stream, entries)
-        else:
-            entries = await self._store_conversions(stream, entries)
-        if entries:
+        store = self._store_clicks if stream.kind == "clicks" else self._store_conversions
+        after = self._positions[stream.number]
+        upto = await store(stream, entries, after)
+        if upto != after:
             fault("aggregator_after_base_insert")
-            self._positions[stream.number] = entries[-1].pos
-            await self._pull(stream, entries[-1].pos)
-        return self._positions[stream.number]
+            self._positions[stream.number] = upto
+            await self._pull(stream, upto)
+        return upto
 
-    async def _store_clicks(self, stream: Stream, entries: Sequence[Entry]) -> None:
+    async def _store_clicks(self, stream: Stream, entries: Sequence[Entry], after: int) -> int:
         s = stream.number
         clicks, undecodable = read_lines(lines_of(entries), _clicks, s)
         marked = [(c.account, c.click_id) for line, c in clicks if line.marked]
         known = await self._warehouse.click_rows(marked)
         salts = await self._salts.of(days_of(clicks))
         rows, repeated = click_rows(clicks, s, salts, known)
+        await self._still_ours(stream)
         await self._insert_rejects([*undecodable, *repeated])
-        await self._warehouse.insert_clicks(rows, s, entries[-1].pos)
+        upto = await self._warehouse.insert_clicks(rows, s, entries[-1].pos, after)
         metrics.STORED.labels("clicks").inc(len(rows))
+        return upto
 
-    async def _store_conversions(self, stream: Stream, entries: Sequence[Entry]) -> Sequence[Entry]:
-        """Answers the entries it stored: those before the first that waits for its click."""
+    async def _store_conversions(self, stream: Stream, entries: Sequence[Entry], after: int) -> int:
+        """Stores the entries before the first that waits for its click; `after` if that is none."""
         s = stream.number
         conversions, undecodable = read_lines(lines_of(entries), _conversions, s)
         wanted = [(c.account, c.click_id) for _, c in conversions if c.click_id]
+        # First, for another aggregator may store clicks meanwhile.
+        sure_until_ms = self._notes.sure_until_ms(await self._click_positions())
         clicks = await self._warehouse.click_rows(wanted)
-        waiting = first_waiting(conversions, clicks, self._sure_until_ms())
+        waiting = first_waiting(conversions, clicks, sure_until_ms)
         if waiting is not None:
             entries = [entry for entry in entries if entry.pos < waiting]
             if not entries:
-                return entries
+                return after
             conversions = [event for event in conversions if event[0].pos < waiting]
             undecodable = [reject for reject in undecodable if reject.pos < waiting]
         orders = await self._known_orders(conversions)
         rows, repeated = conversion_rows(conversions, s, Known(clicks, orders))
+        await self._still_ours(stream)
         await self._insert_rejects([*undecodable, *repeated])
-        await self._warehouse.insert_conversions(rows, s, entries[-1].pos)
+        upto = await self._warehouse.insert_conversions(rows, s, entries[-1].pos, after)
         metrics.STORED.labels("conversions").inc(len(rows))
-        return entries
+        return upto
+
+    async def _click_positions(self) -> Mapping[int, int]:
+        """How far the click streams are stored, whoever stores them."""
+        if all(stream.number in self._positions for stream in self._clicks):
+            return self._positions
+        return await self._warehouse.click_positions() | self._positions
 
     async def _known_orders(self, conversions: Events) -> list[Order]:
         events = [conversion for _, conversion in conversions]
@@ -173,16 +234,6 @@ class Aggregation:
     async def _pull(self, stream: Stream, upto: int) -> None:
         marks = self._watermarks
         await rollups.catch_up(self._clickhouse, stream.kind, stream.number, upto, marks)
-
-    def _sure_until_ms(self) -> int:
-        """Conversions below this came after every click that is still to be read."""
-        sure = 0
-        while self._notes and self._passed(self._notes[0]):
-            sure = self._sure_ms = self._notes.popleft().until_ms
-        return max(sure, self._sure_ms)
-
-    def _passed(self, note: Note) -> bool:
-        return all(self._positions.get(number, 0) >= top for number, top in note.tops.items())
 
     async def _read(self, stream: Stream, after: int, until_ms: int) -> list[Entry]:
         """The next entries, a page at a time, until a batch is full or the slice is read."""

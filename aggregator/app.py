@@ -9,7 +9,8 @@ from redis.asyncio import Redis
 
 from aggregator import control, metrics
 from aggregator.aggregation import Aggregation
-from aggregator.migrate import migrate
+from aggregator.lease import LeaseLost, Leases
+from aggregator.migrate import Tables, migrate
 from aggregator.mirror import Mirror
 from aggregator.salts import Salts
 from aggregator.streams import Streams
@@ -32,9 +33,11 @@ class Loop:
     def __init__(self, redis: Redis, clickhouse: ClickHouse, settings: Settings) -> None:
         streams = Streams(redis)
         salts = Salts(redis, settings.stream_retention_hours + _SALT_MARGIN_HOURS)
-        self._aggregation = Aggregation(streams, clickhouse, salts, settings)
+        # The embedded engine is open in one process only; a successor must not wait for a lease.
+        leases = Leases(redis, settings.lease_seconds) if clickhouse.remote else None
+        self._aggregation = Aggregation(streams, clickhouse, salts, settings, leases)
         self._mirror = Mirror(redis, clickhouse)
-        self._trim = Trim(streams, self._aggregation.position, settings)
+        self._trim = Trim(streams, self._aggregation.trimmable, settings)
         self.quiet = asyncio.Lock()
         self._pause_seconds = _PAUSE_FIRST_SECONDS
 
@@ -49,6 +52,7 @@ class Loop:
         await asyncio.sleep(await self._step())
         while (wait_seconds := await self._step()) == 0 and time.monotonic() < deadline:
             pass
+        await self._aggregation.release()
 
     async def _step(self) -> float:
         """One step and the seconds to wait before the next."""
@@ -58,7 +62,7 @@ class Loop:
                 await self._trim.step()
                 await self._mirror.step()
                 step = await self._aggregation.step()
-        except (ClickHouseFailed, RedisError) as error:
+        except (ClickHouseFailed, RedisError, LeaseLost) as error:
             metrics.RETRIES.inc()
             log.warning("aggregator retries, nothing is lost", error=str(error)[:300])
             self._aggregation.forget()
@@ -70,9 +74,11 @@ class Loop:
 
 async def _migrated(settings: Settings, clickhouse: ClickHouse, stop: asyncio.Event) -> list[str]:
     """Migrates as soon as ClickHouse answers; it may well be started after us."""
+    replicated = settings.clickhouse_engine == "replicated"
+    tables = Tables(replicated, settings.clickhouse_cluster)
     while not stop.is_set():
         try:
-            return await migrate(clickhouse, settings.minute_rollup_hours)
+            return await migrate(clickhouse, settings.minute_rollup_hours, tables)
         except ClickHouseFailed as error:
             log.warning("ClickHouse is away, the aggregator waits", error=str(error)[:300])
             with suppress(TimeoutError):

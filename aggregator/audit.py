@@ -4,11 +4,10 @@ import msgspec
 from redis.asyncio import Redis
 
 from aggregator import rollups
-from aggregator.rollups import Difference, Source
+from aggregator.rollup_sql import SOURCES
+from aggregator.rollups import Difference
 from linkjolt.balance import Balance, read_balance
 from linkjolt.clickhouse import ClickHouse
-
-_SOURCES: tuple[Source, ...] = ("clicks", "conversions")
 
 
 class Repeated(msgspec.Struct, frozen=True):
@@ -34,10 +33,7 @@ class _Count(msgspec.Struct, frozen=True):
 async def audit(redis: Redis, clickhouse: ClickHouse, shards: int) -> Audit:
     """Reads everything anew; exact only while nobody writes to the warehouse."""
     balance = await read_balance(redis, clickhouse, shards)
-    found: list[Difference] = []
-    for rollup in rollups.ROLLUPS:
-        for source in _SOURCES:
-            found += await rollups.differences(clickhouse, source, rollup.table)
+    found = await find_differences(clickhouse)
     repeated = [
         Repeated("clicks", await _repeated(clickhouse, "clicks", "click_id")),
         Repeated("conversions", await _repeated(clickhouse, "conversions", "conversion_id")),
@@ -46,6 +42,16 @@ async def audit(redis: Redis, clickhouse: ClickHouse, shards: int) -> Audit:
     even = all(stream.difference == 0 for stream in balance.streams)
     clean = even and not found and not repeated
     return Audit(clean, balance, tuple(found), tuple(repeated))
+
+
+async def find_differences(clickhouse: ClickHouse) -> list[Difference]:
+    """Every ingest month in which a rollup is not what raw makes of it."""
+    return [
+        difference
+        for rollup in rollups.ROLLUPS
+        for source in SOURCES
+        for difference in await rollups.differences(clickhouse, source, rollup.table)
+    ]
 
 
 async def _repeated(clickhouse: ClickHouse, table: str, column: str) -> int:

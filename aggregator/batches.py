@@ -2,11 +2,11 @@
 
 from collections.abc import Container, Mapping, Sequence
 from contextlib import suppress
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import msgspec
 
-from aggregator.enrich import click_time_ms, enrich_click, utc_day
+from aggregator.enrich import click_time_ms, enrich_click, truncate_address, utc_day
 from aggregator.rollups import month_of
 from aggregator.rows import ClickRow
 from aggregator.streams import Entry
@@ -14,6 +14,7 @@ from linkjolt.errors import Reason, Rejected
 from linkjolt.events import Click, Conversion
 
 _MESSAGE_MAX_CHARACTERS = 500
+_UNREADABLE_MAX_CHARACTERS = 2_000
 T = TypeVar("T", Click, Conversion)
 
 
@@ -73,9 +74,33 @@ def read_lines(
 
 
 def reject(line: Line, s: int, account: int, reason: Reason, message: str) -> Reject:
-    body = line.text.decode("utf-8", "replace")
+    """The reject of a line; its body holds no whole address (see `body_of`)."""
     cut_message = message[:_MESSAGE_MAX_CHARACTERS]
-    return Reject(s, line.pos, line.number, account, reason, cut_message, body)
+    return Reject(s, line.pos, line.number, account, reason, cut_message, body_of(line.text))
+
+
+def body_of(text: bytes) -> str:
+    """The line with every `ip` of its JSON truncated; the start of a line that is not JSON."""
+    try:
+        body = msgspec.json.decode(text)
+        # Untouched where there is nothing to truncate: numbers keep their digits.
+        return (msgspec.json.encode(_truncated(body)) if b'"ip"' in text else text).decode()
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return text.decode("utf-8", "replace")[:_UNREADABLE_MAX_CHARACTERS]
+
+
+def _truncated(value: object) -> object:
+    """JSON with each `ip` as the warehouse stores it; '' for what is no address."""
+    if isinstance(value, dict):
+        fields = cast(dict[str, object], value)
+        return {name: _address(v) if name == "ip" else _truncated(v) for name, v in fields.items()}
+    if isinstance(value, list):
+        return [_truncated(part) for part in cast(list[object], value)]
+    return value
+
+
+def _address(value: object) -> str:
+    return truncate_address(value) if isinstance(value, str) else ""
 
 
 def days_of(clicks: Sequence[tuple[Line, Click]]) -> set[str]:
@@ -90,18 +115,23 @@ def days_of(clicks: Sequence[tuple[Line, Click]]) -> set[str]:
 def click_rows(
     clicks: Sequence[tuple[Line, Click]], s: int, salts: Mapping[str, bytes], known: Container[str]
 ) -> tuple[list[ClickRow], list[Reject]]:
-    """The rows of clicks not `known` to be stored; rejects for those and for bad click ids."""
+    """The rows of clicks not `known` to be stored; rejects for those and for bad click ids.
+
+    A click sent again in the same batch is a reject, too.
+    """
     rows: list[ClickRow] = []
     rejects: list[Reject] = []
+    new: set[str] = set()
     for line, click in clicks:
         try:
             salt = salts[utc_day(click_time_ms(click.click_id))]
         except Rejected as error:
             rejects.append(reject(line, s, click.account, error.reason, error.message))
             continue
-        if click.click_id in known:
+        if click.click_id in known or click.click_id in new:
             message = "the click is stored already"
             rejects.append(reject(line, s, click.account, Reason.repeated_event, message))
         else:
+            new.add(click.click_id)
             rows.append(enrich_click(click, s=s, pos=line.pos, salt=salt))
     return rows, rejects

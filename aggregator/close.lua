@@ -1,5 +1,7 @@
 -- Closes what is over of a stream: afterwards no entry can appear below the answered millisecond.
--- KEYS: stream. ARGV: width of a slice in milliseconds. Answers {closed until, now}, both in ms.
+-- KEYS: stream. ARGV: width of a slice in milliseconds; ms and sequence of the stored position.
+-- Answers {closed until, now, 0}, both in ms; {0, now, 1} where the stream ends before that position
+-- (Redis forgot its tail): then nothing is closed, for raising the end would hide it.
 local stream, width = KEYS[1], tonumber(ARGV[1])
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000 + math.floor(tonumber(time[2]) / 1000)
@@ -14,6 +16,11 @@ end
 local last_ms, last_sequence = string.match(last, '(%d+)-(%d+)')
 last_ms, last_sequence = tonumber(last_ms), tonumber(last_sequence)
 
+local stored_ms, stored_sequence = tonumber(ARGV[2]), tonumber(ARGV[3])
+if last_ms < stored_ms or (last_ms == stored_ms and last_sequence < stored_sequence) then
+  return {0, now, 1}
+end
+
 local closed = now - now % width
 if last_ms >= closed + width then
   -- Ids run ahead of the clock (it stepped back): close the top slice if it holds entries.
@@ -26,4 +33,4 @@ if last_ms < closed then
   -- Refused when memory is full: what lies in slices before the last id is final all the same.
   if raised.err then closed = last_ms - last_ms % width end
 end
-return {closed, now}
+return {closed, now, 0}

@@ -1,6 +1,7 @@
 """The control socket: commands reach the process that holds the embedded warehouse."""
 
 import asyncio
+from typing import Any
 
 from redis.asyncio import Redis
 from starlette.applications import Starlette
@@ -9,26 +10,39 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from aggregator.audit import audit
+from aggregator.operations import OPERATIONS, Operation
 from linkjolt import server, web
-from linkjolt.clickhouse import ClickHouse
+from linkjolt.clickhouse import ClickHouse, ClickHouseFailed
+from linkjolt.errors import Reason, Rejected
 from linkjolt.settings import Aggregator as Settings
+
+_MESSAGE_MAX_CHARACTERS = 500
 
 
 def create_app(
     redis: Redis, clickhouse: ClickHouse, settings: Settings, quiet: asyncio.Lock
 ) -> Starlette:
-    """GET /audit, run while the aggregator stands still."""
+    """POST /{operation}, each run while the aggregator stands still."""
 
-    async def run_audit(_: Request) -> Response:
-        async with quiet:
-            return web.json_response(await audit(redis, clickhouse, settings.shards))
+    def route(operation: Operation[Any, Any]) -> Route:
+        async def answer(request: Request) -> Response:
+            wanted = web.decode(await web.read_body(request), operation.takes)
+            async with quiet:
+                done = await operation.run(redis, clickhouse, settings, wanted)
+            return web.json_response(done)
+
+        return Route(f"/{operation.name}", answer, methods=["POST"])
 
     return Starlette(
-        routes=[Route("/audit", run_audit)],
+        routes=[route(operation) for operation in OPERATIONS],
         middleware=[Middleware(web.RequestIds)],
-        exception_handlers=web.EXCEPTION_HANDLERS,
+        exception_handlers={**web.EXCEPTION_HANDLERS, ClickHouseFailed: _clickhouse_failed},
     )
+
+
+async def _clickhouse_failed(request: Request, error: Exception) -> Response:
+    message = str(error)[:_MESSAGE_MAX_CHARACTERS]
+    return web.problem_response(Rejected(Reason.unavailable, message), request.scope)
 
 
 async def serve(app: Starlette, path: str, stop: asyncio.Event) -> None:

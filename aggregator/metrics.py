@@ -15,3 +15,9 @@ BEHIND_SECONDS = Gauge(
 RETRIES = Counter(
     "linkjolt_aggregator_retries", "Steps begun anew because ClickHouse or Redis failed."
 )
+FORGOTTEN = Counter(
+    "linkjolt_stream_forgotten",
+    "Times that a stream ended before what is stored: Redis was restored to an older state.",
+    ["kind"],
+)
+LEASES = Gauge("linkjolt_leases", "Streams that this aggregator stores, of several aggregators.")

@@ -4,6 +4,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from aggregator.fence import Start, insert_once
 from aggregator.rollup_sql import (
     DIFFERENCES,
     MONTHS,
@@ -77,14 +78,24 @@ def chunk_end(span: Span, base: int, rows: int) -> int:
 
 async def pull(
     clickhouse: ClickHouse, rollup: str, source: Source, s: int, after: int, upto: int
-) -> None:
-    """Adds the raw rows of stream `s` in (after, upto] to a rollup, with the new watermark.
+) -> int:
+    """Adds the raw rows of stream `s` in (after, upto] to a rollup; answers the new watermark.
 
     All of them lie in one ingest month. A range pulled twice counts twice: `after` has to be the
-    watermark. ClickHouseFailed leaves open whether it happened: read the watermark again.
+    watermark. On a server another pull from there may have won, so the answer may be another than
+    `upto`. ClickHouseFailed leaves open whether it happened: read the watermark again.
     """
     parameters = {"s": s, "after": after, "upto": upto, "month": month_of(upto)}
-    await clickhouse.execute(PULLS[rollup, source], parameters)
+    sql = PULLS[rollup, source]
+    if not clickhouse.remote:
+        await clickhouse.execute(sql, parameters)
+        return upto
+    return await insert_once(
+        clickhouse,
+        Start(rollup, s, after),
+        lambda token: clickhouse.execute(sql, parameters, token),
+        lambda: watermark(clickhouse, rollup, s),
+    )
 
 
 async def watermark(clickhouse: ClickHouse, rollup: str, s: int) -> int:
@@ -115,9 +126,8 @@ async def catch_up(
             if at not in ends:
                 span = await _span(clickhouse, source, s, at, base, chunk_rows)
                 ends[at] = chunk_end(span, base, chunk_rows)
-            await pull(clickhouse, rollup.table, source, s, at, ends[at])
+            at = await pull(clickhouse, rollup.table, source, s, at, ends[at])
             fault("aggregator_after_rollup")
-            at = ends[at]
         known[key] = at
 
 

@@ -1,5 +1,6 @@
 """The aggregator's side of Redis: closing slices, reading entries, telling how far it is."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -8,10 +9,11 @@ from redis.asyncio import Redis
 from linkjolt import names
 from linkjolt.names import Stream
 from linkjolt.position import entry_id, position
-from linkjolt.redis_client import call, entries
+from linkjolt.redis_client import ResponseError, call, entries
 
 GROUP = "warehouse"
 _CLOSE = (Path(__file__).parent / "close.lua").read_text(encoding="utf-8")
+_LIFT = (Path(__file__).parent / "lift.lua").read_text(encoding="utf-8")
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -27,10 +29,14 @@ class Entry(msgspec.Struct, frozen=True):
 
 
 class Closed(msgspec.Struct, frozen=True):
-    """No entry can appear below `until_ms` any more; `now_ms` is Redis's clock."""
+    """No entry can appear below `until_ms` any more; `now_ms` is Redis's clock.
+
+    `forgot`: the stream ends before the stored position, so nothing was closed.
+    """
 
     until_ms: int
     now_ms: int
+    forgot: bool
 
 
 class Streams:
@@ -39,11 +45,43 @@ class Streams:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
         self._close = redis.register_script(_CLOSE)
+        self._lift = redis.register_script(_LIFT)
 
-    async def close(self, stream: Stream, slice_ms: int) -> Closed:
-        """Closes every slice that is over; makes the stream where there is none yet."""
-        until_ms, now_ms = await self._close(keys=[stream.key], args=[slice_ms])
-        return Closed(until_ms, now_ms)
+    async def close(self, stream: Stream, slice_ms: int, stored: int = 0) -> Closed:
+        """Closes every slice that is over, unless the stream ends before the position `stored`.
+
+        Makes the stream where there is none yet.
+        """
+        arguments = [slice_ms, *entry_id(stored).split("-")]
+        until_ms, now_ms, forgot = await self._close(keys=[stream.key], args=arguments)
+        return Closed(until_ms, now_ms, bool(forgot))
+
+    async def last(self, stream: Stream) -> int:
+        """The last position that was given, which may be past the last entry; 0 without any."""
+        try:
+            info = await call(self._redis, "XINFO", "STREAM", stream.key)
+        except ResponseError:
+            return 0
+        return position(info[b"last-generated-id"])
+
+    async def newest(self, stream: Stream, upto: int, count: int) -> list[Entry]:
+        """At most `count` entries at or below a position, the newest first."""
+        end = entry_id(upto)
+        rows = await call(self._redis, "XREVRANGE", stream.key, end, "-", "COUNT", count)
+        return [Entry(position(key), fields[b"f"], b"r" in fields) for key, fields in rows]
+
+    async def lacks(self, stream: Stream, stored: int) -> bool:
+        """True where the entry of a position is gone but one before is there: no trim does that."""
+        below = await self.newest(stream, stored, 1)
+        return bool(below) and below[0].pos != stored
+
+    async def lift(self, stream: Stream, seen: int, stored: int, unread: Sequence[int]) -> int:
+        """Raises the stream's end to the position `stored`; moves entries behind it, marked.
+
+        `seen` is where the stream ended when `unread` was found. Answers the number of entries.
+        """
+        arguments = [entry_id(seen), entry_id(stored), *(entry_id(pos) for pos in unread)]
+        return await self._lift(keys=[stream.key], args=arguments)
 
     async def top(self, stream: Stream) -> int:
         """The position of the last entry; 0 where there is none."""

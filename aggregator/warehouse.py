@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 
 from aggregator.batches import Reject
+from aggregator.fence import Start, insert_once
 from aggregator.rows import (
     CLICK_COLUMNS,
     CONVERSION_COLUMNS,
@@ -17,18 +18,24 @@ from aggregator.rows import (
 from linkjolt.clickhouse import ClickHouse
 from linkjolt.clickid import ClickRef, decode_base32, unverified
 from linkjolt.dimensions import DENSE, SPARSE
-from linkjolt.names import Stream
+from linkjolt.names import Stream, stream
 
 _SQL = Path(__file__).parent / "sql"
 # What a conversion takes over from its click.
 _TAKEN = ("click_id", "verdict", *DENSE, *SPARSE)
 _POSITION = (_SQL / "position.sql").read_text(encoding="utf-8")
+_CLICK_POSITIONS = "SELECT s, max(pos) AS pos FROM clicks WHERE account = 0 GROUP BY s"
 _CLICK_ROWS = (_SQL / "click_rows.sql").read_text(encoding="utf-8")
 _ORDERS = (_SQL / "orders.sql").read_text(encoding="utf-8")
 _encode = msgspec.json.Encoder().encode
 
 
 class _Position(msgspec.Struct, frozen=True):
+    pos: int
+
+
+class _StreamPosition(msgspec.Struct, frozen=True):
+    s: int
     pos: int
 
 
@@ -56,23 +63,51 @@ class Warehouse:
     def __init__(self, clickhouse: ClickHouse) -> None:
         self._clickhouse = clickhouse
 
-    async def position(self, stream: Stream) -> int:
-        """The position up to which a stream is stored; 0 at its beginning."""
-        rows = await self._clickhouse.read(
-            _POSITION, _Position, {"table": stream.kind, "s": stream.number}
-        )
-        return rows[0].pos
+    async def position(self, stream: Stream, after: int = 0) -> int:
+        """The position up to which a stream is stored; 0 at its beginning, or if not past `after`.
 
-    async def insert_clicks(self, rows: Sequence[ClickRow], s: int, pos: int) -> None:
-        """One batch up to `pos`: one INSERT, one part, its marker row among the rows."""
+        `after` spares the reading of older markers.
+        """
+        parameters = {"table": stream.kind, "s": stream.number, "after": after}
+        return (await self._clickhouse.read(_POSITION, _Position, parameters))[0].pos
+
+    async def click_positions(self) -> dict[int, int]:
+        """The positions of all click streams by number."""
+        rows = await self._clickhouse.read(_CLICK_POSITIONS, _StreamPosition)
+        return {row.s: row.pos for row in rows}
+
+    async def insert_clicks(
+        self, rows: Sequence[ClickRow], s: int, pos: int, after: int | None = None
+    ) -> int:
+        """One batch up to `pos`: one INSERT, one part, its marker row among the rows.
+
+        `after` is the stored position, which the batch starts behind (None: it fills a hole).
+        Answers the position that is stored now: on a server another batch from there may have won.
+        """
         # Rows and position land together or not at all.
         lines = _lines([*rows, click_marker(s, pos)])
-        await self._clickhouse.insert("clicks", CLICK_COLUMNS, lines)
+        return await self._insert(CLICK_COLUMNS, lines, s, pos, after)
 
-    async def insert_conversions(self, rows: Sequence[ConversionRow], s: int, pos: int) -> None:
+    async def insert_conversions(
+        self, rows: Sequence[ConversionRow], s: int, pos: int, after: int | None = None
+    ) -> int:
         """As `insert_clicks`."""
         lines = _lines([*rows, conversion_marker(s, pos)])
-        await self._clickhouse.insert("conversions", CONVERSION_COLUMNS, lines)
+        return await self._insert(CONVERSION_COLUMNS, lines, s, pos, after)
+
+    async def _insert(
+        self, columns: Sequence[str], lines: bytes, s: int, pos: int, after: int | None
+    ) -> int:
+        of = stream(s)
+        if after is None or not self._clickhouse.remote:
+            await self._clickhouse.insert(of.kind, columns, lines)
+            return pos
+        return await insert_once(
+            self._clickhouse,
+            Start(of.kind, s, after),
+            lambda token: self._clickhouse.insert(of.kind, columns, lines, token),
+            lambda: self.position(of, after),
+        )
 
     async def insert_rejects(self, rejects: Sequence[Reject]) -> None:
         """Before the batch's insert; doing it again changes nothing (keyed by where they stand)."""

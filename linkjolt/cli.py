@@ -17,6 +17,7 @@ class _Entry(NamedTuple):
     hidden: bool = False
 
 
+_MAINTENANCE = "aggregator.maintenance_commands"
 # By name, so that this package imports none of those that import it, and help stays quick.
 COMMANDS = {
     "up": _Entry("linkjolt.up:up", "Run everything on this machine."),
@@ -27,7 +28,10 @@ COMMANDS = {
     "aggregator": _Entry("aggregator.commands:aggregator", "Run the aggregator."),
     "reports": _Entry("reports.commands:reports", "Run the report API."),
     "migrate": _Entry("aggregator.commands:migrate", "Create or update the warehouse's tables."),
-    "audit": _Entry("aggregator.commands:audit_command", "Check that all accepted is stored once."),
+    "audit": _Entry(f"{_MAINTENANCE}:audit_command", "Check that all accepted is stored once."),
+    "rebuild": _Entry(f"{_MAINTENANCE}:rebuild", "Rebuild rollups from raw events."),
+    "restore": _Entry(f"{_MAINTENANCE}:restore", "Store again what raw lost, from the streams."),
+    "rejects": _Entry(f"{_MAINTENANCE}:rejects", "List, show and replay what was not stored."),
     "replay": _Entry("ingest.replay:replay", "Replay an access log as clicks."),
     "warehouse": _Entry("linkjolt.warehouse:warehouse", "Run aggregator and reports.", hidden=True),
 }

@@ -29,6 +29,8 @@ _SETTINGS: dict[str, object] = {
     "min_insert_block_size_bytes": 0,
     "output_format_json_quote_64bit_integers": 0,
 }
+# Newer servers (26.x) look at this one, which is on, and no more at `insert_deduplicate`.
+_DEDUPLICATE = "deduplicate_insert"
 
 
 class ClickHouseFailed(Exception):
@@ -36,9 +38,13 @@ class ClickHouseFailed(Exception):
 
 
 class ClickHouse:
-    """Up to `clients` statements at once, each in a thread on a connection of its own."""
+    """Up to `clients` statements at once, each in a thread on a connection of its own.
 
-    def __init__(self, connect: Callable[[], Client], clients: int) -> None:
+    `remote`: a server, on which a statement may be executed after its sender gave it up.
+    """
+
+    def __init__(self, connect: Callable[[], Client], clients: int, *, remote: bool) -> None:
+        self.remote = remote
         self._connect = connect
         self._idle: queue.SimpleQueue[Client | None] = queue.SimpleQueue()
         self._free = asyncio.Semaphore(clients)
@@ -56,25 +62,36 @@ class ClickHouse:
 
         return await self._with_client(run)
 
-    async def execute(self, sql: str, parameters: Parameters | None = None) -> None:
-        """Any statement without an answer."""
+    async def execute(
+        self, sql: str, parameters: Parameters | None = None, token: str = ""
+    ) -> None:
+        """Any statement without an answer; `token` as for `insert`."""
 
         def run(client: Client) -> None:
             client.command(  # pyright: ignore[reportUnknownMemberType]
-                sql, parameters=dict(parameters or {})
+                sql, parameters=dict(parameters or {}), settings=_once(token)
             )
 
         await self._with_client(run)
 
-    async def insert(self, table: str, columns: Sequence[str], lines: bytes) -> None:
-        """One INSERT of newline-separated JSON objects: one block, one part a partition."""
+    async def insert(
+        self, table: str, columns: Sequence[str], lines: bytes, token: str = ""
+    ) -> None:
+        """One INSERT of newline-separated JSON objects: one block, one part a partition.
+
+        A table that remembers tokens drops what comes under one that it has seen, silently.
+        """
 
         def run(client: Client) -> None:
             # Bytes would be sent again by clickhouse-connect itself when the connection breaks,
             # though the insert may have been executed; a generator can be sent only once.
             once = (block for block in (lines,))
             client.raw_insert(  # pyright: ignore[reportUnknownMemberType]
-                table, column_names=columns, insert_block=once, fmt="JSONEachRow"
+                table,
+                column_names=columns,
+                insert_block=once,
+                fmt="JSONEachRow",
+                settings=_once(token),
             )
 
         await self._with_client(run)
@@ -102,6 +119,13 @@ class ClickHouse:
             await asyncio.to_thread(_close, self._idle.get())
 
 
+def _once(token: str) -> dict[str, object] | None:
+    """As the statement's id, too: a server refuses one while another of that id is running."""
+    if not token:
+        return None
+    return {"insert_deduplicate": 1, "insert_deduplication_token": token, "query_id": token}
+
+
 def _close(client: Client | None) -> None:
     if client is not None:
         with suppress(ClickHouseError, OSError):
@@ -124,7 +148,7 @@ def embedded(path: str, clients: int, database: str = DATABASE) -> ClickHouse:
         client.database = database
         return client
 
-    return ClickHouse(connect, clients)
+    return ClickHouse(connect, clients, remote=False)
 
 
 def server(url: str, clients: int) -> ClickHouse:
@@ -145,6 +169,8 @@ def server(url: str, clients: int) -> ClickHouse:
         )
         if isinstance(client, HttpClient):
             client.http_retries = 0
+        if _DEDUPLICATE in client.server_settings:
+            client.set_client_setting(_DEDUPLICATE, "backward_compatible_choice")
         return client
 
-    return ClickHouse(connect, clients)
+    return ClickHouse(connect, clients, remote=True)

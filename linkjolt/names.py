@@ -39,6 +39,11 @@ class Stream(msgspec.Struct, frozen=True):
         """Hash of hour (milliseconds // 3,600,000 of the entry id) to events accepted in it."""
         return f"lj:{{{self.shard}}}:ledger:{self.kind}"
 
+    @property
+    def lease(self) -> str:
+        """Which aggregator stores the stream, for as long as it renews this."""
+        return f"lj:{{{self.shard}}}:lease:{self.kind}"
+
     def producer(self, producer_id: str) -> str:
         """The number of the last frame that this producer published on this stream."""
         return f"lj:{{{self.shard}}}:producer:{producer_id}:{self.kind}"

@@ -100,6 +100,21 @@ class Aggregator(Shared, frozen=True, kw_only=True):
     minute_rollup_hours: Annotated[
         int, Meta(ge=50, le=10_000), _doc("How long the minute rollup is kept.")
     ] = 50
+    lease_seconds: Annotated[
+        float,
+        Meta(ge=1, le=600),
+        _doc("How long an aggregator that died keeps its streams from the others."),
+    ] = 10.0
+    clickhouse_engine: Annotated[
+        str,
+        Meta(pattern=r"^(merge_tree|replicated)\Z"),
+        _doc("Tables of a ClickHouse server: merge_tree, or replicated (they need Keeper)."),
+    ] = "merge_tree"
+    clickhouse_cluster: Annotated[
+        str,
+        Meta(pattern=r"^\w*\Z"),
+        _doc("ClickHouse cluster on all of whose servers tables are made; empty: on one."),
+    ] = ""
 
 
 class Reports(Shared, frozen=True, kw_only=True):

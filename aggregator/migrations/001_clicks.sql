@@ -51,4 +51,4 @@ CREATE TABLE IF NOT EXISTS clicks {on_cluster} (
 ENGINE = {merge_tree}
 PARTITION BY toYYYYMM(fromUnixTimestamp64Milli(toInt64(bitShiftRight(pos, 20)), 'UTC'))
 ORDER BY (account, link, time, click_id)
-{durable}
+{durable_once}

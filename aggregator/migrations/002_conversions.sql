@@ -66,4 +66,4 @@ CREATE TABLE IF NOT EXISTS conversions {on_cluster} (
 ENGINE = {merge_tree}
 PARTITION BY toYYYYMM(fromUnixTimestamp64Milli(toInt64(bitShiftRight(pos, 20)), 'UTC'))
 ORDER BY (account, time, campaign, affiliate, conversion_id)
-{durable}
+{durable_once}

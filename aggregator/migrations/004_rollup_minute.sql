@@ -25,4 +25,4 @@ ENGINE = {aggregating_merge_tree}
 PARTITION BY month
 ORDER BY (account, time, campaign, affiliate, link, verdict, currency, basis)
 TTL time + INTERVAL {minute_rollup_hours} HOUR DELETE WHERE account != 0
-{durable}
+{durable_once}

@@ -24,4 +24,4 @@ CREATE TABLE IF NOT EXISTS rollup_quarter {on_cluster} (
 ENGINE = {aggregating_merge_tree}
 PARTITION BY month
 ORDER BY (account, time, campaign, affiliate, link, verdict, currency, basis)
-{durable}
+{durable_once}

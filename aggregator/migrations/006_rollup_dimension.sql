@@ -27,4 +27,4 @@ CREATE TABLE IF NOT EXISTS rollup_dimension {on_cluster} (
 ENGINE = {aggregating_merge_tree}
 PARTITION BY month
 ORDER BY (account, dimension, time, value, campaign, affiliate, link, verdict, currency, basis)
-{durable}
+{durable_once}

@@ -1,0 +1,52 @@
+"""The lines of a stream that raw lacks, made into rows as the aggregator's step makes them.
+
+A line that was not sent again but is stored elsewhere is left out: it was appended once more when
+Redis forgot the end of its stream (`lift.lua`), and the ledger counted it once.
+"""
+
+from collections.abc import Container, Sequence
+
+import msgspec
+
+from aggregator.batches import Line, Reject, click_rows, days_of, read_lines
+from aggregator.conversions import Known, conversion_rows
+from aggregator.rows import ClickRow, ConversionRow
+from aggregator.salts import Salts
+from aggregator.warehouse import Warehouse
+from linkjolt.events import Click, Conversion
+
+_clicks = msgspec.json.Decoder(Click)
+_conversions = msgspec.json.Decoder(Conversion)
+# (position, click id or conversion id) of rows that are there.
+Stored = Container[tuple[int, str]]
+
+
+async def missing_clicks(
+    warehouse: Warehouse, salts: Salts, s: int, lines: Sequence[Line], stored: Stored
+) -> tuple[list[ClickRow], list[Reject]]:
+    """Rows for clicks not stored; rejects for what is stored elsewhere or cannot be read."""
+    read, undecodable = read_lines(lines, _clicks, s)
+    events = [(line, click) for line, click in read if (line.pos, click.click_id) not in stored]
+    known = await warehouse.click_rows([(click.account, click.click_id) for _, click in events])
+    events = [(line, c) for line, c in events if line.marked or c.click_id not in known]
+    rows, rejects = click_rows(events, s, await salts.of(days_of(events)), known)
+    return rows, [*undecodable, *rejects]
+
+
+async def missing_conversions(
+    warehouse: Warehouse, s: int, lines: Sequence[Line], stored: Stored
+) -> tuple[list[ConversionRow], list[Reject]]:
+    """As `missing_clicks`; with the dimensions of their clicks, which were restored before."""
+    read, undecodable = read_lines(lines, _conversions, s)
+    events = [(line, c) for line, c in read if (line.pos, c.conversion_id) not in stored]
+    wanted = [(c.account, c.click_id) for _, c in events if c.click_id]
+    orders = await warehouse.orders(
+        {c.account for _, c in events},
+        {c.order_id for _, c in events if c.order_id},
+        {c.conversion_id for _, c in events},
+    )
+    there = {order.conversion_id for order in orders}
+    events = [(line, c) for line, c in events if line.marked or c.conversion_id not in there]
+    known = Known(await warehouse.click_rows(wanted), orders)
+    rows, rejects = conversion_rows(events, s, known)
+    return rows, [*undecodable, *rejects]

@@ -1,0 +1,69 @@
+"""A stream that ends before the stored position: Redis came back in an older state.
+
+What Redis forgot is stored already, or lost. What came after that may lie at or below the stored
+position, where nobody reads. It is the last there, and is moved behind that position.
+"""
+
+from collections.abc import Sequence
+
+import msgspec
+import structlog
+
+from aggregator import metrics
+from aggregator.batches import lines_of, read_lines
+from aggregator.streams import Entry, Streams
+from aggregator.warehouse import Warehouse
+from linkjolt.events import Click, Conversion
+from linkjolt.names import Stream
+
+_PAGE_ENTRIES = 64
+_clicks = msgspec.json.Decoder(Click)
+_conversions = msgspec.json.Decoder(Conversion)
+log = structlog.get_logger()
+
+
+async def make_good(streams: Streams, warehouse: Warehouse, stream: Stream, stored: int) -> None:
+    """Lifts the stream's end to the position `stored`; what is unread below moves behind it.
+
+    One call of Redis does both, so a crash leaves it done or still to be done.
+    """
+    seen = await streams.last(stream)
+    unread = await _unread(streams, warehouse, stream, min(seen, stored))
+    moved = await streams.lift(stream, seen, stored, unread)
+    metrics.FORGOTTEN.labels(stream.kind).inc()
+    log.error(
+        "Redis forgot the end of a stream; what it forgot unread is lost, see `linkjolt audit`",
+        stream=stream.key,
+        ended_at_ms=seen >> 20,
+        stored_until_ms=stored >> 20,
+        moved_entries=moved,
+    )
+
+
+async def _unread(
+    streams: Streams, warehouse: Warehouse, stream: Stream, upto: int
+) -> Sequence[int]:
+    """Positions of the entries behind the last one that is stored, oldest first."""
+    found: list[int] = []
+    while page := await streams.newest(stream, upto, _PAGE_ENTRIES):
+        stored = await _stored(warehouse, stream, page)
+        newest_stored = max(stored, default=0)
+        found += [entry.pos for entry in page if entry.pos > newest_stored]
+        if stored:
+            break
+        upto = page[-1].pos - 1
+    return found[::-1]
+
+
+async def _stored(warehouse: Warehouse, stream: Stream, entries: Sequence[Entry]) -> set[int]:
+    """The positions of entries with an event that the warehouse holds, wherever it stands there."""
+    lines = lines_of(entries)
+    if stream.kind == "clicks":
+        clicks, _ = read_lines(lines, _clicks, stream.number)
+        known = await warehouse.click_rows([(c.account, c.click_id) for _, c in clicks])
+        return {line.pos for line, click in clicks if click.click_id in known}
+    events, _ = read_lines(lines, _conversions, stream.number)
+    ids = {c.conversion_id for _, c in events}
+    orders = await warehouse.orders({c.account for _, c in events}, (), ids)
+    held = {order.conversion_id for order in orders}
+    return {line.pos for line, event in events if event.conversion_id in held}

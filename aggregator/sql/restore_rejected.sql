@@ -1,0 +1,4 @@
+-- The lines rejected from one stretch of a stream.
+SELECT DISTINCT pos, line
+FROM rejects
+WHERE s = {s:UInt16} AND pos >= {first:UInt64} AND pos <= {last:UInt64}

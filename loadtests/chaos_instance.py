@@ -1,0 +1,202 @@
+"""`linkjolt up` as a chaos run has it: started, looked into, stopped, by process id alone."""
+
+import asyncio
+import os
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import closing, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import msgspec
+
+from linkjolt.balance import Balance
+from linkjolt.children import bound
+from linkjolt.instance import Pids, Run, read_run
+
+_START_SECONDS = 60
+_LOOK_SECONDS = 0.05
+_SHED = re.compile(r"^linkjolt_clicks_shed_total ([0-9.e+]+)$", re.MULTILINE)
+_LINKS_AT_ONCE = 20
+
+
+class Failed(Exception):
+    """The run cannot go on; the message says why."""
+
+
+class Unequal(msgspec.Struct, frozen=True):
+    rollup: str
+    month: int
+    unequal: int
+
+
+class Repeated(msgspec.Struct, frozen=True):
+    table: str
+    ids: int
+
+
+class Audit(msgspec.Struct, frozen=True):
+    """What `linkjolt audit --json` prints, as far as it is needed here."""
+
+    clean: bool
+    balance: Balance
+    rollups: tuple[Unequal, ...]
+    repeated: tuple[Repeated, ...]
+
+    @property
+    def waiting(self) -> int:
+        return sum(stream.waiting for stream in self.balance.streams)
+
+
+async def wait_for(what: str, true: Callable[[], Awaitable[bool] | bool], seconds: float) -> None:
+    """Returns when `true()` holds; Failed when it does not in time."""
+    deadline = time.monotonic() + seconds
+    while True:
+        holds = true()
+        if holds if isinstance(holds, bool) else await holds:
+            return
+        if time.monotonic() > deadline:
+            raise Failed(f"not within {seconds:g} s: {what}")
+        await asyncio.sleep(_LOOK_SECONDS)
+
+
+class Instance:
+    """One data directory and what runs on it; variables are LINKJOLT_* ones."""
+
+    def __init__(self, data: Path, edges: int, variables: Mapping[str, str]) -> None:
+        self.data = data
+        self._edges = edges
+        outer = {k: v for k, v in os.environ.items() if not k.startswith("LINKJOLT_")}
+        self._environ = {**outer, **variables}
+        self.process: subprocess.Popen[bytes] | None = None
+        self.edge_url = ""
+        self.key = ""
+
+    async def start(self) -> None:
+        """`linkjolt up --demo` on free ports, serving."""
+        self.data.mkdir(parents=True, exist_ok=True)
+        out = self.data.with_suffix(".out")
+        process = self.process = self._spawn(out)
+
+        def serves() -> bool:
+            if process.poll() is not None:
+                raise Failed(f"linkjolt up ended with {process.returncode}: see {self.log}")
+            return "A report" in out.read_text()
+
+        await wait_for("linkjolt up serves", serves, _START_SECONDS)
+        self.edge_url = self._run().edge_url
+        shown = re.search(r"^Demo key: +(\S+)$", out.read_text(), re.MULTILINE)
+        assert shown
+        self.key = shown[1]
+
+    @property
+    def log(self) -> Path:
+        return self.data.with_suffix(".log")
+
+    def _spawn(self, out: Path) -> subprocess.Popen[bytes]:
+        words = ["up", "--demo", "--data", str(self.data), "--edges", str(self._edges)]
+        ports = ["--edge-port", "0", "--reports-port", "0"]
+        with open(out, "wb") as stdout, open(self.log, "ab") as stderr:
+            return subprocess.Popen(
+                bound([sys.executable, "-P", "-m", "linkjolt", *words, *ports]),
+                stdin=subprocess.DEVNULL,
+                stdout=stdout,
+                stderr=stderr,
+                env=self._environ,
+                # Ctrl-C is for the chaos run, which stops this one when it has ended its faults.
+                start_new_session=True,
+            )
+
+    def _run(self) -> Run:
+        run = read_run(str(self.data))
+        if run is None:
+            raise Failed(f"nothing runs under {self.data}")
+        return run
+
+    @property
+    def redis_url(self) -> str:
+        return self._run().redis_url
+
+    def pids(self) -> Pids:
+        return self._run().pids
+
+    async def make_links(self, count: int) -> list[str]:
+        """Tracking codes of new links of one campaign."""
+        headers = {"Authorization": f"Bearer {self.key}"}
+        async with httpx2.AsyncClient(base_url=self.edge_url, headers=headers) as client:
+
+            async def make(kind: str, **body: Any) -> dict[str, str]:
+                answer = await client.post(f"/v1/{kind}", json=body)
+                answer.raise_for_status()
+                return answer.json()
+
+            commission = {"kind": "percentage", "rate": "30"}
+            campaign = await make("campaigns", name="C", currency="USD", commission=commission)
+            affiliate = await make("affiliates", name="A")
+            body = {"campaign_id": campaign["id"], "affiliate_id": affiliate["id"]}
+            codes: list[str] = []
+            while len(codes) < count:
+                few = range(min(_LINKS_AT_ONCE, count - len(codes)))
+                asked = [make("links", destination="https://example.com/", **body) for _ in few]
+                codes += [link["tracking_code"] for link in await asyncio.gather(*asked)]
+        return codes
+
+    async def shed(self) -> int:
+        """Clicks shed by all edges of this start; counters of killed ones are among them."""
+        async with httpx2.AsyncClient(timeout=20) as client:
+            text = (await client.get(f"{self.edge_url}/metrics")).text
+        found = _SHED.search(text)
+        return int(float(found[1])) if found else 0
+
+    def spooled(self) -> int:
+        """Events in the spool files of all edges, dead ones' among them."""
+        return spooled_under(self.data)
+
+    async def audit(self) -> Audit | None:
+        """The audit's findings; None where it could not be made."""
+        words = ["-P", "-m", "linkjolt", "audit", "--json", "--data", str(self.data)]
+        asking = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *words,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.DEVNULL,
+            env=self._environ,
+        )
+        printed, _ = await asking.communicate()
+        try:
+            return msgspec.json.decode(printed, type=Audit)
+        except msgspec.DecodeError:
+            return None
+
+    async def stop(self) -> int:
+        """SIGTERM to the supervisor; its exit status."""
+        assert self.process
+        with suppress(ProcessLookupError):
+            self.process.send_signal(signal.SIGTERM)
+        return await asyncio.to_thread(self.process.wait, 30)
+
+    def end(self) -> None:
+        """Ends what still runs, at once; its children are bound to it."""
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
+def spooled_under(data: Path) -> int:
+    """Events in all spool files of a data directory, whoever holds them."""
+    return sum(_spooled(path) for path in (data / "spool").glob("*.spool"))
+
+
+def _spooled(path: Path) -> int:
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
+            return database.execute("SELECT coalesce(sum(events), 0) FROM frames").fetchone()[0]
+    except sqlite3.Error:
+        # Being made, or just closed: whoever waits looks again.
+        return 1

@@ -1,0 +1,71 @@
+"""An aggregator as a process of its own, which a fault point may kill.
+
+`python -m tests.chaos.aggregator_child CLICKHOUSE_DIR REDIS_URL` stores and trims until nothing
+waits, and prints a `Left` as JSON.
+"""
+
+import asyncio
+import sys
+
+import msgspec
+
+from aggregator.aggregation import Aggregation
+from aggregator.audit import audit
+from aggregator.migrate import migrate
+from aggregator.salts import Salts
+from aggregator.streams import Streams
+from aggregator.trim import Trim
+from linkjolt import clickhouse, names
+from linkjolt.clickhouse import ClickHouse
+from linkjolt.redis_client import connect
+from linkjolt.settings import Aggregator
+
+# Small batches, so that every point is passed several times; nothing is kept once it is stored.
+
+SETTINGS = Aggregator(slice_ms=50, batch_rows=5, stream_retention_hours=0)
+ALL = names.streams(1)
+
+
+class Left(msgspec.Struct, frozen=True):
+    """What is stored, by id, and whether the audit is clean."""
+
+    clean: bool
+    click_ids: list[str]
+    conversion_ids: list[str]
+
+
+class _Id(msgspec.Struct, frozen=True):
+    id: str
+
+
+async def _ids(engine: ClickHouse, sql: str) -> list[str]:
+    return [row.id for row in await engine.read(sql, _Id)]
+
+
+async def _main(path: str, redis_url: str) -> Left:
+    redis = connect(redis_url)
+    engine = clickhouse.embedded(path, clients=1)
+    await migrate(engine)
+    streams = Streams(redis)
+    aggregation = Aggregation(streams, engine, Salts(redis, 48), SETTINGS)
+    while True:
+        # A new one each time: it would trim every ten seconds only.
+        await Trim(streams, aggregation.position, SETTINGS).step()
+        step = await aggregation.step()
+        tops = [await streams.top(stream) - await aggregation.position(stream) for stream in ALL]
+        if not step.behind and max(tops) <= 0:
+            break
+        await asyncio.sleep(step.wait_seconds)
+    found = await audit(redis, engine, 1)
+    left = Left(
+        found.clean and all(stream.waiting == 0 for stream in found.balance.streams),
+        await _ids(engine, "SELECT click_id AS id FROM clicks WHERE account != 0"),
+        await _ids(engine, "SELECT conversion_id AS id FROM conversions WHERE account != 0"),
+    )
+    await engine.close()
+    await redis.aclose()
+    return left
+
+
+if __name__ == "__main__":
+    print(msgspec.json.encode(asyncio.run(_main(sys.argv[1], sys.argv[2]))).decode())

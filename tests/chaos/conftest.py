@@ -1,0 +1,37 @@
+"""A shop on the run's Redis, behind a proxy that can lose every reply."""
+
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import pytest
+from redis.asyncio import Redis
+
+from linkjolt.redis_server import RedisServer
+from linkjolt.registry_store import Registry
+from loadtests.chaos_proxy import LossyProxy
+from tests.chaos.shop import Custom, EdgeProcess
+from tests.ingest.conftest import make_key, make_link
+
+
+@pytest.fixture
+async def proxy(redis_server: RedisServer) -> AsyncGenerator[LossyProxy]:
+    """In front of the run's Redis."""
+    lossy = LossyProxy(redis_server.url, seed=1)
+    async with lossy.running():
+        yield lossy
+
+
+@pytest.fixture
+async def edge(proxy: LossyProxy, tmp_path: Path) -> AsyncGenerator[EdgeProcess]:
+    """Not started yet."""
+    process = EdgeProcess(tmp_path, proxy.url)
+    yield process
+    process.kill()
+
+
+@pytest.fixture
+async def custom(redis: Redis, edge: EdgeProcess) -> Custom:
+    registry = Registry(redis)
+    await make_link(registry)
+    key = await make_key(registry, ["conversions:write", "links:write"])
+    return Custom(edge.url, key)

@@ -1,0 +1,79 @@
+"""Publishes clicks and conversions as an edge does, and knows what it published."""
+
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import msgspec
+from redis.asyncio import Redis
+
+from ingest.conversion import state_of
+from ingest.outlet import Outlet, new_producer
+from ingest.publish import ClickPublisher, ConversionPublisher, Posted
+from ingest.spool import Spool
+from ingest.spool_files import take_one
+from linkjolt import names
+from linkjolt.clickid import ClickIds
+from linkjolt.events import Click, Conversion
+from linkjolt.settings import Edge
+
+CLICKS = 16
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000
+
+
+@dataclass
+class Producer:
+    """One worker on shard 0; close its spool at the end."""
+
+    clicks: ClickPublisher
+    conversions: ConversionPublisher
+    ids: ClickIds
+    spool: Spool
+    click_ids: list[str] = field(default_factory=list[str])
+    conversion_ids: list[str] = field(default_factory=list[str])
+
+    async def publish(self) -> None:
+        """Some frames of one click each, some conversions of theirs, over a few slices."""
+        for number in range(CLICKS):
+            click_id = self.ids.make(7)
+            event = Click(click_id=click_id, account=1, link=7, campaign=2, affiliate=3)
+            await self.clicks.publish(msgspec.json.encode(event))
+            self.click_ids.append(click_id)
+            if number % 2 == 0:
+                await self._convert(click_id)
+
+    async def _convert(self, click_id: str) -> None:
+        number = len(self.conversion_ids)
+        conversion = Conversion(
+            conversion_id=f"conv_{number:026}",
+            account=1,
+            event="sale",
+            time_ms=_now_ms(),
+            currency="USD",
+            order_value_minor=9999,
+            commission_minor=2999,
+            status="pending",
+            attribution="click",
+            order_id=f"order_{number}",
+            campaign=2,
+            affiliate=3,
+            link=7,
+            click_id=click_id,
+        )
+        await self.conversions.publish(Posted(conversion, state_of(conversion), "fingerprint"))
+        self.conversion_ids.append(conversion.conversion_id)
+
+
+def new_worker(redis: Redis, folder: Path) -> Producer:
+    """A producer with a spool under the folder."""
+    spool = take_one(folder / "spool", 1 << 20, new_producer)
+    settings = Edge()
+    return Producer(
+        ClickPublisher(Outlet(redis, names.clicks(0), spool, 1_000), settings),
+        ConversionPublisher(Outlet(redis, names.conversions(0), spool, 1_000), 0, settings),
+        ClickIds(1, b"k" * 32, _now_ms),
+        spool,
+    )

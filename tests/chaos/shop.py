@@ -1,0 +1,179 @@
+"""A shop and its visitors against edge processes: what was answered is written down."""
+
+import re
+import subprocess
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import httpx2
+import msgspec
+
+from aggregator.audit import Audit, audit
+from linkjolt.balance import read_balance
+from linkjolt.children import bound
+from linkjolt.clickhouse import ClickHouse
+from linkjolt.faults import VARIABLE
+from linkjolt.redis_client import connect
+from linkjolt.redis_server import free_port
+from loadtests.chaos_instance import spooled_under
+from tests.aggregator.conftest import new_aggregation
+from tests.chaos.environment import ROOT, plain_environ
+from tests.waiting import wait_until
+
+CODE = "tc_ABC123"
+_CLICK_ID = re.compile(r"click_id=([0-9A-Z]{26})")
+_BROWSER = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"}
+
+
+class EdgeProcess:
+    """`linkjolt edge` on one port and data directory; started again after each death."""
+
+    def __init__(self, data: Path, redis_url: str, **variables: str) -> None:
+        self._data = data
+        self.port = free_port()
+        self.url = f"http://127.0.0.1:{self.port}"
+        self._environ = plain_environ() | {
+            "LINKJOLT_REDIS_URL": redis_url,
+            "LINKJOLT_DATA": str(data),
+            "LINKJOLT_EDGE_PORT": str(self.port),
+            **variables,
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    async def start(self, fault: str = "") -> None:
+        """Returns when it serves, or is dead by its fault."""
+        self.process = self._spawn(fault)
+        await wait_until(self._serves_or_ended, 30)
+
+    def _spawn(self, fault: str) -> subprocess.Popen[bytes]:
+        with open(self._data / "edge.log", "ab") as log:
+            return subprocess.Popen(
+                bound([sys.executable, "-P", "-m", "linkjolt", "edge"]),
+                env=self._environ | {VARIABLE: fault, "PYTHONPATH": str(ROOT)},
+                stdin=subprocess.DEVNULL,
+                stderr=log,
+            )
+
+    async def _serves_or_ended(self) -> bool:
+        if self.ended() is not None:
+            return True
+        try:
+            async with httpx2.AsyncClient() as client:
+                return (await client.get(f"{self.url}/readyz")).status_code == 200
+        except httpx2.HTTPError:
+            return False
+
+    def ended(self) -> int | None:
+        """The status with which it ended; None while it runs."""
+        assert self.process
+        return self.process.poll()
+
+    def stop(self) -> int:
+        assert self.process
+        self.process.terminate()
+        return self.process.wait(20)
+
+    def kill(self) -> None:
+        if self.process and self.process.poll() is None:
+            self.process.kill()
+            self.process.wait()
+
+
+@dataclass
+class Custom:
+    """Requests one after the other; `clicks` and `orders` are those that were acknowledged."""
+
+    url: str
+    key: str
+    clicks: list[str] = field(default_factory=list[str])
+    orders: dict[str, str] = field(default_factory=dict[str, str])
+    _open: list[str] = field(default_factory=list[str])
+    _numbers: int = 0
+
+    async def visit(self, client: httpx2.AsyncClient, **query: str) -> int:
+        """The status of a click; 0 where no answer came."""
+        try:
+            answer = await client.get(f"{self.url}/{CODE}", params=query, headers=_BROWSER)
+        except httpx2.TransportError:
+            return 0
+        if answer.status_code == 302:
+            self.clicks += _CLICK_ID.findall(answer.headers["location"])
+        return answer.status_code
+
+    async def order(self, client: httpx2.AsyncClient) -> httpx2.Response | None:
+        """A new order, or the one of which nothing was heard; None where no answer came."""
+        if not self._open:
+            self._numbers += 1
+            self._open.append(f"order_{self._numbers}")
+        order_id = self._open[-1]
+        body = {"tracking_code": CODE, "order_value": "99.99", "order_id": order_id}
+        headers = {"Authorization": f"Bearer {self.key}"}
+        try:
+            answer = await client.post(f"{self.url}/v1/conversions", json=body, headers=headers)
+        except httpx2.TransportError:
+            return None
+        if answer.status_code in (200, 201, 202):
+            self._open.pop()
+            self.orders[order_id] = answer.json()["conversion_id"]
+        return answer
+
+    async def until_ended(self, edge: EdgeProcess, requests_max: int) -> None:
+        """Clicks and orders in turn until the edge is dead, or so many were sent."""
+        async with httpx2.AsyncClient(timeout=20) as client:
+            for number in range(requests_max):
+                if edge.ended() is not None:
+                    return
+                if number % 3 == 2:
+                    await self.order(client)
+                else:
+                    await self.visit(client)
+
+
+class _Id(msgspec.Struct, frozen=True):
+    id: str
+
+
+class Stored(msgspec.Struct, frozen=True):
+    """What the warehouse holds, by id, and the audit."""
+
+    clicks: Sequence[str]
+    orders: Sequence[str]
+    audit: Audit
+
+    def holds_once(self, custom: Custom) -> bool:
+        """All that was acknowledged is there, nothing is there twice, the audit is clean."""
+        once = len(set(self.clicks)) == len(self.clicks) and len(set(self.orders)) == len(
+            self.orders
+        )
+        there = set(custom.clicks) <= set(self.clicks) and custom.orders.keys() <= set(self.orders)
+        return once and there and self.audit.clean
+
+
+async def store_all(redis_url: str, engine: ClickHouse) -> Stored:
+    """Aggregates until nothing waits in the streams."""
+    async with connect(redis_url) as redis:
+        aggregation = new_aggregation(redis, engine)
+
+        async def nothing_waits() -> bool:
+            await aggregation.step()
+            balance = await read_balance(redis, engine, 1)
+            return all(stream.waiting == 0 for stream in balance.streams)
+
+        await wait_until(nothing_waits, 30)
+        found = await audit(redis, engine, 1)
+    return Stored(
+        await _ids(engine, "SELECT click_id AS id FROM clicks WHERE account != 0"),
+        await _ids(engine, "SELECT order_id AS id FROM conversions WHERE account != 0"),
+        found,
+    )
+
+
+async def _ids(engine: ClickHouse, sql: str) -> list[str]:
+    return [row.id for row in await engine.read(sql, _Id)]
+
+
+async def spool_is_empty(data: Path) -> None:
+    """Returns when no event waits on an edge's disk."""
+    await wait_until(lambda: spooled_under(data) == 0, 30)

@@ -1,0 +1,59 @@
+"""The aggregator killed at each of its fault points: the next start makes it good."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import msgspec
+import pytest
+from redis.asyncio import Redis
+
+from linkjolt.children import bound
+from linkjolt.faults import POINTS, VARIABLE
+from linkjolt.redis_server import RedisServer
+from tests.chaos.aggregator_child import Left
+from tests.chaos.environment import ROOT, plain_environ
+from tests.chaos.producer import Producer, new_worker
+
+AGGREGATOR_POINTS = [point for point in POINTS if point.startswith("aggregator_")]
+PASSAGES = (1, 2, 3)
+
+
+@pytest.fixture
+async def producer(redis: Redis, tmp_path: Path) -> AsyncGenerator[Producer]:
+    made = new_worker(redis, tmp_path)
+    yield made
+    await made.spool.close()
+
+
+async def aggregate(folder: Path, redis_url: str, fault: str = "") -> tuple[int, bytes]:
+    """The return code of an aggregator process, and what it printed."""
+    words = ["-P", "-m", "tests.chaos.aggregator_child", str(folder / "clickhouse"), redis_url]
+    child = await asyncio.create_subprocess_exec(
+        *bound([sys.executable, *words]),
+        stdout=asyncio.subprocess.PIPE,
+        env={**plain_environ(), "PYTHONPATH": str(ROOT), VARIABLE: fault},
+    )
+    printed, _ = await child.communicate()
+    assert child.returncode is not None
+    return child.returncode, printed
+
+
+@pytest.mark.parametrize("point", AGGREGATOR_POINTS)
+async def test_an_aggregator_killed_at_any_passage_stores_everything_once(
+    producer: Producer, redis_server: RedisServer, tmp_path: Path, point: str
+) -> None:
+    for passage in PASSAGES:
+        await producer.publish()
+        status, _ = await aggregate(tmp_path, redis_server.url, f"{point}:{passage}")
+        assert status == -signal.SIGKILL, f"{point} was not passed {passage} times"
+    await producer.publish()
+    status, printed = await aggregate(tmp_path, redis_server.url)
+    assert status == os.EX_OK
+    left = msgspec.json.decode(printed, type=Left)
+    assert sorted(left.click_ids) == sorted(producer.click_ids)
+    assert sorted(left.conversion_ids) == sorted(producer.conversion_ids)
+    assert left.clean

@@ -1,0 +1,95 @@
+"""The edge killed at each of its fault points: what was answered is stored, and once."""
+
+import signal
+from pathlib import Path
+
+import pytest
+
+from linkjolt.clickhouse import ClickHouse
+from linkjolt.faults import POINTS
+from linkjolt.redis_server import RedisServer
+from loadtests.chaos_proxy import LossyProxy
+from tests.chaos.shop import Custom, EdgeProcess, spool_is_empty, store_all
+from tests.waiting import wait_until
+
+PUBLISH_POINTS = [point for point in POINTS if point.startswith("edge_")]
+COMMIT_POINTS = [point for point in POINTS if point.endswith("_commit")]
+PASSAGES = (1, 2, 3)
+REQUESTS_MAX = 30
+# Two thirds of them are clicks, a frame each: more than two round trips of a drain take.
+SPOOLED = 64 * 4
+
+
+async def killed(edge: EdgeProcess) -> None:
+    await wait_until(lambda: edge.ended() is not None, 10)
+    assert edge.ended() == -signal.SIGKILL
+
+
+async def all_is_stored_once(
+    custom: Custom, edge: EdgeProcess, data: Path, redis_url: str, engine: ClickHouse
+) -> None:
+    """After a start without a fault, an order whose answer was lost, and the aggregator's work."""
+    await edge.start()
+    await custom.until_ended(edge, 3)
+    await spool_is_empty(data)
+    assert edge.stop() == 0
+    stored = await store_all(redis_url, engine)
+    assert stored.holds_once(custom), stored.audit
+
+
+@pytest.mark.parametrize("point", PUBLISH_POINTS)
+async def test_an_edge_killed_while_it_publishes_doubles_and_loses_nothing(
+    custom: Custom,
+    edge: EdgeProcess,
+    redis_server: RedisServer,
+    clickhouse: ClickHouse,
+    tmp_path: Path,
+    point: str,
+) -> None:
+    for passage in PASSAGES:
+        await edge.start(f"{point}:{passage}")
+        await custom.until_ended(edge, REQUESTS_MAX)
+        await killed(edge)
+    await all_is_stored_once(custom, edge, tmp_path, redis_server.url, clickhouse)
+
+
+@pytest.mark.parametrize("point", COMMIT_POINTS)
+async def test_an_edge_killed_while_it_spools_keeps_what_it_answered(
+    custom: Custom,
+    edge: EdgeProcess,
+    proxy: LossyProxy,
+    redis_server: RedisServer,
+    clickhouse: ClickHouse,
+    tmp_path: Path,
+    point: str,
+) -> None:
+    for passage in PASSAGES:
+        await edge.start(f"{point}:{passage}")
+        # It knows link and key before Redis goes.
+        await custom.until_ended(edge, 3)
+        proxy.lost_share = 1.0
+        await custom.until_ended(edge, REQUESTS_MAX)
+        await killed(edge)
+        proxy.lost_share = 0.0
+    await all_is_stored_once(custom, edge, tmp_path, redis_server.url, clickhouse)
+
+
+async def test_an_edge_killed_while_it_drains_doubles_and_loses_nothing(
+    custom: Custom,
+    edge: EdgeProcess,
+    proxy: LossyProxy,
+    redis_server: RedisServer,
+    clickhouse: ClickHouse,
+    tmp_path: Path,
+) -> None:
+    await edge.start()
+    await custom.until_ended(edge, 3)
+    proxy.lost_share = 1.0
+    await custom.until_ended(edge, SPOOLED)
+    edge.kill()
+    proxy.lost_share = 0.0
+    for passage in PASSAGES:
+        # What is left is drained from the start on.
+        await edge.start(f"spool_mid_drain:{passage}")
+        await killed(edge)
+    await all_is_stored_once(custom, edge, tmp_path, redis_server.url, clickhouse)

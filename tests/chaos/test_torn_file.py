@@ -1,0 +1,100 @@
+"""Redis's append-only file cut off by hand: what is left is stored once, and nothing stays unread.
+
+A cut takes stream, ledger and producer number back together, so that the balance alone is even;
+what was cut before it was stored is gone (`appendfsync always` is what keeps a crash from it).
+"""
+
+from collections.abc import AsyncGenerator
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from linkjolt import names
+from linkjolt.clickhouse import ClickHouse
+from linkjolt.events import Click
+from linkjolt.redis_client import connect, entries
+from linkjolt.redis_server import RedisServer
+from tests.chaos.producer import Producer, new_worker
+from tests.chaos.shop import spool_is_empty, store_all
+
+CUT_EVENTS = 3
+
+
+class OwnServer:
+    """A server that is killed, has its file cut, and is started again under the same URL."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "redis"
+        self.server = RedisServer(self.folder)
+        self.start()
+
+    def start(self) -> None:
+        self.child = self.server.start()
+        self.server.wait_ready(self.child)
+
+    def cut(self, transactions: int, torn_bytes: int) -> None:
+        """Leaves out the last scripts' blocks, but for some bytes of the first of them."""
+        self.child.kill()
+        self.child.wait()
+        [file] = (self.folder / "appendonlydir").glob("*.incr.aof")
+        written = file.read_bytes()
+        at = len(written)
+        for _ in range(transactions):
+            at = written.rindex(b"*1\r\n$5\r\nMULTI\r\n", 0, at)
+        file.write_bytes(written[: at + torn_bytes])
+        self.start()
+
+
+@pytest.fixture
+async def own(tmp_path: Path) -> AsyncGenerator[OwnServer]:
+    server = OwnServer(tmp_path)
+    yield server
+    server.child.kill()
+    server.child.wait()
+
+
+async def in_streams(url: str) -> set[str]:
+    """Ids of the clicks that the stream holds."""
+    async with connect(url) as redis:
+        found = await entries(redis, names.clicks(0).key, "-")
+    lines = [line for _, fields in found for line in fields[b"f"].split(b"\n")]
+    return {msgspec.json.decode(line, type=Click).click_id for line in lines}
+
+
+@pytest.fixture
+async def producer(own: OwnServer, tmp_path: Path) -> AsyncGenerator[Producer]:
+    """Lives through the restart, as an edge does: connections break, its numbering goes on."""
+    async with connect(own.server.url) as redis:
+        made = new_worker(redis, tmp_path)
+        yield made
+        await made.spool.close()
+
+
+@pytest.mark.parametrize("torn_bytes", [0, 60], ids=["between", "inside"])
+@pytest.mark.parametrize("stored_before", [True, False], ids=["stored", "unstored"])
+async def test_a_cut_file_doubles_nothing_and_leaves_nothing_unread(
+    own: OwnServer,
+    producer: Producer,
+    clickhouse: ClickHouse,
+    tmp_path: Path,
+    stored_before: bool,
+    torn_bytes: int,
+) -> None:
+    await producer.publish()
+    if stored_before:
+        assert (await store_all(own.server.url, clickhouse)).audit.clean
+    own.cut(CUT_EVENTS, torn_bytes)
+    kept = await in_streams(own.server.url)
+    assert len(kept) < len(producer.click_ids)
+    before = set(producer.click_ids)
+    await producer.publish()
+    await spool_is_empty(tmp_path)
+    after = set(producer.click_ids) - before
+    stored = await store_all(own.server.url, clickhouse)
+    assert len(stored.clicks) == len(set(stored.clicks))
+    assert len(stored.orders) == len(set(stored.orders))
+    assert set(stored.clicks) == after | (before if stored_before else kept)
+    # Stored events that the ledger knows no more are a difference; what only the cut part of
+    # the file knew leaves no trace.
+    assert stored.audit.clean == (not stored_before)

@@ -1,0 +1,240 @@
+"""Two aggregators on one Redis, and inserts that a server executes late: each event once."""
+
+import asyncio
+import re
+import signal
+import socket
+import struct
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager, suppress
+
+import msgspec
+from redis.asyncio import Redis
+
+from aggregator import rollups
+from aggregator.aggregation import Aggregation
+from aggregator.fence import Start
+from aggregator.migrate import migrate
+from aggregator.rows import CLICK_COLUMNS, click_marker
+from aggregator.salts import Salts
+from aggregator.streams import Streams
+from aggregator.warehouse import Warehouse as Raw
+from linkjolt import names
+from linkjolt.clickhouse import ClickHouseFailed
+from linkjolt.settings import Aggregator as Settings
+from tests.servers.installation import Installation, Warehouse
+from tests.servers.processes import Linkjolt
+from tests.waiting import wait_until
+
+MARKERS = "SELECT count() AS n FROM clicks WHERE account = 0"
+TABLES = ("clicks", "rollup_quarter", "rollup_dimension")
+_CHUNK_BYTES = 1 << 16
+_AT_ONCE = struct.pack("ii", 1, 0)
+_LEASE = {"LINKJOLT_LEASE_SECONDS": "1"}
+_LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
+
+
+def whole(request: bytes) -> bool:
+    """True for an HTTP request that has come to its end."""
+    head, _, body = request.partition(b"\r\n\r\n")
+    if b"chunked" in head.lower():
+        return body.endswith(b"0\r\n\r\n")
+    length = _LENGTH.search(head)
+    return b"\r\n\r\n" in request and len(body) >= (int(length[1]) if length else 0)
+
+
+class LateProxy:
+    """Forwards to a server; the first INSERT into each table is reset and handed over later."""
+
+    def __init__(self, server_port: int, tables: Sequence[str]) -> None:
+        self._server_port = server_port
+        self.armed = list(tables)
+        self.port = 0
+        self.late: list[bytes] = []
+
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None]:
+        server = await asyncio.start_server(self._forward, "127.0.0.1", 0)
+        self.port = server.sockets[0].getsockname()[1]
+        try:
+            yield
+        finally:
+            server.close()
+
+    async def hand_over(self) -> list[bytes]:
+        """Has the server execute what was held back; the first line of each answer."""
+        return [await self._ask(request) for request in self.late]
+
+    async def _ask(self, request: bytes) -> bytes:
+        upstream, out = await asyncio.open_connection("127.0.0.1", self._server_port)
+        out.write(request)
+        status = await upstream.readline()
+        out.close()
+        return status
+
+    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        upstream, out = await asyncio.open_connection("127.0.0.1", self._server_port)
+        answering = asyncio.create_task(_copy(upstream, writer))
+        request = b""
+        with suppress(ConnectionError):
+            while chunk := await reader.read(_CHUNK_BYTES):
+                request += chunk
+                if not whole(request):
+                    continue
+                if self._disarm(request):
+                    self.late.append(request)
+                    client: socket.socket = writer.get_extra_info("socket")
+                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+                    break
+                out.write(request)
+                request = b""
+        answering.cancel()
+        writer.transport.abort()
+        out.close()
+
+    def _disarm(self, request: bytes) -> bool:
+        for table in self.armed:
+            if re.search(rb"INSERT[ +]INTO[ +]`?%s\b" % table.encode(), request):
+                self.armed.remove(table)
+                return True
+        return False
+
+
+async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    with suppress(ConnectionError):
+        while chunk := await reader.read(_CHUNK_BYTES):
+            writer.write(chunk)
+
+
+async def test_an_insert_that_is_executed_after_its_repeat_changes_nothing(
+    installation: Installation,
+) -> None:
+    linkjolt, warehouse = installation.linkjolt, installation.warehouse
+    proxy = LateProxy(warehouse.engine.port, TABLES)
+    async with proxy.running():
+        url = warehouse.url(proxy.port)
+        aggregator = linkjolt.start("aggregator", LINKJOLT_CLICKHOUSE_URL=url)
+        async with installation.clicks() as ids:
+            await wait_until(lambda: len(proxy.late) == len(TABLES), 20)
+        await installation.stores(ids)
+        assert await proxy.hand_over() == [b"HTTP/1.1 200 OK\r\n"] * len(TABLES)
+        # While it is at work and after, for it goes on where it stood.
+        await installation.stores(ids)
+        ids.append(await installation.click())
+        await installation.stores(ids)
+    assert aggregator.poll() is None
+    assert linkjolt.levels("aggregator") == {"info", "warning"}
+
+
+async def test_two_aggregators_frozen_in_turn_store_each_click_once(
+    installation: Installation,
+) -> None:
+    linkjolt, warehouse = installation.linkjolt, installation.warehouse
+    both = [linkjolt.start("aggregator", **_LEASE) for _ in range(2)]
+    await wait_until(lambda: leases_taken(linkjolt) >= 2, 20)
+    async with installation.clicks() as ids:
+        for turn in range(4):
+            frozen = both[turn % 2]
+            frozen.send_signal(signal.SIGSTOP)
+            there = len(ids)
+            await wait_until(lambda there=there: warehouse.holds(there + 50), 15)
+            frozen.send_signal(signal.SIGCONT)
+    await installation.stores(ids)
+    assert [process.poll() for process in both] == [None, None]
+    assert linkjolt.levels("aggregator") <= {"info", "warning"}
+    # The lease went to and fro.
+    assert leases_taken(linkjolt) >= 6
+
+
+def leases_taken(linkjolt: Linkjolt) -> int:
+    return sum(line.event == "lease taken" for line in linkjolt.log("aggregator"))
+
+
+async def test_two_that_both_believe_a_stream_theirs_store_each_click_once(
+    installation: Installation, redis: Redis
+) -> None:
+    client = installation.warehouse.client
+    await migrate(client)
+    settings = Settings(slice_ms=50)
+    both = [Aggregation(Streams(redis), client, Salts(redis, 72), settings) for _ in range(2)]
+    stop = asyncio.Event()
+
+    async def step_on(aggregation: Aggregation) -> None:
+        while not stop.is_set():
+            with suppress(ClickHouseFailed):
+                await aggregation.step()
+
+    async with asyncio.TaskGroup() as tasks:
+        for aggregation in both:
+            tasks.create_task(step_on(aggregation))
+        async with installation.clicks() as ids:
+            await wait_until(lambda: len(ids) >= 600, 20)
+        await wait_until(lambda: installation.warehouse.holds(len(ids)), 15)
+        stop.set()
+    await installation.stores(ids)
+
+
+async def test_a_stop_hands_the_streams_over_at_once(installation: Installation) -> None:
+    linkjolt, warehouse = installation.linkjolt, installation.warehouse
+    lease = {"LINKJOLT_LEASE_SECONDS": "600"}
+    first = linkjolt.start("aggregator", **lease)
+    await wait_until(lambda: leases_taken(linkjolt) == 2, 20)
+    linkjolt.start("aggregator", **lease)
+    async with installation.clicks() as ids:
+        await wait_until(lambda: warehouse.holds(50), 15)
+        first.terminate()
+        assert first.wait(10) == 0
+        there = len(ids)
+        await wait_until(lambda: warehouse.holds(there + 50), 15)
+    await installation.stores(ids)
+    assert leases_taken(linkjolt) == 4
+
+
+async def test_a_second_insert_from_the_same_position_is_dropped_whatever_its_length(
+    warehouse: Warehouse,
+) -> None:
+    await migrate(warehouse.client)
+    raw = Raw(warehouse.client)
+    assert await raw.insert_clicks([], 0, 200, 0) == 200
+    for late in (100, 200, 300):
+        # Answered with what the winner stored.
+        assert await raw.insert_clicks([], 0, late, 0) == 200
+    assert await warehouse.count(MARKERS) == 1
+    assert await raw.insert_clicks([], 0, 300, 200) == 300
+    assert await raw.insert_clicks([], 2, 200, 0) == 200
+    assert await warehouse.count(MARKERS) == 3
+
+
+async def test_a_token_that_a_killed_server_noted_without_its_rows_loses_nothing(
+    warehouse: Warehouse,
+) -> None:
+    await migrate(warehouse.client)
+    raw = Raw(warehouse.client)
+    # Another stream's marker under the token: noted, and nothing of this stream is there.
+    marker = raw_marker(4, 50)
+    spent = Start("clicks", 0, 0).token(0)
+    await warehouse.client.insert("clicks", CLICK_COLUMNS, marker, spent)
+    assert await raw.insert_clicks([], 0, 200, 0) == 200
+    # The one that noted it, come back, is dropped as before.
+    await warehouse.client.insert("clicks", CLICK_COLUMNS, raw_marker(0, 100), spent)
+    assert await raw.position(names.clicks(0)) == 200
+    assert await warehouse.count(MARKERS) == 2
+
+
+def raw_marker(s: int, pos: int) -> bytes:
+    return msgspec.json.encode(click_marker(s, pos))
+
+
+async def test_a_rollup_pulled_twice_from_the_same_watermark_counts_once(
+    warehouse: Warehouse,
+) -> None:
+    await migrate(warehouse.client)
+    client = warehouse.client
+    raw = Raw(client)
+    row = msgspec.structs.replace(click_marker(0, 100), account=1, click_id="A")
+    await raw.insert_clicks([row], 0, 100, 0)
+    await raw.insert_clicks([msgspec.structs.replace(row, pos=200)], 0, 200, 100)
+    for upto, now in ((200, 200), (100, 200), (200, 200)):
+        assert await rollups.pull(client, "rollup_quarter", "clicks", 0, 0, upto) == now
+    clicks = "SELECT sum(clicks) AS n FROM rollup_quarter WHERE account = 1"
+    assert await warehouse.count(clicks) == 2
