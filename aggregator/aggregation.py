@@ -18,7 +18,7 @@ from aggregator.conversions import Events, Known, conversion_rows, first_waiting
 from aggregator.lease import LeaseLost, Leases
 from aggregator.notes import Notes
 from aggregator.salts import Salts
-from aggregator.streams import Closed, Entry, Streams
+from aggregator.streams import Closed, Entry, Streams, lines_in
 from aggregator.warehouse import Order, Warehouse
 from linkjolt import names
 from linkjolt.clickhouse import ClickHouse
@@ -28,7 +28,9 @@ from linkjolt.names import Stream
 from linkjolt.position import time_ms
 from linkjolt.settings import Aggregator as Settings
 
-_PAGE_ENTRIES = 64
+# How long a conversion waits for a click that is missing, from when Redis took it.
+_TOLD_GRACE_MS = 2_000
+_SPOOLED_GRACE_MS = 30_000
 _clicks = msgspec.json.Decoder(Click)
 _conversions = msgspec.json.Decoder(Conversion)
 log = structlog.get_logger()
@@ -39,10 +41,6 @@ class Step(msgspec.Struct, frozen=True):
 
     behind: bool
     wait_seconds: float
-
-
-def _rows(entries: Sequence[Entry]) -> int:
-    return sum(entry.lines for entry in entries)
 
 
 class Aggregation:
@@ -68,6 +66,7 @@ class Aggregation:
         self._clicks = [names.clicks(shard) for shard in range(settings.shards)]
         self._conversions = [names.conversions(shard) for shard in range(settings.shards)]
         self._notes = Notes()
+        self._now_ms = 0
         self.forget()
 
     def forget(self) -> None:
@@ -81,6 +80,7 @@ class Aggregation:
         conversions = [stream for stream in self._conversions if await self._ours(stream)]
         metrics.LEASES.set(len(clicks) + len(conversions))
         closed = [await self._close(stream) for stream in conversions]
+        self._now_ms = await self._streams.now_ms()
         if closed:
             tops = {stream.number: await self._streams.top(stream) for stream in self._clicks}
             self._notes.add(min(c.until_ms for c in closed), tops)
@@ -91,8 +91,7 @@ class Aggregation:
         for stream, until in zip(conversions, closed, strict=False):
             behind |= await self._store(stream, until.until_ms)
         width = self._settings.slice_ms
-        now_ms = closed[0].now_ms if closed else 0
-        return Step(behind, (width - now_ms % width) / 1000)
+        return Step(behind, (width - self._now_ms % width) / 1000)
 
     async def position(self, stream: Stream) -> int:
         """The stored position, remembered or read from the rows; rollups are brought up to it."""
@@ -150,7 +149,7 @@ class Aggregation:
         """Stores the next batch below `until_ms`; True when more waits behind it."""
         after = await self.position(stream)
         fault("aggregator_before_read")
-        read = await self._read(stream, after, until_ms)
+        read = await self._streams.read_batch(stream, after, until_ms, self._settings.batch_rows)
         fault("aggregator_after_read")
         if not read:
             await self._streams.tell(stream, after, until_ms)
@@ -161,7 +160,7 @@ class Aggregation:
             await self._streams.tell(stream, after, time_ms(read[0].pos))
             return False
         fault("aggregator_before_cursor")
-        stored_all = upto == read[-1].pos and _rows(read) < self._settings.batch_rows
+        stored_all = upto == read[-1].pos and lines_in(read) < self._settings.batch_rows
         await self._streams.tell(stream, upto, until_ms if stored_all else time_ms(upto))
         return not stored_all
 
@@ -195,7 +194,7 @@ class Aggregation:
         conversions, undecodable = read_lines(lines_of(entries), _conversions, s)
         wanted = [(c.account, c.click_id) for _, c in conversions if c.click_id]
         # First, for another aggregator may store clicks meanwhile.
-        sure_until_ms = self._notes.sure_until_ms(await self._click_positions())
+        sure_until_ms = await self._sure_until_ms()
         clicks = await self._warehouse.click_rows(wanted)
         waiting = first_waiting(conversions, clicks, sure_until_ms)
         if waiting is not None:
@@ -211,6 +210,14 @@ class Aggregation:
         upto = await self._warehouse.insert_conversions(rows, s, entries[-1].pos, after)
         metrics.STORED.labels("conversions").inc(len(rows))
         return upto
+
+    async def _sure_until_ms(self) -> int:
+        """Conversions below this are not late for their click: it is read, or will never come."""
+        noted = self._notes.sure_until_ms(await self._click_positions())
+        # An edge tells every second what it holds for Redis; among it may be the click.
+        spooled = await self._streams.spooled()
+        grace_ms = _SPOOLED_GRACE_MS if spooled else _TOLD_GRACE_MS
+        return min(noted, self._now_ms - grace_ms)
 
     async def _click_positions(self) -> Mapping[int, int]:
         """How far the click streams are stored, whoever stores them."""
@@ -234,14 +241,3 @@ class Aggregation:
     async def _pull(self, stream: Stream, upto: int) -> None:
         marks = self._watermarks
         await rollups.catch_up(self._clickhouse, stream.kind, stream.number, upto, marks)
-
-    async def _read(self, stream: Stream, after: int, until_ms: int) -> list[Entry]:
-        """The next entries, a page at a time, until a batch is full or the slice is read."""
-        entries: list[Entry] = []
-        while _rows(entries) < self._settings.batch_rows:
-            page = await self._streams.read(stream, after, until_ms, _PAGE_ENTRIES)
-            entries += page
-            if len(page) < _PAGE_ENTRIES:
-                break
-            after = page[-1].pos
-        return entries

@@ -32,10 +32,10 @@ class Loop:
 
     def __init__(self, redis: Redis, clickhouse: ClickHouse, settings: Settings) -> None:
         streams = Streams(redis)
-        salts = Salts(redis, settings.stream_retention_hours + _SALT_MARGIN_HOURS)
+        self._salts = Salts(redis, settings.stream_retention_hours + _SALT_MARGIN_HOURS)
         # The embedded engine is open in one process only; a successor must not wait for a lease.
         leases = Leases(redis, settings.lease_seconds) if clickhouse.remote else None
-        self._aggregation = Aggregation(streams, clickhouse, salts, settings, leases)
+        self._aggregation = Aggregation(streams, clickhouse, self._salts, settings, leases)
         self._mirror = Mirror(redis, clickhouse)
         self._trim = Trim(streams, self._aggregation.trimmable, settings)
         self.quiet = asyncio.Lock()
@@ -60,6 +60,7 @@ class Loop:
             async with self.quiet:
                 # First, for a full Redis refuses what the others write to it.
                 await self._trim.step()
+                await self._salts.prepare(time.time_ns() // 1_000_000)
                 await self._mirror.step()
                 step = await self._aggregation.step()
         except (ClickHouseFailed, RedisError, LeaseLost) as error:

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 
 from redis.asyncio import Redis
 
+from aggregator.enrich import utc_day
 from linkjolt import names
 from linkjolt.redis_client import RedisError, call
 
@@ -25,6 +26,10 @@ class Salts:
         while len(self._known) > 64:
             del self._known[next(iter(self._known))]
         return self._known
+
+    async def prepare(self, now_ms: int) -> None:
+        """Makes today's salt and tomorrow's ahead: later Redis may be too full to take one."""
+        await self.of([utc_day(now_ms), utc_day(now_ms + 86_400_000)])
 
     async def _shared(self, day: str) -> bytes:
         key = names.visitor_salt(day)

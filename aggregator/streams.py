@@ -7,11 +7,13 @@ import msgspec
 from redis.asyncio import Redis
 
 from linkjolt import names
+from linkjolt.edges import read_edges
 from linkjolt.names import Stream
 from linkjolt.position import entry_id, position
 from linkjolt.redis_client import ResponseError, call, entries
 
 GROUP = "warehouse"
+_PAGE_ENTRIES = 64
 _CLOSE = (Path(__file__).parent / "close.lua").read_text(encoding="utf-8")
 _LIFT = (Path(__file__).parent / "lift.lua").read_text(encoding="utf-8")
 
@@ -37,6 +39,10 @@ class Closed(msgspec.Struct, frozen=True):
     until_ms: int
     now_ms: int
     forgot: bool
+
+
+def lines_in(entries_read: Sequence[Entry]) -> int:
+    return sum(entry.lines for entry in entries_read)
 
 
 class Streams:
@@ -102,6 +108,28 @@ class Streams:
     async def trim(self, stream: Stream, below_ms: int) -> None:
         """Drops entries below a millisecond (whole nodes only, so a few may stay)."""
         await call(self._redis, "XTRIM", stream.key, "MINID", "~", f"{below_ms}-0")
+
+    async def read_batch(
+        self, stream: Stream, after: int, until_ms: int, lines_max: int
+    ) -> list[Entry]:
+        """The next entries, a page at a time, until a batch is full or all is read."""
+        entries_read: list[Entry] = []
+        while lines_in(entries_read) < lines_max:
+            page = await self.read(stream, after, until_ms, _PAGE_ENTRIES)
+            entries_read += page
+            if len(page) < _PAGE_ENTRIES:
+                break
+            after = page[-1].pos
+        return entries_read
+
+    async def now_ms(self) -> int:
+        """Redis's clock."""
+        seconds, microseconds = await call(self._redis, "TIME")
+        return int(seconds) * 1000 + int(microseconds) // 1000
+
+    async def spooled(self) -> int:
+        """Events that living edges hold on disk until they reach a stream."""
+        return (await read_edges(self._redis)).spooled
 
     async def memory_bytes(self) -> int:
         info = await call(self._redis, "INFO", "memory")

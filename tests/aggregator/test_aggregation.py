@@ -9,6 +9,7 @@ from aggregator import rollups
 from aggregator.warehouse import Warehouse
 from linkjolt import names
 from linkjolt.clickhouse import ClickHouse, ClickHouseFailed
+from linkjolt.edges import tell
 from linkjolt.redis_client import call, entries
 from tests.aggregator.conftest import Line, ids
 
@@ -149,6 +150,19 @@ async def test_a_conversion_whose_click_was_never_stored_is_stored_as_late(line:
     late = "count()) AS n FROM conversions WHERE reason = 'click_late'"
     assert await line.count(f"{late} AND click_time > '2026-01-01'") == 1
     assert (await line.audit()).clean
+
+
+async def test_a_conversion_waits_for_a_click_that_an_edge_still_holds(line: Line) -> None:
+    spooled = line.make_click()
+    await tell(line.redis, 1, spooled=1, newly_shed=0)
+    await line.convert(line.make_conversion(1, spooled.click_id))
+    for _ in range(60):
+        await line.step()
+    assert await line.count(CONVERSIONS) == 0
+    await line.clicks.publish(msgspec.json.encode(spooled))
+    await tell(line.redis, 1, spooled=0, newly_shed=0)
+    await line.step_until_idle()
+    assert await line.count("count()) AS n FROM conversions WHERE verdict != ''") == 1
 
 
 async def test_an_order_stored_before_is_a_reject_even_if_redis_forgot_it(line: Line) -> None:
