@@ -46,6 +46,8 @@ def linkjolt(
         tmp_path,
         LINKJOLT_REDIS_URL=redis_server.url,
         LINKJOLT_CLICKHOUSE_URL=warehouse.url(),
+        # A killed aggregator holds its streams for so long.
+        LINKJOLT_LEASE_SECONDS="2",
     )
     yield commands
     commands.end()
