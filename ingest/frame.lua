@@ -1,14 +1,27 @@
 -- Shared head of the publishing scripts: a producer's frames are numbered 1, 2, 3 on each stream.
+-- Its record holds the last number and the events accepted under all of them.
 
--- 'next' for the number that may be appended, 'there' for one that was, 'gap' for one too far.
-local function standing(producer, number)
-  local last = tonumber(redis.call('GET', producer) or '0')
-  if number > last + 1 then return 'gap' end
-  return number > last and 'next' or 'there'
+local function hour(ms) return string.format('%.0f', math.floor(ms / 3600000)) end
+
+-- 'next' for the number that may be appended, 'there' for one that was, 'gap' for one too far; then
+-- the events accepted so far. A gap means that Redis forgot frames: of the events it acknowledged
+-- before, the ledger gets back those it forgot, once, and the producer's numbers end there.
+local function standing(producer, number, acknowledged, ledger)
+  local held = redis.call('GET', producer) or '0 0'
+  if held == 'closed' then return 'gap', acknowledged end
+  local last, accepted = string.match(held, '^(%d+) (%d+)$')
+  last, accepted = tonumber(last), tonumber(accepted)
+  if number <= last + 1 then return number > last and 'next' or 'there', accepted end
+  local forgotten = acknowledged - accepted
+  if forgotten > 0 then
+    redis.call('HINCRBY', ledger, hour(tonumber(redis.call('TIME')[1]) * 1000), forgotten)
+  end
+  redis.call('SET', producer, 'closed', 'EX', 604800)
+  return 'gap', accepted
 end
 
-local function record(producer, number)
-  redis.call('SET', producer, string.format('%.0f', number), 'EX', 604800)
+local function record(producer, number, accepted)
+  redis.call('SET', producer, string.format('%.0f %.0f', number, accepted), 'EX', 604800)
 end
 
 -- Appends one frame and counts its events in the hour of its entry id.
@@ -24,5 +37,5 @@ local function append(stream, ledger, frame, events, mark)
     -- The clock stepped back: a position has 20 bits for the sequence, so move on by hand.
     redis.call('XSETID', stream, string.format('%.0f', tonumber(ms) + 1) .. '-0')
   end
-  redis.call('HINCRBY', ledger, string.format('%.0f', math.floor(tonumber(ms) / 3600000)), events)
+  redis.call('HINCRBY', ledger, hour(tonumber(ms)), events)
 end

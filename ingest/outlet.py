@@ -11,9 +11,10 @@ import random
 import secrets
 import signal
 import sqlite3
+import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import msgspec
 import structlog
@@ -30,6 +31,8 @@ _FOLDER = Path(__file__).parent
 _PAUSE_FIRST_SECONDS = 0.05
 _PAUSE_MAX_SECONDS = 1.0
 _DRAIN_FRAMES = 64
+# Far below the week for which Redis keeps a producer's record.
+_IDLE_SECONDS = 86_400
 log = structlog.get_logger()
 
 
@@ -40,10 +43,18 @@ class Call(msgspec.Struct, frozen=True):
     arguments: list[bytes | str | int]
 
 
+class Answer(msgspec.Struct, frozen=True):
+    """A script's reply: how the frame stands, the producer's accepted events, further outcomes."""
+
+    stand: Literal["next", "there", "gap"]
+    accepted: int
+    outcomes: list[bytes]
+
+
 class Publish(Protocol):
     """Makes calls in their order, on one connection; answers with their replies."""
 
-    async def __call__(self, calls: Sequence[Call], /) -> list[list[bytes]]: ...
+    async def __call__(self, calls: Sequence[Call], /) -> list[Answer]: ...
 
 
 def publish_through(redis: Redis, kind: StreamKind) -> Publish:
@@ -51,18 +62,21 @@ def publish_through(redis: Redis, kind: StreamKind) -> Publish:
     parts = ("frame.lua", f"publish_{kind}.lua")
     script = redis.register_script("".join((_FOLDER / n).read_text("utf-8") for n in parts))
 
-    async def publish(calls: Sequence[Call]) -> list[list[bytes]]:
+    async def publish(calls: Sequence[Call]) -> list[Answer]:
         if len(calls) == 1:
-            reply: Any = await script(keys=calls[0].keys, args=calls[0].arguments)
-            return [reply]
+            return [_answer(await script(keys=calls[0].keys, args=calls[0].arguments))]
         # Many calls share what costs most: the way there and back, and the fsync.
         async with redis.pipeline(transaction=False) as pipe:
             for call in calls:
                 await script(keys=call.keys, args=call.arguments, client=pipe)
-            replies: list[Any] = await pipe.execute()
-            return replies
+            return [_answer(reply) for reply in await pipe.execute()]
 
     return publish
+
+
+def _answer(reply: Any) -> Answer:
+    stand, accepted, *outcomes = reply
+    return Answer(stand.decode(), accepted, outcomes)
 
 
 def new_producer() -> str:
@@ -88,6 +102,7 @@ class Outlet:
         self._spool = spool
         self._rate = drain_events_per_second
         self._at = Numbered(new_producer(), 0)
+        self._used_at = time.monotonic()
         self._doubtful_seq = 0  # Frames up to this one were sent once before.
         self.draining: asyncio.Task[None] | None = None
         if self.waiting:
@@ -105,19 +120,18 @@ class Outlet:
         events: int,
         conversion_ids: tuple[str, ...] = (),
     ) -> list[bytes] | None:
-        """The script's answer, or None when `spooled` went to the spool: on disk both ways.
+        """The script's outcomes, or None when `spooled` went to the spool: on disk both ways.
 
         Rejected(unavailable) when neither took it.
         """
         at: Numbered | None = None
         if not self.waiting:
             fault("edge_before_publish")
-            at = Numbered(self._at.producer, self._at.number + 1)
-            answer = await self._straight(at, payload)
+            answer = await self._straight(self._next(), payload)
             fault("edge_after_publish")
             if answer is not None:
-                return answer
-            at = Numbered(self._at.producer, self._at.number + 1)
+                return answer.outcomes
+            at = self._at.next()
         try:
             await self._spool.add(Frame(self._stream.number, events, spooled, conversion_ids, at))
         except SpoolFull as error:
@@ -129,12 +143,21 @@ class Outlet:
         self._start_drain()
         return None
 
-    async def _straight(self, at: Numbered, payload: Payload) -> list[bytes] | None:
+    def _next(self) -> Numbered:
+        now = time.monotonic()
+        if now - self._used_at > _IDLE_SECONDS:
+            # Redis may have let the record expire, which looks like a loss.
+            self._at = Numbered(new_producer(), 0)
+        self._used_at = now
+        return self._at.next()
+
+    async def _straight(self, at: Numbered, payload: Payload) -> Answer | None:
         """None when Redis did not answer, or refused."""
         try:
             with metrics.PUBLISH_SECONDS.time():
                 [answer] = await self.publish([self._call(at, "", payload)])
-                if answer[0] != b"next":
+                if answer.stand != "next":
+                    self._tell_forgotten(at, answer)
                     # Redis knows this producer no more (restored, or idle for a week); and "there"
                     # is no answer to a number that was not sent before.
                     at = Numbered(new_producer(), 1)
@@ -143,15 +166,20 @@ class Outlet:
         except RedisError as error:
             log.warning("redis away, spooling", stream=self._stream.key, error=str(error)[:200])
             return None
-        if answer[0] != b"next":
+        if answer.stand != "next":
             return None
-        self._at = at
+        self._at = Numbered(at.producer, at.number, answer.accepted)
         return answer
+
+    def _tell_forgotten(self, at: Numbered, answer: Answer) -> None:
+        # Zero where it was told, and counted, before.
+        if answer.stand == "gap" and (forgotten := at.acknowledged - answer.accepted) > 0:
+            log.error("redis forgot acknowledged events", stream=self._stream.key, events=forgotten)
 
     def _call(self, at: Numbered, mark: str, payload: Payload) -> Call:
         stream = self._stream
         own = [stream.key, stream.producer(at.producer), stream.ledger]
-        return Call([*own, *payload.keys], [at.number, mark, *payload.arguments])
+        return Call([*own, *payload.keys], [at.number, at.acknowledged, mark, *payload.arguments])
 
     def _start_drain(self) -> None:
         if self.draining is None:
@@ -181,15 +209,19 @@ class Outlet:
             answers = await self._resend(frames)
         except RedisError:
             return 0
-        sent = [frame for frame, answer in zip(frames, answers, strict=True) if answer != b"gap"]
+        stands = list(zip(frames, answers, strict=True))
+        sent = [frame for frame, answer in stands if answer.stand != "gap"]
+        behind = [stand for stand in stands if stand[1].stand == "gap"]
         fault("spool_mid_drain")
         try:
             await self._spool.remove(number, sent)
-            if len(sent) < len(frames):
+            if behind:
+                self._tell_forgotten(behind[0][0].at, behind[0][1])
                 await self._spool.renumber(number)
             elif not self.waiting:
                 # At once: the next frame goes straight, and its number is one more than these.
-                self._at = self._spool.last(number) or self._at
+                last = self._spool.last(number) or self._at
+                self._at = Numbered(last.producer, last.number, answers[-1].accepted)
         except sqlite3.Error as error:
             # What was sent is sent again later, and recognised.
             log.warning("spool cannot be written", error=str(error))
@@ -197,7 +229,7 @@ class Outlet:
         metrics.SPOOLED.set(self._spool.total)
         return sum(frame.events for frame in sent)
 
-    async def _resend(self, frames: Sequence[Spooled]) -> list[bytes]:
+    async def _resend(self, frames: Sequence[Spooled]) -> list[Answer]:
         """How each frame stands; all of them are in doubt where no answer comes."""
         if not frames:
             return []
@@ -206,4 +238,4 @@ class Outlet:
             doubtful = frame.marked or frame.seq <= self._doubtful_seq
             calls.append(self._call(frame.at, "r" if doubtful else "", frame.payload))
         self._doubtful_seq = frames[-1].seq
-        return [answer[0] for answer in await self.publish(calls)]
+        return await self.publish(calls)

@@ -125,8 +125,7 @@ class ConversionPublisher:
         keep = b"%d" % self._keep_seconds
         straight = Payload(keys, [keep, b"0", *words])
         spooled = Payload(keys, [keep, b"1", *words])
-        answer = await self.outlet.send(straight, spooled, len(posts), ids)
-        return None if answer is None else answer[1:]
+        return await self.outlet.send(straight, spooled, len(posts), ids)
 
 
 async def find_conversion(

@@ -1,18 +1,19 @@
 -- Reserves each order and appends the lines of those that were free, in one frame.
 -- KEYS: stream, producer record, ledger, then a pair for each conversion: order, conversion.
--- ARGV: number, mark, seconds to keep (0: for good), '1' if the posts were answered before (they
--- were spooled), then five for each conversion: id, fingerprint, order digest, line, state.
--- Answers the standing, then for each conversion '' (reserved now) or the reservation that stands.
+-- ARGV: number, acknowledged, mark, seconds to keep (0: for good), '1' if the posts were answered
+-- before (they were spooled), then five for each conversion: id, fingerprint, order digest, line,
+-- state. Answers the standing, the producer's accepted events, then for each conversion ''
+-- (reserved now) or the reservation that stands.
 -- A frame sent again reserves nothing: its outcomes are read from the reservations it made.
 -- A spooled post whose order is taken was accepted all the same: its line is appended as refused,
 -- and its id leads to the reservation (same post) or names it (another post).
 local number = tonumber(ARGV[1])
-local stand = standing(KEYS[2], number)
-if stand == 'gap' then return {stand} end
+local stand, accepted = standing(KEYS[2], number, tonumber(ARGV[2]), KEYS[3])
+if stand == 'gap' then return {stand, accepted} end
 
 local function keep(key, value)
   redis.call('SET', key, value)
-  if ARGV[3] ~= '0' then redis.call('EXPIRE', key, ARGV[3]) end
+  if ARGV[4] ~= '0' then redis.call('EXPIRE', key, ARGV[4]) end
 end
 
 local function refuse(index, held, order_digest)
@@ -20,35 +21,36 @@ local function refuse(index, held, order_digest)
   local held_id, held_fingerprint = string.match(held, '^([^\n]*)\n([^\n]*)\n')
   if held_id == id then return nil end
   local same = held_fingerprint == fingerprint
-  keep(KEYS[5 + (index - 5) / 5 * 2], same and order_digest or '!' .. held_id)
+  keep(KEYS[5 + (index - 6) / 5 * 2], same and order_digest or '!' .. held_id)
   return string.sub(line, 1, -2) .. ',"refused":"' .. (same and 'duplicate' or 'conflict') .. '"}'
 end
 
-local answer, lines = {stand}, {}
+local answer, lines = {stand, accepted}, {}
 for index = 1, (#KEYS - 3) / 2 do
   local order, conversion = KEYS[2 + index * 2], KEYS[3 + index * 2]
-  local at = (index - 1) * 5 + 5
+  local at = (index - 1) * 5 + 6
   local held = redis.call('GET', order)
   if held then
-    answer[index + 1] = held
-    if ARGV[4] == '1' then
+    answer[index + 2] = held
+    if ARGV[5] == '1' then
       local refused = refuse(at, held, ARGV[at + 2])
       -- Sent again, the call only leaves what leads from the id to the outcome.
       if stand == 'next' then lines[#lines + 1] = refused end
     end
   elseif stand == 'there' then
-    answer[index + 1] = 'lost'
+    answer[index + 2] = 'lost'
   else
     keep(order, ARGV[at] .. '\n' .. ARGV[at + 1] .. '\n' .. ARGV[at + 4])
     keep(conversion, ARGV[at + 2])
     lines[#lines + 1] = ARGV[at + 3]
-    answer[index + 1] = ''
+    answer[index + 2] = ''
   end
 end
 if stand == 'next' then
   if #lines > 0 then
-    append(KEYS[1], KEYS[3], table.concat(lines, '\n'), #lines, ARGV[2])
+    append(KEYS[1], KEYS[3], table.concat(lines, '\n'), #lines, ARGV[3])
+    answer[2] = accepted + #lines
   end
-  record(KEYS[2], number)
+  record(KEYS[2], number, answer[2])
 end
 return answer

@@ -20,6 +20,7 @@ CREATE TABLE IF NOT EXISTS frames (
     stream INTEGER NOT NULL,
     producer TEXT NOT NULL,
     number INTEGER NOT NULL,
+    acknowledged INTEGER NOT NULL,
     marked INTEGER NOT NULL,
     events INTEGER NOT NULL,
     payload BLOB NOT NULL
@@ -36,10 +37,18 @@ class SpoolFull(Exception):
 
 
 class Numbered(msgspec.Struct, frozen=True):
-    """A frame's place in the numbering of its producer."""
+    """A frame's place in the numbering of its producer.
+
+    `acknowledged`: the events that Redis said it had accepted of this producer.
+    """
 
     producer: str
     number: int
+    acknowledged: int = 0
+
+    def next(self) -> "Numbered":
+        """The place after this one."""
+        return Numbered(self.producer, self.number + 1, self.acknowledged)
 
 
 class Payload(msgspec.Struct, frozen=True):
@@ -108,7 +117,7 @@ class Spool:
                 self.events[stream] = events
                 database.execute("UPDATE frames SET marked = 1 WHERE seq = ?", (first,))
                 row = database.execute(
-                    "SELECT producer, number FROM frames WHERE seq = ?", (last,)
+                    "SELECT producer, number, acknowledged FROM frames WHERE seq = ?", (last,)
                 ).fetchone()
                 self._last[stream] = Numbered(*row)
 
@@ -144,12 +153,13 @@ class Spool:
                 at = frame.at or self._next(last, frame.stream)
                 last[frame.stream] = at
                 cursor = database.execute(
-                    "INSERT INTO frames (stream, producer, number, marked, events, payload)"
-                    " VALUES (?, ?, ?, ?, ?, ?)",
+                    "INSERT INTO frames (stream, producer, number, acknowledged, marked, events,"
+                    " payload) VALUES (?, ?, ?, ?, ?, ?, ?)",
                     (
                         frame.stream,
                         at.producer,
                         at.number,
+                        at.acknowledged,
                         frame.at is not None,
                         frame.events,
                         msgspec.msgpack.encode(frame.payload),
@@ -168,7 +178,7 @@ class Spool:
 
     def _next(self, last: dict[int, Numbered], stream: int) -> Numbered:
         at = last.get(stream)
-        return Numbered(at.producer, at.number + 1) if at else Numbered(self._new_producer(), 1)
+        return at.next() if at else Numbered(self._new_producer(), 1)
 
     async def first(self, stream: int, count: int) -> list[Spooled]:
         """The oldest frames of a stream."""
@@ -176,13 +186,13 @@ class Spool:
 
     def _first(self, stream: int, count: int) -> list[Spooled]:
         rows = self._database.execute(
-            "SELECT seq, producer, number, marked, events, payload FROM frames"
+            "SELECT seq, producer, number, acknowledged, marked, events, payload FROM frames"
             " WHERE stream = ? ORDER BY seq LIMIT ?",
             (stream, count),
         ).fetchall()
         return [
-            Spooled(seq, Numbered(producer, number), bool(marked), events, _payload(payload))
-            for seq, producer, number, marked, events, payload in rows
+            Spooled(seq, Numbered(*place), bool(marked), events, _payload(payload))
+            for seq, *place, marked, events, payload in rows
         ]
 
     async def remove(self, stream: int, frames: Sequence[Spooled]) -> None:
@@ -209,7 +219,8 @@ class Spool:
                 "SELECT seq FROM frames WHERE stream = ? ORDER BY seq", (stream,)
             ).fetchall()
             database.executemany(
-                "UPDATE frames SET producer = ?, number = ?, marked = 1 WHERE seq = ?",
+                "UPDATE frames SET producer = ?, number = ?, acknowledged = 0, marked = 1"
+                " WHERE seq = ?",
                 [(producer, number, seq) for number, (seq,) in enumerate(rows, 1)],
             )
         self._last[stream] = Numbered(producer, len(rows))

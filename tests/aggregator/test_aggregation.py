@@ -10,6 +10,7 @@ from aggregator.warehouse import Warehouse
 from linkjolt import names
 from linkjolt.clickhouse import ClickHouse, ClickHouseFailed
 from linkjolt.edges import tell
+from linkjolt.position import position
 from linkjolt.redis_client import call, entries
 from tests.aggregator.conftest import Line, ids
 
@@ -108,6 +109,14 @@ async def test_a_line_nobody_can_read_is_a_reject_and_blocks_nothing(line: Line)
     assert found.clean
     clicks = found.balance.streams[0]
     assert (clicks.accepted, clicks.stored, clicks.rejected) == (5, 2, 3)
+
+
+async def test_a_batch_of_nothing_but_rejects_moves_the_position(line: Line) -> None:
+    await line.clicks.publish(b"not json")
+    await line.step_until_idle()
+    [(last, _)] = await entries(line.redis, names.clicks(0).key, "-")
+    stored = await Warehouse(line.clickhouse).position(names.clicks(0))
+    assert stored >= position(last)
 
 
 async def test_a_frame_sent_again_that_was_stored_before_is_a_reject(line: Line) -> None:

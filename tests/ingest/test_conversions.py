@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from ingest.outlet import Call
+from ingest.outlet import Answer, Call
 from ingest.publish import find_conversion
 from linkjolt.clickid import ClickIds
 from linkjolt.conversionid import shard_of
@@ -74,7 +74,7 @@ async def test_a_queued_post_whose_order_was_taken_can_be_read_though_its_reply_
     outlet = shop.edge.conversions[0].outlet
     publish, lost = outlet.publish, [True]
 
-    async def lose_the_first_reply(calls: Sequence[Call], /) -> list[list[bytes]]:
+    async def lose_the_first_reply(calls: Sequence[Call], /) -> list[Answer]:
         answers = await publish(calls)
         if lost and lost.pop():
             raise RedisConnectionError("lost")
