@@ -10,12 +10,12 @@ from pathlib import Path
 import structlog
 from redis.asyncio import Redis
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
-from ingest.clicks import Clicks
+from ingest.clicks import Clicks, ClicksFirst
 from ingest.conversions import Conversions
 from ingest.edge import Edge
 from ingest.publish import ClickPublisher, ConversionPublisher
@@ -107,8 +107,12 @@ def _directory(redis: Redis, snapshot: Snapshot, settings: Settings) -> Director
     )
 
 
-def create_app(edge: Edge) -> Starlette:
-    """The routes of one edge worker."""
+def create_app(edge: Edge) -> ASGIApp:
+    """The routes of one edge worker, for any ASGI server."""
+    return web.RequestIds(ClicksFirst(_routed(edge), edge))
+
+
+def _routed(edge: Edge) -> Starlette:
     conversions = Conversions(edge)
     registry = Registry(edge.redis)
     return Starlette(
@@ -122,7 +126,6 @@ def create_app(edge: Edge) -> Starlette:
             Route("/c/{tracking_code}", Clicks(edge), methods=["GET", "HEAD"]),
             Route("/{tracking_code}", Clicks(edge), methods=["GET", "HEAD"]),
         ],
-        middleware=[Middleware(web.RequestIds)],
         exception_handlers=web.EXCEPTION_HANDLERS,
     )
 

@@ -1,8 +1,12 @@
-"""Tracking links over HTTP: the thin shell around `redirect`."""
+"""Tracking links over HTTP: the thin shells around `resolve_click`."""
+
+import asyncio
+from collections.abc import Mapping
+from typing import Literal, NamedTuple
 
 import msgspec
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ingest import metrics
 from ingest.edge import Edge
@@ -12,21 +16,75 @@ from linkjolt.addresses import client_address, is_trusted
 from linkjolt.errors import Reason, Rejected
 from linkjolt.registry import Route, public_id
 
-URL_MAX_BYTES = 8_192
+# The first of each name counts; names are in lower case.
+Headers = Mapping[bytes, bytes]
 _ANSWER_HEADERS = {"Cache-Control": "no-store", "X-Robots-Tag": "noindex"}
+_SPECULATIVE = (b"sec-purpose", b"purpose", b"x-moz")
 
 
-def header(scope: Scope, name: bytes) -> str:
-    """The first header of this lower-case name, or ''."""
-    return next((v.decode("latin-1") for k, v in scope["headers"] if k == name), "")
+class Departure(NamedTuple):
+    """Where a visitor goes; `kept` is done when the click is on disk, or counted as shed."""
+
+    location: str
+    kept: asyncio.Future[None] | None
 
 
-def speculative(scope: Scope) -> bool:
+def headers_of(pairs: list[tuple[bytes, bytes]]) -> Headers:
+    """A request's headers by name."""
+    return dict(reversed(pairs))
+
+
+def speculative(headers: Headers) -> bool:
     """True for a browser's prefetch or prerender (Sec-Purpose, Purpose, X-Moz)."""
-    for name, value in scope["headers"]:
-        if name in (b"sec-purpose", b"purpose", b"x-moz") and value.startswith(b"prefetch"):
-            return True
-    return False
+    return any(headers.get(name, b"").startswith(b"prefetch") for name in _SPECULATIVE)
+
+
+def depart(
+    edge: Edge, route: Route, method: str, query: bytes, headers: Headers, peer: str
+) -> Departure:
+    """Records a click on an open link, unless it asks not to be, and sends the visitor on."""
+    visit = _visit(edge, method, query, headers, peer)
+    pairs = read_query(visit.query)
+    click_id = edge.click_ids.make(route.link.number)
+    location, click = resolve_click(route, visit, pairs, click_id)
+    if pairs and ("notrack", "1") in pairs:
+        return Departure(location, None)
+    return Departure(location, edge.clicks.publish(web.encode(click)))
+
+
+def depart_now(
+    edge: Edge, method: str, path: str, query: bytes, headers: Headers, peer: str
+) -> Departure | None:
+    """As `depart`, for a link in memory; None for all that is not simply a click on one."""
+    code = path[3:] if path.startswith("/c/") else path[1:]
+    route = edge.directory.route_now(code)
+    if route is None or closed_to(route) or speculative(headers):
+        return None
+    return depart(edge, route, method, query, headers, peer)
+
+
+def _visit(edge: Edge, method: str, query: bytes, headers: Headers, peer: str) -> Visit:
+    get = headers.get
+    country = b""
+    if edge.trusted_proxies and is_trusted(peer, edge.trusted_proxies):
+        country = get(edge.country_header, b"")
+    forwarded_for = get(b"x-forwarded-for", b"").decode("latin-1")
+    language = get(b"accept-language", b"").partition(b",")[0].partition(b";")[0]
+    return Visit(
+        query=query.decode("latin-1"),
+        ip=client_address(peer, forwarded_for, edge.trusted_proxies),
+        user_agent=get(b"user-agent", b"")[:1024].decode("latin-1"),
+        referrer=get(b"referer", b"")[:1024].decode("latin-1"),
+        language=language[:16].decode("latin-1"),
+        country=country[:2].decode("latin-1"),
+        kind=_kind(method, headers),
+    )
+
+
+def _kind(method: str, headers: Headers) -> Literal["", "head", "prefetch"]:
+    if headers.get(b"x-purpose") == b"preview":
+        return "prefetch"
+    return "head" if method == "HEAD" else ""
 
 
 class Clicks:
@@ -40,17 +98,20 @@ class Clicks:
         await response(scope, receive, send)
 
     async def _answer(self, scope: Scope) -> Response:
-        if len(scope["raw_path"]) + len(scope["query_string"]) > URL_MAX_BYTES:
-            raise Rejected(Reason.url_too_long, f"the URL is over {URL_MAX_BYTES} bytes")
         code: str = scope["path_params"]["tracking_code"]
         route = await self._route(code.removesuffix("+"))
         if code.endswith("+"):
             return _preview(route)
-        if speculative(scope):
+        headers = headers_of(scope["headers"])
+        if speculative(headers):
             raise Rejected(Reason.prefetch_declined, "ask again when the visitor clicks")
         if closed_to(route):
             return _closed(route)
-        return await self._redirect(route, scope)
+        query, peer = scope["query_string"], peer_of(scope)
+        location, kept = depart(self._edge, route, scope["method"], query, headers, peer)
+        if kept:
+            await kept
+        return _redirect(location)
 
     async def _route(self, code: str) -> Route:
         directory = self._edge.directory
@@ -60,45 +121,41 @@ class Clicks:
             raise Rejected(Reason.not_found, "no such tracking link")
         return route
 
-    async def _redirect(self, route: Route, scope: Scope) -> Response:
-        visit = self._visit(scope)
-        pairs = read_query(visit.query)
-        click_id = self._edge.click_ids.make(route.link.number)
-        location, click = resolve_click(route, visit, pairs, click_id)
-        if ("notrack", "1") not in pairs:
-            try:
-                await self._edge.clicks.publish(web.encode(click))
-                metrics.CLICKS.inc()
-            except Rejected:
-                # The visitor goes on whatever happens here; the loss is counted.
-                metrics.CLICKS_SHED.inc()
-                self._edge.shed += 1
-        return Response(status_code=302, headers={**_ANSWER_HEADERS, "Location": location})
 
-    def _visit(self, scope: Scope) -> Visit:
-        trusted = self._edge.trusted_proxies
-        peer: str = scope["client"][0] if scope["client"] else ""
-        behind_proxy = is_trusted(peer, trusted)
-        country = header(scope, self._edge.country_header) if behind_proxy else ""
-        if header(scope, b"x-purpose") == "preview":
-            kind = "prefetch"
-        else:
-            kind = "head" if scope["method"] == "HEAD" else ""
-        return Visit(
-            query=scope["query_string"].decode("latin-1"),
-            ip=client_address(peer, header(scope, b"x-forwarded-for"), trusted),
-            user_agent=header(scope, b"user-agent")[:1024],
-            referrer=header(scope, b"referer")[:1024],
-            language=header(scope, b"accept-language").partition(",")[0].partition(";")[0][:16],
-            country=country[:2],
-            kind=kind,
-        )
+class ClicksFirst:
+    """Answers clicks on links in memory before the router, which costs as much as a click."""
+
+    def __init__(self, app: ASGIApp, edge: Edge) -> None:
+        self.app = app
+        self._edge = edge
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        departure = None
+        if scope["type"] == "http" and scope["method"] in ("GET", "HEAD"):
+            headers = headers_of(scope["headers"])
+            query, peer = scope["query_string"], peer_of(scope)
+            method, path = scope["method"], scope["path"]
+            departure = depart_now(self._edge, method, path, query, headers, peer)
+        if departure is None:
+            await self.app(scope, receive, send)
+            return
+        if departure.kept:
+            await departure.kept
+        await _redirect(departure.location)(scope, receive, send)
+
+
+def peer_of(scope: Scope) -> str:
+    """The address of whoever holds the connection."""
+    return scope["client"][0] if scope["client"] else ""
+
+
+def _redirect(location: str) -> Response:
+    return Response(status_code=302, headers={**_ANSWER_HEADERS, "Location": location})
 
 
 def _closed(route: Route) -> Response:
     if route.link.fallback_url:
-        headers = {**_ANSWER_HEADERS, "Location": route.link.fallback_url}
-        return Response(status_code=302, headers=headers)
+        return _redirect(route.link.fallback_url)
     raise Rejected(Reason.gone, "this tracking link is closed")
 
 

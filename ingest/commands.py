@@ -5,6 +5,7 @@ import asyncio
 import click
 
 from ingest.app import create_app, open_edge
+from ingest.click_protocol import click_protocol
 from linkjolt import server
 from linkjolt.instance import find_redis_url
 from linkjolt.processes import run
@@ -25,8 +26,12 @@ def edge(host: str | None, edge_port: int | None, data: str | None) -> None:
         settings = load(Edge, overrides={**overrides, "redis_url": url})
         sock = server.listen(settings.host, settings.edge_port)
         async with open_edge(settings, stop) as worker:
-            seconds = settings.shutdown_seconds
-            app = create_app(worker)
-            await server.serve(app, sock=sock, stop=stop, shutdown_seconds=seconds)
+            await server.serve(
+                create_app(worker),
+                sock=sock,
+                stop=stop,
+                shutdown_seconds=settings.shutdown_seconds,
+                protocol=click_protocol(worker),
+            )
 
     run(main)

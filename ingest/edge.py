@@ -17,10 +17,7 @@ from linkjolt.settings import Edge as Settings
 
 @dataclass
 class Edge:
-    """The parts that requests need; once `stop` is set /readyz fails.
-
-    `shed` counts the clicks that could not be kept and were not told of yet.
-    """
+    """The parts that requests need; once `stop` is set /readyz fails."""
 
     settings: Settings
     redis: Redis
@@ -33,7 +30,6 @@ class Edge:
     stop: asyncio.Event
     trusted_proxies: tuple[Network, ...] = field(init=False)
     country_header: bytes = field(init=False)
-    shed: int = 0
 
     def __post_init__(self) -> None:
         self.trusted_proxies = parse_networks(self.settings.trusted_proxies)

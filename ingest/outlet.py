@@ -21,7 +21,8 @@ import structlog
 from redis.asyncio import Redis
 
 from ingest import metrics
-from ingest.spool import Frame, Numbered, Payload, Spool, Spooled, SpoolFull
+from ingest.frames import Frame, Numbered, Payload, Spooled
+from ingest.spool import Spool, SpoolFull
 from linkjolt.errors import Reason, Rejected
 from linkjolt.faults import fault
 from linkjolt.names import Stream, StreamKind

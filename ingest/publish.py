@@ -1,11 +1,14 @@
 """The edge's side of the streams: clicks and conversions, each published once and on disk."""
 
+import asyncio
+
 import msgspec
 from redis.asyncio import Redis
 
+from ingest import metrics
+from ingest.frames import Payload
 from ingest.lane import Lane
 from ingest.outlet import Outlet
-from ingest.spool import Payload
 from linkjolt import names
 from linkjolt.errors import Reason, Rejected
 from linkjolt.events import Conversion, ConversionState
@@ -19,24 +22,39 @@ _encode = msgspec.json.Encoder().encode
 
 
 class ClickPublisher:
-    """Publishes one worker's clicks on one shard."""
+    """Publishes one worker's clicks on one shard; `shed` are the lost ones not told of yet."""
 
     def __init__(self, outlet: Outlet, settings: Edge) -> None:
         self.outlet = outlet
+        self.shed = 0
         self.lane = Lane(
             self._send,
             frame_events_max=FRAME_CLICKS_MAX,
             waiting_max_bytes=settings.waiting_max_bytes,
         )
 
-    async def publish(self, line: bytes) -> None:
-        """Returns when the click is on disk; Rejected(unavailable) where it is not."""
-        stored, _ = self.lane.add(line, len(line))
-        await stored
+    def publish(self, line: bytes) -> asyncio.Future[None]:
+        """Done when the click is on disk, or shed: the visitor goes on either way."""
+        try:
+            return self.lane.add(line, len(line))[0]
+        except Rejected:
+            self._shed(1)
+            shed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            shed.set_result(None)
+            return shed
 
     async def _send(self, lines: list[bytes]) -> None:
         payload = Payload([], [b"%d" % len(lines), b"\n".join(lines)])
-        await self.outlet.send(payload, payload, len(lines))
+        try:
+            await self.outlet.send(payload, payload, len(lines))
+        except Rejected:
+            self._shed(len(lines))
+        else:
+            metrics.CLICKS.inc(len(lines))
+
+    def _shed(self, clicks: int) -> None:
+        metrics.CLICKS_SHED.inc(clicks)
+        self.shed += clicks
 
 
 class Posted(msgspec.Struct, frozen=True):

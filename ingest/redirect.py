@@ -33,8 +33,12 @@ class Visit(msgspec.Struct, frozen=True):
 
 def closed_to(route: Route) -> bool:
     """True where a link takes no clicks: disabled, or deleted with its campaign or affiliate."""
-    gone = (route.link.deleted_at, route.campaign.deleted_at, route.affiliate.deleted_at)
-    return route.link.status == "disabled" or any(at is not None for at in gone)
+    return (
+        route.link.status == "disabled"
+        or route.link.deleted_at is not None
+        or route.campaign.deleted_at is not None
+        or route.affiliate.deleted_at is not None
+    )
 
 
 def read_query(query: str) -> list[Pair]:

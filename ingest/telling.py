@@ -14,10 +14,10 @@ async def keep_telling(edge: Edge, worker: int, spools: Spools) -> None:
     """Tells for ever; what could not be told is told later."""
     task = asyncio.current_task()
     while not (task and task.cancelling()):
-        shed = edge.shed
+        shed = edge.clicks.shed
         try:
             await tell(edge.redis, worker, spools.waiting, shed)
-            edge.shed -= shed
+            edge.clicks.shed -= shed
         except RedisError:
             # Redis away shows in the log elsewhere.
             pass

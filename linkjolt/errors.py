@@ -14,6 +14,8 @@ class Reason(StrEnum):
     unsupported_media_type = "unsupported_media_type"
     bad_request = "bad_request"
     url_too_long = "url_too_long"
+    head_too_large = "head_too_large"
+    head_timeout = "head_timeout"
     missing_field = "missing_field"
     unknown_field = "unknown_field"
     invalid_field = "invalid_field"
@@ -43,6 +45,8 @@ STATUS: dict[Reason, int] = {
     Reason.unsupported_media_type: 415,
     Reason.bad_request: 400,
     Reason.url_too_long: 414,
+    Reason.head_too_large: 431,
+    Reason.head_timeout: 408,
     Reason.missing_field: 422,
     Reason.unknown_field: 422,
     Reason.invalid_field: 422,

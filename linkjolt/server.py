@@ -7,13 +7,15 @@ import math
 import os
 import socket
 import stat
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import suppress
+from typing import cast
 
 import click
 import uvicorn
 from starlette.types import ASGIApp
 
+from linkjolt.http_protocol import BoundedProtocol
 from linkjolt.processes import announce_ready
 
 _BACKLOG = 2048
@@ -136,15 +138,17 @@ async def serve(
     stop: asyncio.Event,
     shutdown_seconds: float,
     uds: str | None = None,
+    protocol: Callable[..., BoundedProtocol] = BoundedProtocol,
 ) -> None:
     """Serves on `sock`, on the Unix socket at `uds`, or on both; returns after the drain.
 
     When `stop` is set, listening ends, open requests get `shutdown_seconds` (rounded up) to end.
+    `protocol` makes the connections, called as uvicorn calls its own protocols.
     Raises StartFailed when the application's lifespan startup fails.
     """
     unix = listen_unix(uds) if uds else None
     sockets = [listener for listener in (sock, unix) if listener]
-    server = _Server(_config(app, shutdown_seconds))
+    server = _Server(_config(app, shutdown_seconds, protocol))
     stopper = asyncio.create_task(_stop_server(server, stop))
     try:
         await server.serve(sockets)
@@ -156,10 +160,13 @@ async def serve(
             listener.close()
 
 
-def _config(app: ASGIApp, shutdown_seconds: float) -> uvicorn.Config:
+def _config(
+    app: ASGIApp, shutdown_seconds: float, protocol: Callable[..., BoundedProtocol]
+) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        http="httptools",
+        # Any callable will do, though uvicorn declares a class.
+        http=cast(type[asyncio.Protocol], protocol),
         ws="none",
         lifespan="on",
         log_config=None,

@@ -60,6 +60,10 @@ class Edge(Shared, frozen=True, kw_only=True):
     country_header: Annotated[
         str, _doc("Header in which a trusted proxy names the visitor's country.")
     ] = "CF-IPCountry"
+    fast_clicks: Annotated[
+        bool,
+        _doc("Answer clicks on known links before the application; both give the same answers."),
+    ] = True
     links_cached: Annotated[Count, _doc("Tracking links kept in memory by one edge.")] = 100_000
     unknown_codes_cached: Annotated[
         Count, _doc("Unknown codes and keys remembered by one edge.")

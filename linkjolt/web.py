@@ -1,5 +1,6 @@
 """What every listener's HTTP shares: request ids, problem answers, bodies, JSON."""
 
+import itertools
 import re
 import secrets
 from collections.abc import Mapping
@@ -15,6 +16,11 @@ from starlette.types import ASGIApp, ExceptionHandler, Message, Receive, Scope, 
 
 from linkjolt.errors import Reason, Rejected
 
+URL_MAX_BYTES = 8_192
+HEAD_MAX_BYTES = 32 << 10
+HEAD_TOO_LARGE = Rejected(
+    Reason.head_too_large, f"the request's head is over {HEAD_MAX_BYTES} bytes"
+)
 BODY_MAX_BYTES = 64 << 10
 NESTING_MAX = 32
 T = TypeVar("T")
@@ -40,6 +46,16 @@ def json_response(
     value: object, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
     return Response(encode(value), status, headers=headers, media_type="application/json")
+
+
+# Unique over processes and requests; nothing secret hangs on it, and the kernel is not asked.
+_PROCESS = secrets.token_hex(4)
+_numbers = itertools.count(secrets.randbits(31))
+
+
+def new_request_id() -> str:
+    """16 hexadecimal characters that no other request has."""
+    return f"{_PROCESS}{next(_numbers) & 0xFFFFFFFF:08x}"
 
 
 def request_id(scope: Scope) -> str:
@@ -89,7 +105,7 @@ EXCEPTION_HANDLERS: dict[int | type[Exception], ExceptionHandler] = {
 
 
 class RequestIds:
-    """Gives every request an id and sends it back as X-Request-Id."""
+    """Gives every request an id, sent back as X-Request-Id; refuses heads over the bounds."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -98,14 +114,24 @@ class RequestIds:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        scope["request_id"] = identity = secrets.token_hex(8)
+        scope["request_id"] = identity = new_request_id()
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
                 MutableHeaders(scope=message)["X-Request-Id"] = identity
             await send(message)
 
-        await self.app(scope, receive, send_with_id)
+        refused = _over_bounds(scope)
+        app = problem_response(refused, scope) if refused else self.app
+        await app(scope, receive, send_with_id)
+
+
+def _over_bounds(scope: Scope) -> Rejected | None:
+    if len(scope["raw_path"]) + len(scope["query_string"]) > URL_MAX_BYTES:
+        return Rejected(Reason.url_too_long, f"the URL is over {URL_MAX_BYTES} bytes")
+    if sum([len(name) + len(value) for name, value in scope["headers"]]) > HEAD_MAX_BYTES:
+        return HEAD_TOO_LARGE
+    return None
 
 
 async def read_body(request: Request, max_bytes: int = BODY_MAX_BYTES) -> bytes:

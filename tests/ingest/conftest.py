@@ -15,6 +15,9 @@ from redis.asyncio import Redis
 
 from ingest.app import create_app, open_edge
 from ingest.edge import Edge
+from ingest.outlet import new_producer
+from ingest.spool import Spool
+from ingest.spool_files import take_one
 from linkjolt import keys, names
 from linkjolt.events import Click, Conversion
 from linkjolt.money import Percentage
@@ -23,6 +26,7 @@ from linkjolt.redis_server import RedisServer
 from linkjolt.registry import Affiliate, ApiKey, Campaign, Link
 from linkjolt.registry_store import Registry
 from linkjolt.settings import Edge as Settings
+from tests.ingest.outlets import MAX_BYTES
 
 T = TypeVar("T")
 DESTINATION = "https://shop.example/p?ref={affiliate_id}"
@@ -107,6 +111,13 @@ async def make_link(registry: Registry) -> Link:
         created_at=now,
     )
     return await registry.create(link)
+
+
+@pytest.fixture
+async def spool(tmp_path: Path) -> AsyncGenerator[Spool]:
+    opened = take_one(tmp_path, MAX_BYTES, new_producer)
+    yield opened
+    await opened.close()
 
 
 @pytest.fixture

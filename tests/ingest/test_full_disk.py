@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from ingest.outlet import new_producer
 from ingest.spool_files import take_one
 from linkjolt.errors import Rejected
-from tests.ingest.test_publish import Lossy, drained, lines, outlet, send
+from tests.ingest.outlets import Lossy, drained, lines, outlet, send
 
 
 @pytest.fixture

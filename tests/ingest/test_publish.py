@@ -1,70 +1,28 @@
 """The idempotent outlet on a real server, with replies lost between the two, and its spool."""
 
-import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 from redis.asyncio import Redis
 
-from ingest.outlet import Answer, Call, Outlet, Publish, new_producer
-from ingest.spool import Payload, Spool
+from ingest.outlet import Answer, Call, new_producer
+from ingest.spool import Spool
 from ingest.spool_files import take_left, take_one
-from linkjolt import names
 from linkjolt.errors import Rejected
-from linkjolt.redis_client import RedisConnectionError, StreamEntry, call, entries
-from tests.waiting import wait_until
-
-STREAM = names.clicks(0)
-MAX_BYTES = 1 << 22
-
-
-@pytest.fixture
-async def spool(tmp_path: Path) -> AsyncGenerator[Spool]:
-    opened = take_one(tmp_path, MAX_BYTES, new_producer)
-    yield opened
-    await opened.close()
-
-
-def outlet(redis: Redis, spool: Spool) -> Outlet:
-    return Outlet(redis, STREAM, spool, 1_000_000)
-
-
-async def send(made: Outlet, line: bytes) -> list[bytes] | None:
-    payload = Payload([], [b"%d" % (line.count(b"\n") + 1), line])
-    return await made.send(payload, payload, line.count(b"\n") + 1)
-
-
-async def drained(made: Outlet) -> None:
-    await wait_until(lambda: made.waiting == 0)
-
-
-async def stream(redis: Redis) -> list[StreamEntry]:
-    return await entries(redis, STREAM.key, "-")
-
-
-async def lines(redis: Redis) -> list[bytes]:
-    return [line for _, fields in await stream(redis) for line in fields[b"f"].split(b"\n")]
-
-
-async def accepted(redis: Redis) -> int:
-    hours: dict[bytes, bytes] = await call(redis, "HGETALL", STREAM.ledger)
-    return sum(int(count) for count in hours.values())
-
-
-class Lossy:
-    """Stands in front of a publishing script: loses the first replies, executed or not."""
-
-    def __init__(self, publish: Publish, lost: int, *, executed: bool) -> None:
-        self.publish, self.lost, self.executed = publish, lost, executed
-
-    async def __call__(self, calls: Sequence[Call], /) -> list[Answer]:
-        if self.lost == 0:
-            return await self.publish(calls)
-        self.lost -= 1
-        if self.executed:
-            await self.publish(calls)
-        raise RedisConnectionError("lost")
+from linkjolt.redis_client import RedisConnectionError, call
+from tests.ingest.outlets import (
+    MAX_BYTES,
+    STREAM,
+    Lossy,
+    accepted,
+    drained,
+    forget,
+    lines,
+    outlet,
+    send,
+    stream,
+)
 
 
 async def test_a_frame_is_appended_and_counted(redis: Redis, spool: Spool) -> None:
@@ -136,7 +94,7 @@ async def test_a_server_that_forgot_the_producer_takes_the_frame_marked(
 ) -> None:
     made = outlet(redis, spool)
     await send(made, b"a")
-    await forget(redis, {})
+    await forget(redis)
     await send(made, b"b")
     assert [b"r" in fields for _, fields in await stream(redis)] == [False, True]
 
@@ -149,78 +107,10 @@ async def test_spooled_frames_are_renumbered_and_marked_where_redis_forgot(
     made.publish = Lossy(made.publish, 4, executed=False)
     for line in (b"b", b"c", b"d"):
         await send(made, line)
-    await forget(redis, {})
+    await forget(redis)
     await drained(made)
     assert await lines(redis) == [b"a", b"b", b"c", b"d"]
     assert [b"r" in fields for _, fields in await stream(redis)] == [False, True, True, True]
-
-
-async def snapshot(redis: Redis) -> dict[bytes, bytes]:
-    """The producers' records and the ledger, as a server's file would hold them."""
-    producers: list[bytes] = await call(redis, "KEYS", "lj:{0}:producer:*")
-    return {key: await call(redis, "DUMP", key) for key in [*producers, STREAM.ledger.encode()]}
-
-
-async def forget(redis: Redis, older: dict[bytes, bytes]) -> None:
-    """Puts producers' records back to what they were; the ledger too, where it was there."""
-    for key in await call(redis, "KEYS", "lj:{0}:producer:*"):
-        await call(redis, "DEL", key)
-    for key, value in older.items():
-        await call(redis, "RESTORE", key, 0, value, "REPLACE")
-
-
-@pytest.mark.parametrize("by_spool", [False, True])
-async def test_what_redis_forgot_of_its_acknowledged_events_goes_back_to_the_ledger_once(
-    redis: Redis, spool: Spool, by_spool: bool
-) -> None:
-    made = outlet(redis, spool)
-    await send(made, b"a\nb")
-    older = await snapshot(redis)
-    await send(made, b"c\nd\ne")
-    await forget(redis, older)
-    assert await accepted(redis) == 2
-    made.publish = Lossy(made.publish, 3 if by_spool else 0, executed=False)
-    for line in (b"f", b"g"):
-        await send(made, line)
-    await drained(made)
-    assert await accepted(redis) == 7
-
-
-async def test_a_successor_counts_what_redis_forgot_of_a_dead_worker(
-    redis: Redis, tmp_path: Path
-) -> None:
-    first = take_one(tmp_path, MAX_BYTES, new_producer)
-    dead = outlet(redis, first)
-    older = await snapshot_after(redis, dead, b"a")
-    await send(dead, b"b\nc")
-    dead.publish = Lossy(dead.publish, 1_000_000, executed=False)
-    await send(dead, b"d")
-    assert dead.draining is not None
-    dead.draining.cancel()
-    await first.close()
-    await forget(redis, older)
-    [left] = take_left(tmp_path, MAX_BYTES, new_producer)
-    await drained(outlet(redis, left))
-    assert await accepted(redis) == 4
-    await left.close()
-
-
-async def snapshot_after(redis: Redis, made: Outlet, line: bytes) -> dict[bytes, bytes]:
-    await send(made, line)
-    return await snapshot(redis)
-
-
-async def test_a_worker_that_was_idle_for_a_day_takes_a_new_producer(
-    redis: Redis, spool: Spool, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    made = outlet(redis, spool)
-    await send(made, b"a")
-    # A record that expired looks like one that was lost: nothing may be taken for forgotten.
-    await forget(redis, {})
-    later = time.monotonic() + 90_000
-    monkeypatch.setattr(time, "monotonic", lambda: later)
-    await send(made, b"b")
-    assert await accepted(redis) == 2
 
 
 async def test_what_a_dead_worker_spooled_is_drained_by_its_successor(
