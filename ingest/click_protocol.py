@@ -13,26 +13,21 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
 
-from ingest.clicks import Departure, depart_now, headers_of
+from ingest.clicks import depart_now
 from ingest.edge import Edge
+from ingest.plain_head import PlainHeads
 from linkjolt import web
 from linkjolt.http_protocol import BoundedProtocol
 
-_METHODS = {b"GET": "GET", b"HEAD": "HEAD"}
-# With any of these there may be more to a request than its head.
-_ORDINARY = frozenset({b"content-length", b"transfer-encoding", b"expect", b"upgrade"})
 _ANSWER = (
-    b"HTTP/1.1 302 Found\r\n%scache-control: no-store\r\nx-robots-tag: noindex\r\n"
-    b"location: %s\r\ncontent-length: 0\r\nx-request-id: %s\r\n%s\r\n"
+    b"cache-control: no-store\r\nx-robots-tag: noindex\r\nlocation: %s\r\n"
+    b"content-length: 0\r\nx-request-id: %s\r\n%s\r\n"
 )
 
 
 class _NoEvent:
     def set(self) -> None:
         """Nobody waits for it."""
-
-
-_NO_EVENT = _NoEvent()
 
 
 class _Exchange:
@@ -47,34 +42,49 @@ class _Exchange:
         "response_complete",
     )
 
-    def __init__(self, location: str, keep_alive: bool) -> None:
-        self.location = location
-        self.keep_alive = keep_alive
-        self.response_complete = False
+    def __init__(self) -> None:
+        self.location = ""
+        self.keep_alive = True
+        self.response_complete = True
         self.disconnected = False
         self.more_body = False
-        self.message_event = _NO_EVENT
+        self.message_event = _NoEvent()
 
 
 class Departures:
-    """Answers all clicks of one frame together, when it is on disk."""
+    """What an edge's connections share: they answer all clicks of a frame when it is on disk."""
 
-    def __init__(self) -> None:
+    def __init__(self, edge: Edge) -> None:
+        self.edge = edge
+        self.heads = PlainHeads(edge.country_header)
         self._kept: asyncio.Future[None] | None = None
-        self._leaving: list[Callable[[], None]] = []
+        self._leaving: list[ClickProtocol] = []
+        self._defaults: list[tuple[bytes, bytes]] = []
+        self._begin = b""
 
-    def add(self, kept: asyncio.Future[None], leave: Callable[[], None]) -> None:
-        """Calls `leave` when `kept` is done."""
+    def add(self, kept: asyncio.Future[None] | None, protocol: "ClickProtocol") -> None:
+        """Has `protocol` answer as soon as its click is kept."""
+        if kept is None or kept.done():
+            protocol.answer()
+            return
         if kept is not self._kept:
             self._kept = kept
             self._leaving = []
             kept.add_done_callback(partial(_leave, self._leaving))
-        self._leaving.append(leave)
+        self._leaving.append(protocol)
+
+    def begin(self, defaults: list[tuple[bytes, bytes]]) -> bytes:
+        """Status line and the headers that uvicorn sets; it makes new ones once a second."""
+        if defaults is not self._defaults:
+            self._defaults = defaults
+            lines = b"".join([b"%s: %s\r\n" % line for line in defaults])
+            self._begin = b"HTTP/1.1 302 Found\r\n" + lines
+        return self._begin
 
 
-def _leave(leaving: list[Callable[[], None]], _: asyncio.Future[None]) -> None:
-    for leave in leaving:
-        leave()
+def _leave(leaving: "list[ClickProtocol]", _: asyncio.Future[None]) -> None:
+    for protocol in leaving:
+        protocol.answer()
 
 
 class ClickProtocol(BoundedProtocol):
@@ -82,7 +92,6 @@ class ClickProtocol(BoundedProtocol):
 
     def __init__(
         self,
-        edge: Edge,
         departures: Departures,
         config: uvicorn.Config,
         server_state: ServerState,
@@ -90,77 +99,84 @@ class ClickProtocol(BoundedProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self._edge = edge
         self._departures = departures
+        self._exchange = _Exchange()
+        self._parsing = False  # The parser is inside a message.
+        self._answered_at = 0.0
+
+    def data_received(self, data: bytes) -> None:
+        if self._parsing or not self.idle or self.flow.write_paused or not self._depart(data):
+            super().data_received(data)
 
     def on_message_begin(self) -> None:
-        # The scope waits until it is known to be needed.
-        self.url = b""
-        self.headers = []
-        self.expect_100_continue = False
-
-    def on_headers_complete(self) -> None:
-        if departure := self._departure():
-            self._in_head = False
-            self._take(departure)
-            return
-        url, headers, expect = self.url, self.headers, self.expect_100_continue
+        self._parsing = True
         super().on_message_begin()
-        self.url = url
-        self.headers.extend(headers)
-        self.expect_100_continue = expect
-        super().on_headers_complete()
 
-    def _departure(self) -> Departure | None:
-        parser = self.parser
-        # Not asked of a connection that is gone.
-        assert parser
-        method = _METHODS.get(parser.get_method())
-        if method is None or b"#" in self.url or parser.get_http_version() != "1.1":
-            return None
-        if not self.idle or self.flow.write_paused:
-            return None
-        headers = headers_of(self.headers)
-        if not _ORDINARY.isdisjoint(headers) or self._over_bounds():
-            return None
-        path, _, query = self.url.partition(b"?")
+    def on_message_complete(self) -> None:
+        self._parsing = False
+        super().on_message_complete()
+
+    def _depart(self, data: bytes) -> bool:
+        departures = self._departures
+        head = departures.heads.read(data)
+        if head is None:
+            return False
         peer = self.client[0] if self.client else ""
-        return depart_now(self._edge, method, path.decode("latin-1"), query, headers, peer)
-
-    def _over_bounds(self) -> bool:
-        if len(self.url) > web.URL_MAX_BYTES:
-            return True
-        return sum([len(name) + len(value) for name, value in self.headers]) > web.HEAD_MAX_BYTES
-
-    def _take(self, departure: Departure) -> None:
-        assert self.parser
-        exchange = _Exchange(departure.location, self.parser.should_keep_alive())
+        departure = depart_now(
+            departures.edge, head.method, head.code, head.query, head.headers, peer
+        )
+        if departure is None:
+            return False
+        if self._head_timer is not None:
+            self._head_came()
+        exchange = self._exchange
+        exchange.location = departure.location
+        exchange.response_complete = False
         self.cycle = cast(RequestResponseCycle, exchange)
-        if departure.kept is None or departure.kept.done():
-            self._answer(exchange)
-        else:
-            self._departures.add(departure.kept, partial(self._answer, exchange))
+        departures.add(departure.kept, self)
+        return True
 
-    def _answer(self, exchange: _Exchange) -> None:
+    def answer(self) -> None:
+        """Sends the visitor on, if he is still there."""
+        exchange = self._exchange
         exchange.response_complete = True
         if exchange.disconnected:
             return
-        self.transport.write(
-            _ANSWER
-            % (
-                b"".join([b"%s: %s\r\n" % line for line in self.server_state.default_headers]),
-                exchange.location.encode("latin-1"),
-                web.new_request_id().encode(),
-                b"" if exchange.keep_alive else b"connection: close\r\n",
-            )
+        head = _ANSWER % (
+            exchange.location.encode(),
+            web.new_request_id().encode(),
+            b"" if exchange.keep_alive else b"connection: close\r\n",
         )
+        self.transport.write(self._departures.begin(self.server_state.default_headers) + head)
         if not exchange.keep_alive:
             self.transport.close()
-        self.on_response_complete()
+        elif self.pipeline or self.flow.read_paused:
+            self.on_response_complete()
+        else:
+            self._rest()
+
+    def _rest(self) -> None:
+        # One timer for many answers; setting one for each costs as much as making the answer.
+        self._answered_at = self.loop.time()
+        if self.timeout_keep_alive_task is None:
+            self._rest_for(self.timeout_keep_alive)
+
+    def _rest_for(self, seconds: float) -> None:
+        self.timeout_keep_alive_task = self.loop.call_later(
+            seconds, self.timeout_keep_alive_handler
+        )
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Ends a connection that was idle for the whole time, else looks again later."""
+        rest_seconds = self._answered_at + self.timeout_keep_alive - self.loop.time()
+        if self.idle and rest_seconds <= 0:
+            super().timeout_keep_alive_handler()
+        else:
+            self._rest_for(max(rest_seconds, 1.0))
 
 
 def click_protocol(edge: Edge) -> Callable[..., BoundedProtocol]:
     """What makes an edge's connections; without fast clicks all of them take the ordinary way."""
     if not edge.settings.fast_clicks:
         return BoundedProtocol
-    return partial(ClickProtocol, edge, Departures())
+    return partial(ClickProtocol, Departures(edge))

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Mapping
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import msgspec
 from starlette.responses import Response
@@ -22,7 +22,7 @@ _ANSWER_HEADERS = {"Cache-Control": "no-store", "X-Robots-Tag": "noindex"}
 _SPECULATIVE = (b"sec-purpose", b"purpose", b"x-moz")
 
 
-class Departure(NamedTuple):
+class Departure(msgspec.Struct, frozen=True):
     """Where a visitor goes; `kept` is done when the click is on disk, or counted as shed."""
 
     location: str
@@ -36,11 +36,12 @@ def headers_of(pairs: list[tuple[bytes, bytes]]) -> Headers:
 
 def speculative(headers: Headers) -> bool:
     """True for a browser's prefetch or prerender (Sec-Purpose, Purpose, X-Moz)."""
-    return any(headers.get(name, b"").startswith(b"prefetch") for name in _SPECULATIVE)
+    # A list and no generator: this runs for every click.
+    return True in [headers.get(name, b"").startswith(b"prefetch") for name in _SPECULATIVE]
 
 
 def depart(
-    edge: Edge, route: Route, method: str, query: bytes, headers: Headers, peer: str
+    edge: Edge, route: Route, method: bytes, query: bytes, headers: Headers, peer: str
 ) -> Departure:
     """Records a click on an open link, unless it asks not to be, and sends the visitor on."""
     visit = _visit(edge, method, query, headers, peer)
@@ -53,17 +54,16 @@ def depart(
 
 
 def depart_now(
-    edge: Edge, method: str, path: str, query: bytes, headers: Headers, peer: str
+    edge: Edge, method: bytes, code: str, query: bytes, headers: Headers, peer: str
 ) -> Departure | None:
     """As `depart`, for a link in memory; None for all that is not simply a click on one."""
-    code = path[3:] if path.startswith("/c/") else path[1:]
     route = edge.directory.route_now(code)
     if route is None or closed_to(route) or speculative(headers):
         return None
     return depart(edge, route, method, query, headers, peer)
 
 
-def _visit(edge: Edge, method: str, query: bytes, headers: Headers, peer: str) -> Visit:
+def _visit(edge: Edge, method: bytes, query: bytes, headers: Headers, peer: str) -> Visit:
     get = headers.get
     country = b""
     if edge.trusted_proxies and is_trusted(peer, edge.trusted_proxies):
@@ -81,10 +81,10 @@ def _visit(edge: Edge, method: str, query: bytes, headers: Headers, peer: str) -
     )
 
 
-def _kind(method: str, headers: Headers) -> Literal["", "head", "prefetch"]:
+def _kind(method: bytes, headers: Headers) -> Literal["", "head", "prefetch"]:
     if headers.get(b"x-purpose") == b"preview":
         return "prefetch"
-    return "head" if method == "HEAD" else ""
+    return "head" if method == b"HEAD" else ""
 
 
 class Clicks:
@@ -108,10 +108,11 @@ class Clicks:
         if closed_to(route):
             return _closed(route)
         query, peer = scope["query_string"], peer_of(scope)
-        location, kept = depart(self._edge, route, scope["method"], query, headers, peer)
-        if kept:
-            await kept
-        return _redirect(location)
+        method = scope["method"].encode()
+        departure = depart(self._edge, route, method, query, headers, peer)
+        if departure.kept:
+            await departure.kept
+        return _redirect(departure.location)
 
     async def _route(self, code: str) -> Route:
         directory = self._edge.directory
@@ -134,8 +135,9 @@ class ClicksFirst:
         if scope["type"] == "http" and scope["method"] in ("GET", "HEAD"):
             headers = headers_of(scope["headers"])
             query, peer = scope["query_string"], peer_of(scope)
-            method, path = scope["method"], scope["path"]
-            departure = depart_now(self._edge, method, path, query, headers, peer)
+            method = scope["method"].encode()
+            code = scope["path"][1:].removeprefix("c/")
+            departure = depart_now(self._edge, method, code, query, headers, peer)
         if departure is None:
             await self.app(scope, receive, send)
             return

@@ -1,6 +1,7 @@
 """What a request for a tracking link comes to: where it leads and what is recorded."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Literal
 from urllib.parse import parse_qsl
 
@@ -45,16 +46,27 @@ def read_query(query: str) -> list[Pair]:
     """The decoded parameters, at most 100; undecodable bytes are replaced."""
     if not query:
         return []
-    pairs = parse_qsl(query, keep_blank_values=True, errors="replace")
+    if "%" in query or "+" in query:
+        pairs = parse_qsl(query, keep_blank_values=True, errors="replace")
+    else:
+        # Nothing to decode: the same, at a third of the cost.
+        pairs = [_pair(text) for text in query.split("&") if text]
     return [(name, value[:VALUE_MAX_CHARACTERS]) for name, value in pairs[:PARAMS_MAX] if name]
+
+
+def _pair(text: str) -> Pair:
+    name, _, value = text.partition("=")
+    return name, value
 
 
 def resolve_click(
     route: Route, visit: Visit, pairs: list[Pair], click_id: str
 ) -> tuple[str, Click]:
     """Where the click goes, and its event; pure."""
-    recorded = {name: value for name, value in pairs if name in _RECORDED}
-    params = {name: value for name, value in pairs if name not in _RECORDED}
+    recorded: dict[str, str] = {}
+    params: dict[str, str] = {}
+    for name, value in pairs:
+        (recorded if name in _RECORDED else params)[name] = value
     link = route.link
     click = Click(
         click_id=click_id,
@@ -76,13 +88,12 @@ def resolve_click(
 
 def place(route: Route, click: Click, pairs: list[Pair]) -> str:
     """The destination of this click: macros filled, parameters passed on, click id appended."""
-    return location(
-        compile_destination(route.link.destination),
-        passed_on(route.link, pairs),
-        route.campaign.click_id_param,
-        click.click_id,
-        _macro_values(route, click),
-    )
+    destination = compile_destination(route.link.destination, route.campaign.click_id_param)
+    if destination.around and not pairs:
+        begin, end = destination.around
+        return f"{begin}{click.click_id}{end}"
+    passed = passed_on(route.link, pairs) if pairs else ()
+    return location(destination, passed, partial(_macro_value, route, click))
 
 
 def passed_on(link: Link, pairs: list[Pair]) -> list[Pair]:
@@ -93,28 +104,26 @@ def passed_on(link: Link, pairs: list[Pair]) -> list[Pair]:
     return [p for p in pairs if p[0] != "notrack" and (names is None or p[0] in names)]
 
 
-def _macro_values(route: Route, click: Click) -> Callable[[str], str]:
-    """Macro values, each worked out only when the destination names it."""
-    values: dict[str, Callable[[], str]] = {
-        "tracking_code": lambda: route.link.tracking_code,
-        "affiliate_id": lambda: public_id("affiliate", click.affiliate),
-        "campaign_id": lambda: public_id("campaign", click.campaign),
-        "link_id": lambda: public_id("link", click.link),
-        "device": lambda: read_agent(click.user_agent).device,
-        "os": lambda: read_agent(click.user_agent).os,
-        "browser": lambda: read_agent(click.user_agent).browser,
-        "timestamp": lambda: str(_time_ms(click) // 1000),
-        "referrer_host": lambda: referrer_host(click.referrer),
-    }
+# Worked out only where the destination names them.
+_MACROS: dict[str, Callable[[Route, Click], str]] = {
+    "tracking_code": lambda route, click: route.link.tracking_code,
+    "affiliate_id": lambda route, click: public_id("affiliate", click.affiliate),
+    "campaign_id": lambda route, click: public_id("campaign", click.campaign),
+    "link_id": lambda route, click: public_id("link", click.link),
+    "device": lambda route, click: read_agent(click.user_agent).device,
+    "os": lambda route, click: read_agent(click.user_agent).os,
+    "browser": lambda route, click: read_agent(click.user_agent).browser,
+    "timestamp": lambda route, click: str(_time_ms(click) // 1000),
+    "referrer_host": lambda route, click: referrer_host(click.referrer),
+}
 
-    def value(name: str) -> str:
-        if name in CLICK_ID_MACROS:
-            return click.click_id
-        if name in values:
-            return values[name]()
-        return getattr(click, name) if name in _OF_CLICK else ""
 
-    return value
+def _macro_value(route: Route, click: Click, name: str) -> str:
+    if name in CLICK_ID_MACROS:
+        return click.click_id
+    if name in _MACROS:
+        return _MACROS[name](route, click)
+    return getattr(click, name) if name in _OF_CLICK else ""
 
 
 def _time_ms(click: Click) -> int:

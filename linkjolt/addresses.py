@@ -86,6 +86,7 @@ def client_address(peer: str, forwarded_for: str, trusted: tuple[Network, ...]) 
     return address
 
 
+@lru_cache(maxsize=16_384)
 def _canonical(text: str) -> str:
     packed = pack(text)
     return "" if packed is None else unpack(packed)
