@@ -10,7 +10,6 @@ from aggregator.batches import (
     Reject,
     click_rows,
     cut,
-    days_of,
     lines_of,
     read_lines,
 )
@@ -19,7 +18,7 @@ from aggregator.lease import LeaseLost, Leases
 from aggregator.notes import Notes
 from aggregator.salts import Salts
 from aggregator.streams import Closed, Entry, Streams, lines_in
-from aggregator.warehouse import Order, Warehouse
+from aggregator.warehouse import Order, Warehouse, encode_rows
 from linkjolt import names
 from linkjolt.clickhouse import ClickHouse
 from linkjolt.events import Click, Conversion
@@ -177,21 +176,27 @@ class Aggregation:
 
     async def _store_clicks(self, stream: Stream, entries: Sequence[Entry], after: int) -> int:
         s = stream.number
-        clicks, undecodable = read_lines(lines_of(entries), _clicks, s)
-        marked = [(c.account, c.click_id) for line, c in clicks if line.marked]
-        known = await self._warehouse.click_rows(marked)
-        salts = await self._salts.of(days_of(clicks))
-        rows, repeated = click_rows(clicks, s, salts, known)
+        marked = lines_of(entry for entry in entries if entry.marked)
+        sent_again = [(c.account, c.click_id) for _, c in read_lines(marked, _clicks, s, [])]
+        known = await self._warehouse.click_rows(sent_again)
+
+        def rows(salts: Mapping[str, bytes]) -> tuple[list[bytes], list[Reject]]:
+            rejects: list[Reject] = []
+            clicks = read_lines(lines_of(entries), _clicks, s, rejects)
+            return encode_rows(click_rows(clicks, s, salts, known, rejects)), rejects
+
+        encoded, rejects = await self._salts.run(rows)
         await self._still_ours(stream)
-        await self._insert_rejects([*undecodable, *repeated])
-        upto = await self._warehouse.insert_clicks(rows, s, entries[-1].pos, after)
-        metrics.STORED.labels("clicks").inc(len(rows))
+        await self._insert_rejects(rejects)
+        upto = await self._warehouse.insert_clicks(encoded, s, entries[-1].pos, after)
+        metrics.STORED.labels("clicks").inc(len(encoded))
         return upto
 
     async def _store_conversions(self, stream: Stream, entries: Sequence[Entry], after: int) -> int:
         """Stores the entries before the first that waits for its click; `after` if that is none."""
         s = stream.number
-        conversions, undecodable = read_lines(lines_of(entries), _conversions, s)
+        undecodable: list[Reject] = []
+        conversions = list(read_lines(lines_of(entries), _conversions, s, undecodable))
         wanted = [(c.account, c.click_id) for _, c in conversions if c.click_id]
         # First, for another aggregator may store clicks meanwhile.
         sure_until_ms = await self._sure_until_ms()
@@ -207,7 +212,9 @@ class Aggregation:
         rows, repeated = conversion_rows(conversions, s, Known(clicks, orders))
         await self._still_ours(stream)
         await self._insert_rejects([*undecodable, *repeated])
-        upto = await self._warehouse.insert_conversions(rows, s, entries[-1].pos, after)
+        upto = await self._warehouse.insert_conversions(
+            encode_rows(rows), s, entries[-1].pos, after
+        )
         metrics.STORED.labels("conversions").inc(len(rows))
         return upto
 

@@ -51,16 +51,16 @@ class _Seen(msgspec.Struct, frozen=True):
     browser: str
 
 
-def enrich_click(click: Click, *, s: int, pos: int, salt: bytes) -> ClickRow:
-    """The row of a click; `salt` is that of the click's UTC day (`click_time_ms`, `utc_day`).
+def enrich_click(click: Click, time_ms: int, *, s: int, pos: int, salt: bytes) -> ClickRow:
+    """The row of a click made at `time_ms` (`click_time_ms`); `salt` is that of its UTC day.
 
-    Rejected (undecodable) where the click id is none. Measured with known agents: 3 microseconds.
+    Measured with known agents: 3 microseconds.
     """
     seen = _see(click.user_agent, click.kind)
     return ClickRow(
         click.account,
         click.link,
-        click_time_ms(click.click_id) / 1000,
+        time_ms / 1000,
         click.click_id,
         click.campaign,
         click.affiliate,

@@ -4,11 +4,11 @@ A line that was not sent again but is stored elsewhere is left out: it was appen
 Redis forgot the end of its stream (`lift.lua`), and the ledger counted it once.
 """
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Mapping, Sequence
 
 import msgspec
 
-from aggregator.batches import Line, Reject, click_rows, days_of, read_lines
+from aggregator.batches import Line, Reject, click_rows, read_lines
 from aggregator.conversions import Known, conversion_rows
 from aggregator.rows import ClickRow, ConversionRow
 from aggregator.salts import Salts
@@ -25,19 +25,25 @@ async def missing_clicks(
     warehouse: Warehouse, salts: Salts, s: int, lines: Sequence[Line], stored: Stored
 ) -> tuple[list[ClickRow], list[Reject]]:
     """Rows for clicks not stored; rejects for what is stored elsewhere or cannot be read."""
-    read, undecodable = read_lines(lines, _clicks, s)
+    undecodable: list[Reject] = []
+    read = read_lines(lines, _clicks, s, undecodable)
     events = [(line, click) for line, click in read if (line.pos, click.click_id) not in stored]
     known = await warehouse.click_rows([(click.account, click.click_id) for _, click in events])
     events = [(line, c) for line, c in events if line.marked or c.click_id not in known]
-    rows, rejects = click_rows(events, s, await salts.of(days_of(events)), known)
-    return rows, [*undecodable, *rejects]
+
+    def rows(by_day: Mapping[str, bytes]) -> tuple[list[ClickRow], list[Reject]]:
+        rejects = [*undecodable]
+        return list(click_rows(events, s, by_day, known, rejects)), rejects
+
+    return await salts.run(rows)
 
 
 async def missing_conversions(
     warehouse: Warehouse, s: int, lines: Sequence[Line], stored: Stored
 ) -> tuple[list[ConversionRow], list[Reject]]:
     """As `missing_clicks`; with the dimensions of their clicks, which were restored before."""
-    read, undecodable = read_lines(lines, _conversions, s)
+    undecodable: list[Reject] = []
+    read = read_lines(lines, _conversions, s, undecodable)
     events = [(line, c) for line, c in read if (line.pos, c.conversion_id) not in stored]
     wanted = [(c.account, c.click_id) for _, c in events if c.click_id]
     orders = await warehouse.orders(

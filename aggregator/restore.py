@@ -16,7 +16,7 @@ from aggregator.repair import Rebuilt, repair
 from aggregator.rollups import month_of
 from aggregator.salts import Salts
 from aggregator.streams import GROUP, Entry, Streams
-from aggregator.warehouse import Warehouse
+from aggregator.warehouse import Warehouse, encode_rows
 from linkjolt import names
 from linkjolt.balance import read_balance
 from linkjolt.clickhouse import ClickHouse
@@ -199,11 +199,11 @@ class _Restore:
         if stream.kind == "clicks":
             rows, rejects = await missing_clicks(warehouse, self._salts, s, lines, stored)
             await warehouse.insert_rejects(rejects)
-            await warehouse.insert_clicks(rows, s, last)
+            await warehouse.insert_clicks(encode_rows(rows), s, last)
         else:
             rows, rejects = await missing_conversions(warehouse, s, lines, stored)
             await warehouse.insert_rejects(rejects)
-            await warehouse.insert_conversions(rows, s, last)
+            await warehouse.insert_conversions(encode_rows(rows), s, last)
         if rows:
             self.months.add(month_of(last))
         tally.restored += len(rows)

@@ -59,10 +59,10 @@ async def _stored(warehouse: Warehouse, stream: Stream, entries: Sequence[Entry]
     """The positions of entries with an event that the warehouse holds, wherever it stands there."""
     lines = lines_of(entries)
     if stream.kind == "clicks":
-        clicks, _ = read_lines(lines, _clicks, stream.number)
+        clicks = list(read_lines(lines, _clicks, stream.number, []))
         known = await warehouse.click_rows([(c.account, c.click_id) for _, c in clicks])
         return {line.pos for line, click in clicks if click.click_id in known}
-    events, _ = read_lines(lines, _conversions, stream.number)
+    events = list(read_lines(lines, _conversions, stream.number, []))
     ids = {c.conversion_id for _, c in events}
     orders = await warehouse.orders({c.account for _, c in events}, (), ids)
     held = {order.conversion_id for order in orders}

@@ -1,14 +1,18 @@
 """The visitor hash's salts: one a UTC day, shared by all aggregators, then gone for good."""
 
 import secrets
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import TypeVar
 
 from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError
 
+from aggregator.batches import NoSalt
 from aggregator.enrich import utc_day
 from linkjolt import names
 from linkjolt.redis_client import RedisError, call
+
+T = TypeVar("T")
 
 
 class Salts:
@@ -28,6 +32,14 @@ class Salts:
         while len(self._known) > 64:
             del self._known[next(iter(self._known))]
         return self._known
+
+    async def run(self, make: Callable[[Mapping[str, bytes]], T]) -> T:
+        """What `make` returns, called with the salts of all days that it asks for by NoSalt."""
+        while True:
+            try:
+                return make(self._known)
+            except NoSalt as missing:
+                await self.of([missing.day])
 
     async def prepare(self, now_ms: int) -> None:
         """Makes today's salt and tomorrow's ahead: later Redis may be too full to take one."""

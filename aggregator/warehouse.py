@@ -27,7 +27,8 @@ _POSITION = (_SQL / "position.sql").read_text(encoding="utf-8")
 _CLICK_POSITIONS = "SELECT s, max(pos) AS pos FROM clicks WHERE account = 0 GROUP BY s"
 _CLICK_ROWS = (_SQL / "click_rows.sql").read_text(encoding="utf-8")
 _ORDERS = (_SQL / "orders.sql").read_text(encoding="utf-8")
-_encode = msgspec.json.Encoder().encode
+_encoder = msgspec.json.Encoder()
+_encode = _encoder.encode
 
 
 class _Position(msgspec.Struct, frozen=True):
@@ -48,8 +49,9 @@ class Order(msgspec.Struct, frozen=True):
     conversion_id: str
 
 
-def _lines(rows: Iterable[object]) -> bytes:
-    return b"\n".join(_encode(row) for row in rows)
+def encode_rows(rows: Iterable[ClickRow | ConversionRow]) -> list[bytes]:
+    """JSON lines for `insert_clicks` and `insert_conversions`."""
+    return [_encode(row) for row in rows]
 
 
 def _ref(click_id: str) -> ClickRef | None:
@@ -77,22 +79,22 @@ class Warehouse:
         return {row.s: row.pos for row in rows}
 
     async def insert_clicks(
-        self, rows: Sequence[ClickRow], s: int, pos: int, after: int | None = None
+        self, rows: Sequence[bytes], s: int, pos: int, after: int | None = None
     ) -> int:
-        """One batch up to `pos`: one INSERT, one part, its marker row among the rows.
+        """One batch of `encode_rows` up to `pos`: one INSERT, one part, its marker row with them.
 
         `after` is the stored position, which the batch starts behind (None: it fills a hole).
         Answers the position that is stored now: on a server another batch from there may have won.
         """
         # Rows and position land together or not at all.
-        lines = _lines([*rows, click_marker(s, pos)])
+        lines = b"\n".join([*rows, _encode(click_marker(s, pos))])
         return await self._insert(CLICK_COLUMNS, lines, s, pos, after)
 
     async def insert_conversions(
-        self, rows: Sequence[ConversionRow], s: int, pos: int, after: int | None = None
+        self, rows: Sequence[bytes], s: int, pos: int, after: int | None = None
     ) -> int:
         """As `insert_clicks`."""
-        lines = _lines([*rows, conversion_marker(s, pos)])
+        lines = b"\n".join([*rows, _encode(conversion_marker(s, pos))])
         return await self._insert(CONVERSION_COLUMNS, lines, s, pos, after)
 
     async def _insert(
@@ -113,7 +115,7 @@ class Warehouse:
         """Before the batch's insert; doing it again changes nothing (keyed by where they stand)."""
         if rejects:
             columns = Reject.__struct_fields__
-            await self._clickhouse.insert("rejects", columns, _lines(rejects))
+            await self._clickhouse.insert("rejects", columns, _encoder.encode_lines(rejects))
 
     async def click_rows(self, wanted: Sequence[tuple[int, str]]) -> dict[str, ClickRow]:
         """Stored clicks by click id, for (account, click id) pairs: a primary-key read.

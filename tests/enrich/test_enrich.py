@@ -36,7 +36,8 @@ def a_click(**fields: object) -> Click:
 
 
 def a_row(**fields: object) -> ClickRow:
-    return enrich_click(a_click(**fields), s=2, pos=9, salt=SALT)
+    click = a_click(**fields)
+    return enrich_click(click, click_time_ms(click.click_id), s=2, pos=9, salt=SALT)
 
 
 def a_conversion(**fields: object) -> Conversion:
@@ -137,7 +138,7 @@ def test_the_time_is_that_of_the_click_id(time_ms: int):
 @pytest.mark.parametrize("text", ["", "0" * 25, "0" * 27, "IL" * 13, "Z" * 26])
 def test_what_is_no_click_id_is_undecodable(text: str):
     with pytest.raises(Rejected) as refused:
-        enrich_click(a_click(click_id=text), s=0, pos=1, salt=SALT)
+        click_time_ms(text)
     assert refused.value.reason is Reason.undecodable
 
 

@@ -144,5 +144,6 @@ def test_a_click_that_stands_twice_in_one_batch_is_stored_once(line: Line) -> No
     click = line.make_click()
     events = [(EventLine(pos, 0, b"{}", pos > 1), click) for pos in (1, 2)]
     day = datetime.fromtimestamp(now_ms() / 1000, UTC).date().isoformat()
-    rows, rejects = click_rows(events, 0, {day: b"salt"}, known=())
+    rejects: list[Reject] = []
+    rows = list(click_rows(events, 0, {day: b"salt"}, (), rejects))
     assert ([row.pos for row in rows], [reject.pos for reject in rejects]) == ([1], [2])

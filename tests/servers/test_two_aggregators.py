@@ -1,12 +1,8 @@
 """Two aggregators on one Redis, and inserts that a server executes late: each event once."""
 
 import asyncio
-import re
 import signal
-import socket
-import struct
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import suppress
 
 import msgspec
 from redis.asyncio import Redis
@@ -19,105 +15,38 @@ from aggregator.rows import CLICK_COLUMNS, click_marker
 from aggregator.salts import Salts
 from aggregator.streams import Streams
 from aggregator.warehouse import Warehouse as Raw
+from aggregator.warehouse import encode_rows
 from linkjolt import names
 from linkjolt.clickhouse import ClickHouseFailed
 from linkjolt.settings import Aggregator as Settings
 from tests.servers.installation import Installation, Warehouse
 from tests.servers.processes import Linkjolt
+from tests.servers.proxy import OK, InsertProxy, execute
 from tests.waiting import wait_until
 
 MARKERS = "SELECT count() AS n FROM clicks WHERE account = 0"
 TABLES = ("clicks", "rollup_quarter", "rollup_dimension")
-_CHUNK_BYTES = 1 << 16
-_AT_ONCE = struct.pack("ii", 1, 0)
 _LEASE = {"LINKJOLT_LEASE_SECONDS": "1"}
-_LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
-
-
-def whole(request: bytes) -> bool:
-    """True for an HTTP request that has come to its end."""
-    head, _, body = request.partition(b"\r\n\r\n")
-    if b"chunked" in head.lower():
-        return body.endswith(b"0\r\n\r\n")
-    length = _LENGTH.search(head)
-    return b"\r\n\r\n" in request and len(body) >= (int(length[1]) if length else 0)
-
-
-class LateProxy:
-    """Forwards to a server; the first INSERT into each table is reset and handed over later."""
-
-    def __init__(self, server_port: int, tables: Sequence[str]) -> None:
-        self._server_port = server_port
-        self.armed = list(tables)
-        self.port = 0
-        self.late: list[bytes] = []
-
-    @asynccontextmanager
-    async def running(self) -> AsyncGenerator[None]:
-        server = await asyncio.start_server(self._forward, "127.0.0.1", 0)
-        self.port = server.sockets[0].getsockname()[1]
-        try:
-            yield
-        finally:
-            server.close()
-
-    async def hand_over(self) -> list[bytes]:
-        """Has the server execute what was held back; the first line of each answer."""
-        return [await self._ask(request) for request in self.late]
-
-    async def _ask(self, request: bytes) -> bytes:
-        upstream, out = await asyncio.open_connection("127.0.0.1", self._server_port)
-        out.write(request)
-        status = await upstream.readline()
-        out.close()
-        return status
-
-    async def _forward(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        upstream, out = await asyncio.open_connection("127.0.0.1", self._server_port)
-        answering = asyncio.create_task(_copy(upstream, writer))
-        request = b""
-        with suppress(ConnectionError):
-            while chunk := await reader.read(_CHUNK_BYTES):
-                request += chunk
-                if not whole(request):
-                    continue
-                if self._disarm(request):
-                    self.late.append(request)
-                    client: socket.socket = writer.get_extra_info("socket")
-                    client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
-                    break
-                out.write(request)
-                request = b""
-        answering.cancel()
-        writer.transport.abort()
-        out.close()
-
-    def _disarm(self, request: bytes) -> bool:
-        for table in self.armed:
-            if re.search(rb"INSERT[ +]INTO[ +]`?%s\b" % table.encode(), request):
-                self.armed.remove(table)
-                return True
-        return False
-
-
-async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-    with suppress(ConnectionError):
-        while chunk := await reader.read(_CHUNK_BYTES):
-            writer.write(chunk)
 
 
 async def test_an_insert_that_is_executed_after_its_repeat_changes_nothing(
     installation: Installation,
 ) -> None:
     linkjolt, warehouse = installation.linkjolt, installation.warehouse
-    proxy = LateProxy(warehouse.engine.port, TABLES)
+    late: list[bytes] = []
+
+    async def hold_back(request: bytes) -> None:
+        late.append(request)
+
+    proxy = InsertProxy(warehouse.engine.port, TABLES, hold_back)
     async with proxy.running():
         url = warehouse.url(proxy.port)
         aggregator = linkjolt.start("aggregator", LINKJOLT_CLICKHOUSE_URL=url)
         async with installation.clicks() as ids:
-            await wait_until(lambda: len(proxy.late) == len(TABLES), 20)
+            await wait_until(lambda: len(late) == len(TABLES), 20)
         await installation.stores(ids)
-        assert await proxy.hand_over() == [b"HTTP/1.1 200 OK\r\n"] * len(TABLES)
+        for request in late:
+            assert await execute(warehouse.engine.port, request) == OK
         # While it is at work and after, for it goes on where it stood.
         await installation.stores(ids)
         ids.append(await installation.click())
@@ -232,8 +161,8 @@ async def test_a_rollup_pulled_twice_from_the_same_watermark_counts_once(
     client = warehouse.client
     raw = Raw(client)
     row = msgspec.structs.replace(click_marker(0, 100), account=1, click_id="A")
-    await raw.insert_clicks([row], 0, 100, 0)
-    await raw.insert_clicks([msgspec.structs.replace(row, pos=200)], 0, 200, 100)
+    await raw.insert_clicks(encode_rows([row]), 0, 100, 0)
+    await raw.insert_clicks(encode_rows([msgspec.structs.replace(row, pos=200)]), 0, 200, 100)
     for upto, now in ((200, 200), (100, 200), (200, 200)):
         assert await rollups.pull(client, "rollup_quarter", "clicks", 0, 0, upto) == now
     clicks = "SELECT sum(clicks) AS n FROM rollup_quarter WHERE account = 1"
