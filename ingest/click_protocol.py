@@ -13,9 +13,10 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
 
-from ingest.clicks import depart_now
+from ingest.clicks import depart, headers_read, visit_of
 from ingest.edge import Edge
-from ingest.plain_head import PlainHeads
+from ingest.plain_head import MAX_BYTES, plain_heads
+from ingest.redirect import closed_to
 from linkjolt import web
 from linkjolt.http_protocol import BoundedProtocol
 
@@ -56,7 +57,7 @@ class Departures:
 
     def __init__(self, edge: Edge) -> None:
         self.edge = edge
-        self.heads = PlainHeads(edge.country_header)
+        self.match = plain_heads(headers_read(edge)).fullmatch
         self._kept: asyncio.Future[None] | None = None
         self._leaving: list[ClickProtocol] = []
         self._defaults: list[tuple[bytes, bytes]] = []
@@ -65,26 +66,27 @@ class Departures:
     def add(self, kept: asyncio.Future[None] | None, protocol: "ClickProtocol") -> None:
         """Has `protocol` answer as soon as its click is kept."""
         if kept is None or kept.done():
-            protocol.answer()
+            protocol.answer(self._begin_of(protocol))
             return
         if kept is not self._kept:
             self._kept = kept
             self._leaving = []
-            kept.add_done_callback(partial(_leave, self._leaving))
+            kept.add_done_callback(partial(self._leave, self._leaving))
         self._leaving.append(protocol)
 
-    def begin(self, defaults: list[tuple[bytes, bytes]]) -> bytes:
+    def _leave(self, leaving: "list[ClickProtocol]", _: asyncio.Future[None]) -> None:
+        begin = self._begin_of(leaving[0])
+        for protocol in leaving:
+            protocol.answer(begin)
+
+    def _begin_of(self, protocol: "ClickProtocol") -> bytes:
         """Status line and the headers that uvicorn sets; it makes new ones once a second."""
+        defaults = protocol.server_state.default_headers
         if defaults is not self._defaults:
             self._defaults = defaults
             lines = b"".join([b"%s: %s\r\n" % line for line in defaults])
             self._begin = b"HTTP/1.1 302 Found\r\n" + lines
         return self._begin
-
-
-def _leave(leaving: "list[ClickProtocol]", _: asyncio.Future[None]) -> None:
-    for protocol in leaving:
-        protocol.answer()
 
 
 class ClickProtocol(BoundedProtocol):
@@ -101,11 +103,13 @@ class ClickProtocol(BoundedProtocol):
         super().__init__(config, server_state, app_state, _loop)
         self._departures = departures
         self._exchange = _Exchange()
+        self.cycle = cast(RequestResponseCycle, self._exchange)
         self._parsing = False  # The parser is inside a message.
         self._answered_at = 0.0
 
     def data_received(self, data: bytes) -> None:
-        if self._parsing or not self.idle or self.flow.write_paused or not self._depart(data):
+        between = self.cycle.response_complete and not self._parsing
+        if not between or self.flow.write_paused or not self._depart(data):
             super().data_received(data)
 
     def on_message_begin(self) -> None:
@@ -117,18 +121,20 @@ class ClickProtocol(BoundedProtocol):
         super().on_message_complete()
 
     def _depart(self, data: bytes) -> bool:
+        """True where this is a whole click on an open link in memory, which is under way now."""
         departures = self._departures
-        head = departures.heads.read(data)
+        head = departures.match(data) if len(data) <= MAX_BYTES else None
         if head is None:
             return False
-        peer = self.client[0] if self.client else ""
-        departure = depart_now(
-            departures.edge, head.method, head.code, head.query, head.headers, peer
-        )
-        if departure is None:
+        method, code, query, *values = head.groups(b"")
+        route = departures.edge.directory.route_now(code.decode())
+        if route is None or closed_to(route):
             return False
         if self._head_timer is not None:
             self._head_came()
+        peer = self.client[0] if self.client else ""
+        visit = visit_of(departures.edge, peer, method, query, values)
+        departure = depart(departures.edge, route, visit)
         exchange = self._exchange
         exchange.location = departure.location
         exchange.response_complete = False
@@ -136,18 +142,15 @@ class ClickProtocol(BoundedProtocol):
         departures.add(departure.kept, self)
         return True
 
-    def answer(self) -> None:
-        """Sends the visitor on, if he is still there."""
+    def answer(self, begin: bytes) -> None:
+        """Sends the visitor on, if he is still there; `begin` is how every answer begins."""
         exchange = self._exchange
         exchange.response_complete = True
         if exchange.disconnected:
             return
-        head = _ANSWER % (
-            exchange.location.encode(),
-            web.new_request_id().encode(),
-            b"" if exchange.keep_alive else b"connection: close\r\n",
-        )
-        self.transport.write(self._departures.begin(self.server_state.default_headers) + head)
+        last = b"" if exchange.keep_alive else b"connection: close\r\n"
+        rest = (exchange.location.encode(), web.new_request_id().encode(), last)
+        self.transport.write(begin + _ANSWER % rest)
         if not exchange.keep_alive:
             self.transport.close()
         elif self.pipeline or self.flow.read_paused:

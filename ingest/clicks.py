@@ -1,8 +1,7 @@
 """Tracking links over HTTP: the thin shells around `resolve_click`."""
 
 import asyncio
-from collections.abc import Mapping
-from typing import Literal
+from collections.abc import Sequence
 
 import msgspec
 from starlette.responses import Response
@@ -16,10 +15,9 @@ from linkjolt.addresses import client_address, is_trusted
 from linkjolt.errors import Reason, Rejected
 from linkjolt.registry import Route, public_id
 
-# The first of each name counts; names are in lower case.
-Headers = Mapping[bytes, bytes]
 _ANSWER_HEADERS = {"Cache-Control": "no-store", "X-Robots-Tag": "noindex"}
 _SPECULATIVE = (b"sec-purpose", b"purpose", b"x-moz")
+_READ = (b"user-agent", b"referer", b"accept-language", b"x-forwarded-for", b"x-purpose")
 
 
 class Departure(msgspec.Struct, frozen=True):
@@ -29,62 +27,34 @@ class Departure(msgspec.Struct, frozen=True):
     kept: asyncio.Future[None] | None
 
 
-def headers_of(pairs: list[tuple[bytes, bytes]]) -> Headers:
-    """A request's headers by name."""
-    return dict(reversed(pairs))
+def headers_read(edge: Edge) -> tuple[bytes, ...]:
+    """The headers that make a visit, in lower case; of each the first counts."""
+    return (*_READ, edge.country_header)
 
 
-def speculative(headers: Headers) -> bool:
-    """True for a browser's prefetch or prerender (Sec-Purpose, Purpose, X-Moz)."""
-    # A list and no generator: this runs for every click.
-    return True in [headers.get(name, b"").startswith(b"prefetch") for name in _SPECULATIVE]
+def visit_of(edge: Edge, peer: str, method: bytes, query: bytes, values: Sequence[bytes]) -> Visit:
+    """A request from the address `peer`; `values` are those of `headers_read`, empty if missing."""
+    user_agent, referrer, language, forwarded_for, purpose, country = values
+    proxies = edge.trusted_proxies
+    return Visit(
+        query.decode("latin-1"),
+        client_address(peer, forwarded_for.decode("latin-1"), proxies),
+        user_agent[:1024].decode("latin-1"),
+        referrer[:1024].decode("latin-1"),
+        language.partition(b",")[0].partition(b";")[0][:16].decode("latin-1"),
+        country[:2].decode("latin-1") if country and is_trusted(peer, proxies) else "",
+        "prefetch" if purpose == b"preview" else "head" if method == b"HEAD" else "",
+    )
 
 
-def depart(
-    edge: Edge, route: Route, method: bytes, query: bytes, headers: Headers, peer: str
-) -> Departure:
+def depart(edge: Edge, route: Route, visit: Visit) -> Departure:
     """Records a click on an open link, unless it asks not to be, and sends the visitor on."""
-    visit = _visit(edge, method, query, headers, peer)
     pairs = read_query(visit.query)
     click_id = edge.click_ids.make(route.link.number)
     location, click = resolve_click(route, visit, pairs, click_id)
     if pairs and ("notrack", "1") in pairs:
         return Departure(location, None)
     return Departure(location, edge.clicks.publish(web.encode(click)))
-
-
-def depart_now(
-    edge: Edge, method: bytes, code: str, query: bytes, headers: Headers, peer: str
-) -> Departure | None:
-    """As `depart`, for a link in memory; None for all that is not simply a click on one."""
-    route = edge.directory.route_now(code)
-    if route is None or closed_to(route) or speculative(headers):
-        return None
-    return depart(edge, route, method, query, headers, peer)
-
-
-def _visit(edge: Edge, method: bytes, query: bytes, headers: Headers, peer: str) -> Visit:
-    get = headers.get
-    country = b""
-    if edge.trusted_proxies and is_trusted(peer, edge.trusted_proxies):
-        country = get(edge.country_header, b"")
-    forwarded_for = get(b"x-forwarded-for", b"").decode("latin-1")
-    language = get(b"accept-language", b"").partition(b",")[0].partition(b";")[0]
-    return Visit(
-        query=query.decode("latin-1"),
-        ip=client_address(peer, forwarded_for, edge.trusted_proxies),
-        user_agent=get(b"user-agent", b"")[:1024].decode("latin-1"),
-        referrer=get(b"referer", b"")[:1024].decode("latin-1"),
-        language=language[:16].decode("latin-1"),
-        country=country[:2].decode("latin-1"),
-        kind=_kind(method, headers),
-    )
-
-
-def _kind(method: bytes, headers: Headers) -> Literal["", "head", "prefetch"]:
-    if headers.get(b"x-purpose") == b"preview":
-        return "prefetch"
-    return "head" if method == b"HEAD" else ""
 
 
 class Clicks:
@@ -102,14 +72,11 @@ class Clicks:
         route = await self._route(code.removesuffix("+"))
         if code.endswith("+"):
             return _preview(route)
-        headers = headers_of(scope["headers"])
-        if speculative(headers):
+        if _speculative(scope):
             raise Rejected(Reason.prefetch_declined, "ask again when the visitor clicks")
         if closed_to(route):
             return _closed(route)
-        query, peer = scope["query_string"], peer_of(scope)
-        method = scope["method"].encode()
-        departure = depart(self._edge, route, method, query, headers, peer)
+        departure = depart(self._edge, route, _visit(self._edge, scope))
         if departure.kept:
             await departure.kept
         return _redirect(departure.location)
@@ -131,13 +98,7 @@ class ClicksFirst:
         self._edge = edge
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        departure = None
-        if scope["type"] == "http" and scope["method"] in ("GET", "HEAD"):
-            headers = headers_of(scope["headers"])
-            query, peer = scope["query_string"], peer_of(scope)
-            method = scope["method"].encode()
-            code = scope["path"][1:].removeprefix("c/")
-            departure = depart_now(self._edge, method, code, query, headers, peer)
+        departure = self._depart(scope) if scope["type"] == "http" else None
         if departure is None:
             await self.app(scope, receive, send)
             return
@@ -145,10 +106,28 @@ class ClicksFirst:
             await departure.kept
         await _redirect(departure.location)(scope, receive, send)
 
+    def _depart(self, scope: Scope) -> Departure | None:
+        code = scope["path"][1:].removeprefix("c/")
+        route = self._edge.directory.route_now(code)
+        if route is None or scope["method"] not in ("GET", "HEAD"):
+            return None
+        if closed_to(route) or _speculative(scope):
+            return None
+        return depart(self._edge, route, _visit(self._edge, scope))
 
-def peer_of(scope: Scope) -> str:
-    """The address of whoever holds the connection."""
-    return scope["client"][0] if scope["client"] else ""
+
+def _visit(edge: Edge, scope: Scope) -> Visit:
+    headers = dict(reversed(scope["headers"]))
+    values = [headers.get(name, b"") for name in headers_read(edge)]
+    peer = scope["client"][0] if scope["client"] else ""
+    return visit_of(edge, peer, scope["method"].encode(), scope["query_string"], values)
+
+
+def _speculative(scope: Scope) -> bool:
+    """True for a browser's prefetch or prerender (Sec-Purpose, Purpose, X-Moz)."""
+    return any(
+        name in _SPECULATIVE and value.startswith(b"prefetch") for name, value in scope["headers"]
+    )
 
 
 def _redirect(location: str) -> Response:
