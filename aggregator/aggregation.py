@@ -1,18 +1,13 @@
 """Stream to warehouse: each step closes slices, stores them in order, and pulls the rollups."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 
 import msgspec
 import structlog
 
 from aggregator import metrics, restored, rollups
-from aggregator.batches import (
-    Reject,
-    click_rows,
-    cut,
-    lines_of,
-    read_lines,
-)
+from aggregator.batches import Reject, click_rows, cut, lines_of, read_lines
 from aggregator.conversions import Events, Known, conversion_rows, first_waiting
 from aggregator.lease import LeaseLost, Leases
 from aggregator.notes import Notes
@@ -30,6 +25,7 @@ from linkjolt.settings import Aggregator as Settings
 # How long a conversion waits for a click that is missing, from when Redis took it.
 _TOLD_GRACE_MS = 2_000
 _SPOOLED_GRACE_MS = 30_000
+_PULL_BATCHES = 4
 _clicks = msgspec.json.Decoder(Click)
 _conversions = msgspec.json.Decoder(Conversion)
 log = structlog.get_logger()
@@ -72,6 +68,7 @@ class Aggregation:
         """After a failure or a doubt: positions are read from the warehouse again."""
         self._positions: dict[int, int] = {}
         self._watermarks: rollups.Watermarks = {}
+        self._unpulled: Counter[int] = Counter()
 
     async def step(self) -> Step:
         """Closes what is over and stores one batch of each stream that is ours."""
@@ -93,7 +90,7 @@ class Aggregation:
         return Step(behind, (width - self._now_ms % width) / 1000)
 
     async def position(self, stream: Stream) -> int:
-        """The stored position, remembered or read from the rows; rollups are brought up to it."""
+        """The stored position; when it is read from the rows, rollups are brought up to it."""
         if stream.number not in self._positions:
             position = await self._warehouse.position(stream)
             await self._pull(stream, position)
@@ -151,28 +148,28 @@ class Aggregation:
         read = await self._streams.read_batch(stream, after, until_ms, self._settings.batch_rows)
         fault("aggregator_after_read")
         if not read:
+            await self._pull(stream, after)
             await self._streams.tell(stream, after, until_ms)
             return False
         with metrics.BATCH_SECONDS.time():
-            upto = await self._store_batch(stream, cut(read, self._settings.batch_rows))
+            store = self._store_clicks if stream.kind == "clicks" else self._store_conversions
+            upto = await store(stream, cut(read, self._settings.batch_rows), after)
         if upto == after:
+            await self._pull(stream, after)
             await self._streams.tell(stream, after, time_ms(read[0].pos))
             return False
-        fault("aggregator_before_cursor")
+        fault("aggregator_after_base_insert")
+        self._positions[stream.number] = upto
         stored_all = upto == read[-1].pos and lines_in(read) < self._settings.batch_rows
+        unpulled = self._unpulled[stream.number] + 1
+        if not stored_all and unpulled < _PULL_BATCHES:
+            # Far behind, rollups follow in larger steps: they cost less, and nobody reads this yet.
+            self._unpulled[stream.number] = unpulled
+            return True
+        await self._pull(stream, upto)
+        fault("aggregator_before_cursor")
         await self._streams.tell(stream, upto, until_ms if stored_all else time_ms(upto))
         return not stored_all
-
-    async def _store_batch(self, stream: Stream, entries: Sequence[Entry]) -> int:
-        """One batch into raw and rollups; answers the position that is stored now."""
-        store = self._store_clicks if stream.kind == "clicks" else self._store_conversions
-        after = self._positions[stream.number]
-        upto = await store(stream, entries, after)
-        if upto != after:
-            fault("aggregator_after_base_insert")
-            self._positions[stream.number] = upto
-            await self._pull(stream, upto)
-        return upto
 
     async def _store_clicks(self, stream: Stream, entries: Sequence[Entry], after: int) -> int:
         s = stream.number
@@ -246,5 +243,6 @@ class Aggregation:
             metrics.REJECTED.labels(reject.reason).inc()
 
     async def _pull(self, stream: Stream, upto: int) -> None:
-        marks = self._watermarks
-        await rollups.catch_up(self._clickhouse, stream.kind, stream.number, upto, marks)
+        marks, s = self._watermarks, stream.number
+        await rollups.catch_up(self._clickhouse, stream.kind, s, upto, marks)
+        self._unpulled[s] = 0

@@ -46,9 +46,9 @@ class Line:
     click_ids: ClickIds
     aggregation: Aggregation
 
-    def restart(self) -> None:
+    def restart(self, batch_rows: int = 100_000) -> None:
         """Another aggregator takes over: it knows nothing but what is stored."""
-        self.aggregation = new_aggregation(self.redis, self.clickhouse)
+        self.aggregation = new_aggregation(self.redis, self.clickhouse, batch_rows)
 
     async def click(self, count: int = 1, **fields: str) -> list[Click]:
         made = [self.make_click(**fields) for _ in range(count)]
@@ -102,8 +102,8 @@ class Line:
         return (await self.clickhouse.read(f"SELECT toInt64({sql}", Number))[0].n
 
 
-def new_aggregation(redis: Redis, clickhouse: ClickHouse) -> Aggregation:
-    settings = Aggregator(slice_ms=50)
+def new_aggregation(redis: Redis, clickhouse: ClickHouse, batch_rows: int = 100_000) -> Aggregation:
+    settings = Aggregator(slice_ms=50, batch_rows=batch_rows)
     return Aggregation(Streams(redis), clickhouse, Salts(redis, 72), settings)
 
 

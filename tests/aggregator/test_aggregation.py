@@ -77,6 +77,23 @@ async def test_a_crash_after_the_base_insert_is_made_good_by_the_pull(
     assert (await line.audit()).clean
 
 
+@pytest.mark.parametrize("batches", [1, 3, 4, 7])
+async def test_rollups_that_lag_behind_a_long_queue_are_complete_at_its_end(
+    line: Line, batches: int
+) -> None:
+    line.restart(batch_rows=5)
+    await line.click(40)
+    for _ in range(batches):
+        await line.step()
+    # Whoever goes on pulls what was left unpulled.
+    line.restart(batch_rows=5)
+    await line.step_until_idle()
+    while (await line.step()).behind:
+        pass
+    assert await line.count("sum(clicks)) AS n FROM rollup_quarter") == 40
+    assert (await line.audit()).clean
+
+
 async def test_a_doubtful_insert_that_was_done_is_not_done_again(
     line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -22,7 +22,7 @@ from linkjolt.settings import Aggregator
 
 # Small batches, so that every point is passed several times; nothing is kept once it is stored.
 
-SETTINGS = Aggregator(slice_ms=50, batch_rows=5, stream_retention_hours=0)
+SETTINGS = Aggregator(slice_ms=50, batch_rows=2, stream_retention_hours=0)
 ALL = names.streams(1)
 
 
