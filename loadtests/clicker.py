@@ -1,12 +1,13 @@
-"""A cheap open-loop click client: raw HTTP/1.1 over kept-alive connections, latencies noted."""
+"""Clicks on one link at a steady rate, and how long each took from when it was due."""
 
 import asyncio
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from urllib.parse import urlsplit
 
-FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+from loadtests.http_client import FIREFOX, Answer, Answered, Pacer
 
 
 @dataclass
@@ -14,7 +15,8 @@ class Tally:
     """`answers`: (seconds since the start at which it was due, seconds it took, status).
 
     Status 0 is a request without an answer. The time counts from when a request was due, so that
-    a stalled server cannot hide behind the requests that were not sent meanwhile.
+    a stalled server cannot hide behind the requests that were not sent meanwhile; a
+    millisecond of it is the client's own.
     """
 
     answers: list[tuple[float, float, int]] = field(default_factory=list[tuple[float, float, int]])
@@ -44,26 +46,20 @@ async def click(url: str, per_second: float, seconds: float, connections: int = 
         f"User-Agent: {FIREFOX}\r\n\r\n"
     ).encode()
     tally = Tally()
-    began = time.perf_counter()
-    due = iter(range(int(per_second * seconds)))
+    left = int(per_second * seconds)
+    stop = asyncio.Event()
+    began = time.monotonic()
 
-    async def work() -> None:
-        reader = writer = None
-        for number in due:
-            at = began + number / per_second
-            await asyncio.sleep(max(0.0, at - time.perf_counter()))
-            status = 0
-            try:
-                if writer is None or reader is None:
-                    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
-                writer.write(request)
-                head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), 30)
-                status = int(head.split(b" ", 2)[1])
-            except (OSError, asyncio.IncompleteReadError, TimeoutError):
-                reader = writer = None
-            tally.answers.append((at - began, time.perf_counter() - at, status))
-        if writer is not None:
-            writer.close()
+    def note(due_at: float, answer: Answer | None) -> None:
+        took = time.monotonic() - due_at
+        tally.answers.append((due_at - began, took, answer.status if answer else 0))
 
-    await asyncio.gather(*(work() for _ in range(connections)))
+    def next_request(due_at: float) -> tuple[bytes, Answered]:
+        nonlocal left
+        left -= 1
+        if left <= 0:
+            stop.set()
+        return request, partial(note, due_at)
+
+    await Pacer(url, connections, per_second, next_request).run(stop)
     return tally

@@ -16,7 +16,8 @@ import httpx2
 from linkjolt.demo import open_demo
 from linkjolt.instance import read_run
 from linkjolt.redis_client import connect
-from loadtests.clicker import FIREFOX, percentile
+from loadtests.clicker import percentile
+from loadtests.http_client import FIREFOX
 
 GIVE_UP_SECONDS = 10.0
 # Between two looks: what is measured is overstated by half of it at the mean.

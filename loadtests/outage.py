@@ -19,12 +19,14 @@ from pathlib import Path
 
 import click
 import httpx2
+import uvloop
 
 from linkjolt.demo import Demo, open_demo
 from linkjolt.instance import Run, read_run
 from linkjolt.redis_client import connect
-from loadtests.clicker import FIREFOX, Tally, percentile
+from loadtests.clicker import Tally, percentile
 from loadtests.clicker import click as send_clicks
+from loadtests.http_client import FIREFOX
 
 _BEFORE_SECONDS = 5.0
 _AFTER_SECONDS = 5.0
@@ -143,7 +145,7 @@ def _show(tally: Tally, orders: list[int], back: float) -> None:
 def main(seconds: float, rate: float) -> None:
     """Stops Redis under load and tells what it did to visitors."""
     with tempfile.TemporaryDirectory() as data, instance(data) as run:
-        kept = asyncio.run(run_outage(run, data, rate, seconds))
+        kept = uvloop.run(run_outage(run, data, rate, seconds))
     sys.exit(0 if kept else 1)
 
 

@@ -92,16 +92,11 @@ def create_app(
             *registry_api.routes(Registry(redis), directory, settings.edge_url()),
         ],
         middleware=[Middleware(web.RequestIds)],
-        exception_handlers={
-            **web.EXCEPTION_HANDLERS,
-            ClickHouseFailed: _unavailable,
-            RedisError: _unavailable,
-        },
+        exception_handlers={**web.EXCEPTION_HANDLERS, ClickHouseFailed: _clickhouse_away},
     )
 
 
-async def _unavailable(request: Request, error: Exception) -> Response:
-    server = "Redis" if isinstance(error, RedisError) else "ClickHouse"
-    _log.warning("server_away", server=server, error=str(error)[:500])
-    refused = Rejected(Reason.unavailable, f"{server} cannot answer now")
+async def _clickhouse_away(request: Request, error: Exception) -> Response:
+    _log.warning("clickhouse_away", error=str(error)[:500])
+    refused = Rejected(Reason.unavailable, "ClickHouse cannot answer now")
     return web.problem_response(refused, request.scope)

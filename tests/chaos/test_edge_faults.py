@@ -4,7 +4,9 @@ import signal
 from pathlib import Path
 
 import pytest
+from redis.asyncio import Redis
 
+from linkjolt.balance import read_balance
 from linkjolt.clickhouse import ClickHouse
 from linkjolt.faults import POINTS
 from linkjolt.redis_server import RedisServer
@@ -16,13 +18,18 @@ PUBLISH_POINTS = [point for point in POINTS if point.startswith("edge_")]
 COMMIT_POINTS = [point for point in POINTS if point.endswith("_commit")]
 PASSAGES = (1, 2, 3)
 REQUESTS_MAX = 30
-# Two thirds of them are clicks, a frame each: more than two round trips of a drain take.
-SPOOLED = 64 * 4
+# A frame each: more than the round trips of all passages take, which the test checks.
+SPOOLED = 256
 
 
 async def killed(edge: EdgeProcess) -> None:
     await wait_until(lambda: edge.ended() is not None, 10)
     assert edge.ended() == -signal.SIGKILL
+
+
+async def accepted(redis: Redis, engine: ClickHouse) -> int:
+    """Events that the streams took."""
+    return sum(stream.accepted for stream in (await read_balance(redis, engine, 1)).streams)
 
 
 async def all_is_stored_once(
@@ -78,6 +85,7 @@ async def test_an_edge_killed_while_it_drains_doubles_and_loses_nothing(
     custom: Custom,
     edge: EdgeProcess,
     proxy: LossyProxy,
+    redis: Redis,
     redis_server: RedisServer,
     clickhouse: ClickHouse,
     tmp_path: Path,
@@ -92,4 +100,6 @@ async def test_an_edge_killed_while_it_drains_doubles_and_loses_nothing(
         # What is left is drained from the start on.
         await edge.start(f"spool_mid_drain:{passage}")
         await killed(edge)
+        # Else it did not die amid a drain, but at its end.
+        assert await accepted(redis, clickhouse) < len(custom.clicks) + len(custom.orders)
     await all_is_stored_once(custom, edge, tmp_path, redis_server.url, clickhouse)
