@@ -4,14 +4,14 @@
 local function hour(ms) return string.format('%.0f', math.floor(ms / 3600000)) end
 
 -- 'next' for the number that may be appended, 'there' for one that was, 'gap' for one too far; then
--- the events accepted so far. A gap means that Redis forgot frames: of the events it acknowledged
+-- the events accepted so far, and the last number. A gap means that Redis forgot frames: of the events it acknowledged
 -- before, the ledger gets back those it forgot, once, and the producer's numbers end there.
 local function standing(producer, number, acknowledged, ledger)
   local held = redis.call('GET', producer) or '0 0'
   if held == 'closed' then return 'gap', acknowledged end
   local last, accepted = string.match(held, '^(%d+) (%d+)$')
   last, accepted = tonumber(last), tonumber(accepted)
-  if number <= last + 1 then return number > last and 'next' or 'there', accepted end
+  if number <= last + 1 then return number > last and 'next' or 'there', accepted, last end
   local forgotten = acknowledged - accepted
   if forgotten > 0 then
     redis.call('HINCRBY', ledger, hour(tonumber(redis.call('TIME')[1]) * 1000), forgotten)

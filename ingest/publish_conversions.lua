@@ -6,9 +6,9 @@
 -- (reserved now) or the reservation that stands.
 -- A frame sent again reserves nothing: its outcomes are read from the reservations it made.
 -- A spooled post whose order is taken was accepted all the same: its line is appended as refused,
--- and its id leads to the reservation (same post) or names it (another post).
+-- once, and its id leads to the reservation (same post) or names it (another post).
 local number = tonumber(ARGV[1])
-local stand, accepted = standing(KEYS[2], number, tonumber(ARGV[2]), KEYS[3])
+local stand, accepted, last = standing(KEYS[2], number, tonumber(ARGV[2]), KEYS[3])
 if stand == 'gap' then return {stand, accepted} end
 
 local function keep(key, value)
@@ -18,10 +18,12 @@ end
 
 local function refuse(index, held, order_digest)
   local id, fingerprint, line = ARGV[index], ARGV[index + 1], ARGV[index + 3]
+  local conversion = KEYS[5 + (index - 6) / 5 * 2]
   local held_id, held_fingerprint = string.match(held, '^([^\n]*)\n([^\n]*)\n')
-  if held_id == id then return nil end
+  -- Its first sending may have been answered straight, and then it left nothing.
+  if held_id == id or redis.call('EXISTS', conversion) == 1 then return nil end
   local same = held_fingerprint == fingerprint
-  keep(KEYS[5 + (index - 6) / 5 * 2], same and order_digest or '!' .. held_id)
+  keep(conversion, same and order_digest or '!' .. held_id)
   return string.sub(line, 1, -2) .. ',"refused":"' .. (same and 'duplicate' or 'conflict') .. '"}'
 end
 
@@ -33,9 +35,7 @@ for index = 1, (#KEYS - 3) / 2 do
   if held then
     answer[index + 2] = held
     if ARGV[5] == '1' then
-      local refused = refuse(at, held, ARGV[at + 2])
-      -- Sent again, the call only leaves what leads from the id to the outcome.
-      if stand == 'next' then lines[#lines + 1] = refused end
+      lines[#lines + 1] = refuse(at, held, ARGV[at + 2])
     end
   elseif stand == 'there' then
     answer[index + 2] = 'lost'
@@ -46,11 +46,9 @@ for index = 1, (#KEYS - 3) / 2 do
     answer[index + 2] = ''
   end
 end
-if stand == 'next' then
-  if #lines > 0 then
-    append(KEYS[1], KEYS[3], table.concat(lines, '\n'), #lines, ARGV[3])
-    answer[2] = accepted + #lines
-  end
-  record(KEYS[2], number, answer[2])
+if #lines > 0 then
+  append(KEYS[1], KEYS[3], table.concat(lines, '\n'), #lines, ARGV[3])
+  answer[2] = accepted + #lines
 end
+if stand == 'next' or #lines > 0 then record(KEYS[2], math.max(number, last), answer[2]) end
 return answer
