@@ -109,10 +109,11 @@ def _directory(redis: Redis, snapshot: Snapshot, settings: Settings) -> Director
 
 def create_app(edge: Edge) -> ASGIApp:
     """The routes of one edge worker, for any ASGI server."""
-    return web.RequestIds(ClicksFirst(_routed(edge), edge))
+    return web.RequestIds(ClicksFirst(routed(edge), edge))
 
 
-def _routed(edge: Edge) -> Starlette:
+def routed(edge: Edge) -> Starlette:
+    """All routes, the links' too, without what stands before them."""
     conversions = Conversions(edge)
     registry = Registry(edge.redis)
     return Starlette(
