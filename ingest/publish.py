@@ -3,6 +3,7 @@
 import asyncio
 
 import msgspec
+import structlog
 from redis.asyncio import Redis
 
 from ingest import metrics
@@ -19,6 +20,7 @@ from linkjolt.settings import Edge
 FRAME_CLICKS_MAX = 2_000
 FRAME_CONVERSIONS_MAX = 256
 _encode = msgspec.json.Encoder().encode
+log = structlog.get_logger()
 
 
 class ClickPublisher:
@@ -48,6 +50,10 @@ class ClickPublisher:
         try:
             await self.outlet.send(payload, payload, len(lines))
         except Rejected:
+            self._shed(len(lines))
+        except Exception:
+            # A fault of ours must not pass for a click that was kept.
+            log.exception("a frame of clicks could not be published", clicks=len(lines))
             self._shed(len(lines))
         else:
             metrics.CLICKS.inc(len(lines))

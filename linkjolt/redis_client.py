@@ -1,9 +1,10 @@
 """How every process connects to the Redis-protocol server: short timeouts, no hidden retries."""
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any, cast
 
 from redis.asyncio import Redis
+from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
@@ -19,7 +20,7 @@ def connect(url: str, timeout_seconds: float = 5.0) -> Redis:
 
     redis-py by itself repeats a command ten times, on time-outs too, which doubles an XADD.
     """
-    return Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
+    redis = Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
         url,
         socket_timeout=timeout_seconds,
         socket_connect_timeout=timeout_seconds,
@@ -27,6 +28,22 @@ def connect(url: str, timeout_seconds: float = 5.0) -> Redis:
         retry_on_error=[],
         health_check_interval=0,
     )
+    pool = redis.connection_pool
+    pool.connection_class = type("Connection", (_ClosedIsLost, pool.connection_class), {})
+    return redis
+
+
+class _ClosedIsLost(AbstractConnection):
+    """uvloop's RuntimeError for a write to a connection that was just reset is no RedisError."""
+
+    async def send_packed_command(
+        self, command: bytes | str | Iterable[bytes], check_health: bool = True
+    ) -> None:
+        try:
+            await super().send_packed_command(command, check_health)
+        except RuntimeError as error:
+            await self.disconnect(nowait=True)
+            raise RedisConnectionError(str(error)) from error
 
 
 async def call(redis: Redis, *words: str | bytes | int) -> Any:

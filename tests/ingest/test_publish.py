@@ -7,10 +7,12 @@ import pytest
 from redis.asyncio import Redis
 
 from ingest.outlet import Answer, Call, new_producer
+from ingest.publish import ClickPublisher
 from ingest.spool import Spool
 from ingest.spool_files import take_left, take_one
 from linkjolt.errors import Rejected
 from linkjolt.redis_client import RedisConnectionError, call
+from linkjolt.settings import Edge
 from tests.ingest.outlets import (
     MAX_BYTES,
     STREAM,
@@ -57,6 +59,20 @@ async def test_frames_behind_a_spooled_one_keep_their_order(redis: Redis, spool:
     assert await lines(redis) == sent
     assert await send(made, b"straight") == []
     assert await accepted(redis) == 51
+
+
+async def test_clicks_that_a_fault_of_ours_lost_are_counted_as_shed(
+    redis: Redis, spool: Spool
+) -> None:
+    made = outlet(redis, spool)
+
+    async def fail(calls: Sequence[Call], /) -> list[Answer]:
+        raise KeyError("a fault of ours")
+
+    made.publish = fail
+    clicks = ClickPublisher(made, Edge())
+    await clicks.publish(b"a")
+    assert clicks.shed == 1
 
 
 async def test_a_delayed_original_after_its_resend_changes_nothing(
