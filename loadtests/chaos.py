@@ -198,8 +198,8 @@ def phases_of(
 @click.option("--rounds", default=40, show_default=True)
 @click.option("--seed", type=int, help="The same faults again; else by chance.")
 @click.option("--edges", default=1, show_default=True)
-@click.option("--clicks-per-second", default=5_000.0, show_default=True)
-@click.option("--conversions-per-second", default=200.0, show_default=True)
+@click.option("--clicks-per-second", default=7_000.0, show_default=True)
+@click.option("--conversions-per-second", default=260.0, show_default=True)
 @click.option("--pace", default=1.0, show_default=True, help="Factor of the pauses between rounds.")
 @click.option("--data", metavar="DIR", help="Kept afterwards; else a temporary directory.")
 def main(
