@@ -1,0 +1,1 @@
+"""The side-by-side benchmarks: `python -m loadtests.bench`, also `make bench`."""

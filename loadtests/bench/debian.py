@@ -1,0 +1,91 @@
+"""What the peers need beside Python: whether it is there, and how Debian gets it."""
+
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple
+
+from loadtests.bench.nginx import MODULES, find_nginx
+
+_POLICY = Path("/usr/sbin/policy-rc.d")
+_LUA_FOLDERS = (Path("/usr/share/lua/5.1"), Path("/usr/local/share/lua/5.1"))
+_INSTALL_SECONDS = 300
+
+
+class Tool(NamedTuple):
+    """Something that a bench needs, and the packages that bring it."""
+
+    name: str
+    packages: tuple[str, ...]
+    present: Callable[[], bool]
+
+
+def _has_lua() -> bool:
+    clients = [folder / f"{name}/redis.lua" for folder in _LUA_FOLDERS for name in _CLIENTS]
+    cjson = list(Path("/usr/lib").glob("*/lua/5.1/cjson.so"))
+    module = MODULES / "ngx_http_lua_module.so"
+    return module.exists() and bool(cjson) and any(client.exists() for client in clients)
+
+
+# Debian's package of lua-resty-redis calls the module by another name.
+_CLIENTS = ("resty", "nginx")
+TOOLS = {
+    tool.name: tool
+    for tool in (
+        Tool("wrk", ("wrk",), lambda: shutil.which("wrk") is not None),
+        Tool("nginx", ("nginx",), lambda: find_nginx() is not None),
+        Tool("nginx+Lua", ("libnginx-mod-http-lua", "lua-nginx-redis", "lua-cjson"), _has_lua),
+    )
+}
+
+
+def missing(names: Iterable[str], tools: Mapping[str, Tool] = TOOLS) -> list[Tool]:
+    """Those of the named tools that are not on this machine."""
+    return [tools[name] for name in sorted(names) if not tools[name].present()]
+
+
+def install_line(tools: Iterable[Tool]) -> str:
+    """What to type to get them."""
+    packages = [package for tool in tools for package in tool.packages]
+    return "apt-get install -y --no-install-recommends " + " ".join(packages)
+
+
+def install(tools: list[Tool]) -> str | None:
+    """Installs what is missing; None when it is there now, else why it is not."""
+    if not tools:
+        return None
+    if shutil.which("apt-get") is None:
+        return "there is no apt-get here"
+    if os.geteuid() != 0:
+        return "installing needs root"
+    with _services_stay_off():
+        for words in (["apt-get", "update", "-q"], install_line(tools).split()):
+            ran = subprocess.run(
+                words,
+                env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
+                capture_output=True,
+                text=True,
+                timeout=_INSTALL_SECONDS,
+                check=False,
+            )
+            if ran.returncode != 0:
+                return f"{' '.join(words[:2])} failed: {ran.stderr.strip()[-300:]}"
+    still = missing(tool.name for tool in tools)
+    return f"still missing: {', '.join(tool.name for tool in still)}" if still else None
+
+
+@contextmanager
+def _services_stay_off() -> Generator[None]:
+    """Debian starts a service as it installs it: nginx would listen on port 80, for all."""
+    if _POLICY.exists():
+        yield
+        return
+    _POLICY.write_text("#!/bin/sh\nexit 101\n")
+    _POLICY.chmod(0o755)
+    try:
+        yield
+    finally:
+        _POLICY.unlink()

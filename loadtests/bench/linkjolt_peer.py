@@ -1,0 +1,96 @@
+"""LinkJolt's edge as a peer: one worker, reached by its command line and its HTTP alone."""
+
+import http.client
+import sys
+from collections.abc import Generator
+from contextlib import contextmanager
+
+import msgspec
+
+from linkjolt import names
+from linkjolt.redis_server import free_port
+from loadtests.bench import traffic
+from loadtests.bench.peer import Peer, Place, Serving
+from loadtests.bench.plan import Failed
+from loadtests.bench.programs import finish, program, wait_listening
+
+_PYTHON = [sys.executable, "-P", "-m", "linkjolt"]
+
+
+class _Key(msgspec.Struct):
+    key: str
+
+
+class _Made(msgspec.Struct):
+    id: str
+
+
+class _Bulk(msgspec.Struct):
+    accepted: int
+
+
+def ask(
+    port: int, path: str, body: object = None, headers: dict[str, str] | None = None
+) -> tuple[int, bytes]:
+    """One request, a POST where there is a body: its status and answer."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        content = None if body is None else msgspec.json.encode(body)
+        connection.request("GET" if body is None else "POST", path, content, headers or {})
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    except (OSError, http.client.HTTPException) as error:
+        raise Failed(f"no answer to {path}: {error}") from None
+    finally:
+        connection.close()
+
+
+def _post(port: int, key: str, path: str, body: object) -> bytes:
+    headers = {"Authorization": f"Bearer {key}", "Content-Type": "application/json"}
+    status, answer = ask(port, path, body, headers)
+    if status not in (200, 201):
+        raise Failed(f"{path} answered {status}: {answer[:300]!r}")
+    return answer
+
+
+def make_links(port: int, key: str) -> None:
+    """A campaign, an affiliate and a link for each code."""
+    commission = {"kind": "percentage", "rate": "30"}
+    campaign = {"name": "Bench", "currency": "USD", "commission": commission}
+    made = [_post(port, key, "/v1/campaigns", campaign)]
+    made.append(_post(port, key, "/v1/affiliates", {"name": "Bench"}))
+    campaign_id, affiliate_id = (msgspec.json.decode(answer, type=_Made).id for answer in made)
+    links = [
+        {
+            "campaign_id": campaign_id,
+            "affiliate_id": affiliate_id,
+            "destination": traffic.DESTINATION,
+            "tracking_code": code,
+        }
+        for code in traffic.CODES
+    ]
+    bulk = msgspec.json.decode(_post(port, key, "/v1/links/bulk", {"links": links}), type=_Bulk)
+    if bulk.accepted != len(links):
+        raise Failed(f"{bulk.accepted} of {len(links)} links were made")
+
+
+@contextmanager
+def _serve(place: Place) -> Generator[Serving]:
+    port = free_port()
+    log = place.folder / "edge.log"
+    variables = {
+        "LINKJOLT_REDIS_URL": place.redis_url,
+        "LINKJOLT_DATA": str(place.folder / "data"),
+        "LINKJOLT_EDGE_PORT": str(port),
+    }
+    create = [*_PYTHON, "keys", "create", "--json", "--name", "bench", "--scope", "admin"]
+    with program([*_PYTHON, "edge"], place.cores.worker, log, variables) as child:
+        printed = finish(create, place.cores.load, 30, variables)
+        key = msgspec.json.decode(printed, type=_Key).key
+        wait_listening(port, child, log)
+        make_links(port, key)
+        yield Serving(port, child.pid, key)
+
+
+EDGE = Peer("LinkJolt", names.clicks(0).key, _serve)
+EDGE_CONVERSIONS = Peer("LinkJolt", names.conversions(0).key, _serve)

@@ -1,0 +1,58 @@
+"""What one run of the benches is given, and how a bench that cannot go on says so."""
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from loadtests.bench.rows import Row
+
+
+class Failed(Exception):
+    """The bench cannot go on; the message says why in one line."""
+
+
+class Cores(msgspec.Struct, frozen=True):
+    """Where what is measured runs, and where the load and the Redis-protocol server do."""
+
+    worker: int
+    load: int
+    redis: int
+
+
+class Plan(msgspec.Struct, frozen=True, kw_only=True):
+    """Seconds of one measurement, measurements a side, and an empty folder on a real disk."""
+
+    folder: Path
+    cores: Cores
+    seconds: int = 4
+    pairs: int = 5
+
+
+class Bench(NamedTuple):
+    """One bench: `needs` names tools of `loadtests.bench.debian`."""
+
+    name: str
+    says: str
+    needs: frozenset[str]
+    measure: Callable[[Plan], list[Row]]
+
+
+def pick_cores(allowed: set[int], redis: int | None = None) -> Cores:
+    """The first core for the worker alone, the second for the rest; Failed when there is one."""
+    if len(allowed) < 2:
+        raise Failed("the bench needs two cores: one for the worker, one for load and Redis")
+    worker, load, *_ = sorted(allowed)
+    if redis is not None and (redis == worker or redis not in allowed):
+        raise Failed(f"core {redis} is not free for Redis: choose another of {sorted(allowed)}")
+    return Cores(worker, load, load if redis is None else redis)
+
+
+def allowed_cores() -> set[int]:
+    """The cores that this process may use; Failed where the system cannot pin processes."""
+    if sys.platform != "linux":
+        raise Failed("the bench pins processes to cores, which it can on Linux only")
+    return os.sched_getaffinity(0)

@@ -1,0 +1,82 @@
+"""The Redis-protocol server of a turn, and the events that a peer left in it."""
+
+import asyncio
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from linkjolt.redis_client import call, connect, entries
+from linkjolt.redis_server import RedisServer
+from loadtests.bench.programs import end, pin
+
+_PAGE = 1_000
+_QUIET_SECONDS = 3.0
+_LOOK_SECONDS = 0.05
+SHOWN = (
+    "appendonly",
+    "appendfsync",
+    "no-appendfsync-on-rewrite",
+    "auto-aof-rewrite-percentage",
+    "save",
+    "maxmemory",
+    "maxmemory-policy",
+    "io-threads",
+)
+
+
+@contextmanager
+def open_redis(folder: Path, core: int, appendfsync: str) -> Generator[tuple[str, int]]:
+    """A fresh server on a core: its URL and process id."""
+    server = RedisServer(folder, appendfsync=appendfsync)
+    child = server.start()
+    try:
+        pin(child.pid, core)
+        server.wait_ready(child)
+        # Its own threads started while it was a launcher's child: bind them too.
+        pin(child.pid, core)
+        asyncio.run(_never_rewrite(server.url))
+        yield server.url, child.pid
+    finally:
+        end(child)
+
+
+async def _never_rewrite(url: str) -> None:
+    """A rewrite of the file in mid-measurement would hit one side of a pair and not the other."""
+    async with connect(url) as redis:
+        await call(redis, "CONFIG", "SET", "auto-aof-rewrite-percentage", "0")
+
+
+async def settings_of(url: str) -> dict[str, str]:
+    """The settings that matter for durability and speed, as the server tells them."""
+    async with connect(url) as redis:
+        told: dict[bytes, bytes] = await call(redis, "CONFIG", "GET", *SHOWN)
+        about: dict[str, object] = await call(redis, "INFO", "server")
+    version = about.get("valkey_version", about["redis_version"])
+    named = {_text(name): _text(value) for name, value in told.items()}
+    return {"version": str(version)} | {name: named[name] for name in SHOWN if name in named}
+
+
+def _text(value: bytes | str) -> str:
+    return value.decode() if isinstance(value, bytes) else value
+
+
+async def events_in(url: str, stream: str, at_least: int) -> int:
+    """Events that the entries of a stream hold, a line of field `f` each.
+
+    Where they are fewer than expected it waits until none came for 3 s: an edge may have kept
+    some on its disk, which follow.
+    """
+    deadline = time.monotonic() + _QUIET_SECONDS
+    after, count = "-", 0
+    async with connect(url) as redis:
+        while True:
+            page = await entries(redis, stream, after, count=_PAGE)
+            count += sum(fields[b"f"].count(b"\n") + 1 for _, fields in page)
+            if page:
+                after = f"({page[-1][0].decode()}"
+                deadline = time.monotonic() + _QUIET_SECONDS
+            elif count >= at_least or time.monotonic() > deadline:
+                return count
+            else:
+                await asyncio.sleep(_LOOK_SECONDS)

@@ -1,0 +1,115 @@
+"""One turn: a fresh Redis-protocol server, one peer alone on its core, load, and a count."""
+
+import asyncio
+import resource
+import tempfile
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import click
+import msgspec
+
+from loadtests.bench.peer import Peer, Place, Serving
+from loadtests.bench.plan import Cores, Plan
+from loadtests.bench.programs import core_seconds, cpu_seconds
+from loadtests.bench.streams import events_in, open_redis
+
+# On a machine with nothing else to do it is 0 to 5 %: the kernel, writing to the disk.
+_OTHERS_MAX = 0.2
+
+
+class Load(msgspec.Struct, frozen=True, kw_only=True):
+    """What a load came to. `cut`: requests that may have been executed without being answered."""
+
+    figure: float
+    says: str
+    answered: int
+    cut: int
+    problems: tuple[str, ...] = ()
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """A peer's figure, a line about it, and what was wrong with it."""
+
+    peer: str
+    figure: float
+    says: str
+    problems: tuple[str, ...]
+
+
+class Busy(msgspec.Struct, frozen=True):
+    """CPU seconds so far: of the peer, of Redis, of the load, of the cores; time in which
+    a core had nothing to do but to wait for the disk."""
+
+    at: float
+    worker: float
+    redis: float
+    load: float
+    cores: float
+    disk: float
+
+
+def busy(worker_pid: int, redis_pid: int, cores: Cores) -> Busy:
+    spent = [core_seconds(core) for core in {cores.worker, cores.load, cores.redis}]
+    load = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return Busy(
+        at=time.monotonic(),
+        worker=cpu_seconds(worker_pid),
+        redis=cpu_seconds(redis_pid),
+        load=load.ru_utime + load.ru_stime,
+        cores=sum(used for used, _ in spent),
+        disk=sum(disk for _, disk in spent),
+    )
+
+
+def shares(before: Busy, after: Busy) -> str:
+    """Who used how much of a core between two looks; others are whatever else ran on the cores.
+
+    `disk` is how long nothing went on but a wait for the disk.
+    """
+    seconds = after.at - before.at
+    worker, redis, load, cores, disk = (
+        (getattr(after, name) - getattr(before, name)) / seconds
+        for name in ("worker", "redis", "load", "cores", "disk")
+    )
+    others = max(0.0, cores - worker - redis - load)
+    used = f"worker {worker:.0%}, redis {redis:.0%}, load {load:.0%}, others {others:.0%} of a core"
+    shown = f"{used}, disk {disk:.0%}"
+    return f"{shown}: DISTURBED" if others > _OTHERS_MAX else shown
+
+
+def event_problem(answered: int, events: int, cut: int) -> str | None:
+    """An answered request without its event, or events that nobody asked for."""
+    if events < answered:
+        return f"DISQUALIFIED: {answered - events:,} of {answered:,} answered left no event"
+    if events > answered + cut:
+        return f"DISQUALIFIED: {events:,} events for {answered:,} answers"
+    return None
+
+
+def take_turn(
+    plan: Plan, peer: Peer, appendfsync: str, load: Callable[[Plan, Serving], Load]
+) -> Turn:
+    """Serves, loads and counts; Failed where the peer does not even answer."""
+    with ExitStack() as opened:
+        folder = Path(opened.enter_context(tempfile.TemporaryDirectory(dir=plan.folder)))
+        redis = open_redis(folder / "redis", plan.cores.redis, appendfsync)
+        url, redis_pid = opened.enter_context(redis)
+        serving = opened.enter_context(peer.serve(Place(folder, url, plan.cores)))
+        before = busy(serving.pid, redis_pid, plan.cores)
+        done = load(plan, serving)
+        after = busy(serving.pid, redis_pid, plan.cores)
+        problems = [*done.problems, *_check_events(peer, url, done)]
+    turn = Turn(peer.name, done.figure, f"{done.says} ({shares(before, after)})", tuple(problems))
+    click.echo("\n".join([f"  {turn.peer:12} {turn.says}", *(f"    {p}" for p in problems)]))
+    return turn
+
+
+def _check_events(peer: Peer, url: str, done: Load) -> list[str]:
+    if not peer.stream:
+        return []
+    events = asyncio.run(events_in(url, peer.stream, done.answered))
+    problem = event_problem(done.answered, events, done.cut)
+    return [problem] if problem else []

@@ -1,0 +1,58 @@
+"""wrk, the load generator: how it is called, and what its output says."""
+
+import re
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+
+from loadtests.bench.plan import Failed
+from loadtests.bench.programs import finish
+from loadtests.bench.traffic import CONNECTIONS, HEADERS
+
+_REQUESTS = re.compile(r"^\s*(\d+) requests in ", re.MULTILINE)
+_RATE = re.compile(r"^Requests/sec:\s+([\d.]+)", re.MULTILINE)
+_SOCKETS = re.compile(r"Socket errors: connect (\d+), read (\d+), write (\d+), timeout (\d+)")
+_REFUSED = re.compile(r"Non-2xx or 3xx responses: (\d+)")
+
+
+class Measured(msgspec.Struct, frozen=True):
+    """`answered`: answers below status 400; `refused`: the others."""
+
+    answered: int
+    per_second: float
+    socket_errors: int
+    refused: int
+
+    def problems(self) -> list[str]:
+        found = {"answers of status 400 or more": self.refused, "socket errors": self.socket_errors}
+        return [f"{count:,} {what}" for what, count in found.items() if count]
+
+
+def parse(text: str) -> Measured:
+    """What wrk printed; Failed where it is not a summary."""
+    requests, rate = _REQUESTS.search(text), _RATE.search(text)
+    if not requests or not rate:
+        raise Failed(f"wrk printed no summary: {text.strip()[-300:]}")
+    sockets, refused = _SOCKETS.search(text), _REFUSED.search(text)
+    errors = int(refused[1]) if refused else 0
+    return Measured(
+        answered=int(requests[1]) - errors,
+        per_second=float(rate[1]),
+        socket_errors=sum(int(count) for count in sockets.groups()) if sockets else 0,
+        refused=errors,
+    )
+
+
+def command(port: int, seconds: int, script: Path, arguments: Sequence[str]) -> list[str]:
+    """The call; wrk takes whole seconds only."""
+    headers = [word for item in HEADERS.items() for word in ("-H", ": ".join(item))]
+    size = ["-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "10s"]
+    where = ["-s", str(script), f"http://127.0.0.1:{port}/", "--", *arguments]
+    return [shutil.which("wrk") or "wrk", *size, *headers, *where]
+
+
+def run(port: int, seconds: int, core: int, script: Path, arguments: Sequence[str]) -> Measured:
+    """Loads a port from one thread on a core."""
+    return parse(finish(command(port, seconds, script, arguments), core, seconds + 30))
