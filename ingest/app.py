@@ -116,7 +116,7 @@ def routed(edge: Edge) -> Starlette:
     """All routes, the links' too, without what stands before them."""
     conversions = Conversions(edge)
     registry = Registry(edge.redis)
-    return Starlette(
+    app = Starlette(
         routes=[
             *probes.routes(partial(_why_not_ready, edge)),
             Route("/robots.txt", _robots),
@@ -129,6 +129,9 @@ def routed(edge: Edge) -> Starlette:
         ],
         exception_handlers=web.EXCEPTION_HANDLERS,
     )
+    # A redirect made of the Host header is none of ours to give.
+    app.router.redirect_slashes = False
+    return app
 
 
 async def _why_not_ready(edge: Edge) -> str | None:

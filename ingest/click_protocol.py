@@ -107,6 +107,11 @@ class ClickProtocol(BoundedProtocol):
         self._parsing = False  # The parser is inside a message.
         self._answered_at = 0.0
 
+    def connection_lost(self, exc: Exception | None) -> None:
+        # Also where another request is in line behind the click.
+        self._exchange.disconnected = True
+        super().connection_lost(exc)
+
     def data_received(self, data: bytes) -> None:
         between = self.cycle.response_complete and not self._parsing
         if not between or self.flow.write_paused or not self._depart(data):

@@ -12,6 +12,7 @@ _ORDINARY = (
     b"expect",
     b"upgrade",
     b"connection",
+    b"proxy-connection",
     b"purpose",
     b"sec-purpose",
     b"x-moz",
@@ -32,8 +33,8 @@ def plain_heads(headers: tuple[bytes, ...]) -> re.Pattern[bytes]:
     """
     others = b"|".join(map(_any_case, (*_ORDINARY, *headers)))
     lines = [
-        _COMMON + _VALUE,
         *[_once(name, group) for group, name in enumerate(headers, _FIRST_HEADER)],
+        _COMMON + _VALUE,
         rb"(?!(?:%s):)[A-Za-z0-9_-]++: %s" % (others, _VALUE),
         rb"[Cc]onnection: [Kk]eep-[Aa]live",
     ]
@@ -50,4 +51,5 @@ def _once(name: bytes, group: int) -> bytes:
 def _any_case(name: bytes) -> bytes:
     """A name in any case; cheaper than a pattern that ignores case as a whole."""
     letters = [bytes([byte]) for byte in name]
-    return b"".join(b"[%s%s]" % (c.upper(), c) if c.isalpha() else re.escape(c) for c in letters)
+    spelled = [b"[%s%s]" % (c.upper(), c) if c.isalpha() else re.escape(c) for c in letters]
+    return b"".join(spelled) or rb"(?!)"  # No line has the empty name.

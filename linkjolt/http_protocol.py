@@ -1,10 +1,15 @@
 """uvicorn's HTTP/1.1 with bounds that it lacks: how large a head may be and how long it takes."""
 
 import asyncio
+import logging
 from typing import Any
 
 import uvicorn
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import (
+    STATUS_LINE,
+    HttpToolsProtocol,
+    RequestResponseCycle,
+)
 from uvicorn.server import ServerState
 
 from linkjolt import web
@@ -13,6 +18,9 @@ from linkjolt.errors import Reason, Rejected
 HEAD_SECONDS = 10.0
 _HEAD_LATE = Rejected(Reason.head_timeout, f"the request's head took over {HEAD_SECONDS:.0f} s")
 _NO_HTTP = Rejected(Reason.bad_request, "this is no HTTP request")
+# uvicorn warns of every malformed request: whoever likes could fill the log.
+_quiet = logging.getLogger("uvicorn.error.connection")
+_quiet.setLevel(logging.ERROR)
 
 
 class BoundedProtocol(HttpToolsProtocol):
@@ -26,10 +34,14 @@ class BoundedProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        # From the end of a request to the end of the next one's head.
-        self._in_head = True
+        self.logger = _quiet
+        # Where the parser is, whatever was answered: behind a head, before its message's end.
+        self._in_body = False
+        self._heads = 0
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
+        # The request whose answer comes next; `cycle` is the last one that came.
+        self._running: RequestResponseCycle | None = None
 
     @property
     def idle(self) -> bool:
@@ -42,28 +54,53 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._head_came()
+        if self._running and not self._running.response_complete:
+            # uvicorn tells only the last request: this one would write to a closed transport.
+            self._running.disconnected = True
+            self._running.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        in_body, heads = self._in_body, self._heads
         super().data_received(data)
-        if self._in_head:
-            self._head_bytes += len(data)
-            if self._head_bytes > web.HEAD_MAX_BYTES:
-                self._refuse(web.HEAD_TOO_LARGE)
-            elif self._head_timer is None:
+        if self._in_body and self.idle:
+            # The answer came before the body, which is read only to be thrown away.
+            if self._head_timer is None:
                 self._await_head()
-        elif self._head_timer is not None:
+        elif in_body or self._in_body or self._heads != heads:
             self._head_came()
+        else:
+            self._head_goes_on(len(data))
+
+    def _head_goes_on(self, size_bytes: int) -> None:
+        self._head_bytes += size_bytes
+        if self._head_bytes > web.HEAD_MAX_BYTES:
+            self._refuse(web.HEAD_TOO_LARGE)
+        elif self._head_timer is None:
+            self._await_head()
 
     def on_headers_complete(self) -> None:
-        self._in_head = False
+        alone = self.idle
         super().on_headers_complete()
+        self._in_body = True
+        self._heads += 1
+        if alone:
+            self._running = self.cycle
 
     def on_response_complete(self) -> None:
-        # A pipelined request that waited is begun now: its head came long ago.
-        self._in_head = not self.pipeline
-        self._head_bytes = 0
+        if self.pipeline:
+            self._running = self.pipeline[-1][0]
         super().on_response_complete()
+
+    def on_message_complete(self) -> None:
+        self._in_body = False
+        super().on_message_complete()
+        if self.idle:
+            # uvicorn's own timer ended with the answer.
+            self._unset_keepalive_if_required()
+            self.timeout_keep_alive_task = self.loop.call_later(
+                self.timeout_keep_alive, self.timeout_keep_alive_handler
+            )
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(_NO_HTTP)
@@ -72,6 +109,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_timer = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
 
     def _head_came(self) -> None:
+        self._head_bytes = 0
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
@@ -84,9 +122,15 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.close()
 
     def _refuse(self, error: Rejected) -> None:
-        """The problem as answer, and the end of the connection; alone the end where it would
-        come before the answer to an earlier request."""
-        if self.idle and not self.transport.is_closing():
+        """The problem as answer, and the end of the connection.
+
+        Behind whole requests that wait for their answers these are the last ones; inside a body
+        there is only the end.
+        """
+        if not self.idle and not self._in_body:
+            self.cycle.keep_alive = False
+            return
+        if not self._in_body and not self.transport.is_closing():
             self.transport.write(self._problem(error))
         self.transport.close()
 

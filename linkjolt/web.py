@@ -10,7 +10,7 @@ import msgspec
 from redis.exceptions import RedisError
 from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, ExceptionHandler, Message, Receive, Scope, Send
 
@@ -92,6 +92,11 @@ async def _redis_away(request: Request, error: Exception) -> Response:
     return problem_response(Rejected(Reason.unavailable, message), request.scope)
 
 
+async def _client_gone(request: Request, error: Exception) -> Response:
+    # Nobody reads it; without it a hang-up would be logged as a fault of ours.
+    return problem_response(Rejected(Reason.bad_request, "the body did not end"), request.scope)
+
+
 async def _crashed(request: Request, error: Exception) -> Response:
     return problem_response(Rejected(Reason.internal, "the request failed"), request.scope)
 
@@ -100,6 +105,7 @@ EXCEPTION_HANDLERS: dict[int | type[Exception], ExceptionHandler] = {
     Rejected: _rejected,
     HTTPException: _http_error,
     RedisError: _redis_away,
+    ClientDisconnect: _client_gone,
     500: _crashed,
 }
 

@@ -1,0 +1,182 @@
+"""HTTP/1.1 by the byte: what is sent is exactly what is given, what comes back is kept whole."""
+
+import asyncio
+import re
+import socket
+import struct
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Literal, cast
+
+import httptools
+import msgspec
+
+_ANSWER_SECONDS = 10.0
+_READ_BYTES = 1 << 18
+_STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) [^\r]*\r\n")
+_LENGTH = re.compile(rb"\r\ncontent-length: (\d+)", re.IGNORECASE)
+_CLOSES = re.compile(rb"\r\nconnection: close\r\n", re.IGNORECASE)
+# What two runs of one program differ in: the time, request ids, click ids, their address.
+_OWN = (
+    (re.compile(rb"(?m)^date: [^\r]*\r$"), b"date: D\r"),
+    (re.compile(rb"(?m)^x-request-id: [0-9a-f]{16}\r$"), b"x-request-id: I\r"),
+    (re.compile(rb'"request_id":"[0-9a-f]{16}"'), b'"request_id":"I"'),
+    (re.compile(rb"[0-9A-HJKMNP-TV-Z]{26}"), b"C"),
+    (re.compile(rb"http://127\.0\.0\.1:\d+/"), b"http://E/"),
+    (re.compile(rb"(?<=&t=)\d{10}(?=[#&\r])"), b"T"),
+)
+
+
+def normalised(answers: bytes) -> bytes:
+    """The answers without what no two requests have in common."""
+    for pattern, shown in _OWN:
+        answers = pattern.sub(shown, answers)
+    return answers
+
+
+class Heads(msgspec.Struct, frozen=True):
+    """What bytes are to an HTTP parser: the methods of their whole heads, and how they end.
+
+    `whole`: with a message's end. `part`: inside a message. `bad`: with what is no HTTP.
+    `kept`: no request asks for the connection's end, or for another protocol.
+    """
+
+    methods: tuple[bytes, ...]
+    end: Literal["whole", "part", "bad"]
+    kept: bool = True
+
+
+class _Noting:
+    """The parser's callbacks."""
+
+    def __init__(self) -> None:
+        self.inside = False
+        self.kept = True
+        self.methods: list[bytes] = []
+        self.parser = httptools.HttpRequestParser(self)
+        # As uvicorn does.
+        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+
+    def on_message_begin(self) -> None:
+        self.inside = True
+
+    def on_headers_complete(self) -> None:
+        self.methods.append(self.parser.get_method())
+        self.kept &= self.parser.get_http_version() == "1.1" and self.parser.should_keep_alive()
+
+    def on_message_complete(self) -> None:
+        self.inside = False
+
+
+def read_heads(sent: bytes) -> Heads:
+    """At most as many requests as uvicorn sees in these bytes, sent on a fresh connection."""
+    noting = _Noting()
+    try:
+        noting.parser.feed_data(sent)
+    except httptools.HttpParserUpgrade:
+        # uvicorn throws away what follows in the same segment.
+        noting.kept = False
+    except httptools.HttpParserError:
+        return Heads(tuple(noting.methods), "bad", noting.kept)
+    return Heads(tuple(noting.methods), "part" if noting.inside else "whole", noting.kept)
+
+
+class Answers(msgspec.Struct, frozen=True):
+    """What came back, as sent, and the statuses of the whole answers without interim ones (1xx).
+
+    `last_closes`: the last one announces the connection's end. `ended`: nothing comes any more.
+    `silent`: what was due did not come in time.
+    """
+
+    raw: bytes
+    statuses: tuple[int, ...] = ()
+    last_closes: bool = False
+    ended: bool = False
+    silent: bool = False
+
+
+def read_answers(raw: bytes, methods: Sequence[bytes]) -> Answers:
+    """The whole answers in `raw` to requests with these methods."""
+    at, statuses, closes = 0, list[int](), False
+    while status := _STATUS.match(raw, at):
+        end = raw.find(b"\r\n\r\n", at)
+        if end < 0:
+            break
+        head = raw[at : end + 4]
+        length = _LENGTH.search(head)
+        at = end + 4
+        if length and methods[len(statuses) : len(statuses) + 1] != (b"HEAD",):
+            at += int(length[1])
+        if at > len(raw):
+            break
+        if int(status[1]) >= 200:
+            statuses.append(int(status[1]))
+            closes = bool(_CLOSES.search(head))
+    return Answers(raw, tuple(statuses), closes)
+
+
+class Wire:
+    """One connection to a server on this machine."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    @staticmethod
+    @asynccontextmanager
+    async def open(port: int) -> "AsyncGenerator[Wire]":
+        """A connection, closed on leaving."""
+        wire = Wire(*await asyncio.open_connection("127.0.0.1", port))
+        try:
+            yield wire
+        finally:
+            wire.writer.close()
+            with suppress(OSError):
+                await wire.writer.wait_closed()
+
+    def send(self, data: bytes) -> None:
+        """Sends in one segment, if the socket's buffer is empty and large enough."""
+        self.writer.write(data)
+
+    async def read(self, heads: Heads, seconds: float = _ANSWER_SECONDS) -> Answers:
+        """Waits for as many answers as there are heads, or the connection's end where that is due.
+
+        Inside a message no more is sent, so that the server gives it up; before that all whole
+        requests were answered: they would else be given up with it.
+        """
+        raw = b""
+        answers = Answers(raw)
+        told = False
+        try:
+            async with asyncio.timeout(seconds):
+                while True:
+                    if len(answers.statuses) >= len(heads.methods) and not told:
+                        if heads.end == "whole" and not answers.last_closes:
+                            return answers
+                        if heads.end == "part":
+                            self.writer.write_eof()
+                            told = True
+                    data = await self._receive()
+                    if not data:
+                        return msgspec.structs.replace(answers, ended=True)
+                    raw += data
+                    answers = read_answers(raw, heads.methods)
+        except TimeoutError:
+            return msgspec.structs.replace(answers, silent=True)
+
+    async def _receive(self) -> bytes:
+        try:
+            return await self.reader.read(_READ_BYTES)
+        except ConnectionResetError:
+            return b""
+
+    async def ask(self, data: bytes) -> Answers:
+        """Sends and reads."""
+        self.send(data)
+        return await self.read(read_heads(data))
+
+    def reset(self) -> None:
+        """Ends the connection by RST; what the server has not read by then is lost."""
+        own = cast(socket.socket, self.writer.get_extra_info("socket"))
+        own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self.writer.transport.abort()

@@ -1,0 +1,54 @@
+"""Requests as bytes, and what both edges are to make of them."""
+
+import msgspec
+
+from tests.conformance.both import Both
+
+FIREFOX = "User-Agent: Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+
+
+class Case(msgspec.Struct, frozen=True):
+    """Segments, each sent when the one before was read, and the answers' statuses; `ended`: the
+    edge then closes the connection. `clicks` are stored."""
+
+    name: str
+    segments: tuple[bytes, ...]
+    statuses: tuple[int, ...]
+    clicks: int = 0
+    ended: bool = False
+
+
+def request(target: str, *lines: str, method: str = "GET", version: str = "1.1") -> bytes:
+    """A head; a character is a byte (Latin-1)."""
+    head = [f"{method} {target} HTTP/{version}", "Host: edge", *lines, "", ""]
+    return "\r\n".join(head).encode("latin-1")
+
+
+def post(body: bytes, *lines: str, target: str = "/v1/conversions") -> bytes:
+    """A POST with its body."""
+    return request(target, *lines, f"Content-Length: {len(body)}", method="POST") + body
+
+
+def cut(sent: bytes, size: int) -> list[bytes]:
+    """Segments of at most `size` bytes."""
+    return [sent[at : at + size] for at in range(0, len(sent), size)]
+
+
+CLICK = request("/tc_PLAIN", FIREFOX)
+
+
+def redirected(name: str, *segments: bytes, ended: bool = False) -> Case:
+    """One click, recorded."""
+    return Case(name, segments, (302,), 1, ended)
+
+
+def answered(name: str, status: int, *segments: bytes, ended: bool = False) -> Case:
+    """One answer, and nothing recorded."""
+    return Case(name, segments, (status,), 0, ended)
+
+
+async def check(both: Both, case: Case) -> None:
+    said = await both.ask(*case.segments)
+    assert said.statuses == case.statuses
+    assert len(said.clicks) == case.clicks
+    assert said.ended == case.ended

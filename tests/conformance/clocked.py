@@ -1,0 +1,117 @@
+"""An edge in this process whose clock a test moves: what takes a minute takes no time."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable, Coroutine
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from ingest.app import create_app, open_edge
+from ingest.click_protocol import click_protocol
+from linkjolt import server
+from linkjolt.settings import Edge as Settings
+from loadtests.edge_pair import LINKS
+from loadtests.wire import Wire
+from tests.conformance.both import STILL_OPEN
+from tests.waiting import wait_until
+
+
+class MovableLoop(asyncio.SelectorEventLoop):
+    """The ordinary loop; `moved_seconds` are added to its clock."""
+
+    moved_seconds = 0.0
+
+    def time(self) -> float:
+        return super().time() + self.moved_seconds
+
+
+class _Counted:
+    """An application that counts the requests which reach it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+        self.requests = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        self.requests += scope["type"] == "http"
+        await self._app(scope, receive, send)
+
+
+class Clocked:
+    """Where the edge listens, and its clock."""
+
+    def __init__(self, port: int, socket: str, app: _Counted, *, fast: bool) -> None:
+        self.port = port
+        self.socket = socket
+        self.fast = fast
+        self._app = app
+
+    @property
+    def requests(self) -> int:
+        """Those that reached the application."""
+        return self._app.requests
+
+    async def pass_time(self, seconds: float) -> None:
+        """Moves the clock; what was sent before is read before, what is due then is done."""
+        await self._settle()
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, MovableLoop)
+        loop.moved_seconds += seconds
+        await self._settle()
+
+    async def _settle(self) -> None:
+        # Connections are read in the order in which they have something to read.
+        async with Wire.open(self.port) as wire:
+            assert (await wire.ask(STILL_OPEN)).statuses == (200,)
+
+
+async def rest_of(wire: Wire) -> bytes:
+    """All that comes until the connection ends, which must be soon."""
+    async with asyncio.timeout(5):
+        return await wire.reader.read()
+
+
+class Running:
+    """Runs tests' coroutines on the edge's loop, which stands still between them."""
+
+    def __init__(self, runner: asyncio.Runner, clocked: Clocked) -> None:
+        self._runner = runner
+        self._clocked = clocked
+
+    def __call__(self, scenario: Callable[[Clocked], Coroutine[None, None, None]]) -> None:
+        self._runner.run(scenario(self._clocked))
+
+
+@asynccontextmanager
+async def serve(redis_url: str, data: Path, *, fast: bool) -> AsyncGenerator[Clocked]:
+    """An edge that serves, with every link in memory."""
+    stop = asyncio.Event()
+    settings = Settings(
+        redis_url=redis_url,
+        data=str(data),
+        fast_clicks=fast,
+        # Time that a test lets pass is none in which Redis did not answer.
+        redis_timeout_seconds=1e6,
+    )
+    socket = str(data / "edge.sock")
+    sock = server.listen("127.0.0.1", 0)
+    port: int = sock.getsockname()[1]
+    async with open_edge(settings, stop) as edge:
+        app = _Counted(create_app(edge))
+        serving = asyncio.create_task(
+            server.serve(
+                app,
+                sock=sock,
+                stop=stop,
+                shutdown_seconds=1,
+                uds=socket,
+                protocol=click_protocol(edge),
+            )
+        )
+        await wait_until(lambda: server.says_ready("127.0.0.1", port))
+        for code in LINKS:
+            await edge.directory.route(code)
+        yield Clocked(port, socket, app, fast=fast)
+        stop.set()
+        await serving

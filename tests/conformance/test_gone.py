@@ -1,0 +1,193 @@
+"""Visitors who leave, visitors who never read, edges that are told to stop, while Redis stalls."""
+
+import asyncio
+import os
+import re
+import signal
+import socket
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+
+import pytest
+
+from linkjolt.events import Click
+from loadtests import edge_pair
+from loadtests.edge_pair import Clicks, Edge, Pair
+from loadtests.wire import Heads, Wire, read_heads
+from tests.conformance.both import STILL_OPEN
+from tests.conformance.cases import CLICK, FIREFOX, request
+from tests.waiting import wait_until
+
+CLOSED = request("/tc_OFF")
+# Read until the connection ends.
+_ALL = Heads((), "bad")
+
+
+def click(name: str) -> bytes:
+    return request(f"/tc_PLAIN?sub1={name}", FIREFOX)
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
+    """A pair whose Redis the tests may stop."""
+    with edge_pair.running(tmp_path_factory.mktemp("gone"), redis_timeout_seconds=0.25) as made:
+        yield made
+
+
+@pytest.fixture(params=["ordinary", "fast"])
+def edge(request: pytest.FixtureRequest, own: Pair) -> Edge:
+    return own.fast if request.param == "fast" else own.ordinary
+
+
+@asynccontextmanager
+async def stalled(edge: Edge) -> AsyncGenerator[None]:
+    """Redis answers nothing: clicks wait a quarter of a second, then go to the edge's disk."""
+    os.kill(edge.redis_process.pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(edge.redis_process.pid, signal.SIGCONT)
+
+
+async def was_read(edge: Edge) -> None:
+    """What was sent before is read: an edge reads connections in the order of their data."""
+    async with Wire.open(edge.port) as wire:
+        assert (await wire.ask(STILL_OPEN)).statuses == (200,)
+
+
+async def stored(clicks: Clicks, names: Sequence[str]) -> None:
+    """Returns when exactly the clicks of these names have come."""
+    found: list[Click] = []
+
+    def all_there() -> bool:
+        found.extend(clicks.new())
+        return len(found) >= len(names)
+
+    await wait_until(all_there, 20)
+    assert sorted(click.sub1 for click in found) == sorted(names)
+
+
+@pytest.fixture
+def clicks(edge: Edge) -> Iterator[Clicks]:
+    made = Clicks(edge)
+    made.new()
+    yield made
+    made.close()
+
+
+async def test_a_click_whose_visitor_is_gone_is_stored(edge: Edge, clicks: Clicks) -> None:
+    async with stalled(edge), Wire.open(edge.port) as left, Wire.open(edge.port) as stays:
+        left.send(click("left"))
+        stays.send(click("stays"))
+        await was_read(edge)
+        left.reset()
+        assert (await stays.read(read_heads(CLICK))).statuses == (302,)
+    await stored(clicks, ["left", "stays"])
+    assert edge.errors() == []
+
+
+async def test_a_visitor_gone_with_requests_in_line_harms_nobody(
+    edge: Edge, clicks: Clicks
+) -> None:
+    async with stalled(edge), Wire.open(edge.port) as left, Wire.open(edge.port) as stays:
+        left.send(click("left"))
+        await was_read(edge)
+        left.send(click("in-line"))
+        stays.send(click("stays"))
+        await was_read(edge)
+        left.reset()
+        assert (await stays.read(read_heads(CLICK))).statuses == (302,)
+        assert (await stays.ask(click("stays-too"))).statuses == (302,)
+    await stored(clicks, ["left", "stays", "stays-too"])
+    assert edge.errors() == []
+
+
+async def test_a_connection_ended_for_a_bad_body_harms_nobody(edge: Edge, clicks: Clicks) -> None:
+    bad = request("/v1/conversions", "Transfer-Encoding: chunked", method="POST") + b"zzz\r\n"
+    async with AsyncExitStack() as stack:
+        first, ended, stays = [
+            await stack.enter_async_context(Wire.open(edge.port)) for _ in range(3)
+        ]
+        async with stalled(edge):
+            # The first click is a frame of its own; those behind it wait for the next one.
+            for wire, name in ((first, "first"), (ended, "ended"), (stays, "stays")):
+                wire.send(click(name))
+                await was_read(edge)
+            ended.send(bad)
+            assert (await ended.read(_ALL)).statuses == ()
+            assert (await stays.read(read_heads(CLICK))).statuses == (302,)
+    await stored(clicks, ["first", "ended", "stays"])
+    assert edge.errors() == []
+
+
+async def test_a_visitor_who_says_that_he_sends_no_more_is_let_go(edge: Edge) -> None:
+    async with Wire.open(edge.port) as wire:
+        assert (await wire.ask(CLICK)).statuses == (302,)
+        wire.writer.write_eof()
+        assert await wire.reader.read() == b""
+
+
+async def test_a_visitor_who_does_not_read_keeps_nobody_waiting(edge: Edge, clicks: Clicks) -> None:
+    loop = asyncio.get_running_loop()
+    sent = CLICK * 3_000
+    with socket.socket() as visitor:
+        visitor.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        visitor.setblocking(False)
+        await loop.sock_connect(visitor, ("127.0.0.1", edge.port))
+        sending = asyncio.create_task(loop.sock_sendall(visitor, sent))
+        for _ in range(20):
+            async with Wire.open(edge.port) as wire:
+                assert (await wire.ask(CLICK + CLICK)).statuses == (302, 302)
+        assert len(clicks.new()) < 3_000
+        got = bytearray()
+        while got.count(b"\r\n\r\n") < 3_000:
+            got += await loop.sock_recv(visitor, 1 << 20)
+        await sending
+    assert got.count(b"HTTP/1.1 302 ") == 3_000
+    assert edge.errors() == []
+
+
+async def test_requests_in_line_behind_a_click_that_waits_are_answered_in_order(
+    edge: Edge, clicks: Clicks
+) -> None:
+    line = click("a") + CLOSED + click("b") + request("/tc_PLAIN?sub1=c", method="HEAD")
+    async with stalled(edge), Wire.open(edge.port) as wire:
+        wire.send(click("first"))
+        await was_read(edge)
+        wire.send(line)
+        answers = await wire.read(read_heads(click("first") + line))
+        assert answers.statuses == (302, 302, 410, 302, 302)
+        assert re.findall(rb"sub1=(\w+)", answers.raw) == [b"first", b"a", b"b", b"c"]
+    await stored(clicks, ["first", "a", "b", "c"])
+
+
+async def test_a_stopped_edge_answers_whole_requests_and_ends(edge: Edge, clicks: Clicks) -> None:
+    sent = {
+        "one": click("one"),
+        "three": click("a") + click("b") + click("c"),
+        "one and a part": click("whole") + CLICK[:30],
+        "a part": CLICK[:30],
+        "nothing": b"",
+    }
+    async with AsyncExitStack() as stack:
+        wires = {name: await stack.enter_async_context(Wire.open(edge.port)) for name in sent}
+        wires["rests"] = await stack.enter_async_context(Wire.open(edge.port))
+        assert (await wires["rests"].ask(STILL_OPEN)).statuses == (200,)
+        async with stalled(edge):
+            for name, data in sent.items():
+                wires[name].send(data)
+            await was_read(edge)
+            assert edge.process
+            edge.process.terminate()
+            answers = {name: await wire.read(_ALL) for name, wire in wires.items()}
+    assert edge.process.wait(10) == 0
+    assert {name: found.statuses for name, found in answers.items() if found.statuses} == {
+        "one": (302,),
+        "three": (302, 302, 302),
+        "one and a part": (302,),
+    }
+    assert all(found.ended for found in answers.values())
+    edge.spawn()
+    await edge.wait_ready()
+    await stored(clicks, ["one", "a", "b", "c", "whole"])
+    assert edge.errors() == []

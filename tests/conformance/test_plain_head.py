@@ -1,0 +1,138 @@
+"""What the fast path's pattern takes, the HTTP parser takes too, and reads the same in it."""
+
+from collections.abc import Mapping
+
+import httptools
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from ingest.plain_head import MAX_BYTES, plain_heads
+from loadtests.fuzz_requests import Requests
+from loadtests.wire import read_heads
+
+READ = (b"user-agent", b"referer", b"accept-language", b"x-forwarded-for", b"x-purpose")
+PATTERNS = {
+    country: plain_heads((*READ, country)) for country in (b"cf-ipcountry", b"x-country", b"")
+}
+# What else decides what becomes of a request.
+DECIDING = (b"sec-purpose", b"purpose", b"x-moz", b"expect")
+
+
+class Parsed:
+    """The parser's callbacks, and what they were told."""
+
+    def __init__(self, data: bytes) -> None:
+        self.url = b""
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.begun = self.complete = 0
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.feed_data(data)
+
+    def on_message_begin(self) -> None:
+        self.begun += 1
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
+
+    def on_body(self, body: bytes) -> None:
+        raise AssertionError(f"has a body: {body!r}")
+
+    def on_message_complete(self) -> None:
+        self.complete += 1
+
+    def first(self) -> Mapping[bytes, bytes]:
+        return dict(reversed(self.headers))
+
+
+def check(data: bytes, country: bytes) -> bool:
+    """True where the pattern takes the bytes; AssertionError unless the parser agrees."""
+    found = PATTERNS[country].fullmatch(data) if len(data) <= MAX_BYTES else None
+    if not found:
+        return False
+    method, code, query, *values = found.groups(b"")
+    parsed = Parsed(data)
+    assert (parsed.begun, parsed.complete) == (1, 1)
+    assert parsed.parser.get_method() == method
+    assert parsed.parser.get_http_version() == "1.1"
+    assert parsed.parser.should_keep_alive()
+    assert not parsed.parser.should_upgrade()
+    url = httptools.parse_url(parsed.url)
+    assert url.path in (b"/" + code, b"/c/" + code)
+    assert (url.query or b"") == query
+    headers = parsed.first()
+    assert not headers.keys() & set(DECIDING)
+    assert values == [headers.get(name, b"") for name in (*READ, country)]
+    return True
+
+
+NAMES = [
+    *(*READ, *DECIDING, *filter(None, PATTERNS), b"host", b"te", b"keep-alive", b"sec-fetch-x"),
+    *(b"connection", b"proxy-connection", b"upgrade", b"content-length", b"transfer-encoding"),
+]
+VALUES = [b"keep-alive", b"close", b"Keep-Alive", b"0", b"chunked", b"a", b"DE", b"prefetch"]
+TARGETS = [b"/tc_PLAIN", b"/c/tc_PLAIN", b"/c", b"/c/c", b"/" + b"a" * 64, b"/" + b"a" * 65, b"//a"]
+names = st.sampled_from(NAMES + [name.title() for name in NAMES])
+plain_lines = st.builds(b"%s: %s\r\n".__mod__, st.tuples(names, st.sampled_from(VALUES)))
+odd_lines = st.builds(
+    b"%s%s%s%s".__mod__,
+    st.tuples(
+        names | st.binary(max_size=4),
+        st.sampled_from([b": ", b":", b":  ", b" : ", b":\t"]),
+        st.sampled_from([*VALUES, b"", b"a ", b" "]) | st.binary(max_size=4),
+        st.sampled_from([b"\r\n", b"\r\n", b"\n", b"\r", b"\r\n "]),
+    ),
+)
+
+
+@st.composite
+def heads(draw: st.DrawFn) -> bytes:
+    """A plain head with one thing odd in it, at most."""
+    odd = draw(st.sampled_from(["nothing", "target", "query", "line", "byte"]))
+    target = draw(st.sampled_from(TARGETS)) if odd == "target" else TARGETS[0]
+    query = b"?" + draw(st.binary(max_size=4)) if odd == "query" else b""
+    lines = draw(st.lists(plain_lines, max_size=4))
+    if odd == "line":
+        lines.insert(draw(st.integers(0, len(lines))), draw(odd_lines))
+    method = draw(st.sampled_from([b"GET", b"HEAD"]))
+    head = b"%s %s%s HTTP/1.1\r\n%s\r\n" % (method, target, query, b"".join(lines))
+    if odd != "byte":
+        return head
+    at = draw(st.integers(0, len(head)))
+    return head[:at] + draw(st.binary(max_size=2)) + head[at + draw(st.integers(0, 1)) :]
+
+
+@settings(max_examples=1_000, deadline=None)
+@given(data=heads(), country=st.sampled_from(list(PATTERNS)))
+@example(data=b"GET /a HTTP/1.1\r\n: DE\r\n\r\n", country=b"")
+@example(data=b"GET /a HTTP/1.1\r\nProxy-Connection: close\r\n\r\n", country=b"x-country")
+def test_whatever_the_pattern_takes_the_parser_reads_the_same(data: bytes, country: bytes) -> None:
+    check(data, country)
+
+
+@pytest.mark.parametrize("country", PATTERNS)
+def test_the_same_of_requests_by_chance_of_which_it_takes_many(country: bytes) -> None:
+    requests = Requests(seed=7)
+    sent = [requests.any().whole for _ in range(3_000)]
+    taken = [data for data in sent if check(data, country)]
+    assert len(taken) > 300
+
+
+def test_every_byte_in_a_query_that_the_pattern_takes_is_one_the_parser_takes() -> None:
+    for byte in range(256):
+        check(b"GET /a?%c HTTP/1.1\r\nHost: a\r\n\r\n" % byte, b"cf-ipcountry")
+        check(b"GET /a HTTP/1.1\r\nX-A: b%cc\r\n\r\n" % byte, b"cf-ipcountry")
+        check(b"GET /a HTTP/1.1\r\nX%cA: b\r\n\r\n" % byte, b"cf-ipcountry")
+
+
+def test_the_pattern_takes_what_browsers_send() -> None:
+    sent = (
+        b"GET /tc_ABC123?sub1=a&x=%20 HTTP/1.1\r\nHost: edge\r\nConnection: keep-alive\r\n"
+        b'sec-ch-ua: "Chromium";v="140"\r\nUpgrade-Insecure-Requests: 1\r\nUser-Agent: a\r\n'
+        b"Accept: */*\r\nSec-Fetch-Site: none\r\nAccept-Language: de\r\nCookie: a=b\r\n\r\n"
+    )
+    assert check(sent, b"cf-ipcountry")
+    assert read_heads(sent).methods == (b"GET",)

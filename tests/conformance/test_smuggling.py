@@ -1,0 +1,103 @@
+"""A body is no request: not where its answer comes before it, nor where its end is in doubt."""
+
+import pytest
+
+from tests.conformance.both import Both
+from tests.conformance.cases import CLICK, Case, answered, check, cut, post, request
+
+# Refused (401) as soon as their heads are read; what their bodies hold would be clicks.
+SIZED = post(CLICK)
+SIZED_AT = len(SIZED) - len(CLICK)
+CHUNKED = request("/v1/conversions", "Transfer-Encoding: chunked", method="POST")
+CHUNKS = b"%x\r\n%s\r\n0\r\n\r\n" % (len(CLICK), CLICK)
+LARGE = CLICK * 400
+LARGE_SIZED = post(LARGE)
+EARLY = [
+    answered("in one segment", 401, SIZED),
+    answered("its body behind the answer", 401, SIZED[:SIZED_AT], CLICK),
+    answered("its body in segments behind the answer", 401, SIZED[:SIZED_AT], *cut(CLICK, 30)),
+    answered("chunks", 401, CHUNKED + CHUNKS),
+    answered("chunks behind the answer", 401, CHUNKED, CHUNKS),
+    answered("a click as one whole chunk", 401, CHUNKED, CHUNKS[:4], CLICK, b"\r\n0\r\n\r\n"),
+    answered("a body that never comes whole", 401, SIZED[:SIZED_AT], CLICK[:-1], ended=True),
+    answered("a large body behind the answer", 401, LARGE_SIZED[: -len(LARGE)], *cut(LARGE, 9_000)),
+    answered("a large body in one segment", 401, LARGE_SIZED),
+    Case("a click behind the body", (SIZED[:SIZED_AT], CLICK, CLICK), (401, 302), 1),
+    Case("a click in the body's last segment", (SIZED[:SIZED_AT], CLICK + CLICK), (401, 302), 1),
+    Case("a click cut by the body's end", (SIZED + CLICK[:20], CLICK[20:]), (401, 302), 1),
+    Case("a click behind chunks", (CHUNKED, CHUNKS[:20], CHUNKS[20:] + CLICK), (401, 302), 1),
+]
+DOUBTFUL = [
+    answered(
+        "a length and chunks",
+        400,
+        request("/tc_PLAIN", "Content-Length: 5", "Transfer-Encoding: chunked")
+        + b"0\r\n\r\n"
+        + CLICK,
+        ended=True,
+    ),
+    answered(
+        "chunks and a length",
+        400,
+        request("/tc_PLAIN", "Transfer-Encoding: chunked", "Content-Length: 5")
+        + b"0\r\n\r\n"
+        + CLICK,
+        ended=True,
+    ),
+    answered(
+        "two lengths",
+        400,
+        request("/tc_PLAIN", "Content-Length: 0", f"Content-Length: {len(CLICK)}") + CLICK,
+        ended=True,
+    ),
+    answered(
+        "a list of lengths",
+        400,
+        request("/tc_PLAIN", f"Content-Length: 0, {len(CLICK)}") + CLICK,
+        ended=True,
+    ),
+    answered(
+        "a length with a sign", 400, request("/tc_PLAIN", "Content-Length: +5") + CLICK, ended=True
+    ),
+    answered(
+        "a length in hexadecimal",
+        400,
+        request("/tc_PLAIN", "Content-Length: 0x5") + CLICK,
+        ended=True,
+    ),
+    answered(
+        "a length behind a vertical tab",
+        400,
+        request("/tc_PLAIN", "Content-Length:\x0b5") + CLICK,
+        ended=True,
+    ),
+    Case(
+        "chunked in disguise",
+        (request("/tc_PLAIN", "Transfer-Encoding: xchunked") + b"0\r\n\r\n" + CLICK,),
+        (),
+        1,
+        ended=True,
+    ),
+    answered(
+        "chunked twice",
+        400,
+        request("/tc_PLAIN", "Transfer-Encoding: chunked, chunked") + b"0\r\n\r\n" + CLICK,
+        ended=True,
+    ),
+    answered(
+        "an encoding with a space before the colon",
+        400,
+        request("/tc_PLAIN", "Transfer-Encoding : chunked") + b"0\r\n\r\n" + CLICK,
+        ended=True,
+    ),
+]
+
+
+@pytest.mark.parametrize("case", EARLY, ids=lambda case: case.name)
+async def test_a_body_behind_its_answer_is_no_request(both: Both, case: Case) -> None:
+    await check(both, case)
+
+
+@pytest.mark.parametrize("case", DOUBTFUL, ids=lambda case: case.name)
+async def test_a_body_of_doubtful_length_ends_the_connection(both: Both, case: Case) -> None:
+    await check(both, case)
