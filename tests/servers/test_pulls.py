@@ -1,0 +1,57 @@
+"""A rollup pulled twice from one place: the second one is dropped whole, whatever it holds."""
+
+import time
+
+import msgspec
+import pytest
+
+from aggregator import rollups
+from aggregator.migrate import migrate
+from aggregator.rollup_sql import PULLS, ROLLUPS
+from aggregator.rows import ClickRow
+from aggregator.warehouse import Warehouse as Raw
+from aggregator.warehouse import encode_rows
+from tests.servers.installation import Installation
+
+BATCHES = 3
+
+
+class Marks(msgspec.Struct, frozen=True):
+    first: int
+    last: int
+
+
+def click(pos: int, number: int) -> ClickRow:
+    """Of its own referrer, so that it makes a cell of its own."""
+    return ClickRow(
+        account=1,
+        link=7,
+        time=time.time(),
+        click_id=f"{pos}-{number}",
+        verdict="human",
+        visitor=5,
+        country="ZZ",
+        referrer_host=f"host{number}.example",
+        pos=pos,
+    )
+
+
+# The engine hands on some 65,000 rows at a time.
+@pytest.mark.parametrize("clicks", [1, 25_000])
+@pytest.mark.parametrize("rollup", [rollup.table for rollup in ROLLUPS])
+async def test_the_first_pull_from_a_place_is_the_only_one(
+    installation: Installation, rollup: str, clicks: int
+) -> None:
+    client = installation.warehouse.client
+    await migrate(client)
+    begin = int(time.time() * 1000) << 20
+    ends = [begin + batch + 1 for batch in range(BATCHES)]
+    for end in ends:
+        # Hosts of their own: each pull has another number of cells.
+        rows = [click(end, number + end % BATCHES * clicks) for number in range(clicks)]
+        await Raw(client).insert_clicks(encode_rows(rows), 0, end)
+    for upto in ends[1:] + ends[:1]:
+        parameters = {"s": 0, "after": 0, "upto": upto, "month": rollups.month_of(upto)}
+        await client.execute(PULLS[rollup, "clicks"], parameters, "one token for all")
+    marks = f"SELECT min(pos) AS first, max(pos) AS last FROM {rollup} WHERE account = 0"
+    assert await client.read(marks, Marks) == [Marks(ends[1], ends[1])]
