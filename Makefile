@@ -11,9 +11,9 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c requireme
 run: $(VENV)/run.stamp
 	@exec $(BIN)/linkjolt up --demo
 
-# Lint, types and all tests.
+# Lint, types and all tests; two files of tests at a time, for most of them wait for servers.
 test: check
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 
 check: $(VENV)/test.stamp
 	$(BIN)/ruff check --no-cache .

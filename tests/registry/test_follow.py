@@ -139,7 +139,7 @@ async def test_a_change_made_while_not_followed_is_caught_up(
 
 
 async def test_it_ends_whenever_it_is_cancelled(directory: Directory) -> None:
-    for turns in range(40):
+    for turns in range(20):
         task = asyncio.create_task(directory.follow())
         for _ in range(turns):
             await asyncio.sleep(0)
