@@ -35,6 +35,14 @@ async def shed(edge: EdgeProcess) -> int:
     return int(float(found[1])) if found else 0
 
 
+async def taken_straight(custom: Custom, client: httpx2.AsyncClient) -> bool:
+    """True for 201; what an edge knew of keys and links may have to be read again first."""
+    answer = await custom.order(client)
+    assert answer is not None
+    assert answer.status_code in (201, 503)
+    return answer.status_code == 201
+
+
 async def aggregate_and_trim(redis: Redis, engine: ClickHouse, data: Path) -> None:
     """Until streams and spools are empty, as the loop does it, with a trim before each step."""
     settings = Aggregator(slice_ms=50, stream_memory_max_bytes=REDIS_BYTES // 2)
@@ -119,15 +127,7 @@ async def test_a_full_spool_sheds_clicks_and_refuses_conversions_until_redis_is_
             assert lost > 0
             proxy.lost_share = 0.0
             await spool_is_empty(tmp_path)
-
-            async def taken_straight() -> bool:
-                # What the edge knew of keys and links may have to be read again first.
-                answer = await custom.order(client)
-                assert answer is not None
-                assert answer.status_code in (201, 503)
-                return answer.status_code == 201
-
-            await wait_until(taken_straight)
+            await wait_until(lambda: taken_straight(custom, client))
             assert await custom.visit(client) == 302
             assert await shed(edge) == lost
         assert edge.stop() == 0
