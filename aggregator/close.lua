@@ -25,7 +25,10 @@ local closed = now - now % width
 if last_ms >= closed + width then
   -- Ids run ahead of the clock (it stepped back): close the top slice if it holds entries.
   closed = last_ms - last_ms % width
-  if last_ms > closed or last_sequence > 0 then closed = closed + width end
+  -- A slice's first id is an entry's, or where the end was raised to.
+  local top = redis.call('XREVRANGE', stream, '+', '-', 'COUNT', 1)[1]
+  local holds = last_ms > closed or last_sequence > 0 or (top and top[1] == last)
+  if holds then closed = closed + width end
 end
 -- Raised, never lowered: XSETID alone checks only the top entry that still exists.
 if last_ms < closed then

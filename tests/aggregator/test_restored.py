@@ -91,9 +91,9 @@ def forgotten() -> float:
     return REGISTRY.get_sample_value("linkjolt_stream_forgotten_total", {"kind": "clicks"}) or 0
 
 
-async def append_ahead(line: Line, stream: Stream, event: object) -> None:
-    """As an edge publishes while Redis's clock is a minute ahead."""
-    at_ms = now_ms() + _AHEAD_MS
+async def append_ahead(line: Line, stream: Stream, event: object, slice_ms: int = 1) -> None:
+    """As an edge publishes while Redis's clock is a minute ahead, at the begin of a slice."""
+    at_ms = (now_ms() + _AHEAD_MS) // slice_ms * slice_ms
     await call(line.redis, "XADD", stream.key, f"{at_ms}-0", "f", msgspec.json.encode(event))
     await call(line.redis, "HINCRBY", stream.ledger, at_ms // 3_600_000, 1)
 
@@ -165,3 +165,9 @@ async def test_an_empty_redis_in_the_place_of_the_old_one_is_gone_on_with(line: 
     await line.step_until_idle()
     assert await line.count(CLICKS) == 3
     assert not (await line.audit()).repeated
+
+
+async def test_an_entry_at_the_first_id_of_a_slice_ahead_of_the_clock_is_stored(line: Line) -> None:
+    await append_ahead(line, names.clicks(0), line.make_click(), slice_ms=50)
+    await line.step_until_idle()
+    assert await line.count(CLICKS) == 1
