@@ -34,7 +34,8 @@ def cut(sent: bytes, size: int) -> list[bytes]:
     return [sent[at : at + size] for at in range(0, len(sent), size)]
 
 
-CLICK = request("/tc_PLAIN", FIREFOX)
+CLICK_PATH = "/tc_PLAIN"
+CLICK = request(CLICK_PATH, FIREFOX)
 
 
 def redirected(name: str, *segments: bytes, ended: bool = False) -> Case:

@@ -1,6 +1,7 @@
 """An edge in this process whose clock a test moves: what takes a minute takes no time."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -27,14 +28,15 @@ class MovableLoop(asyncio.SelectorEventLoop):
 
 
 class _Counted:
-    """An application that counts the requests which reach it."""
+    """An application that counts the requests which reach it, by path."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
-        self.requests = 0
+        self.requests: Counter[str] = Counter()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        self.requests += scope["type"] == "http"
+        if scope["type"] == "http":
+            self.requests[scope["path"]] += 1
         await self._app(scope, receive, send)
 
 
@@ -47,10 +49,13 @@ class Clocked:
         self.fast = fast
         self._app = app
 
-    @property
-    def requests(self) -> int:
-        """Those that reached the application."""
-        return self._app.requests
+    def reached(self, path: str) -> int:
+        """How many requests for a path came to the application.
+
+        Those of others are not in it: a look whether the edge is ready, given up on a busy
+        machine, is answered later.
+        """
+        return self._app.requests[path]
 
     async def pass_time(self, seconds: float) -> None:
         """Moves the clock; what was sent before is read before, what is due then is done."""
