@@ -45,7 +45,7 @@ class EdgeProcess:
     async def start(self, fault: str = "") -> None:
         """Returns when it serves, or is dead by its fault."""
         self.process = self._spawn(fault)
-        await wait_until(self._serves_or_ended, 30)
+        await wait_until(self._serves_or_ended)
 
     def _spawn(self, fault: str) -> subprocess.Popen[bytes]:
         with open(self._data / "edge.log", "ab") as log:
@@ -161,7 +161,7 @@ async def store_all(redis_url: str, engine: ClickHouse) -> Stored:
             balance = await read_balance(redis, engine, 1)
             return all(stream.waiting == 0 for stream in balance.streams)
 
-        await wait_until(nothing_waits, 30)
+        await wait_until(nothing_waits)
         found = await audit(redis, engine, 1)
     return Stored(
         await _ids(engine, "SELECT click_id AS id FROM clicks WHERE account != 0"),
@@ -176,4 +176,4 @@ async def _ids(engine: ClickHouse, sql: str) -> list[str]:
 
 async def spool_is_empty(data: Path) -> None:
     """Returns when no event waits on an edge's disk."""
-    await wait_until(lambda: spooled_under(data) == 0, 30)
+    await wait_until(lambda: spooled_under(data) == 0)

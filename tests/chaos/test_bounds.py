@@ -59,7 +59,7 @@ async def aggregate_and_trim(redis: Redis, engine: ClickHouse, data: Path) -> No
         balance = (await audit(redis, engine, 1)).balance
         return spooled_under(data) == 0 and all(s.waiting == 0 for s in balance.streams)
 
-    await wait_until(done, 30)
+    await wait_until(done)
 
 
 async def test_a_full_redis_stops_no_visitor_and_recovers_when_it_is_trimmed(

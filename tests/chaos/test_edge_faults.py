@@ -23,7 +23,7 @@ SPOOLED = 256
 
 
 async def killed(edge: EdgeProcess) -> None:
-    await wait_until(lambda: edge.ended() is not None, 10)
+    await wait_until(lambda: edge.ended() is not None)
     assert edge.ended() == -signal.SIGKILL
 
 

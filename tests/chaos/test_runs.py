@@ -66,7 +66,7 @@ async def test_a_killed_supervisor_leaves_no_child_and_the_next_start_has_everyt
                 == [(clicks, clicks), (0, 0)]
             )
 
-        await wait_until(all_is_stored, 20)
+        await wait_until(all_is_stored)
         assert await instance.stop() == 0
     finally:
         instance.end()

@@ -63,7 +63,7 @@ async def stored(clicks: Clicks, names: Sequence[str]) -> None:
         found.extend(clicks.new())
         return len(found) >= len(names)
 
-    await wait_until(all_there, 20)
+    await wait_until(all_there)
     assert sorted(click.sub1 for click in found) == sorted(names)
 
 

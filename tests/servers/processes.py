@@ -70,7 +70,7 @@ class Engine:
         """Started where it does not run; answers after this."""
         if self._process is None:
             self.start()
-        await wait_until(lambda: answers(f"http://127.0.0.1:{self.port}/ping"), 30)
+        await wait_until(lambda: answers(f"http://127.0.0.1:{self.port}/ping"))
 
 
 class LogLine(msgspec.Struct, frozen=True):

@@ -86,8 +86,8 @@ async def test_a_click_and_its_conversion_are_reported_within_seconds(
     port = free_port()
     linkjolt.start("aggregator")
     linkjolt.start("reports", LINKJOLT_REPORTS_PORT=str(port))
-    await wait_until(lambda: answers(f"http://127.0.0.1:{port}/readyz"), 20)
-    await wait_until(lambda: linkjolt.says("aggregator", "aggregator started"), 20)
+    await wait_until(lambda: answers(f"http://127.0.0.1:{port}/readyz"))
+    await wait_until(lambda: linkjolt.says("aggregator", "aggregator started"))
     click_id = await installation.click()
     conversion = {"click_id": click_id, "order_value": "99.99", "order_id": "order_1"}
     await installation.post("/v1/conversions", **conversion)
@@ -99,7 +99,7 @@ async def test_a_click_and_its_conversion_are_reported_within_seconds(
         rows = msgspec.json.decode(response.content, type=Report).data
         return rows == [Row(CODE, clicks=1, conversions=1, revenue=99.99, commission=29.99)]
 
-    await wait_until(reported, 5)
+    await wait_until(reported)
     audit = await linkjolt.run("audit", "--json")
     assert audit.returncode == 0
     found = msgspec.json.decode(audit.stdout, type=Audit)

@@ -10,16 +10,16 @@ async def test_a_clickhouse_killed_in_mid_load_loses_and_doubles_nothing(
 ) -> None:
     linkjolt, warehouse = installation.linkjolt, installation.warehouse
     aggregator = linkjolt.start("aggregator")
-    await wait_until(lambda: linkjolt.says("aggregator", "aggregator started"), 20)
+    await wait_until(lambda: linkjolt.says("aggregator", "aggregator started"))
     async with installation.clicks() as ids:
-        await wait_until(lambda: warehouse.holds(100), 10)
+        await wait_until(lambda: warehouse.holds(100))
         warehouse.engine.kill()
         accepted = len(ids)
-        await wait_until(lambda: "warning" in linkjolt.levels("aggregator"), 10)
+        await wait_until(lambda: "warning" in linkjolt.levels("aggregator"))
         # The edge needs no ClickHouse.
-        await wait_until(lambda: len(ids) >= accepted + 100, 10)
+        await wait_until(lambda: len(ids) >= accepted + 100)
         await warehouse.engine.ready()
-        await wait_until(lambda: warehouse.holds(accepted + 100), 10)
+        await wait_until(lambda: warehouse.holds(accepted + 100))
     await installation.stores(ids)
     assert aggregator.poll() is None
     assert linkjolt.levels("aggregator") == {"info", "warning"}
@@ -35,7 +35,7 @@ async def test_an_aggregator_killed_in_mid_load_loses_and_doubles_nothing(
             held = len(await warehouse.click_ids())
             aggregator = linkjolt.start("aggregator")
             # Seen as soon as the base insert is done: the rollups are not pulled yet.
-            await wait_until(lambda held=held: warehouse.holds(held + 1), 20)
+            await wait_until(lambda held=held: warehouse.holds(held + 1))
             kill(aggregator)
         linkjolt.start("aggregator")
     await installation.stores(ids)
@@ -44,9 +44,9 @@ async def test_an_aggregator_killed_in_mid_load_loses_and_doubles_nothing(
 async def test_a_stop_stores_all_that_was_accepted(installation: Installation) -> None:
     linkjolt, warehouse = installation.linkjolt, installation.warehouse
     aggregator = linkjolt.start("aggregator")
-    await wait_until(lambda: linkjolt.says("aggregator", "aggregator started"), 20)
+    await wait_until(lambda: linkjolt.says("aggregator", "aggregator started"))
     async with installation.clicks() as ids:
-        await wait_until(lambda: warehouse.holds(100), 10)
+        await wait_until(lambda: warehouse.holds(100))
     for process in (installation.edge, aggregator):
         process.terminate()
         assert process.wait(10) == 0

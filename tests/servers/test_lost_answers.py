@@ -19,11 +19,11 @@ async def test_an_insert_whose_answer_was_lost_is_there_once(installation: Insta
         url = warehouse.url(proxy.port)
         aggregator = linkjolt.start("aggregator", LINKJOLT_CLICKHOUSE_URL=url)
         async with installation.clicks() as ids:
-            await wait_until(lambda: bool(ids), 5)
+            await wait_until(lambda: bool(ids))
             await installation.post(
                 "/v1/conversions", click_id=ids[0], order_value="10.00", order_id="order_1"
             )
-            await wait_until(lambda: len(lost) == len(TABLES), 20)
+            await wait_until(lambda: len(lost) == len(TABLES))
         await installation.stores(ids)
     assert lost == [OK] * len(TABLES)
     assert aggregator.poll() is None

@@ -43,7 +43,7 @@ async def test_an_insert_that_is_executed_after_its_repeat_changes_nothing(
         url = warehouse.url(proxy.port)
         aggregator = linkjolt.start("aggregator", LINKJOLT_CLICKHOUSE_URL=url)
         async with installation.clicks() as ids:
-            await wait_until(lambda: len(late) == len(TABLES), 20)
+            await wait_until(lambda: len(late) == len(TABLES))
         await installation.stores(ids)
         for request in late:
             assert await execute(warehouse.engine.port, request) == OK
@@ -60,13 +60,13 @@ async def test_two_aggregators_frozen_in_turn_store_each_click_once(
 ) -> None:
     linkjolt, warehouse = installation.linkjolt, installation.warehouse
     both = [linkjolt.start("aggregator", **_LEASE) for _ in range(2)]
-    await wait_until(lambda: leases_taken(linkjolt) >= 2, 20)
+    await wait_until(lambda: leases_taken(linkjolt) >= 2)
     async with installation.clicks() as ids:
         for turn in range(4):
             frozen = both[turn % 2]
             frozen.send_signal(signal.SIGSTOP)
             there = len(ids)
-            await wait_until(lambda there=there: warehouse.holds(there + 50), 15)
+            await wait_until(lambda there=there: warehouse.holds(there + 50))
             frozen.send_signal(signal.SIGCONT)
     await installation.stores(ids)
     assert [process.poll() for process in both] == [None, None]
@@ -97,8 +97,8 @@ async def test_two_that_both_believe_a_stream_theirs_store_each_click_once(
         for aggregation in both:
             tasks.create_task(step_on(aggregation))
         async with installation.clicks() as ids:
-            await wait_until(lambda: len(ids) >= 600, 20)
-        await wait_until(lambda: installation.warehouse.holds(len(ids)), 15)
+            await wait_until(lambda: len(ids) >= 600)
+        await wait_until(lambda: installation.warehouse.holds(len(ids)))
         stop.set()
     await installation.stores(ids)
 
@@ -107,14 +107,14 @@ async def test_a_stop_hands_the_streams_over_at_once(installation: Installation)
     linkjolt, warehouse = installation.linkjolt, installation.warehouse
     lease = {"LINKJOLT_LEASE_SECONDS": "600"}
     first = linkjolt.start("aggregator", **lease)
-    await wait_until(lambda: leases_taken(linkjolt) == 2, 20)
+    await wait_until(lambda: leases_taken(linkjolt) == 2)
     linkjolt.start("aggregator", **lease)
     async with installation.clicks() as ids:
-        await wait_until(lambda: warehouse.holds(50), 15)
+        await wait_until(lambda: warehouse.holds(50))
         first.terminate()
         assert first.wait(10) == 0
         there = len(ids)
-        await wait_until(lambda: warehouse.holds(there + 50), 15)
+        await wait_until(lambda: warehouse.holds(there + 50))
     await installation.stores(ids)
     assert leases_taken(linkjolt) == 4
 
