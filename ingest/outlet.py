@@ -26,7 +26,7 @@ from ingest.spool import Spool, SpoolFull
 from linkjolt.errors import Reason, Rejected
 from linkjolt.faults import fault
 from linkjolt.names import Stream, StreamKind
-from linkjolt.redis_client import RedisError
+from linkjolt.redis_client import RedisError, ScriptCalls
 
 _FOLDER = Path(__file__).parent
 _PAUSE_FIRST_SECONDS = 0.05
@@ -61,16 +61,12 @@ class Publish(Protocol):
 def publish_through(redis: Redis, kind: StreamKind) -> Publish:
     """Publishes on streams of this kind."""
     parts = ("frame.lua", f"publish_{kind}.lua")
-    script = redis.register_script("".join((_FOLDER / n).read_text("utf-8") for n in parts))
+    ask = ScriptCalls(redis, "".join((_FOLDER / n).read_text("utf-8") for n in parts))
 
     async def publish(calls: Sequence[Call]) -> list[Answer]:
-        if len(calls) == 1:
-            return [_answer(await script(keys=calls[0].keys, args=calls[0].arguments))]
         # Many calls share what costs most: the way there and back, and the fsync.
-        async with redis.pipeline(transaction=False) as pipe:
-            for call in calls:
-                await script(keys=call.keys, args=call.arguments, client=pipe)
-            return [_answer(reply) for reply in await pipe.execute()]
+        replies = await ask([(call.keys, call.arguments) for call in calls])
+        return [_answer(reply) for reply in replies]
 
     return publish
 

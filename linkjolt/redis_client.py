@@ -1,6 +1,8 @@
 """How every process connects to the Redis-protocol server: short timeouts, no hidden retries."""
 
-from collections.abc import Awaitable, Callable, Iterable
+import asyncio
+import hashlib
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, cast
 
 from redis.asyncio import Redis
@@ -8,9 +10,18 @@ from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import NoScriptError, RedisError, ResponseError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
-__all__ = ["RedisConnectionError", "RedisError", "ResponseError", "call", "connect", "entries"]
+__all__ = [
+    "RedisConnectionError",
+    "RedisError",
+    "ResponseError",
+    "ScriptCalls",
+    "call",
+    "connect",
+    "entries",
+]
 
 StreamEntry = tuple[bytes, dict[bytes, bytes]]
 
@@ -44,6 +55,66 @@ class _ClosedIsLost(AbstractConnection):
         except RuntimeError as error:
             await self.disconnect(nowait=True)
             raise RedisConnectionError(str(error)) from error
+
+
+class ScriptCalls:
+    """Calls of one script on a connection of its own: at half the cost of the client's way.
+
+    The client takes a connection from its pool for each command and sets timers for each part of
+    it. Whoever asks while another call is under way waits for its end.
+    """
+
+    def __init__(self, redis: Redis, script: str) -> None:
+        self._pool = redis.connection_pool
+        self._timeout_seconds: float | None = self._pool.connection_kwargs["socket_timeout"]
+        self._script = script
+        self._sha = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
+        self._connection: AbstractConnection | None = None
+        self._turn = asyncio.Lock()
+
+    async def __call__(self, calls: Sequence[tuple[Sequence[str], Sequence[Any]]], /) -> list[Any]:
+        """The replies to (keys, arguments), in order. RedisError where one of them failed or did
+        not come: each call may have been executed, then."""
+        commands = [("EVALSHA", self._sha, len(keys), *keys, *words) for keys, words in calls]
+        try:
+            async with self._turn, asyncio.timeout(self._timeout_seconds):
+                replies = await self._ask(commands)
+                if isinstance(replies[0], NoScriptError):
+                    await self._ask([("SCRIPT", "LOAD", self._script)])
+                    replies = await self._ask(commands)
+        except TimeoutError:
+            raise RedisTimeoutError("no reply in time") from None
+        for reply in replies:
+            if isinstance(reply, RedisError):
+                raise reply
+        return replies
+
+    async def _ask(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+        connection = await self._connected()
+        try:
+            packed = connection.pack_commands(commands)
+            await connection.send_packed_command(packed, check_health=False)
+            return [await _reply(connection) for _ in commands]
+        except BaseException:
+            # Replies may be under way, which nobody waits for any more.
+            await connection.disconnect(nowait=True)
+            raise
+
+    async def _connected(self) -> AbstractConnection:
+        if self._connection is None:
+            self._connection = await self._pool.get_connection()
+            self._connection.socket_timeout = None  # One timer for all, above.
+        elif self._connection.is_connected and await self._connection.can_read():
+            # Nothing was asked: it has ended. The pool's own check overlooks that.
+            await self._connection.disconnect(nowait=True)
+        return self._connection
+
+
+async def _reply(connection: AbstractConnection) -> Any:
+    try:
+        return cast(Any, await connection.read_response())
+    except ResponseError as error:
+        return error
 
 
 async def call(redis: Redis, *words: str | bytes | int) -> Any:
