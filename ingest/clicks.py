@@ -9,7 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ingest import metrics
 from ingest.edge import Edge
-from ingest.redirect import Visit, closed_to, read_query, resolve_click
+from ingest.redirect import Visit, read_query, resolve_click
 from linkjolt import web
 from linkjolt.addresses import client_address, is_trusted
 from linkjolt.errors import Reason, Rejected
@@ -20,11 +20,8 @@ _SPECULATIVE = (b"sec-purpose", b"purpose", b"x-moz")
 _READ = (b"user-agent", b"referer", b"accept-language", b"x-forwarded-for", b"x-purpose")
 
 
-class Departure(msgspec.Struct, frozen=True):
-    """Where a visitor goes; `kept` is done when the click is on disk, or counted as shed."""
-
-    location: str
-    kept: asyncio.Future[None] | None
+# Where a visitor goes; the future is done when the click is on disk, or counted as shed.
+Departure = tuple[str, asyncio.Future[None] | None]
 
 
 def headers_read(edge: Edge) -> tuple[bytes, ...]:
@@ -32,29 +29,40 @@ def headers_read(edge: Edge) -> tuple[bytes, ...]:
     return (*_READ, edge.country_header)
 
 
-def visit_of(edge: Edge, peer: str, method: bytes, query: bytes, values: Sequence[bytes]) -> Visit:
-    """A request from the address `peer`; `values` are those of `headers_read`, empty if missing."""
+def peer_address(client: tuple[str, int] | None) -> str:
+    """The other end's address, in its shortest form; '' where it has none."""
+    return client_address(client[0], "", ()) if client else ""
+
+
+def visit_of(
+    edge: Edge, peer: str, method: str, query: str, values: Sequence[str], *, plain: bool = False
+) -> Visit:
+    """A request from the address `peer`; `values` are those of `headers_read`, '' if missing.
+
+    `plain`: none of them needs an escape in JSON.
+    """
     user_agent, referrer, language, forwarded_for, purpose, country = values
     proxies = edge.trusted_proxies
     return Visit(
-        query.decode("latin-1"),
-        client_address(peer, forwarded_for.decode("latin-1"), proxies),
-        user_agent[:1024].decode("latin-1"),
-        referrer[:1024].decode("latin-1"),
-        language.partition(b",")[0].partition(b";")[0][:16].decode("latin-1"),
-        country[:2].decode("latin-1") if country and is_trusted(peer, proxies) else "",
-        "prefetch" if purpose == b"preview" else "head" if method == b"HEAD" else "",
+        query,
+        client_address(peer, forwarded_for, proxies) if forwarded_for else peer,
+        user_agent[:1024],
+        referrer[:1024],
+        language.partition(",")[0].partition(";")[0][:16],
+        country[:2] if country and is_trusted(peer, proxies) else "",
+        "prefetch" if purpose == "preview" else "head" if method == "HEAD" else "",
+        plain,
     )
 
 
 def depart(edge: Edge, route: Route, visit: Visit) -> Departure:
     """Records a click on an open link, unless it asks not to be, and sends the visitor on."""
-    pairs = read_query(visit.query)
+    pairs = read_query(visit.query) if visit.query else []
     click_id = edge.click_ids.make(route.link.number)
-    location, click = resolve_click(route, visit, pairs, click_id)
+    location, line = resolve_click(route, visit, pairs, click_id)
     if pairs and ("notrack", "1") in pairs:
-        return Departure(location, None)
-    return Departure(location, edge.clicks.publish(web.encode(click)))
+        return location, None
+    return location, edge.clicks.publish(line)
 
 
 class Clicks:
@@ -74,12 +82,12 @@ class Clicks:
             return _preview(route)
         if _speculative(scope):
             raise Rejected(Reason.prefetch_declined, "ask again when the visitor clicks")
-        if closed_to(route):
+        if route.closed:
             return _closed(route)
-        departure = depart(self._edge, route, _visit(self._edge, scope))
-        if departure.kept:
-            await departure.kept
-        return _redirect(departure.location)
+        location, kept = depart(self._edge, route, _visit(self._edge, scope))
+        if kept:
+            await kept
+        return _redirect(location)
 
     async def _route(self, code: str) -> Route:
         directory = self._edge.directory
@@ -102,25 +110,27 @@ class ClicksFirst:
         if departure is None:
             await self.app(scope, receive, send)
             return
-        if departure.kept:
-            await departure.kept
-        await _redirect(departure.location)(scope, receive, send)
+        location, kept = departure
+        if kept:
+            await kept
+        await _redirect(location)(scope, receive, send)
 
     def _depart(self, scope: Scope) -> Departure | None:
         code = scope["path"][1:].removeprefix("c/")
         route = self._edge.directory.route_now(code)
         if route is None or scope["method"] not in ("GET", "HEAD"):
             return None
-        if closed_to(route) or _speculative(scope):
+        if route.closed or _speculative(scope):
             return None
         return depart(self._edge, route, _visit(self._edge, scope))
 
 
 def _visit(edge: Edge, scope: Scope) -> Visit:
     headers = dict(reversed(scope["headers"]))
-    values = [headers.get(name, b"") for name in headers_read(edge)]
-    peer = scope["client"][0] if scope["client"] else ""
-    return visit_of(edge, peer, scope["method"].encode(), scope["query_string"], values)
+    values = [headers.get(name, b"").decode("latin-1") for name in headers_read(edge)]
+    peer = peer_address(scope["client"])
+    query = scope["query_string"].decode("latin-1")
+    return visit_of(edge, peer, scope["method"], query, values)
 
 
 def _speculative(scope: Scope) -> bool:
@@ -156,6 +166,6 @@ def _preview(route: Route) -> Response:
         destination=route.link.destination,
         campaign_id=public_id("campaign", route.link.campaign),
         affiliate_id=public_id("affiliate", route.link.affiliate),
-        active=not closed_to(route),
+        active=not route.closed,
     )
     return web.json_response(shown, headers=_ANSWER_HEADERS)

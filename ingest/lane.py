@@ -12,6 +12,8 @@ R = TypeVar("R")
 
 
 class _Frame(Generic[E, R]):
+    __slots__ = ("answer", "events", "size_bytes")
+
     def __init__(self) -> None:
         self.events: list[E] = []
         self.size_bytes = 0
@@ -36,6 +38,7 @@ class Lane(Generic[E, R]):
         self._waiting_max_bytes = waiting_max_bytes
         self._waiting_bytes = 0
         self._frames: deque[_Frame[E, R]] = deque()
+        self._open: _Frame[E, R] | None = None  # The last of them, while it takes events.
         self._drain: asyncio.Task[None] | None = None
 
     def add(self, event: E, size_bytes: int) -> tuple[asyncio.Future[R], int]:
@@ -43,22 +46,30 @@ class Lane(Generic[E, R]):
 
         Rejected(unavailable), at once where too much waits, else from the future.
         """
-        if self._waiting_bytes + size_bytes > self._waiting_max_bytes:
+        waiting_bytes = self._waiting_bytes + size_bytes
+        if waiting_bytes > self._waiting_max_bytes:
             raise Rejected(Reason.unavailable, "too many events wait for Redis")
-        if not self._frames or len(self._frames[-1].events) >= self._frame_events_max:
-            self._frames.append(_Frame())
-        frame = self._frames[-1]
+        frame = self._open
+        if frame is None or len(frame.events) >= self._frame_events_max:
+            frame = self._new_frame()
         frame.events.append(event)
         frame.size_bytes += size_bytes
-        self._waiting_bytes += size_bytes
+        self._waiting_bytes = waiting_bytes
+        return frame.answer, len(frame.events) - 1
+
+    def _new_frame(self) -> _Frame[E, R]:
+        frame = self._open = _Frame[E, R]()
+        self._frames.append(frame)
         if self._drain is None:
             # It first runs in the next turn: all that this turn adds is in its frame.
             self._drain = asyncio.create_task(self._send_frames())
-        return frame.answer, len(frame.events) - 1
+        return frame
 
     async def _send_frames(self) -> None:
         while self._frames:
             frame = self._frames.popleft()
+            if frame is self._open:
+                self._open = None
             try:
                 answer = await self._send(frame.events)
             except Exception as error:

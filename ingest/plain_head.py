@@ -4,52 +4,54 @@ import re
 
 # Anything larger goes the ordinary way, and is refused there if it is too large.
 MAX_BYTES = 8_000
-_VALUE = rb"(?! )[ -~]*+(?<! )"
+_VALUE = r"(?! )[ -~]*+(?<! )"
+# What a click tells of itself, and JSON takes as it is.
+_TOLD = r"(?! )[ !#-\[\]-~]*+(?<! )"
 # With one of these there may be more to a request than its head, or the answer is no redirect.
 _ORDINARY = (
-    b"content-length",
-    b"transfer-encoding",
-    b"expect",
-    b"upgrade",
-    b"connection",
-    b"proxy-connection",
-    b"purpose",
-    b"sec-purpose",
-    b"x-moz",
+    "content-length",
+    "transfer-encoding",
+    "expect",
+    "upgrade",
+    "connection",
+    "proxy-connection",
+    "purpose",
+    "sec-purpose",
+    "x-moz",
 )
 # What most browsers send, so that it need not be told from the ones above: a quarter of the cost.
 _COMMON = (
-    rb"(?:[Hh]ost|[Aa]ccept(?:-[Ee]ncoding)?|[Uu]pgrade-[Ii]nsecure-[Rr]equests"
-    rb"|[Ss]ec-(?:[Ff]etch|[Cc][Hh]-[Uu][Aa])[A-Za-z-]*+): "
+    r"(?:[Hh]ost|[Aa]ccept(?:-[Ee]ncoding)?|[Uu]pgrade-[Ii]nsecure-[Rr]equests"
+    r"|[Ss]ec-(?:[Ff]etch|[Cc][Hh]-[Uu][Aa])[A-Za-z-]*+): "
 )
 _FIRST_HEADER = 4  # Groups before are method, code and query.
 
 
-def plain_heads(headers: tuple[bytes, ...]) -> re.Pattern[bytes]:
+def plain_heads(headers: tuple[str, ...]) -> re.Pattern[str]:
     """A pattern for a whole plain request: groups are method, code, query, the headers' values.
 
     `headers` are lower-case names. The pattern is stricter than the grammar (RFC 9112) and takes
     none of them twice: where it matches, uvicorn's parser reads the same.
     """
-    others = b"|".join(map(_any_case, (*_ORDINARY, *headers)))
+    others = "|".join(map(_any_case, (*_ORDINARY, *headers)))
+    # Whichever begins with another letter is passed over at once.
     lines = [
-        *[_once(name, group) for group, name in enumerate(headers, _FIRST_HEADER)],
         _COMMON + _VALUE,
-        rb"(?!(?:%s):)[A-Za-z0-9_-]++: %s" % (others, _VALUE),
-        rb"[Cc]onnection: [Kk]eep-[Aa]live",
+        *[_once(name, group) for group, name in enumerate(headers, _FIRST_HEADER)],
+        r"[Cc]onnection: [Kk]eep-[Aa]live",
+        rf"(?!(?:{others}):)[A-Za-z0-9_-]++: {_VALUE}",
     ]
     return re.compile(
-        rb"(GET|HEAD) /(?:c/)?([A-Za-z0-9_-]{1,64})(?:\?([!\"$-~]*+))? HTTP/1\.1\r\n"
-        rb"(?>(?:%s)\r\n)++\r\n" % b"|".join(lines)
+        r"(GET|HEAD) /(?:c/)?([A-Za-z0-9_-]{1,64})(?:\?([!\"$-~]*+))? HTTP/1\.1\r\n"
+        rf"(?:(?:{'|'.join(lines)})\r\n)++\r\n"
     )
 
 
-def _once(name: bytes, group: int) -> bytes:
-    return rb"(?(%d)(?!)|%s: (%s))" % (group, _any_case(name), _VALUE)
+def _once(name: str, group: int) -> str:
+    return rf"{_any_case(name)}: (?({group})(?!)|({_TOLD}))"
 
 
-def _any_case(name: bytes) -> bytes:
+def _any_case(name: str) -> str:
     """A name in any case; cheaper than a pattern that ignores case as a whole."""
-    letters = [bytes([byte]) for byte in name]
-    spelled = [b"[%s%s]" % (c.upper(), c) if c.isalpha() else re.escape(c) for c in letters]
-    return b"".join(spelled) or rb"(?!)"  # No line has the empty name.
+    spelled = [f"[{c.upper()}{c}]" if c.isalpha() else re.escape(c) for c in name]
+    return "".join(spelled) or r"(?!)"  # No line has the empty name.

@@ -35,18 +35,19 @@ class ClickPublisher:
             waiting_max_bytes=settings.waiting_max_bytes,
         )
 
-    def publish(self, line: bytes) -> asyncio.Future[None]:
+    def publish(self, line: str) -> asyncio.Future[None]:
         """Done when the click is on disk, or shed: the visitor goes on either way."""
         try:
-            return self.lane.add(line, len(line))[0]
+            # At most four bytes a character where it is not plain.
+            return self.lane.add(line, len(line) if line.isascii() else len(line) * 4)[0]
         except Rejected:
             self._shed(1)
             shed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             shed.set_result(None)
             return shed
 
-    async def _send(self, lines: list[bytes]) -> None:
-        payload = Payload([], [b"%d" % len(lines), b"\n".join(lines)])
+    async def _send(self, lines: list[str]) -> None:
+        payload = Payload([], [b"%d" % len(lines), "\n".join(lines).encode()])
         try:
             await self.outlet.send(payload, payload, len(lines))
         except Rejected:

@@ -26,6 +26,9 @@ _quiet.setLevel(logging.ERROR)
 class BoundedProtocol(HttpToolsProtocol):
     """One connection. A whole head over the bounds is the application's to refuse (`web`)."""
 
+    # With over 30 attributes in its dict an object has one of its own, which is slow to read.
+    __slots__ = ("_head_bytes", "_head_timer", "_heads", "_in_body", "_running")
+
     def __init__(
         self,
         config: uvicorn.Config,

@@ -1,6 +1,7 @@
 """What the registry holds: campaigns, affiliates, links and API keys, as stored in Redis."""
 
 from datetime import datetime
+from functools import cached_property
 from typing import Literal
 
 import msgspec
@@ -95,12 +96,28 @@ TYPES: dict[Kind, type[Entry]] = {
 }
 
 
-class Route(msgspec.Struct, frozen=True):
-    """A link with all that a click or a conversion on it needs."""
+class Route(msgspec.Struct, frozen=True, dict=True):
+    """A link with all that a click or a conversion on it needs; what it comes to is kept."""
 
     link: Link
     campaign: Campaign
     affiliate: Affiliate
+
+    @cached_property
+    def closed(self) -> bool:
+        """True where it takes no clicks: disabled, or deleted with its campaign or affiliate."""
+        owners = (self.link, self.campaign, self.affiliate)
+        deleted = any(entry.deleted_at is not None for entry in owners)
+        return deleted or self.link.status == "disabled"
+
+    @cached_property
+    def said(self) -> str:
+        """What the lines of all its clicks say alike, in JSON (`events.Click`)."""
+        link = self.link
+        return (
+            f'"account":{link.account},"link":{link.number},'
+            f'"campaign":{link.campaign},"affiliate":{link.affiliate}'
+        )
 
 
 class Change(msgspec.Struct, frozen=True):

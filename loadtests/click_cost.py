@@ -35,7 +35,7 @@ from linkjolt.registry import Affiliate, Campaign, Link, Route
 from linkjolt.settings import Edge as Settings
 
 _CONNECTIONS = 256
-_ROUNDS = 40
+_ROUNDS = 300
 _AGENT = b"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 _SHORT = b"GET /tc_A HTTP/1.1\r\nHost: localhost:8000\r\nUser-Agent: " + _AGENT + b"\r\n\r\n"
 _BROWSER = (

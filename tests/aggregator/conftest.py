@@ -54,7 +54,7 @@ class Line:
     async def click(self, count: int = 1, **fields: str) -> list[Click]:
         made = [self.make_click(**fields) for _ in range(count)]
         for click in made:
-            await self.clicks.publish(msgspec.json.encode(click))
+            await self.clicks.publish(msgspec.json.encode(click).decode())
         return made
 
     def make_click(self, **fields: str) -> Click:
@@ -93,7 +93,7 @@ class Line:
             return all(stream.waiting == 0 for stream in balance.streams)
 
         # Where a stream's ids run ahead of the clock, only time closes its slices.
-        await wait_until(idle, 30)
+        await wait_until(idle)
 
     async def step(self) -> Step:
         return await self.aggregation.step()

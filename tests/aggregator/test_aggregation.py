@@ -115,9 +115,9 @@ async def test_a_doubtful_insert_that_was_done_is_not_done_again(
 
 
 async def test_a_line_nobody_can_read_is_a_reject_and_blocks_nothing(line: Line) -> None:
-    await line.clicks.publish(b'{"click_id": 7}')
-    await line.clicks.publish(b"not json")
-    await line.clicks.publish(b'{"click_id":"X","account":1,"link":1,"campaign":1,"affiliate":1}')
+    await line.clicks.publish('{"click_id": 7}')
+    await line.clicks.publish("not json")
+    await line.clicks.publish('{"click_id":"X","account":1,"link":1,"campaign":1,"affiliate":1}')
     await line.click(2)
     await line.step_until_idle()
     reasons = "SELECT reason AS text FROM rejects FINAL ORDER BY pos, line"
@@ -129,7 +129,7 @@ async def test_a_line_nobody_can_read_is_a_reject_and_blocks_nothing(line: Line)
 
 
 async def test_a_batch_of_nothing_but_rejects_moves_the_position(line: Line) -> None:
-    await line.clicks.publish(b"not json")
+    await line.clicks.publish("not json")
     await line.step_until_idle()
     [(last, _)] = await entries(line.redis, names.clicks(0).key, "-")
     stored = await Warehouse(line.clickhouse).position(names.clicks(0))
@@ -185,7 +185,7 @@ async def test_a_conversion_waits_for_a_click_that_an_edge_still_holds(line: Lin
     for _ in range(60):
         await line.step()
     assert await line.count(CONVERSIONS) == 0
-    await line.clicks.publish(msgspec.json.encode(spooled))
+    await line.clicks.publish(msgspec.json.encode(spooled).decode())
     await tell(line.redis, 1, spooled=0, newly_shed=0)
     await line.step_until_idle()
     assert await line.count("count()) AS n FROM conversions WHERE verdict != ''") == 1

@@ -40,7 +40,7 @@ class Producer:
         for number in range(CLICKS):
             click_id = self.ids.make(7)
             event = Click(click_id=click_id, account=1, link=7, campaign=2, affiliate=3)
-            await self.clicks.publish(msgspec.json.encode(event))
+            await self.clicks.publish(msgspec.json.encode(event).decode())
             self.click_ids.append(click_id)
             if number % 2 == 0:
                 await self._convert(click_id)

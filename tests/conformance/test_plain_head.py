@@ -13,7 +13,8 @@ from loadtests.wire import read_heads
 
 READ = (b"user-agent", b"referer", b"accept-language", b"x-forwarded-for", b"x-purpose")
 PATTERNS = {
-    country: plain_heads((*READ, country)) for country in (b"cf-ipcountry", b"x-country", b"")
+    country: plain_heads(tuple(name.decode() for name in (*READ, country)))
+    for country in (b"cf-ipcountry", b"x-country", b"")
 }
 # What else decides what becomes of a request.
 DECIDING = (b"sec-purpose", b"purpose", b"x-moz", b"expect")
@@ -50,10 +51,11 @@ class Parsed:
 
 def check(data: bytes, country: bytes) -> bool:
     """True where the pattern takes the bytes; AssertionError unless the parser agrees."""
-    found = PATTERNS[country].fullmatch(data) if len(data) <= MAX_BYTES else None
+    text = data.decode("latin-1")
+    found = PATTERNS[country].fullmatch(text) if len(data) <= MAX_BYTES else None
     if not found:
         return False
-    method, code, query, *values = found.groups(b"")
+    method, code, query, *values = (group.encode("latin-1") for group in found.groups(""))
     parsed = Parsed(data)
     assert (parsed.begun, parsed.complete) == (1, 1)
     assert parsed.parser.get_method() == method

@@ -9,7 +9,7 @@ import pytest
 
 from ingest.redirect import Visit, read_query, resolve_click
 from linkjolt.clickid import ClickIds
-from linkjolt.events import RECORDED
+from linkjolt.events import RECORDED, Click
 from linkjolt.money import Percentage
 from linkjolt.registry import Affiliate, Campaign, Link, Route
 from linkjolt.registry_checks import MACROS
@@ -82,8 +82,8 @@ def test_the_links_setting_says_what_is_passed_on(pass_params: object, passed: s
 def test_a_stripped_parameter_is_still_recorded() -> None:
     made = route("https://s.example/", "none")
     query = "sub1=a"
-    _, click = resolve_click(made, Visit(query), read_query(query), CLICK_ID)
-    assert click.sub1 == "a"
+    _, line = resolve_click(made, Visit(query), read_query(query), CLICK_ID)
+    assert msgspec.json.decode(line, type=Click).sub1 == "a"
 
 
 @pytest.mark.parametrize("destination", ["https://s.example/", "https://s.example/?cid={click_id}"])

@@ -71,7 +71,7 @@ async def test_clicks_that_a_fault_of_ours_lost_are_counted_as_shed(
 
     made.publish = fail
     clicks = ClickPublisher(made, Edge())
-    await clicks.publish(b"a")
+    await clicks.publish("a")
     assert clicks.shed == 1
 
 

@@ -34,7 +34,7 @@ def test_a_rejects_body_holds_no_whole_address(text: bytes, body: str) -> None:
 async def rejected(line: Line, count: int = 1) -> list[Reject]:
     """Rejects of clicks that a later version can read: their bodies are put right."""
     for _ in range(count):
-        await line.clicks.publish(b'{"click_id": 7}')
+        await line.clicks.publish('{"click_id": 7}')
     await line.step_until_idle()
     broken = await find(line.clickhouse, limit=count)
     mended = [
@@ -98,7 +98,7 @@ async def test_all_pending_rejects_are_replayed_page_by_page(
 ) -> None:
     monkeypatch.setattr(rejects_module, "_PAGE", 2)
     await rejected(line, 5)
-    await line.clicks.publish(b"not json")
+    await line.clicks.publish("not json")
     await line.step_until_idle()
     done = await replay_all(line.redis, line.clickhouse, reason="", force=False)
     assert [bool(one.refusal) for one in done] == [True, *[False] * 5]

@@ -40,7 +40,7 @@ async def fill(line: Line) -> None:
     """Three batches of clicks with a reject in each, then conversions."""
     for start in (0, 5, 10):
         clicks = await line.click(12, sub1="mail")
-        await line.clicks.publish(b"not json")
+        await line.clicks.publish("not json")
         for index, click in enumerate(clicks[:5]):
             await line.convert(line.make_conversion(start + index, click.click_id))
         await line.step_until_idle()
