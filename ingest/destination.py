@@ -46,7 +46,8 @@ def _template(text: str) -> Template:
 
 class Destination(msgspec.Struct, frozen=True):
     """A destination taken apart. `whole` is where a click leads that passes nothing on, and
-    `around` what stands around the click id where that is its only macro.
+    `around` what stands around the click id where that is its only macro; `bare` what stands before
+    passed parameters, between them and the click id, and behind it, where there is nothing else.
 
     `pairs` are the query's (decoded name, text); the click id's own place is not among them, and
     the names in `guarded` cannot be passed on: neither `click_id_param` nor a pair with the click
@@ -60,6 +61,7 @@ class Destination(msgspec.Struct, frozen=True):
     guarded: frozenset[str]
     whole: Template
     around: tuple[str, str] | None
+    bare: tuple[str, str, str] | None
 
 
 def _names_click_id(text: str) -> bool:
@@ -89,7 +91,14 @@ def compile_destination(url: str, click_id_param: str) -> Destination:
         guarded=frozenset(guarded),
         whole=whole,
         around=_around(whole) if url.isascii() else None,
+        bare=_bare(head, texts, last, mark + fragment) if url.isascii() else None,
     )
+
+
+def _bare(head: str, texts: list[str], last: str, fragment: str) -> tuple[str, str, str] | None:
+    if texts or not last or _MACRO.search(head + fragment):
+        return None
+    return f"{head}?", f"&{last.partition('{')[0]}", fragment
 
 
 def _around(whole: Template) -> tuple[str, str] | None:
@@ -106,9 +115,20 @@ def _quoted(text: str) -> str:
     return text if _unreserved(text) else quote_plus(text)
 
 
+# The same few names come with every click.
+_quoted_name = lru_cache(maxsize=4_096)(_quoted)
+
+
+def _query(passed: Sequence[Pair]) -> str:
+    return "&".join([f"{_quoted_name(name)}={_quoted(text)}" for name, text in passed])
+
+
 def location(destination: Destination, passed: Sequence[Pair], value: Callable[[str], str]) -> str:
     """The URL to redirect to; passed parameters replace those of the destination."""
     passed = [pair for pair in passed if pair[0] not in destination.guarded]
+    if passed and destination.bare:
+        begin, between, end = destination.bare
+        return f"{begin}{_query(passed)}{between}{value('click_id')}{end}"
     url = _with_passed(destination, passed, value) if passed else destination.whole.fill(value)
     return url if url.isascii() else quote(url, safe=_RAW_SAFE)
 
@@ -118,7 +138,7 @@ def _with_passed(
 ) -> str:
     replaced = {name for name, _ in passed}
     texts = [text.fill(value) for name, text in destination.pairs if name not in replaced]
-    texts += [f"{_quoted(name)}={_quoted(text)}" for name, text in passed]
+    texts.append(_query(passed))
     if destination.click_id:
         texts.append(destination.click_id.fill(value))
     query = "?" + "&".join(texts)
