@@ -160,33 +160,50 @@ class ClickProtocol(BoundedProtocol):
         super().on_message_complete()
 
     def read(self) -> None:
-        """Takes what came as a whole click on an open link in memory, else the ordinary way."""
+        """Takes what came as a whole, else the ordinary way."""
         data, self._came = self._came, b""
-        departures, exchange = self._departures, self._exchange
         free = self.cycle.response_complete and not self._parsing and not self.flow.write_paused
-        head = departures.match(data.decode("latin-1")) if free and len(data) <= MAX_BYTES else None
+        if not free or len(data) > MAX_BYTES or not self.takes(data):
+            super().data_received(data)
+
+    def takes(self, data: bytes) -> bool:
+        """True where this is a whole click on an open link in memory, which is under way now."""
+        departures = self._departures
+        head = departures.match(data.decode("latin-1"))
         route = departures.route_now(head[2]) if head else None
         if head is None or route is None or route.closed:
-            super().data_received(data)
-            return
+            return False
+        self.begin()
+        departures.depart(self, route, head)
+        return True
+
+    def begin(self) -> None:
+        """From now on until `finish` a request is under way; what follows it queues up."""
         if self._head_timer is not None:
             self._head_came()
-        exchange.response_complete = False
-        self.cycle = cast(RequestResponseCycle, exchange)
-        departures.depart(self, route, head)
+        self._exchange.response_complete = False
+        self.cycle = cast(RequestResponseCycle, self._exchange)
 
     def answer(self, begin: str, location: str, now: float) -> None:
-        """Sends the visitor on, if he is still there; `begin` is how every answer begins."""
+        """Sends the visitor on; `begin` is how every answer begins."""
+        head = (
+            f"{begin}{location}\r\ncontent-length: 0\r\n"
+            f"x-request-id: {web.new_request_id()}\r\n{self.last_line}\r\n"
+        )
+        self.finish(head.encode(), now)
+
+    @property
+    def last_line(self) -> str:
+        """The last header line, where this is the connection's last answer."""
+        return "" if self._exchange.keep_alive else "connection: close\r\n"
+
+    def finish(self, answer: bytes, now: float) -> None:
+        """Writes an answer, if somebody is still there, and goes on with what is in line."""
         exchange = self._exchange
         exchange.response_complete = True
         if exchange.disconnected:
             return
-        last = "" if exchange.keep_alive else "connection: close\r\n"
-        head = (
-            f"{begin}{location}\r\ncontent-length: 0\r\n"
-            f"x-request-id: {web.new_request_id()}\r\n{last}\r\n"
-        )
-        self.transport.write(head.encode())
+        self.transport.write(answer)
         if not exchange.keep_alive:
             self.transport.close()
         elif self.pipeline or self.flow.read_paused:
