@@ -3,15 +3,17 @@
 from datetime import UTC, datetime
 
 from starlette.requests import Request
+from starlette.types import Scope
 
+from linkjolt import web
 from linkjolt.directory import Directory
 from linkjolt.errors import Reason, Rejected
 from linkjolt.registry import ApiKey
 
 
-def bearer(request: Request) -> str:
+def bearer(scope: Scope) -> str:
     """The secret of `Authorization: Bearer …` (RFC 6750); Rejected where there is none."""
-    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+    scheme, _, secret = web.header(scope, b"authorization").partition(" ")
     if scheme.lower() != "bearer" or not secret.strip():
         raise Rejected(Reason.unauthorized, "send Authorization: Bearer and an API key")
     return secret.strip()
@@ -22,7 +24,7 @@ async def identify(secret: str, directory: Directory) -> ApiKey:
     key = await directory.key(secret)
     if key is None:
         raise Rejected(Reason.unauthorized, "the API key is not valid")
-    if key.expired(datetime.now(UTC)):
+    if key.expires_at is not None and key.expired(datetime.now(UTC)):
         raise Rejected(Reason.unauthorized, "the API key has expired")
     return key
 
@@ -33,8 +35,13 @@ def require_scope(key: ApiKey, scope: str) -> None:
         raise Rejected(Reason.forbidden, f"the API key lacks the scope {scope}")
 
 
-async def authenticate(request: Request, directory: Directory, scope: str) -> ApiKey:
-    """The request's key, valid and with this scope; RedisError passes through."""
-    key = await identify(bearer(request), directory)
-    require_scope(key, scope)
+async def admit(scope: Scope, directory: Directory, needed: str) -> ApiKey:
+    """The key of an ASGI request, valid and with the needed scope; RedisError passes through."""
+    key = await identify(bearer(scope), directory)
+    require_scope(key, needed)
     return key
+
+
+async def authenticate(request: Request, directory: Directory, scope: str) -> ApiKey:
+    """`admit`, for a request."""
+    return await admit(request.scope, directory, scope)

@@ -3,15 +3,37 @@
 48 bits of milliseconds, 16 of shard, 64 random, in the base32 of click ids.
 """
 
-import secrets
+import os
 
 from linkjolt.clickid import decode_base32, encode_base32
 
 PREFIX = "conv_"
+_RANDOM_BYTES = 8
+# As much randomness as is drawn at once: asking the kernel each time costs as much as the rest.
+_DRAWN_BYTES = 4_096
+
+
+class _Chance:
+    """Random numbers of 64 bits from the kernel, each given out once."""
+
+    def __init__(self) -> None:
+        self._drawn = b""
+        self._at = 0
+
+    def draw(self) -> int:
+        if self._at == len(self._drawn):
+            self._drawn, self._at = os.urandom(_DRAWN_BYTES), 0
+        begin, self._at = self._at, self._at + _RANDOM_BYTES
+        return int.from_bytes(self._drawn[begin : self._at])
+
+
+_chance = _Chance()
+# A forked process would give out the same numbers as its parent.
+os.register_at_fork(after_in_child=_chance.__init__)
 
 
 def make_conversion_id(shard: int, now_ms: int) -> str:
-    number = now_ms << 80 | shard << 64 | secrets.randbits(64)
+    number = now_ms << 80 | shard << 64 | _chance.draw()
     return PREFIX + encode_base32(number)
 
 

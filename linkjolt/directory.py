@@ -10,7 +10,7 @@ from redis.exceptions import RedisError
 from linkjolt import keys, names
 from linkjolt.fallback import Guarded, LastKnown
 from linkjolt.registry import Affiliate, ApiKey, Campaign, Change, Link, Route
-from linkjolt.registry_cache import Loads, Lru, Routes
+from linkjolt.registry_cache import Keys, Loads, Lru, Routes
 from linkjolt.registry_codes import is_tracking_code
 from linkjolt.registry_reads import (
     block_ms,
@@ -28,7 +28,6 @@ _CHANGES_AT_ONCE = 1000
 _PAUSE_SECONDS = 0.02
 _RETRY_SECONDS = 0.1
 _RETRY_MAX_SECONDS = 1.0
-
 _log = structlog.get_logger()
 
 
@@ -52,7 +51,7 @@ class Directory:
         self._routes = Routes(links_cached)
         self._campaigns: Lru[int, Campaign] = Lru(links_cached)
         self._affiliates: Lru[int, Affiliate] = Lru(links_cached)
-        self._keys: Lru[str, ApiKey] = Lru(_KEYS_CACHED)
+        self._keys = Keys(_KEYS_CACHED)
         self._unknown_codes: Lru[str, bool] = Lru(unknown_cached)
         self._unknown_keys: Lru[str, bool] = Lru(unknown_cached)
         # Loads are told apart by it: what was read before a change is neither kept nor joined.
@@ -105,10 +104,12 @@ class Directory:
 
     async def key(self, secret: str) -> ApiKey | None:
         """The key of a secret, expired ones too; None for unknown and revoked ones."""
+        if key := self._keys.by_secret(secret):
+            return key
         if not keys.well_formed(secret):
             return None
         digest = keys.digest(secret)
-        if key := self._keys.get(digest):
+        if key := self._keys.learn(secret, digest):
             return key
         if self._unknown_keys.get(digest):
             return None
@@ -207,10 +208,9 @@ class Directory:
     def clear(self) -> None:
         """Forgets everything."""
         self._generation += 1
-        for memory in (self._routes, self._campaigns, self._affiliates, self._keys):
+        known = self._routes, self._campaigns, self._affiliates, self._keys
+        for memory in (*known, self._unknown_codes, self._unknown_keys):
             memory.clear()
-        self._unknown_codes.clear()
-        self._unknown_keys.clear()
 
     async def follow(self) -> None:
         """Applies the registry's changes for ever, on a connection of its own from the pool."""

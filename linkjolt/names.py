@@ -68,8 +68,8 @@ def streams(shards: int) -> list[Stream]:
 
 def order_digest(account: int, event: str, order_id: str) -> str:
     """Names an order in its keys; the parts are length-prefixed so that none run together."""
-    parts = (str(account), event, order_id)
-    text = "".join(f"{len(part)}:{part}" for part in parts)
+    of = str(account)
+    text = f"{len(of)}:{of}{len(event)}:{event}{len(order_id)}:{order_id}"
     return blake2s(text.encode(), digest_size=16).hexdigest()
 
 

@@ -28,7 +28,7 @@ def routes(registry: Registry, directory: Directory, edge_url: str) -> list[Base
         async def endpoint(request: Request) -> Response:
             # Starlette lets HEAD in wherever GET is.
             scope, action = actions["GET" if request.method == "HEAD" else request.method]
-            key = await identify(bearer(request), directory)
+            key = await identify(bearer(request.scope), directory)
             if scope:
                 require_scope(key, scope)
             return await action(Call(request, key, datetime.now(UTC), registry, edge_url))

@@ -5,7 +5,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from typing import Generic, TypeVar
 
-from linkjolt.registry import Kind, Route
+from linkjolt.registry import ApiKey, Kind, Route
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -99,6 +99,52 @@ class Routes:
 
 def _users(route: Route) -> tuple[tuple[Kind, int], tuple[Kind, int]]:
     return ("campaign", route.link.campaign), ("affiliate", route.link.affiliate)
+
+
+class Keys:
+    """At most `size` API keys by digest, and by the secrets that led to them.
+
+    A secret is known for as long as its key: hashing it costs as much as all else of a look-up.
+    """
+
+    def __init__(self, size: int) -> None:
+        self._keys: Lru[str, ApiKey] = Lru(size)
+        self._digests: dict[str, str] = {}
+        self._secrets: dict[str, str] = {}
+
+    def by_secret(self, secret: str) -> ApiKey | None:
+        digest = self._digests.get(secret)
+        return None if digest is None else self._keys.get(digest)
+
+    def learn(self, secret: str, digest: str) -> ApiKey | None:
+        """The key of this digest; where there is one, `by_secret` finds it from now on."""
+        key = self._keys.get(digest)
+        if key:
+            self._digests[secret] = digest
+            self._secrets[digest] = secret
+        return key
+
+    def put(self, digest: str, key: ApiKey) -> None:
+        if forgotten := self._keys.put(digest, key):
+            self._forget(forgotten.digest)
+
+    def pop(self, digest: str) -> None:
+        self._keys.pop(digest)
+        self._forget(digest)
+
+    def clear(self) -> None:
+        self._keys.clear()
+        self._digests.clear()
+        self._secrets.clear()
+
+    def sizes(self) -> tuple[int, int, int]:
+        """Keys, their secrets, and these by digest."""
+        return len(self._keys), len(self._digests), len(self._secrets)
+
+    def _forget(self, digest: str) -> None:
+        secret = self._secrets.pop(digest, None)
+        if secret is not None:
+            del self._digests[secret]
 
 
 class Loads(Generic[K, V]):

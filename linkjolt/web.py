@@ -3,12 +3,11 @@
 import itertools
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import AsyncGenerator, Mapping
 from typing import TypeVar
 
 import msgspec
 from redis.exceptions import RedisError
-from starlette.datastructures import MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
@@ -48,6 +47,16 @@ def json_response(
     return Response(encode(value), status, headers=headers, media_type="application/json")
 
 
+async def send_json(send: Send, status: int, body: bytes) -> None:
+    """An answer of JSON, sent without an object made of it."""
+    headers = [
+        (b"content-length", b"%d" % len(body)),
+        (b"content-type", b"application/json"),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
 # Unique over processes and requests; nothing secret hangs on it, and the kernel is not asked.
 _PROCESS = secrets.token_hex(4)
 _numbers = itertools.count(secrets.randbits(31))
@@ -73,9 +82,23 @@ def problem_response(error: Rejected, scope: Scope) -> Response:
     return Response(body, error.status, headers=headers, media_type="application/problem+json")
 
 
-async def _rejected(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Rejected)
-    return problem_response(error, request.scope)
+def refusal_of(error: Exception) -> Rejected:
+    """How an expected error is answered: a refusal, Redis away, a body that did not end."""
+    match error:
+        case Rejected():
+            return error
+        case RedisError():
+            message = "Redis cannot be reached now: nothing was changed, try again"
+            return Rejected(Reason.unavailable, message)
+        case ClientDisconnect():
+            # Nobody reads it; without it a hang-up would be logged as a fault of ours.
+            return Rejected(Reason.bad_request, "the body did not end")
+        case _:
+            return Rejected(Reason.internal, "the request failed")
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    return problem_response(refusal_of(error), request.scope)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:
@@ -87,26 +110,12 @@ async def _http_error(request: Request, error: Exception) -> Response:
     return response
 
 
-async def _redis_away(request: Request, error: Exception) -> Response:
-    message = "Redis cannot be reached now: nothing was changed, try again"
-    return problem_response(Rejected(Reason.unavailable, message), request.scope)
-
-
-async def _client_gone(request: Request, error: Exception) -> Response:
-    # Nobody reads it; without it a hang-up would be logged as a fault of ours.
-    return problem_response(Rejected(Reason.bad_request, "the body did not end"), request.scope)
-
-
-async def _crashed(request: Request, error: Exception) -> Response:
-    return problem_response(Rejected(Reason.internal, "the request failed"), request.scope)
-
-
 EXCEPTION_HANDLERS: dict[int | type[Exception], ExceptionHandler] = {
-    Rejected: _rejected,
+    Rejected: _refused,
     HTTPException: _http_error,
-    RedisError: _redis_away,
-    ClientDisconnect: _client_gone,
-    500: _crashed,
+    RedisError: _refused,
+    ClientDisconnect: _refused,
+    500: _refused,
 }
 
 
@@ -124,7 +133,7 @@ class RequestIds:
 
         async def send_with_id(message: Message) -> None:
             if message["type"] == "http.response.start":
-                MutableHeaders(scope=message)["X-Request-Id"] = identity
+                message["headers"] = [*message["headers"], (b"x-request-id", identity.encode())]
             await send(message)
 
         refused = _over_bounds(scope)
@@ -140,27 +149,55 @@ def _over_bounds(scope: Scope) -> Rejected | None:
     return None
 
 
-async def read_body(request: Request, max_bytes: int = BODY_MAX_BYTES) -> bytes:
-    """The whole body; Rejected as soon as it is known to be over `max_bytes`."""
-    too_large = Rejected(Reason.body_too_large, f"the body is over {max_bytes} bytes")
-    length = request.headers.get("content-length", "")
-    if length.isdigit() and int(length) > max_bytes:
-        raise too_large
-    chunks: list[bytes] = []
-    size = 0
-    async for chunk in request.stream():
+def header(scope: Scope, name: bytes, default: str = "") -> str:
+    """The first value under a lower-case name."""
+    for found, value in scope["headers"]:
+        if found == name:
+            return value.decode("latin-1")
+    return default
+
+
+def check_size(size_bytes: int, max_bytes: int) -> None:
+    if size_bytes > max_bytes:
+        raise Rejected(Reason.body_too_large, f"the body is over {max_bytes} bytes")
+
+
+async def chunks(scope: Scope, receive: Receive, max_bytes: int) -> AsyncGenerator[bytes]:
+    """The body as it comes; Rejected as soon as it is known to be over `max_bytes`.
+
+    ClientDisconnect where it does not end.
+    """
+    length = header(scope, b"content-length")
+    check_size(int(length) if length.isdecimal() else 0, max_bytes)
+    size, more = 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk: bytes = message.get("body", b"")
         size += len(chunk)
-        if size > max_bytes:
-            raise too_large
-        chunks.append(chunk)
-    return b"".join(chunks)
+        check_size(size, max_bytes)
+        yield chunk
+        more = message.get("more_body", False)
+
+
+async def read_body(request: Request, max_bytes: int = BODY_MAX_BYTES) -> bytes:
+    """The whole body, read by `chunks`."""
+    found = [chunk async for chunk in chunks(request.scope, request.receive, max_bytes)]
+    return b"".join(found)
+
+
+def media_type(scope: Scope) -> str:
+    """How the body is declared, in lower case; as JSON where it is not."""
+    declared = header(scope, b"content-type", "application/json")
+    return declared.partition(";")[0].strip().lower()
 
 
 def require_json(request: Request) -> None:
     """Rejected unless the body is declared as JSON (or not declared at all)."""
-    media_type = request.headers.get("content-type", "application/json").partition(";")[0].strip()
-    if media_type.lower() != "application/json":
-        message = f"send application/json, not {media_type[:64]}"
+    declared = media_type(request.scope)
+    if declared != "application/json":
+        message = f"send application/json, not {declared[:64]}"
         raise Rejected(Reason.unsupported_media_type, message)
 
 

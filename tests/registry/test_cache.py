@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from linkjolt import keys
 from linkjolt.registry import Route
-from linkjolt.registry_cache import Loads, Lru, Routes
+from linkjolt.registry_cache import Keys, Loads, Lru, Routes
 from tests.registry import samples
 
 
@@ -126,3 +127,31 @@ async def test_a_failed_load_fails_for_all_and_is_tried_anew_by_the_next() -> No
     )
     assert [type(outcome) for outcome in outcomes] == [OSError] * 3
     assert await loads.run("a", load) == 7
+
+
+_KEY_STEPS = st.tuples(st.sampled_from(["put", "learn", "pop", "find", "clear"]), st.integers(0, 5))
+
+
+@given(st.lists(_KEY_STEPS, max_size=40))
+def test_a_secret_is_known_only_while_its_key_is(steps: list[tuple[str, int]]) -> None:
+    secrets = [f"secret {number}" for number in range(6)]
+    memory = Keys(3)
+    for step, number in steps:
+        secret, digest = secrets[number], keys.digest(secrets[number])
+        match step:
+            case "put":
+                memory.put(digest, samples.key(secret))
+            case "learn":
+                found = memory.learn(secret, digest)
+                assert memory.by_secret(secret) is found
+            case "pop":
+                memory.pop(digest)
+                assert memory.by_secret(secret) is None
+            case "find":
+                found = memory.by_secret(secret)
+                assert found is None or found.digest == digest
+            case _:
+                memory.clear()
+                assert memory.sizes() == (0, 0, 0)
+        held, by_secret, by_digest = memory.sizes()
+        assert by_secret == by_digest <= held <= 3

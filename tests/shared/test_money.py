@@ -18,6 +18,7 @@ from linkjolt.money import (
     Tiered,
     check_commission,
     commission_minor,
+    major_text,
     to_major,
     to_minor,
 )
@@ -46,6 +47,35 @@ def test_minor_and_major_come_back(minor: int, currency: str) -> None:
     assert major == Decimal(Fraction(minor, 10 ** CURRENCIES[currency]).numerator) / Decimal(
         Fraction(minor, 10 ** CURRENCIES[currency]).denominator
     )
+
+
+@given(MINORS, CODES)
+def test_an_amounts_text_is_that_of_its_decimal(minor: int, currency: str) -> None:
+    assert major_text(minor, currency) == str(to_major(minor, currency))
+
+
+@given(
+    st.one_of(
+        st.decimals(allow_nan=True, allow_infinity=True),
+        st.decimals(-1, 10**15 + 1, places=2),
+        st.decimals(0, 10**16, places=30),
+        st.sampled_from(["1e999999", "1e-999999", "-0", "0e-40", "sNaN", "1e15"]),
+    ).map(Decimal),
+    CODES,
+)
+def test_minor_units_are_what_fractions_say_or_refused(amount: Decimal, currency: str) -> None:
+    minor: int | None = None
+    if amount.is_finite() and 0 <= amount <= 10**15 and amount.adjusted() > -100:
+        exact = Fraction(amount) * 10 ** CURRENCIES[currency]
+        minor = int(exact) if exact.denominator == 1 and exact <= 10**15 else None
+    elif amount.is_finite() and not amount:
+        minor = 0
+    try:
+        found = to_minor(amount, currency, "order_value")
+    except Rejected:
+        assert minor is None
+    else:
+        assert found == minor
 
 
 @given(MINORS, RATES)
