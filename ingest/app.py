@@ -16,7 +16,7 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from ingest.clicks import Clicks, ClicksFirst
-from ingest.conversions import Conversions
+from ingest.conversions import PATH, ConversionPosts, ConversionReads, ConversionsFirst
 from ingest.edge import Edge
 from ingest.publish import ClickPublisher, ConversionPublisher
 from ingest.snapshot import Snapshot
@@ -109,20 +109,20 @@ def _directory(redis: Redis, snapshot: Snapshot, settings: Settings) -> Director
 
 def create_app(edge: Edge) -> ASGIApp:
     """The routes of one edge worker, for any ASGI server."""
-    return web.RequestIds(ClicksFirst(routed(edge), edge))
+    posts = ConversionsFirst(routed(edge), ConversionPosts(edge))
+    return web.RequestIds(ClicksFirst(posts, edge))
 
 
 def routed(edge: Edge) -> Starlette:
     """All routes, the links' too, without what stands before them."""
-    conversions = Conversions(edge)
     registry = Registry(edge.redis)
     app = Starlette(
         routes=[
             *probes.routes(partial(_why_not_ready, edge)),
             Route("/robots.txt", _robots),
             Route("/.well-known/traffic-advice", _traffic_advice),
-            Route("/v1/conversions", conversions.post, methods=["POST"]),
-            Route("/v1/conversions/{conversion_id}", conversions.get, methods=["GET"]),
+            Route(PATH, ConversionPosts(edge), methods=["POST"]),
+            Route(f"{PATH}/{{conversion_id}}", ConversionReads(edge).get, methods=["GET"]),
             *registry_api.routes(registry, edge.directory, edge.settings.edge_url()),
             Route("/c/{tracking_code}", Clicks(edge), methods=["GET", "HEAD"]),
             Route("/{tracking_code}", Clicks(edge), methods=["GET", "HEAD"]),

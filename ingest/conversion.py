@@ -1,6 +1,5 @@
-"""A posted conversion and its attribution made into the event, its live state and its answer."""
+"""A posted conversion and its attribution made into the event to publish."""
 
-from datetime import UTC, datetime
 from decimal import Decimal
 
 import msgspec
@@ -8,34 +7,12 @@ import msgspec
 from ingest import conversion_post
 from ingest.attribution import Attribution
 from ingest.conversion_post import ConversionPost
-from ingest.publish import Posted
 from linkjolt.errors import Reason, Rejected
 from linkjolt.events import Conversion, ConversionState
-from linkjolt.money import check_currency, commission_minor, to_major, to_minor
-from linkjolt.registry import Route, public_id
+from linkjolt.money import commission_minor, to_minor
+from linkjolt.registry import Campaign, Route, public_id
 
-
-class AttributionAnswer(msgspec.Struct, frozen=True):
-    method: str
-    reason: str | None
-
-
-class ConversionAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a post is answered with; amounts in major units of `currency`."""
-
-    conversion_id: str
-    status: str
-    event: str
-    order_id: str | None
-    affiliate_id: str | None
-    campaign_id: str | None
-    click_id: str | None
-    order_value: Decimal
-    commission_amount: Decimal
-    currency: str
-    attribution: AttributionAnswer
-    duplicate: bool
-    timestamp: datetime
+_NOTHING = Decimal(0)
 
 
 def resolve_conversion(
@@ -47,14 +24,13 @@ def resolve_conversion(
     now_ms: int,
     customer_key: bytes,
     default_currency: str,
-) -> Posted:
-    """The event and its reservation; pure. Rejected, naming the field, for what does not fit."""
+) -> tuple[Conversion, str]:
+    """The event and the post's fingerprint; pure. Rejected, naming the field that does not fit."""
     campaign, route = attribution.campaign, attribution.route
-    _check_references(post, attribution)
-    _check_event(post, attribution)
+    _check_references(post, campaign, route)
+    _check_event(post, campaign)
     currency = post.currency or (campaign.currency if campaign else default_currency)
-    check_currency(currency)
-    value_minor = to_minor(post.order_value or Decimal(0), currency, "order_value")
+    value_minor = to_minor(post.order_value or _NOTHING, currency, "order_value")
     click_id = post.click_id or ""
     conversion = Conversion(
         conversion_id=conversion_id,
@@ -75,9 +51,15 @@ def resolve_conversion(
         given_click_id="" if attribution.click_genuine else click_id,
         customer=conversion_post.customer_hash(post.customer_email, customer_key),
     )
-    conversion = _carry_over(conversion, post)
-    print_of_post = conversion_post.fingerprint(post, value_minor, currency)
-    return Posted(conversion, state_of(conversion), print_of_post)
+    if _says_more(post):
+        conversion = _carry_over(conversion, post)
+    return conversion, conversion_post.fingerprint(post, value_minor, currency)
+
+
+def _says_more(post: ConversionPost) -> object:
+    """Truth where anything goes over as it is: most posts have none of it."""
+    texts = post.customer_id or post.coupon_code or post.adv1 or post.adv2 or post.adv3
+    return texts or post.adv4 or post.adv5 or post.items is not None or post.metadata is not None
 
 
 def _carry_over(conversion: Conversion, post: ConversionPost) -> Conversion:
@@ -100,9 +82,8 @@ def _commission(route: Route | None, value_minor: int, currency: str) -> int:
     return commission_minor(route.campaign.commission, value_minor, currency) if route else 0
 
 
-def _check_references(post: ConversionPost, attribution: Attribution) -> None:
+def _check_references(post: ConversionPost, campaign: Campaign | None, route: Route | None) -> None:
     """`campaign_id` and `affiliate_id` may be sent along, but must not contradict the link."""
-    campaign, route = attribution.campaign, attribution.route
     if post.campaign_id and campaign and post.campaign_id != public_id("campaign", campaign.number):
         message = "is not the campaign of this link"
         raise Rejected(Reason.unknown_reference, message, field="campaign_id")
@@ -113,8 +94,8 @@ def _check_references(post: ConversionPost, attribution: Attribution) -> None:
             raise Rejected(Reason.unknown_reference, message, field="affiliate_id")
 
 
-def _check_event(post: ConversionPost, attribution: Attribution) -> None:
-    own = attribution.campaign.events if attribution.campaign else ()
+def _check_event(post: ConversionPost, campaign: Campaign | None) -> None:
+    own = campaign.events if campaign else ()
     if post.event not in conversion_post.EVENTS and post.event not in own:
         message = "is neither sale, lead, signup, rebill nor an event of the campaign"
         raise Rejected(Reason.invalid_field, message, field="event")
@@ -138,23 +119,4 @@ def state_of(conversion: Conversion) -> ConversionState:
         campaign=conversion.campaign,
         affiliate=conversion.affiliate,
         click_id=conversion.click_id,
-    )
-
-
-def answer(state: ConversionState, *, duplicate: bool) -> ConversionAnswer:
-    """The answer to a post, and to reading the conversion."""
-    return ConversionAnswer(
-        conversion_id=state.conversion_id,
-        status=state.status,
-        event=state.event,
-        order_id=state.order_id or None,
-        affiliate_id=public_id("affiliate", state.affiliate) if state.affiliate else None,
-        campaign_id=public_id("campaign", state.campaign) if state.campaign else None,
-        click_id=state.click_id or None,
-        order_value=to_major(state.order_value_minor, state.currency),
-        commission_amount=to_major(state.commission_minor, state.currency),
-        currency=state.currency,
-        attribution=AttributionAnswer(state.attribution, state.reason or None),
-        duplicate=duplicate,
-        timestamp=datetime.fromtimestamp(state.time_ms / 1000, UTC),
     )

@@ -1,27 +1,65 @@
-"""Conversions over HTTP: the thin shell around parsing, attribution and publishing."""
+"""Conversions over HTTP: posted, before the router, one or many at once, and read by their id."""
 
 import asyncio
-import secrets
 import time
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
+from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ingest import metrics
-from ingest.attribution import Attribution, Late, attribute, judge_click
-from ingest.conversion import answer, resolve_conversion
-from ingest.conversion_post import ConversionPost, parse_post, time_of
+from ingest.conversion_answer import answer
+from ingest.conversion_intake import Intake
 from ingest.edge import Edge
-from ingest.publish import Queued, Refused, find_conversion
+from ingest.publish import Refused, find_conversion
 from ingest.spool_files import queued
-from linkjolt import names, web
-from linkjolt.access import authenticate
-from linkjolt.clickid import read_click_id
-from linkjolt.conversionid import make_conversion_id, shard_of
+from linkjolt import web
+from linkjolt.access import admit, authenticate
+from linkjolt.conversionid import shard_of
 from linkjolt.errors import Reason, Rejected
 from linkjolt.events import ConversionState
-from linkjolt.registry import Route
+
+PATH = "/v1/conversions"
+SCOPE = "conversions:write"
+
+
+class ConversionPosts:
+    """`POST /v1/conversions` as an ASGI application; what it refuses it answers itself."""
+
+    def __init__(self, edge: Edge) -> None:
+        self._edge = edge
+        self._intake = Intake(edge)
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            status, body = await self._post(scope, receive)
+        except Exception as error:
+            refused = web.refusal_of(error)
+            await web.problem_response(refused, scope)(scope, receive, send)
+            if refused.reason is Reason.internal:
+                raise
+        else:
+            await web.send_json(send, status, body)
+
+    async def _post(self, scope: Scope, receive: Receive) -> tuple[int, bytes]:
+        key = await admit(scope, self._edge.directory, SCOPE)
+        request = Request(scope, receive)
+        web.require_json(request)
+        body = await web.read_body(request)
+        taken = await self._intake.take(body, key.account, time.time_ns() // 1_000_000)
+        return await taken.answer()
+
+
+class ConversionsFirst:
+    """Sends posted conversions past the router, which costs as much as one of them."""
+
+    def __init__(self, app: ASGIApp, posts: ConversionPosts) -> None:
+        self._app = app
+        self._posts = posts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        posted = scope["type"] == "http" and scope["path"] == PATH and scope["method"] == "POST"
+        await (self._posts if posted else self._app)(scope, receive, send)
 
 
 class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -33,46 +71,15 @@ class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
     conflicts_with: str = ""
 
 
-class Conversions:
-    """The endpoints of `/v1/conversions`."""
+class ConversionReads:
+    """`GET /v1/conversions/{conversion_id}`."""
 
     def __init__(self, edge: Edge) -> None:
         self._edge = edge
 
-    async def post(self, request: Request) -> Response:
-        """201 for a new order, 200 for the same post again, 409 for another under its id."""
-        key = await authenticate(request, self._edge.directory, "conversions:write")
-        web.require_json(request)
-        post = parse_post(await web.read_body(request))
-        now_ms = time.time_ns() // 1_000_000
-        shard = self._shard(key.account, post)
-        posted = resolve_conversion(
-            post,
-            await self._attribute(post, key.account, now_ms),
-            conversion_id=make_conversion_id(shard, now_ms),
-            account=key.account,
-            now_ms=now_ms,
-            customer_key=self._edge.keyring.customer_key,
-            default_currency=self._edge.settings.default_currency,
-        )
-        held = await self._edge.conversions[shard].publish(posted)
-        if held is None:
-            metrics.CONVERSIONS.labels("created").inc()
-            return web.json_response(answer(posted.state, duplicate=False), 201)
-        if isinstance(held, Queued):
-            metrics.CONVERSIONS.labels("queued").inc()
-            taken = answer(posted.state, duplicate=False)
-            return web.json_response(msgspec.structs.replace(taken, status="queued"), 202)
-        if held.fingerprint != posted.fingerprint:
-            metrics.CONVERSIONS.labels("conflict").inc()
-            message = f"another conversion has this order_id: {held.conversion_id}"
-            raise Rejected(Reason.conflict, message, field="order_id")
-        metrics.CONVERSIONS.labels("duplicate").inc()
-        return web.json_response(answer(held.state, duplicate=True))
-
     async def get(self, request: Request) -> Response:
         """A conversion by its id, as it stands now; queued and refused ones too."""
-        key = await authenticate(request, self._edge.directory, "conversions:write")
+        key = await authenticate(request, self._edge.directory, SCOPE)
         conversion_id: str = request.path_params["conversion_id"]
         if await asyncio.to_thread(queued, self._edge.spool_folder, conversion_id):
             return web.json_response(Outcome(conversion_id, "queued"))
@@ -84,35 +91,10 @@ class Conversions:
         if refused:
             outcome = Outcome(conversion_id, "refused", Reason.conflict, refused.conflicts_with)
             return web.json_response(outcome)
-        return web.json_response(answer(state, duplicate=False))
+        return Response(answer(state), media_type="application/json")
 
     async def _find(self, conversion_id: str) -> ConversionState | Refused | None:
         shard = shard_of(conversion_id)
         if shard is None or shard >= self._edge.settings.shards:
             return None
         return await find_conversion(self._edge.redis, shard, conversion_id)
-
-    def _shard(self, account: int, post: ConversionPost) -> int:
-        shards = self._edge.settings.shards
-        if post.order_id is None:
-            return secrets.randbelow(shards)
-        return int(names.order_digest(account, post.event, post.order_id), 16) % shards
-
-    async def _attribute(self, post: ConversionPost, account: int, now_ms: int) -> Attribution:
-        code_route = await self._code_route(post, account)
-        if post.click_id is None:
-            return attribute(False, Late.none, None, code_route)
-        click = read_click_id(post.click_id, self._edge.keyring.click_keys)
-        directory = self._edge.directory
-        click_route = await directory.route_by_number(click.link) if click else None
-        late = judge_click(click, click_route, account, time_of(post, now_ms))
-        return attribute(True, late, click_route, code_route)
-
-    async def _code_route(self, post: ConversionPost, account: int) -> Route | None:
-        if post.tracking_code is None:
-            return None
-        route = await self._edge.directory.route(post.tracking_code)
-        if route is None or route.link.account != account or route.link.deleted_at is not None:
-            message = "no such tracking code"
-            raise Rejected(Reason.unknown_tracking_code, message, field="tracking_code")
-        return route

@@ -65,10 +65,14 @@ class ClickPublisher:
 
 
 class Posted(msgspec.Struct, frozen=True):
-    """A conversion to publish; posts of one order with equal fingerprints are the same post."""
+    """A conversion to publish; posts of one order with equal fingerprints are the same post.
+
+    `order_digest` names the reservation: of the order, or of the conversion itself if it has none.
+    """
 
     conversion: Conversion
     state: ConversionState
+    order_digest: str
     fingerprint: str
 
 
@@ -98,11 +102,13 @@ def read_reservation(held: bytes) -> Reservation:
     return Reservation(conversion_id.decode(), fingerprint.decode(), decoded)
 
 
-def order_digest(conversion: Conversion) -> str:
-    """Names the reservation: of the order, or of the conversion itself where it has none."""
-    if not conversion.order_id:
-        return conversion.conversion_id
-    return names.order_digest(conversion.account, conversion.event, conversion.order_id)
+class Entry(msgspec.Struct, frozen=True):
+    """A conversion as a call carries it: the order's key, what it reserves, the stream's line."""
+
+    conversion_id: str
+    order: str
+    reserved: bytes
+    line: bytes
 
 
 class ConversionPublisher:
@@ -119,38 +125,56 @@ class ConversionPublisher:
         )
 
     async def publish(self, posted: Posted) -> Reservation | Queued | None:
-        """None when this post is the order's first and on disk, else what stood there before.
+        """`outcome` of this post, when it is known."""
+        answer, place = self.add(posted)
+        return outcome(posted, await answer, place)
 
-        Rejected(unavailable) where it was not taken: nothing is known of it then.
+    def add(self, posted: Posted) -> tuple[asyncio.Future[list[bytes] | None], int]:
+        """Outcomes of a frame, and the post's place in it, for `outcome` to read.
+
+        Rejected(unavailable), at once or from the future, where it was not taken: nothing is
+        known of it then.
         """
-        answer, place = self.lane.add(posted, len(posted.conversion.metadata) + 1_000)
-        outcomes = await answer
-        if outcomes is None:
-            return Queued()
-        held = outcomes[place]
-        if not held:
-            return None
-        if held == b"lost":
-            raise Rejected(Reason.unavailable, "Redis lost the reservation of this order")
-        reservation = read_reservation(held)
-        own = reservation.conversion_id == posted.conversion.conversion_id
-        return None if own else reservation
+        entry = self.entry(posted)
+        return self.lane.add(entry, len(entry.line) + len(entry.reserved))
 
-    async def _send(self, posts: list[Posted]) -> list[bytes] | None:
-        keys: list[str] = []
-        words: list[bytes] = []
-        for posted in posts:
-            conversion = posted.conversion
-            digest = order_digest(conversion)
-            keys.append(names.order(self._shard, digest))
-            keys.append(names.conversion(self._shard, conversion.conversion_id))
-            words += [conversion.conversion_id.encode(), posted.fingerprint.encode()]
-            words += [digest.encode(), _encode(conversion), _encode(posted.state)]
-        ids = tuple(posted.conversion.conversion_id for posted in posts)
+    def entry(self, posted: Posted) -> Entry:
+        """What a call carries of the post."""
+        identity, line = posted.conversion.conversion_id, _encode(posted.conversion)
+        names_post = f"{identity}\n{posted.fingerprint}\n".encode()
+        reserved = names_post + _encode(posted.state)
+        order = names.order(self._shard, posted.order_digest)
+        return Entry(identity, order, reserved, line)
+
+    async def _send(self, entries: list[Entry]) -> list[bytes] | None:
+        ids = tuple([entry.conversion_id for entry in entries])
+        keys = [entry.order for entry in entries]
+        keys += [names.conversion(self._shard, identity) for identity in ids]
+        lines = b"\n".join([entry.line for entry in entries])
+        words = [lines, *[entry.reserved for entry in entries]]
         keep = b"%d" % self._keep_seconds
         straight = Payload(keys, [keep, b"0", *words])
         spooled = Payload(keys, [keep, b"1", *words])
-        return await self.outlet.send(straight, spooled, len(posts), ids)
+        return await self.outlet.send(straight, spooled, len(entries), ids)
+
+
+def outcome(
+    posted: Posted, outcomes: list[bytes] | None, place: int
+) -> Reservation | Queued | None:
+    """None when this post is the order's first and on disk, else what stood there before.
+
+    Rejected(unavailable) where nothing is known of it.
+    """
+    if outcomes is None:
+        return Queued()
+    held = outcomes[place]
+    if not held:
+        return None
+    if held == b"lost":
+        raise Rejected(Reason.unavailable, "Redis lost the reservation of this order")
+    reservation = read_reservation(held)
+    own = reservation.conversion_id == posted.conversion.conversion_id
+    return None if own else reservation
 
 
 async def find_conversion(

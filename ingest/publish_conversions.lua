@@ -1,8 +1,8 @@
 -- Reserves each order and appends the lines of those that were free, in one frame.
--- KEYS: stream, producer record, ledger, then a pair for each conversion: order, conversion.
+-- KEYS: stream, producer record, ledger, then the orders, then their conversions.
 -- ARGV: number, acknowledged, mark, seconds to keep (0: for good), '1' if the posts were answered
--- before (they were spooled), then five for each conversion: id, fingerprint, order digest, line,
--- state. Answers the standing, the producer's accepted events, then for each conversion ''
+-- before (they were spooled), their lines, then what each reserves: id, fingerprint and state, a
+-- line each. Answers the standing, the producer's accepted events, then for each conversion ''
 -- (reserved now) or the reservation that stands.
 -- A frame sent again reserves nothing: its outcomes are read from the reservations it made.
 -- A spooled post whose order is taken was accepted all the same: its line is appended as refused,
@@ -11,44 +11,64 @@ local number = tonumber(ARGV[1])
 local stand, accepted, last = standing(KEYS[2], number, tonumber(ARGV[2]), KEYS[3])
 if stand == 'gap' then return {stand, accepted} end
 
-local function keep(key, value)
-  redis.call('SET', key, value)
-  if ARGV[4] ~= '0' then redis.call('EXPIRE', key, ARGV[4]) end
+local count = (#KEYS - 3) / 2
+local digest_at = string.find(KEYS[4], ':order:', 1, true) + 7
+
+-- Few calls with many keys: a call for each key costs more than all the rest.
+local function keep(words)
+  if ARGV[4] == '0' then return redis.call('MSET', unpack(words)) end
+  for index = 1, #words, 2 do
+    redis.call('SET', words[index], words[index + 1], 'EX', ARGV[4])
+  end
 end
 
-local function refuse(index, held, order_digest)
-  local id, fingerprint, line = ARGV[index], ARGV[index + 1], ARGV[index + 3]
-  local conversion = KEYS[5 + (index - 6) / 5 * 2]
+-- The line to append for a spooled post whose order `held` has; nil where there is none.
+local function refuse(index, held, line)
+  local conversion = KEYS[3 + count + index]
+  local id, fingerprint = string.match(ARGV[6 + index], '^([^\n]*)\n([^\n]*)\n')
   local held_id, held_fingerprint = string.match(held, '^([^\n]*)\n([^\n]*)\n')
   -- Its first sending may have been answered straight, and then it left nothing.
   if held_id == id or redis.call('EXISTS', conversion) == 1 then return nil end
   local same = held_fingerprint == fingerprint
-  keep(conversion, same and order_digest or '!' .. held_id)
+  keep({conversion, same and string.sub(KEYS[3 + index], digest_at) or '!' .. held_id})
   return string.sub(line, 1, -2) .. ',"refused":"' .. (same and 'duplicate' or 'conflict') .. '"}'
 end
 
-local answer, lines = {stand, accepted}, {}
-for index = 1, (#KEYS - 3) / 2 do
-  local order, conversion = KEYS[2 + index * 2], KEYS[3 + index * 2]
-  local at = (index - 1) * 5 + 6
-  local held = redis.call('GET', order)
+local answer, reserved, fresh, free = {stand, accepted}, {}, {}, 0
+local found = redis.call('MGET', unpack(KEYS, 4, 3 + count))
+for index = 1, count do
+  local order = KEYS[3 + index]
+  -- An order may come twice in one call.
+  local held = found[index] or fresh[order]
   if held then
     answer[index + 2] = held
-    if ARGV[5] == '1' then
-      lines[#lines + 1] = refuse(at, held, ARGV[at + 2])
-    end
   elseif stand == 'there' then
     answer[index + 2] = 'lost'
   else
-    keep(order, ARGV[at] .. '\n' .. ARGV[at + 1] .. '\n' .. ARGV[at + 4])
-    keep(conversion, ARGV[at + 2])
-    lines[#lines + 1] = ARGV[at + 3]
-    answer[index + 2] = ''
+    local at = free * 4
+    reserved[at + 1], reserved[at + 2] = order, ARGV[6 + index]
+    reserved[at + 3], reserved[at + 4] = KEYS[3 + count + index], string.sub(order, digest_at)
+    fresh[order], answer[index + 2], free = ARGV[6 + index], '', free + 1
   end
 end
-if #lines > 0 then
-  append(KEYS[1], KEYS[3], table.concat(lines, '\n'), #lines, ARGV[3])
-  answer[2] = accepted + #lines
+
+local lines, events = ARGV[6], free
+if free < count then
+  local kept, index = {}, 0
+  for line in string.gmatch(ARGV[6], '[^\n]+') do
+    index = index + 1
+    if answer[index + 2] == '' then
+      kept[#kept + 1] = line
+    elseif ARGV[5] == '1' and answer[index + 2] ~= 'lost' then
+      kept[#kept + 1] = refuse(index, answer[index + 2], line)
+    end
+  end
+  lines, events = table.concat(kept, '\n'), #kept
 end
-if stand == 'next' or #lines > 0 then record(KEYS[2], math.max(number, last), answer[2]) end
+if free > 0 then keep(reserved) end
+if events > 0 then
+  append(KEYS[1], KEYS[3], lines, events, ARGV[3])
+  answer[2] = accepted + events
+end
+if stand == 'next' or events > 0 then record(KEYS[2], math.max(number, last), answer[2]) end
 return answer

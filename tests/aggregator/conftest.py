@@ -81,7 +81,12 @@ class Line:
         )
 
     async def convert(self, conversion: Conversion) -> None:
-        posted = Posted(conversion, state_of(conversion), "fingerprint")
+        posted = Posted(
+            conversion,
+            state_of(conversion),
+            names.order_digest(1, conversion.event, conversion.order_id),
+            "fingerprint",
+        )
         await self.conversions.publish(posted)
 
     async def step_until_idle(self) -> None:

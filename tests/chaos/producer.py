@@ -63,7 +63,9 @@ class Producer:
             link=7,
             click_id=click_id,
         )
-        await self.conversions.publish(Posted(conversion, state_of(conversion), "fingerprint"))
+        digest = names.order_digest(1, conversion.event, conversion.order_id)
+        posted = Posted(conversion, state_of(conversion), digest, "fingerprint")
+        await self.conversions.publish(posted)
         self.conversion_ids.append(conversion.conversion_id)
 
 

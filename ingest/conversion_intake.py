@@ -1,0 +1,101 @@
+"""One posted conversion on its way: parsed, attributed, resolved and handed to its shard's lane."""
+
+import asyncio
+import secrets
+
+import msgspec
+
+from ingest import metrics
+from ingest.attribution import Attribution, Late, attribute, judge_click
+from ingest.conversion import resolve_conversion, state_of
+from ingest.conversion_answer import answer
+from ingest.conversion_post import ConversionPost, parse_post, time_of
+from ingest.edge import Edge
+from ingest.publish import Posted, Queued, outcome
+from linkjolt import names
+from linkjolt.clickid import read_click_id
+from linkjolt.conversionid import make_conversion_id
+from linkjolt.errors import Reason, Rejected
+from linkjolt.registry import Route
+
+CREATED, QUEUED, CONFLICT, DUPLICATE = (
+    metrics.CONVERSIONS.labels(name) for name in ("created", "queued", "conflict", "duplicate")
+)
+
+
+class Taken(msgspec.Struct, frozen=True):
+    """A post under way: `frame` brings the outcomes of a frame, `place` is the post's in it."""
+
+    posted: Posted
+    frame: asyncio.Future[list[bytes] | None]
+    place: int
+
+    async def answer(self) -> tuple[int, bytes]:
+        """Status and JSON, when the post is on disk.
+
+        201 for a new order, 200 for the same post again, 202 while Redis is away. Rejected where
+        another post has the order, or the frame was not taken.
+        """
+        posted = self.posted
+        held = outcome(posted, await self.frame, self.place)
+        if held is None:
+            CREATED.inc()
+            return 201, answer(posted.state)
+        if isinstance(held, Queued):
+            QUEUED.inc()
+            return 202, answer(posted.state, status="queued")
+        if held.fingerprint != posted.fingerprint:
+            CONFLICT.inc()
+            message = f"another conversion has this order_id: {held.conversion_id}"
+            raise Rejected(Reason.conflict, message, field="order_id")
+        DUPLICATE.inc()
+        return 200, answer(held.state, duplicate=True)
+
+
+class Intake:
+    """Takes posts of every account; what one turn of the loop takes is published together."""
+
+    def __init__(self, edge: Edge) -> None:
+        self._edge = edge
+
+    async def take(self, body: bytes, account: int, now_ms: int) -> Taken:
+        """Waits only for what the directory must load. Rejected, or RedisError, if not taken."""
+        edge, post = self._edge, parse_post(body)
+        attribution = await self._attribute(post, account, now_ms)
+        shards = edge.settings.shards
+        if post.order_id is None:
+            shard = secrets.randbelow(shards)
+            order_digest = conversion_id = make_conversion_id(shard, now_ms)
+        else:
+            order_digest = names.order_digest(account, post.event, post.order_id)
+            shard = int(order_digest, 16) % shards
+            conversion_id = make_conversion_id(shard, now_ms)
+        conversion, fingerprint = resolve_conversion(
+            post,
+            attribution,
+            conversion_id=conversion_id,
+            account=account,
+            now_ms=now_ms,
+            customer_key=edge.keyring.customer_key,
+            default_currency=edge.settings.default_currency,
+        )
+        posted = Posted(conversion, state_of(conversion), order_digest, fingerprint)
+        return Taken(posted, *edge.conversions[shard].add(posted))
+
+    async def _attribute(self, post: ConversionPost, account: int, now_ms: int) -> Attribution:
+        code_route = None if post.tracking_code is None else await self._route(post, account)
+        if post.click_id is None:
+            return attribute(False, Late.none, None, code_route)
+        click = read_click_id(post.click_id, self._edge.keyring.click_keys)
+        directory = self._edge.directory
+        click_route = await directory.route_by_number(click.link) if click else None
+        late = judge_click(click, click_route, account, time_of(post, now_ms))
+        return attribute(True, late, click_route, code_route)
+
+    async def _route(self, post: ConversionPost, account: int) -> Route:
+        code, directory = post.tracking_code or "", self._edge.directory
+        route = directory.route_now(code) or await directory.route(code)
+        if route is None or route.link.account != account or route.link.deleted_at is not None:
+            message = "no such tracking code"
+            raise Rejected(Reason.unknown_tracking_code, message, field="tracking_code")
+        return route

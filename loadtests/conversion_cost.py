@@ -1,0 +1,157 @@
+"""What one conversion costs an edge's processor, without network and Redis, and by stage.
+
+`python -m loadtests.conversion_cost` prints microseconds of processor a conversion: of a whole
+POST through the application, of a line of NDJSON, and of the stages that both share.
+"""
+
+import asyncio
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, cast
+
+import click
+import uvloop
+from redis.asyncio import Redis
+from redis.asyncio.connection import Connection
+
+from ingest.app import create_app
+from ingest.attribution import Late, attribute
+from ingest.conversion import resolve_conversion, state_of
+from ingest.conversion_answer import answer
+from ingest.conversion_post import parse_carefully, parse_post
+from ingest.edge import Edge
+from ingest.frames import Payload
+from ingest.publish import ClickPublisher, ConversionPublisher, Posted
+from linkjolt import keys, names
+from linkjolt.clickid import ClickIds
+from linkjolt.conversionid import make_conversion_id
+from linkjolt.directory import Directory
+from linkjolt.http_protocol import BoundedProtocol
+from linkjolt.keyring import Keyring
+from linkjolt.registry import ApiKey
+from linkjolt.registry_cache import Keys
+from linkjolt.settings import Edge as Settings
+from loadtests.in_process import CODE, CONNECTIONS, OneLink, connections, cost
+
+_ROUNDS = 40
+_BATCH_LINES = 2_000
+_STAGE_RUNS = 2_000
+_KEY = b"k" * 32
+_SECRET = keys.make_secret()
+
+
+class _Directory(OneLink):
+    """Knows one key too, as an edge does whose client has posted before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        digest, now = keys.digest(_SECRET), datetime.now(UTC)
+        scopes = ("conversions:write",)
+        key = ApiKey(
+            number=1, account=1, name="k", scopes=scopes, digest=digest, hint="", created_at=now
+        )
+        self._keys = Keys(10)
+        self._keys.put(digest, key)
+        self._keys.learn(_SECRET, digest)
+
+    async def key(self, secret: str) -> ApiKey | None:
+        return self._keys.by_secret(secret)
+
+
+class _Sink:
+    """Takes every frame in the next turn of the loop, as the bytes that Redis would get."""
+
+    def __init__(self) -> None:
+        self._connection = Connection()
+
+    async def send(self, straight: Payload, _: Payload, events: int, *__: object) -> list[bytes]:
+        words = [len(straight.keys), *straight.keys, *straight.arguments]
+        self._connection.pack_command("EVALSHA", "0" * 40, *words)
+        await asyncio.sleep(0)
+        return [b""] * events
+
+
+def _edge() -> Edge:
+    settings = Settings()
+    return Edge(
+        settings=settings,
+        redis=cast(Redis, None),
+        directory=cast(Directory, _Directory()),
+        keyring=Keyring((_KEY,), _KEY),
+        click_ids=ClickIds(1, _KEY, lambda: time.time_ns() // 1_000_000),
+        clicks=ClickPublisher(cast(Any, _Sink()), settings),
+        conversions=[ConversionPublisher(cast(Any, _Sink()), 0, settings)],
+        spool_folder=Path(),
+        stop=asyncio.Event(),
+    )
+
+
+def _post(number: int) -> bytes:
+    return (
+        b'{"tracking_code":"%s","order_value":99.99,"order_id":"order_%010d",'
+        b'"customer_email":"customer@example.com"}'
+    ) % (CODE.encode(), number)
+
+
+def _request(body: bytes, media_type: bytes) -> bytes:
+    return (
+        b"POST /v1/conversions HTTP/1.1\r\nHost: localhost:8000\r\nUser-Agent: shop/1.0\r\n"
+        b"Accept: */*\r\nAuthorization: Bearer %s\r\nContent-Type: %s\r\nContent-Length: %d\r\n\r\n"
+    ) % (_SECRET.encode(), media_type, len(body)) + body
+
+
+def _stages() -> dict[str, Callable[[], object]]:
+    """Each stage of a sale through a tracking code, with what the ones before it give."""
+    body, now_ms = _post(1), time.time_ns() // 1_000_000
+    post, publisher = parse_post(body), ConversionPublisher(cast(Any, _Sink()), 0, Settings())
+    route, order = OneLink().found(), post.order_id or ""
+    attribution = attribute(False, Late.none, None, route)
+
+    def resolve() -> Posted:
+        digest = names.order_digest(1, post.event, order)
+        conversion, fingerprint = resolve_conversion(
+            post,
+            attribution,
+            conversion_id=make_conversion_id(0, now_ms),
+            account=1,
+            now_ms=now_ms,
+            customer_key=_KEY,
+            default_currency="USD",
+        )
+        return Posted(conversion, state_of(conversion), digest, fingerprint)
+
+    posted = resolve()
+    return {
+        "parse": lambda: parse_post(body),
+        "parse carefully": lambda: parse_carefully(body),
+        "attribute": lambda: attribute(False, Late.none, None, route),
+        "resolve": resolve,
+        "encode": lambda: publisher.entry(posted),
+        "answer": lambda: answer(posted.state),
+    }
+
+
+def _stage_cost(stage: Callable[[], object]) -> float:
+    """Microseconds of processor, of the cheapest of many runs."""
+    best = float("inf")
+    for _ in range(_ROUNDS):
+        began = time.process_time()
+        for _ in range(_STAGE_RUNS):
+            stage()
+        best = min(best, time.process_time() - began)
+    return best / _STAGE_RUNS * 1e6
+
+
+async def _main() -> None:
+    app = create_app(_edge())
+    single = [_request(_post(number), b"application/json") for number in range(CONNECTIONS)]
+    made = connections(app, BoundedProtocol)
+    click.echo(f"{'POST':16} {await cost(made, single, 2, _ROUNDS):.1f} us")
+    for name, stage in _stages().items():
+        click.echo(f"{name:16} {_stage_cost(stage):.1f} us")
+
+
+if __name__ == "__main__":
+    uvloop.run(_main())
