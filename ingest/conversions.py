@@ -9,6 +9,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ingest.conversion_answer import answer
+from ingest.conversion_batch import BODY_MAX_BYTES, Batch, read_array, read_lines
 from ingest.conversion_intake import Intake
 from ingest.edge import Edge
 from ingest.publish import Refused, find_conversion
@@ -43,11 +44,41 @@ class ConversionPosts:
 
     async def _post(self, scope: Scope, receive: Receive) -> tuple[int, bytes]:
         key = await admit(scope, self._edge.directory, SCOPE)
-        request = Request(scope, receive)
-        web.require_json(request)
-        body = await web.read_body(request)
+        declared = web.media_type(scope)
+        if declared == "application/x-ndjson":
+            return 200, await self._take_lines(scope, receive, key.account)
+        if declared != "application/json":
+            message = f"send application/json or application/x-ndjson, not {declared[:64]}"
+            raise Rejected(Reason.unsupported_media_type, message)
+        body = await _read_json(scope, receive)
+        if body.lstrip()[:1] == b"[":
+            return 200, await self._take_array(body, key.account)
         taken = await self._intake.take(body, key.account, time.time_ns() // 1_000_000)
         return await taken.answer()
+
+    async def _take_lines(self, scope: Scope, receive: Receive, account: int) -> bytes:
+        batch = Batch(self._intake, account)
+        async for lines in read_lines(web.chunks(scope, receive, BODY_MAX_BYTES)):
+            await batch.take(lines)
+        return await batch.answer()
+
+    async def _take_array(self, body: bytes, account: int) -> bytes:
+        batch = Batch(self._intake, account)
+        await batch.take(read_array(body))
+        return await batch.answer()
+
+
+async def _read_json(scope: Scope, receive: Receive) -> bytes:
+    """The whole body; only an array may be larger than one conversion."""
+    found: list[bytes] = []
+    size, opening = 0, b""
+    async for chunk in web.chunks(scope, receive, BODY_MAX_BYTES):
+        found.append(chunk)
+        size += len(chunk)
+        opening = opening or chunk.lstrip()[:1]
+        if opening != b"[":
+            web.check_size(size, web.BODY_MAX_BYTES)
+    return b"".join(found)
 
 
 class ConversionsFirst:
