@@ -8,13 +8,13 @@ and to send the same again is answered 200 for each order that was.
 
 import asyncio
 import time
-from collections import deque
+from collections import Counter, deque
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
 import msgspec
 from redis.exceptions import RedisError
 
-from ingest.conversion_intake import Intake, Taken
+from ingest.conversion_intake import Intake, Taken, count
 from ingest.publish import FRAME_CONVERSIONS_MAX
 from linkjolt import web
 from linkjolt.errors import Reason, Rejected
@@ -23,6 +23,7 @@ from linkjolt.registry_answers import bulk_refused
 BODY_MAX_BYTES = 10 << 20
 ARRAY_MAX = 1_000
 LINES_MAX = 10_000
+ACCEPTED = (200, 201, 202)
 # What one body has under way at once: while one frame is being written, the next is made.
 _UNDER_WAY = 2
 _read_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
@@ -71,7 +72,7 @@ class Batch:
         self._account = account
         self._under_way: deque[list[Taken | Exception]] = deque()
         self._results: list[bytes] = []
-        self._rejected = 0
+        self._statuses: Counter[int] = Counter()
 
     async def take(self, entries: Sequence[bytes]) -> None:
         """Returns when all are on their way and most have their results."""
@@ -88,8 +89,8 @@ class Batch:
         """`data`, a result for each entry, `accepted` and `rejected`, when all are on disk."""
         while self._under_way:
             await self._settle()
-        accepted = len(self._results) - self._rejected
-        counts = b'],"accepted":%d,"rejected":%d}' % (accepted, self._rejected)
+        accepted = sum(self._statuses[status] for status in ACCEPTED)
+        counts = b'],"accepted":%d,"rejected":%d}' % (accepted, len(self._results) - accepted)
         return b'{"data":[' + b",".join(self._results) + counts
 
     async def _take_one(self, entry: bytes, now_ms: int) -> Taken | Exception:
@@ -100,13 +101,19 @@ class Batch:
             return error
 
     async def _settle(self) -> None:
+        statuses: Counter[int] = Counter()
         for taken in self._under_way.popleft():
             try:
                 if isinstance(taken, Exception):
                     raise taken
-                status, conversion = await taken.answer()
+                status, conversion = taken.answer(await taken.frame)
             except (Rejected, RedisError) as error:
-                self._rejected += 1
-                self._results.append(web.encode(bulk_refused(web.refusal_of(error))))
+                refused = web.refusal_of(error)
+                status, result = refused.status, web.encode(bulk_refused(refused))
             else:
-                self._results.append(b'{"status":%d,"conversion":%b}' % (status, conversion))
+                result = b'{"status":%d,"conversion":%b}' % (status, conversion)
+            statuses[status] += 1
+            self._results.append(result)
+        for status, entries in statuses.items():
+            count(status, entries)
+        self._statuses += statuses

@@ -18,9 +18,14 @@ from linkjolt.conversionid import make_conversion_id
 from linkjolt.errors import Reason, Rejected
 from linkjolt.registry import Route
 
-CREATED, QUEUED, CONFLICT, DUPLICATE = (
-    metrics.CONVERSIONS.labels(name) for name in ("created", "queued", "conflict", "duplicate")
-)
+_OUTCOMES = {200: "duplicate", 201: "created", 202: "queued", 409: "conflict"}
+_COUNTED = {status: metrics.CONVERSIONS.labels(name) for status, name in _OUTCOMES.items()}
+
+
+def count(status: int, conversions: int = 1) -> None:
+    """Counts conversions answered with a status, if it is one of an outcome."""
+    if status in _COUNTED:
+        _COUNTED[status].inc(conversions)
 
 
 class Taken(msgspec.Struct, frozen=True):
@@ -30,25 +35,21 @@ class Taken(msgspec.Struct, frozen=True):
     frame: asyncio.Future[list[bytes] | None]
     place: int
 
-    async def answer(self) -> tuple[int, bytes]:
-        """Status and JSON, when the post is on disk.
+    def answer(self, outcomes: list[bytes] | None) -> tuple[int, bytes]:
+        """Status and JSON, by what `frame` brought: the post is on disk.
 
         201 for a new order, 200 for the same post again, 202 while Redis is away. Rejected where
-        another post has the order, or the frame was not taken.
+        another post has the order, or nothing is known of it.
         """
         posted = self.posted
-        held = outcome(posted, await self.frame, self.place)
+        held = outcome(posted, outcomes, self.place)
         if held is None:
-            CREATED.inc()
             return 201, answer(posted.state)
         if isinstance(held, Queued):
-            QUEUED.inc()
             return 202, answer(posted.state, status="queued")
         if held.fingerprint != posted.fingerprint:
-            CONFLICT.inc()
             message = f"another conversion has this order_id: {held.conversion_id}"
             raise Rejected(Reason.conflict, message, field="order_id")
-        DUPLICATE.inc()
         return 200, answer(held.state, duplicate=True)
 
 

@@ -10,7 +10,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ingest.conversion_answer import answer
 from ingest.conversion_batch import BODY_MAX_BYTES, Batch, read_array, read_lines
-from ingest.conversion_intake import Intake
+from ingest.conversion_intake import Intake, count
 from ingest.edge import Edge
 from ingest.publish import Refused, find_conversion
 from ingest.spool_files import queued
@@ -36,6 +36,7 @@ class ConversionPosts:
             status, body = await self._post(scope, receive)
         except Exception as error:
             refused = web.refusal_of(error)
+            count(refused.status)
             await web.problem_response(refused, scope)(scope, receive, send)
             if refused.reason is Reason.internal:
                 raise
@@ -54,7 +55,9 @@ class ConversionPosts:
         if body.lstrip()[:1] == b"[":
             return 200, await self._take_array(body, key.account)
         taken = await self._intake.take(body, key.account, time.time_ns() // 1_000_000)
-        return await taken.answer()
+        status, answered = taken.answer(await taken.frame)
+        count(status)
+        return status, answered
 
     async def _take_lines(self, scope: Scope, receive: Receive, account: int) -> bytes:
         batch = Batch(self._intake, account)

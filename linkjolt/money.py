@@ -1,7 +1,9 @@
 """Money: currencies and their minor units, exact parsing, commission by rule, always truncated."""
 
 from decimal import Context, Decimal, Inexact, InvalidOperation
+from functools import lru_cache
 from itertools import pairwise
+from math import ceil
 
 import msgspec
 
@@ -22,6 +24,7 @@ _DIGITS: dict[int, str] = {
 CURRENCIES: dict[str, int] = {
     code: digits for digits, codes in _DIGITS.items() for code in codes.split()
 }
+_RATE_SCALE = 10_000
 # A signed 64-bit sum of a billion such orders still fits.
 _MINOR_MAX = 10**15
 _LEAST, _MOST = Decimal(0), Decimal(_MINOR_MAX)
@@ -120,10 +123,8 @@ def to_major(minor: int, currency: str) -> Decimal:
 def major_text(minor: int, currency: str) -> str:
     """`to_major` as text, such as `99.99`, at half the cost; for what is not negative."""
     digits = CURRENCIES[currency]
-    if not digits:
-        return str(minor)
-    whole, rest = divmod(minor, 10**digits)
-    return f"{whole}.{rest:0{digits}}"
+    text = str(minor).zfill(digits + 1)
+    return f"{text[:-digits]}.{text[-digits:]}" if digits else text
 
 
 def check_commission(rule: Commission, currency: str) -> None:
@@ -158,17 +159,26 @@ def _check_tiers(tiers: tuple[Tier, ...], currency: str) -> None:
 
 def commission_minor(rule: Commission, order_value_minor: int, currency: str) -> int:
     """The commission in minor units of `currency`, truncated: 30 % of 9999 is 2999."""
+    amount, steps = _terms(rule, currency)
+    for from_minor, rate in steps:
+        if order_value_minor >= from_minor:
+            # Rates have at most 4 decimals, so this is whole-number arithmetic without rounding.
+            return order_value_minor * rate // (100 * _RATE_SCALE)
+    return amount
+
+
+@lru_cache(maxsize=4_096)
+def _terms(rule: Commission, currency: str) -> tuple[int, tuple[tuple[int, int], ...]]:
+    """A rule in whole numbers: an amount, and before it rates by the order value they begin at.
+
+    Made once for each rule: the highest step first.
+    """
     match rule:
         case Percentage(rate):
-            return _percent(order_value_minor, rate)
+            return 0, ((0, int(rate * _RATE_SCALE)),)
         case Flat(amount):
-            return to_minor(amount, currency, "commission.amount")
+            return to_minor(amount, currency, "commission.amount"), ()
         case Tiered(tiers):
-            value = to_major(order_value_minor, currency)
-            rates = [tier.rate for tier in tiers if tier.from_ <= value]
-            return _percent(order_value_minor, rates[-1]) if rates else 0
-
-
-def _percent(minor: int, rate: Decimal) -> int:
-    # Rates have at most 4 decimals, so this is whole-number arithmetic without rounding.
-    return minor * int(rate * 10_000) // 1_000_000
+            digits = check_currency(currency)
+            steps = [(ceil(_shift(t.from_, digits)), int(t.rate * _RATE_SCALE)) for t in tiers]
+            return 0, tuple(reversed(steps))

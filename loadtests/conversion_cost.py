@@ -14,7 +14,6 @@ from typing import Any, cast
 import click
 import uvloop
 from redis.asyncio import Redis
-from redis.asyncio.connection import Connection
 
 from ingest.app import create_app
 from ingest.attribution import Late, attribute
@@ -30,6 +29,7 @@ from linkjolt.conversionid import make_conversion_id
 from linkjolt.directory import Directory
 from linkjolt.http_protocol import BoundedProtocol
 from linkjolt.keyring import Keyring
+from linkjolt.redis_client import connect
 from linkjolt.registry import ApiKey
 from linkjolt.registry_cache import Keys
 from linkjolt.settings import Edge as Settings
@@ -64,7 +64,7 @@ class _Sink:
     """Takes every frame in the next turn of the loop, as the bytes that Redis would get."""
 
     def __init__(self) -> None:
-        self._connection = Connection()
+        self._connection = connect("redis://").connection_pool.make_connection()
 
     async def send(self, straight: Payload, _: Payload, events: int, *__: object) -> list[bytes]:
         words = [len(straight.keys), *straight.keys, *straight.arguments]
@@ -149,6 +149,10 @@ async def _main() -> None:
     single = [_request(_post(number), b"application/json") for number in range(CONNECTIONS)]
     made = connections(app, BoundedProtocol)
     click.echo(f"{'POST':16} {await cost(made, single, 2, _ROUNDS):.1f} us")
+    lines = b"\n".join([_post(number) for number in range(_BATCH_LINES)])
+    batch = [_request(lines, b"application/x-ndjson")]
+    whole = await cost(connections(app, BoundedProtocol, 1), batch, 2, _ROUNDS)
+    click.echo(f"{'line of NDJSON':16} {whole / _BATCH_LINES:.1f} us")
     for name, stage in _stages().items():
         click.echo(f"{name:16} {_stage_cost(stage):.1f} us")
 

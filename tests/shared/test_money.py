@@ -93,6 +93,20 @@ def test_the_highest_tier_reached_pays(minor: int, steps: list[tuple[int, Decima
     assert commission_minor(rule, minor, "EUR") == floor(exact)
 
 
+@given(
+    MINORS,
+    CODES,
+    st.lists(st.tuples(st.decimals(0, 10**6, places=2), RATES), min_size=1, max_size=4),
+)
+def test_a_tier_begins_at_its_amount_in_every_currency(
+    minor: int, currency: str, steps: list[tuple[Decimal, Decimal]]
+) -> None:
+    tiers = tuple(Tier(from_=a, rate=r) for a, r in sorted(dict(steps).items()))
+    reached = [tier.rate for tier in tiers if tier.from_ <= to_major(minor, currency)]
+    exact = Fraction(minor) * Fraction(reached[-1]) / 100 if reached else Fraction(0)
+    assert commission_minor(Tiered(tiers=tiers), minor, currency) == floor(exact)
+
+
 def test_flat_pays_its_amount() -> None:
     assert commission_minor(Flat(amount=Decimal("2.50")), 1, "USD") == 250
 
