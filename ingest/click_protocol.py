@@ -6,7 +6,6 @@ the application, which gives the same answers (`tests/conformance`).
 
 import asyncio
 import re
-from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
 
@@ -227,10 +226,3 @@ class ClickProtocol(BoundedProtocol):
             super().timeout_keep_alive_handler()
         else:
             self._rest_for(max(rest_seconds, 1.0))
-
-
-def click_protocol(edge: Edge) -> Callable[..., BoundedProtocol]:
-    """What makes an edge's connections; without fast clicks all of them take the ordinary way."""
-    if not edge.settings.fast_clicks:
-        return BoundedProtocol
-    return partial(ClickProtocol, Departures(edge))

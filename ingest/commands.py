@@ -5,7 +5,7 @@ import asyncio
 import click
 
 from ingest.app import create_app, open_edge
-from ingest.click_protocol import click_protocol
+from ingest.post_protocol import edge_protocol
 from linkjolt import server
 from linkjolt.instance import find_redis_url
 from linkjolt.processes import run
@@ -31,7 +31,7 @@ def edge(host: str | None, edge_port: int | None, data: str | None) -> None:
                 sock=sock,
                 stop=stop,
                 shutdown_seconds=settings.shutdown_seconds,
-                protocol=click_protocol(worker),
+                protocol=edge_protocol(worker),
             )
 
     run(main)

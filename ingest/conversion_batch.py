@@ -96,7 +96,8 @@ class Batch:
     async def _take_one(self, entry: bytes, now_ms: int) -> Taken | Exception:
         try:
             web.check_size(len(entry), web.BODY_MAX_BYTES)
-            return await self._intake.take(entry, self._account, now_ms)
+            taken = self._intake.take_now(entry, self._account, now_ms)
+            return taken or await self._intake.take(entry, self._account, now_ms)
         except (Rejected, RedisError) as error:
             return error
 

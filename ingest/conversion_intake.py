@@ -13,7 +13,7 @@ from ingest.conversion_post import ConversionPost, parse_post, time_of
 from ingest.edge import Edge
 from ingest.publish import Posted, Queued, outcome
 from linkjolt import names
-from linkjolt.clickid import read_click_id
+from linkjolt.clickid import ClickRef, read_click_id
 from linkjolt.conversionid import make_conversion_id
 from linkjolt.errors import Reason, Rejected
 from linkjolt.registry import Route
@@ -53,17 +53,47 @@ class Taken(msgspec.Struct, frozen=True):
         return 200, answer(held.state, duplicate=True)
 
 
+class Found(msgspec.Struct, frozen=True):
+    """What the directory and its MAC say of a post: its click, if genuine, and both routes."""
+
+    click: ClickRef | None
+    click_route: Route | None
+    code_route: Route | None
+
+
 class Intake:
     """Takes posts of every account; what one turn of the loop takes is published together."""
 
     def __init__(self, edge: Edge) -> None:
         self._edge = edge
 
+    def take_now(self, body: bytes, account: int, now_ms: int) -> Taken | None:
+        """As `take`, at once; None where something must be loaded first."""
+        post, directory = parse_post(body), self._edge.directory
+        click = self._click(post)
+        click_route = directory.route_by_number_now(click.link) if click else None
+        code_route = directory.route_now(post.tracking_code) if post.tracking_code else None
+        if (click and not click_route) or (post.tracking_code and not code_route):
+            return None
+        return self._publish(post, account, now_ms, Found(click, click_route, code_route))
+
     async def take(self, body: bytes, account: int, now_ms: int) -> Taken:
         """Waits only for what the directory must load. Rejected, or RedisError, if not taken."""
-        edge, post = self._edge, parse_post(body)
-        attribution = await self._attribute(post, account, now_ms)
-        shards = edge.settings.shards
+        post, directory = parse_post(body), self._edge.directory
+        code_route = await directory.route(post.tracking_code) if post.tracking_code else None
+        _check_route(post, code_route, account)
+        click = self._click(post)
+        click_route = await directory.route_by_number(click.link) if click else None
+        return self._publish(post, account, now_ms, Found(click, click_route, code_route))
+
+    def _click(self, post: ConversionPost) -> ClickRef | None:
+        if post.click_id is None:
+            return None
+        return read_click_id(post.click_id, self._edge.keyring.click_keys)
+
+    def _publish(self, post: ConversionPost, account: int, now_ms: int, found: Found) -> Taken:
+        edge, shards = self._edge, self._edge.settings.shards
+        _check_route(post, found.code_route, account)
         if post.order_id is None:
             shard = secrets.randbelow(shards)
             order_digest = conversion_id = make_conversion_id(shard, now_ms)
@@ -73,7 +103,7 @@ class Intake:
             conversion_id = make_conversion_id(shard, now_ms)
         conversion, fingerprint = resolve_conversion(
             post,
-            attribution,
+            _attribution(post, account, now_ms, found),
             conversion_id=conversion_id,
             account=account,
             now_ms=now_ms,
@@ -83,20 +113,17 @@ class Intake:
         posted = Posted(conversion, state_of(conversion), order_digest, fingerprint)
         return Taken(posted, *edge.conversions[shard].add(posted))
 
-    async def _attribute(self, post: ConversionPost, account: int, now_ms: int) -> Attribution:
-        code_route = None if post.tracking_code is None else await self._route(post, account)
-        if post.click_id is None:
-            return attribute(False, Late.none, None, code_route)
-        click = read_click_id(post.click_id, self._edge.keyring.click_keys)
-        directory = self._edge.directory
-        click_route = await directory.route_by_number(click.link) if click else None
-        late = judge_click(click, click_route, account, time_of(post, now_ms))
-        return attribute(True, late, click_route, code_route)
 
-    async def _route(self, post: ConversionPost, account: int) -> Route:
-        code, directory = post.tracking_code or "", self._edge.directory
-        route = directory.route_now(code) or await directory.route(code)
-        if route is None or route.link.account != account or route.link.deleted_at is not None:
-            message = "no such tracking code"
-            raise Rejected(Reason.unknown_tracking_code, message, field="tracking_code")
-        return route
+def _check_route(post: ConversionPost, route: Route | None, account: int) -> None:
+    if post.tracking_code is None:
+        return
+    if route is None or route.link.account != account or route.link.deleted_at is not None:
+        message = "no such tracking code"
+        raise Rejected(Reason.unknown_tracking_code, message, field="tracking_code")
+
+
+def _attribution(post: ConversionPost, account: int, now_ms: int, found: Found) -> Attribution:
+    if post.click_id is None:
+        return attribute(False, Late.none, None, found.code_route)
+    late = judge_click(found.click, found.click_route, account, time_of(post, now_ms))
+    return attribute(True, late, found.click_route, found.code_route)

@@ -54,7 +54,9 @@ class ConversionPosts:
         body = await _read_json(scope, receive)
         if body.lstrip()[:1] == b"[":
             return 200, await self._take_array(body, key.account)
-        taken = await self._intake.take(body, key.account, time.time_ns() // 1_000_000)
+        now_ms = time.time_ns() // 1_000_000
+        taken = self._intake.take_now(body, key.account, now_ms)
+        taken = taken or await self._intake.take(body, key.account, now_ms)
         status, answered = taken.answer(await taken.frame)
         count(status)
         return status, answered

@@ -51,9 +51,8 @@ class Directory:
         self._routes = Routes(links_cached)
         self._campaigns: Lru[int, Campaign] = Lru(links_cached)
         self._affiliates: Lru[int, Affiliate] = Lru(links_cached)
-        self._keys = Keys(_KEYS_CACHED)
+        self._keys = Keys(_KEYS_CACHED, unknown_cached)
         self._unknown_codes: Lru[str, bool] = Lru(unknown_cached)
-        self._unknown_keys: Lru[str, bool] = Lru(unknown_cached)
         # Loads are told apart by it: what was read before a change is neither kept nor joined.
         self._generation = 0
         self._route_loads: Loads[tuple[int, str], Route | None] = Loads()
@@ -83,9 +82,12 @@ class Directory:
             lambda copy: copy.route(code),
         )
 
+    def route_by_number_now(self, number: int) -> Route | None:
+        return self._routes.by_number(number)
+
     async def route_by_number(self, number: int) -> Route | None:
         """The route of a link's number, such as a genuine click id carries."""
-        if route := self._routes.by_number(number):
+        if route := self.route_by_number_now(number):
             return route
         return await self._guarded.ask(
             lambda: self._route_of(number), lambda copy: copy.route_by_number(number)
@@ -102,17 +104,17 @@ class Directory:
         at = self._generation, number
         return await self._campaign_loads.run(at, lambda: self._load_campaign(number))
 
+    def key_now(self, secret: str) -> ApiKey | None:
+        """The key of a secret if both are in memory."""
+        return self._keys.by_secret(secret)
+
     async def key(self, secret: str) -> ApiKey | None:
         """The key of a secret, expired ones too; None for unknown and revoked ones."""
-        if key := self._keys.by_secret(secret):
+        if (key := self.key_now(secret)) or not keys.well_formed(secret):
             return key
-        if not keys.well_formed(secret):
-            return None
         digest = keys.digest(secret)
-        if key := self._keys.learn(secret, digest):
+        if (key := self._keys.learn(secret, digest)) or self._keys.unknown(digest):
             return key
-        if self._unknown_keys.get(digest):
-            return None
         at = self._generation, digest
         return await self._guarded.ask(
             lambda: self._key_loads.run(at, lambda: self._load_key(digest)),
@@ -167,10 +169,7 @@ class Directory:
         if key and key.deleted_at:
             key = None
         if generation == self._generation:
-            if key:
-                self._keys.put(digest, key)
-            else:
-                self._unknown_keys.put(digest, True)
+            self._keys.put(digest, key)
         return key
 
     async def apply(self, changes: Sequence[Change]) -> None:
@@ -188,7 +187,6 @@ class Directory:
             self._unknown_codes.pop(code)
         for digest in digests:
             self._keys.pop(digest)
-            self._unknown_keys.pop(digest)
         for change in changes:
             self._drop(change)
 
@@ -209,7 +207,7 @@ class Directory:
         """Forgets everything."""
         self._generation += 1
         known = self._routes, self._campaigns, self._affiliates, self._keys
-        for memory in (*known, self._unknown_codes, self._unknown_keys):
+        for memory in (*known, self._unknown_codes):
             memory.clear()
 
     async def follow(self) -> None:

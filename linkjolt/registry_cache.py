@@ -102,13 +102,14 @@ def _users(route: Route) -> tuple[tuple[Kind, int], tuple[Kind, int]]:
 
 
 class Keys:
-    """At most `size` API keys by digest, and by the secrets that led to them.
+    """At most `size` API keys by digest, and by the secrets that led to them; unknown digests too.
 
     A secret is known for as long as its key: hashing it costs as much as all else of a look-up.
     """
 
-    def __init__(self, size: int) -> None:
+    def __init__(self, size: int, unknown_size: int) -> None:
         self._keys: Lru[str, ApiKey] = Lru(size)
+        self._unknown: Lru[str, bool] = Lru(unknown_size)
         self._digests: dict[str, str] = {}
         self._secrets: dict[str, str] = {}
 
@@ -124,16 +125,24 @@ class Keys:
             self._secrets[digest] = secret
         return key
 
-    def put(self, digest: str, key: ApiKey) -> None:
-        if forgotten := self._keys.put(digest, key):
+    def unknown(self, digest: str) -> bool:
+        """True where no key was found under it."""
+        return digest in self._unknown
+
+    def put(self, digest: str, key: ApiKey | None) -> None:
+        if key is None:
+            self._unknown.put(digest, True)
+        elif forgotten := self._keys.put(digest, key):
             self._forget(forgotten.digest)
 
     def pop(self, digest: str) -> None:
         self._keys.pop(digest)
+        self._unknown.pop(digest)
         self._forget(digest)
 
     def clear(self) -> None:
         self._keys.clear()
+        self._unknown.clear()
         self._digests.clear()
         self._secrets.clear()
 

@@ -62,7 +62,7 @@ class Edge(Shared, frozen=True, kw_only=True):
     ] = "CF-IPCountry"
     fast_clicks: Annotated[
         bool,
-        _doc("Answer clicks on known links before the application; both give the same answers."),
+        _doc("Answer plain clicks and posts before the application; both give the same answers."),
     ] = True
     links_cached: Annotated[Count, _doc("Tracking links kept in memory by one edge.")] = 100_000
     unknown_codes_cached: Annotated[

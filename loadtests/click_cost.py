@@ -21,9 +21,9 @@ from starlette.types import ASGIApp
 from uvicorn.server import ServerState
 
 from ingest.app import routed
-from ingest.click_protocol import click_protocol
 from ingest.clicks import ClicksFirst
 from ingest.edge import Edge
+from ingest.post_protocol import edge_protocol
 from ingest.publish import ClickPublisher
 from linkjolt import web
 from linkjolt.clickid import ClickIds
@@ -172,7 +172,7 @@ async def _main() -> None:
     ways: list[tuple[str, ASGIApp, Callable[..., BoundedProtocol], int]] = [
         ("router", web.RequestIds(router), BoundedProtocol, 2),
         ("application", web.RequestIds(ClicksFirst(router, edge)), BoundedProtocol, 2),
-        ("protocol", web.RequestIds(router), click_protocol(edge), 1),
+        ("protocol", web.RequestIds(router), edge_protocol(edge), 1),
     ]
     for name, request in (("short", _SHORT), ("browser", _BROWSER)):
         costs = [await _cost(_connections(app, p), request, n) for _, app, p, n in ways]

@@ -22,6 +22,7 @@ from ingest.conversion_answer import answer
 from ingest.conversion_post import parse_carefully, parse_post
 from ingest.edge import Edge
 from ingest.frames import Payload
+from ingest.post_protocol import edge_protocol
 from ingest.publish import ClickPublisher, ConversionPublisher, Posted
 from linkjolt import keys, names
 from linkjolt.clickid import ClickIds
@@ -52,12 +53,15 @@ class _Directory(OneLink):
         key = ApiKey(
             number=1, account=1, name="k", scopes=scopes, digest=digest, hint="", created_at=now
         )
-        self._keys = Keys(10)
+        self._keys = Keys(10, 10)
         self._keys.put(digest, key)
         self._keys.learn(_SECRET, digest)
 
-    async def key(self, secret: str) -> ApiKey | None:
+    def key_now(self, secret: str) -> ApiKey | None:
         return self._keys.by_secret(secret)
+
+    async def key(self, secret: str) -> ApiKey | None:
+        return self.key_now(secret)
 
 
 class _Sink:
@@ -145,16 +149,19 @@ def _stage_cost(stage: Callable[[], object]) -> float:
 
 
 async def _main() -> None:
-    app = create_app(_edge())
+    edge = _edge()
+    app = create_app(edge)
     single = [_request(_post(number), b"application/json") for number in range(CONNECTIONS)]
-    made = connections(app, BoundedProtocol)
-    click.echo(f"{'POST':16} {await cost(made, single, 2, _ROUNDS):.1f} us")
+    ways = (("application", BoundedProtocol, 2), ("protocol", edge_protocol(edge), 1))
+    for way, protocol, writes in ways:
+        spent = await cost(connections(app, protocol), single, writes, _ROUNDS)
+        click.echo(f"{'POST, ' + way:18} {spent:.1f} us")
     lines = b"\n".join([_post(number) for number in range(_BATCH_LINES)])
     batch = [_request(lines, b"application/x-ndjson")]
     whole = await cost(connections(app, BoundedProtocol, 1), batch, 2, _ROUNDS)
-    click.echo(f"{'line of NDJSON':16} {whole / _BATCH_LINES:.1f} us")
+    click.echo(f"{'line of NDJSON':18} {whole / _BATCH_LINES:.1f} us")
     for name, stage in _stages().items():
-        click.echo(f"{name:16} {_stage_cost(stage):.1f} us")
+        click.echo(f"{name:18} {_stage_cost(stage):.1f} us")
 
 
 if __name__ == "__main__":

@@ -103,6 +103,9 @@ class OneLink:
     def route_now(self, code: str) -> Route | None:
         return self._route if code == CODE else None
 
+    async def route(self, code: str) -> Route | None:
+        return self.route_now(code)
+
     def found(self) -> Route:
         return self._route
 

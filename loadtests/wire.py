@@ -16,7 +16,8 @@ _READ_BYTES = 1 << 18
 _STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) [^\r]*\r\n")
 _LENGTH = re.compile(rb"\r\ncontent-length: (\d+)", re.IGNORECASE)
 _CLOSES = re.compile(rb"\r\nconnection: close\r\n", re.IGNORECASE)
-# What two runs of one program differ in: the time, request ids, click ids, their address.
+# What two runs of one program differ in: the time, the ids of requests, clicks and conversions,
+# their address.
 _OWN = (
     (re.compile(rb"(?m)^date: [^\r]*\r$"), b"date: D\r"),
     (re.compile(rb"(?m)^x-request-id: [0-9a-f]{16}\r$"), b"x-request-id: I\r"),

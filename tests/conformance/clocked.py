@@ -9,7 +9,7 @@ from pathlib import Path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ingest.app import create_app, open_edge
-from ingest.click_protocol import click_protocol
+from ingest.post_protocol import edge_protocol
 from linkjolt import server
 from linkjolt.settings import Edge as Settings
 from loadtests.edge_pair import LINKS
@@ -111,7 +111,7 @@ async def serve(redis_url: str, data: Path, *, fast: bool) -> AsyncGenerator[Clo
                 stop=stop,
                 shutdown_seconds=1,
                 uds=socket,
-                protocol=click_protocol(edge),
+                protocol=edge_protocol(edge),
             )
         )
         await wait_until(lambda: server.says_ready("127.0.0.1", port))

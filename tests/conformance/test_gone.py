@@ -16,6 +16,7 @@ from loadtests.edge_pair import Clicks, Edge, Pair
 from loadtests.wire import Heads, Wire, read_heads
 from tests.conformance.both import STILL_OPEN
 from tests.conformance.cases import CLICK, FIREFOX, request
+from tests.conformance.test_posts import Stored, order, post
 from tests.waiting import wait_until
 
 CLOSED = request("/tc_OFF")
@@ -159,6 +160,34 @@ async def test_requests_in_line_behind_a_click_that_waits_are_answered_in_order(
         assert answers.statuses == (302, 302, 410, 302, 302)
         assert re.findall(rb"sub1=(\w+)", answers.raw) == [b"first", b"a", b"b", b"c"]
     await stored(clicks, ["first", "a", "b", "c"])
+
+
+async def test_posts_are_queued_while_redis_stalls_and_one_whose_shop_is_gone_is_kept(
+    edge: Edge,
+) -> None:
+    conversions = Stored(edge)
+    # From the third time on an edge need not look a key up.
+    first = [f"{edge.fast} {number}" for number in range(3)]
+    async with Wire.open(edge.port) as left, Wire.open(edge.port) as stays:
+        for name in first:
+            assert (await stays.ask(post(order(name)))).statuses == (201,)
+        async with stalled(edge):
+            left.send(post(order("left")))
+            stays.send(post(order("stays")))
+            await was_read(edge)
+            left.reset()
+            answers = await stays.read(read_heads(post(order("stays"))))
+            assert answers.statuses == (202,)
+            assert b'"status":"queued"' in answers.raw
+    found: list[str] = []
+
+    async def all_there() -> bool:
+        found.extend(made.order_id for made in await conversions.new())
+        return len(found) >= 5
+
+    await wait_until(all_there, 20)
+    assert sorted(found) == sorted([*first, "left", "stays"])
+    assert edge.errors() == []
 
 
 async def test_a_stopped_edge_answers_whole_requests_and_ends(edge: Edge, clicks: Clicks) -> None:

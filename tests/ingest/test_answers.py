@@ -4,7 +4,7 @@ import json
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.conversion_answer import answer
@@ -31,6 +31,7 @@ _STATES = st.builds(
 )
 
 
+@settings(deadline=None)
 @given(_STATES, st.booleans(), st.sampled_from(["", "queued"]))
 def test_an_answer_tells_the_state_exactly(
     state: ConversionState, duplicate: bool, status: str

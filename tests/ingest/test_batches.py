@@ -7,16 +7,13 @@ from typing import Any
 import httpx2
 import msgspec
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from starlette.types import Message
 
 from ingest.app import create_app
-from ingest.conversion_batch import LINES_MAX, read_lines
+from ingest.conversion_batch import LINES_MAX
 from ingest.outlet import Answer, Call
 from ingest.publish import FRAME_CONVERSIONS_MAX
-from linkjolt import names, web
-from linkjolt.errors import Reason, Rejected
+from linkjolt import names
 from linkjolt.redis_client import RedisConnectionError, entries
 from tests.ingest.conftest import Shop, make_key
 from tests.ingest.test_conversions import ORDER
@@ -224,30 +221,3 @@ async def test_entries_are_queued_while_redis_is_away(shop: Shop) -> None:
     outlet.publish = publish
     await wait_until(lambda: outlet.waiting == 0)
     assert [made.order_id for made in await shop.conversions()] == ["a", "b", "c"]
-
-
-async def split(pieces: Sequence[bytes]) -> list[bytes]:
-    async def come() -> AsyncGenerator[bytes]:
-        for piece in pieces:
-            yield piece
-
-    return [line async for lines in read_lines(come()) for line in lines]
-
-
-@given(st.lists(st.binary(max_size=6), max_size=12), st.sampled_from([b"\n", b"\n\n", b" \n"]))
-def test_lines_are_the_same_however_they_come_in(parts: list[bytes], gap: bytes) -> None:
-    body = gap.join(parts)
-    whole = [line for line in body.split(b"\n") if line.strip()]
-    assert asyncio.run(split([body])) == whole
-    assert asyncio.run(split([body[at : at + 1] for at in range(len(body))])) == whole
-
-
-async def test_only_as_much_of_a_line_is_held_as_shows_that_it_is_too_long() -> None:
-    [line] = await split([b"x" * 50_000] * 40)
-    assert web.BODY_MAX_BYTES < len(line) < 2 * web.BODY_MAX_BYTES
-
-
-async def test_the_last_line_counts_too() -> None:
-    with pytest.raises(Rejected) as refused:
-        await split([b"1\n" * LINES_MAX, b"1"])
-    assert refused.value.reason is Reason.body_too_large

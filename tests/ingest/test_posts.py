@@ -5,7 +5,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.conversion_post import (
@@ -52,6 +52,7 @@ def written(pairs: list[tuple[str, Any]], *, spaced: bool = False) -> bytes:
     return b"{" + (b"," + gap).join(parts) + b"}"
 
 
+@settings(deadline=None)
 @given(_PAIRS, st.booleans())
 def test_both_ways_read_the_same_from_a_sale_with_anything_added(
     pairs: list[tuple[str, Any]], spaced: bool
@@ -60,6 +61,7 @@ def test_both_ways_read_the_same_from_a_sale_with_anything_added(
     assert said(parse_post, body) == said(parse_carefully, body)
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=40), st.integers(0, 200))
 def test_both_ways_read_the_same_from_torn_bytes(noise: bytes, at: int) -> None:
     body = written([*SALE.items(), ("adv1", "näher \\ \u2028"), ("metadata", {"a": [1.50, "x"]})])

@@ -135,7 +135,7 @@ _KEY_STEPS = st.tuples(st.sampled_from(["put", "learn", "pop", "find", "clear"])
 @given(st.lists(_KEY_STEPS, max_size=40))
 def test_a_secret_is_known_only_while_its_key_is(steps: list[tuple[str, int]]) -> None:
     secrets = [f"secret {number}" for number in range(6)]
-    memory = Keys(3)
+    memory = Keys(3, 3)
     for step, number in steps:
         secret, digest = secrets[number], keys.digest(secrets[number])
         match step:

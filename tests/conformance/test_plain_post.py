@@ -1,0 +1,108 @@
+"""What passes for a plain post the HTTP parser takes too, and reads the same in it."""
+
+import httptools
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from ingest.plain_post import read_plain_post
+from tests.conformance.test_posts import AUTH, JSON, PATH, order, post
+
+
+class Parsed:
+    """The HTTP parser's callbacks, and what they were told."""
+
+    def __init__(self, data: bytes) -> None:
+        self.url = self.body = b""
+        self.headers: list[tuple[bytes, bytes]] = []
+        self.begun = self.complete = 0
+        self.parser = httptools.HttpRequestParser(self)
+        self.parser.feed_data(data)
+
+    def on_message_begin(self) -> None:
+        self.begun += 1
+
+    def on_url(self, url: bytes) -> None:
+        self.url += url
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.headers.append((name.lower(), value))
+
+    def on_body(self, body: bytes) -> None:
+        self.body += body
+
+    def on_message_complete(self) -> None:
+        self.complete += 1
+
+
+def check(data: bytes) -> bool:
+    """True where it passes for a plain post; AssertionError unless the parser agrees."""
+    plain = read_plain_post(data)
+    if plain is None:
+        return False
+    parsed = Parsed(data)
+    assert (parsed.begun, parsed.complete) == (1, 1)
+    assert (parsed.parser.get_method(), parsed.url) == (b"POST", PATH.encode())
+    assert parsed.parser.get_http_version() == "1.1"
+    assert parsed.parser.should_keep_alive()
+    assert not parsed.parser.should_upgrade()
+    assert parsed.body == plain.body
+    headers = dict(reversed(parsed.headers))
+    assert headers[b"authorization"].split(b" ") in (
+        [b"Bearer", plain.secret.encode()],
+        [b"bearer", plain.secret.encode()],
+    )
+    declared = headers.get(b"content-type", b"application/json")
+    assert declared.partition(b";")[0].strip() == b"application/json"
+    assert b"expect" not in headers
+    return True
+
+
+_NAMES = st.sampled_from(
+    [
+        *(b"host", b"user-agent", b"x-a", b"authorization", b"content-type", b"content-length"),
+        *(b"transfer-encoding", b"expect", b"upgrade", b"connection", b"proxy-connection", b"te"),
+        *(b"Content-Length", b"CONTENT-TYPE", b"Expect"),
+    ]
+)
+_VALUES = st.sampled_from(
+    [b"a", b"close", b"keep-alive", b"chunked", b"2", b"0", b"02", b"application/json", b"Bearer x"]
+)
+_LINES = st.builds(
+    b"%s%s%s%s".__mod__,
+    st.tuples(
+        _NAMES | st.binary(max_size=3),
+        st.sampled_from([b": ", b": ", b":", b" : "]),
+        _VALUES | st.binary(max_size=4),
+        st.sampled_from([b"\r\n", b"\r\n", b"\r\n", b"\n", b"\r\n "]),
+    ),
+)
+
+
+@st.composite
+def posts(draw: st.DrawFn) -> bytes:
+    """A plain post with one thing odd in it, at most."""
+    lines = [
+        b"Authorization: Bearer abc\r\n",
+        b"Content-Type: application/json\r\n",
+        b"Content-Length: 2\r\n",
+    ]
+    for line in draw(st.lists(_LINES, max_size=3)):
+        lines.insert(draw(st.integers(0, len(lines))), line)
+    data = b"POST %s HTTP/1.1\r\n%s\r\n{}" % (PATH.encode(), b"".join(lines))
+    at = draw(st.integers(0, len(data)))
+    return data[:at] + draw(st.binary(max_size=2)) + data[at + draw(st.integers(0, 1)) :]
+
+
+@settings(max_examples=2_000, deadline=None)
+@given(data=posts())
+@example(data=post(b"{}", AUTH, JSON, "Content-Length: 2"))
+def test_whatever_passes_for_a_plain_post_the_parser_reads_the_same(data: bytes) -> None:
+    check(data)
+
+
+def test_what_shops_send_is_plain() -> None:
+    lines = ("User-Agent: shop/1.0", "Accept: */*", "Accept-Encoding: gzip", AUTH, JSON)
+    assert check(post(order("1"), *lines))
+    assert check(post(order("1"), *lines, "Connection: keep-alive"))
+    assert not check(post(order("1"), *lines) + b"x")
+    assert not check(post(order("1"), *lines)[:-1])
