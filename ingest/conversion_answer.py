@@ -17,22 +17,27 @@ def answer(of: ConversionState, *, duplicate: bool = False, status: str = "") ->
 
     `status` stands in place of the conversion's own. Every text that a sender chose is encoded.
     """
-    affiliate = f'"{public_id("affiliate", of.affiliate)}"' if of.affiliate else "null"
-    campaign = f'"{public_id("campaign", of.campaign)}"' if of.campaign else "null"
     click_id = f'"{of.click_id}"' if of.click_id else "null"
     order_id = _encode(of.order_id).decode() if of.order_id else "null"
     reason = f'"{of.reason}"' if of.reason else "null"
     currency = of.currency
     return (
         f'{{"conversion_id":"{of.conversion_id}","status":"{status or of.status}",'
-        f'"event":"{of.event}","order_id":{order_id},"affiliate_id":{affiliate},'
-        f'"campaign_id":{campaign},"click_id":{click_id},'
+        f'"event":"{of.event}","order_id":{order_id},'
+        f'{_earners(of.affiliate, of.campaign)},"click_id":{click_id},'
         f'"order_value":{major_text(of.order_value_minor, currency)},'
         f'"commission_amount":{major_text(of.commission_minor, currency)},'
         f'"currency":"{currency}",'
         f'"attribution":{{"method":"{of.attribution}","reason":{reason}}},'
         f'"duplicate":{"true" if duplicate else "false"},"timestamp":{_instant(of.time_ms)}}}'
     ).encode()
+
+
+@lru_cache(maxsize=4_096)
+def _earners(affiliate: int, campaign: int) -> str:
+    affiliate_id = f'"{public_id("affiliate", affiliate)}"' if affiliate else "null"
+    campaign_id = f'"{public_id("campaign", campaign)}"' if campaign else "null"
+    return f'"affiliate_id":{affiliate_id},"campaign_id":{campaign_id}'
 
 
 @lru_cache(maxsize=256)

@@ -79,12 +79,13 @@ _encode_said = msgspec.json.Encoder(order="deterministic").encode
 
 def parse_post(body: bytes) -> ConversionPost:
     """A posted JSON object; Rejected, naming the field as it was sent, for anything else."""
-    web.check_depth(body)
     try:
         post = _read(body)
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         # Aliases among the names, or something wrong: a quarter of the speed, and it says what.
         return _split_composite(parse_carefully(body))
+    if post.items is not None or post.metadata is not None:
+        web.check_depth(body)
     _check(post, body)
     return _split_composite(post)
 
@@ -187,6 +188,7 @@ def _keyed(key: bytes) -> "blake2s":
 
 def fingerprint(post: ConversionPost, order_value_minor: int, currency: str) -> str:
     """Equal for posts that say the same, however their JSON is written."""
+    email, at = post.customer_email, post.timestamp
     said = (
         post.tracking_code,
         post.click_id,
@@ -194,17 +196,17 @@ def fingerprint(post: ConversionPost, order_value_minor: int, currency: str) -> 
         post.affiliate_id,
         order_value_minor,
         currency,
-        (post.customer_email or "").strip().lower(),
+        email.strip().lower() if email else "",
         post.customer_id,
         post.status,
-        post.timestamp and post.timestamp.astimezone(UTC),
-        _plain(post.items),
+        at and at.astimezone(UTC),
+        post.items and _plain(post.items),
         post.coupon_code,
-        _plain(post.metadata),
+        post.metadata and _plain(post.metadata),
         (post.adv1, post.adv2, post.adv3, post.adv4, post.adv5),
     )
     return blake2s(_encode_said(said), digest_size=16).hexdigest()
 
 
 def _plain(value: object) -> object:
-    return None if value is None else msgspec.json.decode(msgspec.json.encode(value))
+    return msgspec.json.decode(msgspec.json.encode(value))

@@ -15,13 +15,14 @@ import click
 
 from loadtests.bench import debian, results
 from loadtests.bench.edge import EDGE_BENCHES
+from loadtests.bench.lines import LINE_BENCHES
 from loadtests.bench.machine import read_machine
 from loadtests.bench.plan import Bench, Failed, Plan, allowed_cores, pick_cores
 from loadtests.bench.programs import ROOT, pin
 from loadtests.bench.rows import Row, table
 from loadtests.bench.streams import open_redis, settings_of
 
-BENCHES: tuple[Bench, ...] = (*EDGE_BENCHES,)
+BENCHES: tuple[Bench, ...] = (*EDGE_BENCHES, *LINE_BENCHES)
 RESULTS = ROOT / "loadtests" / "results"
 
 

@@ -1,0 +1,132 @@
+"""NDJSON as fast as it is taken: wrk makes no bodies of megabytes.
+
+`python -m loadtests.bench.lineloop PORT SECONDS CONNECTIONS CODE PREFIX KEY` posts bodies of 1,000
+to 10,000 conversions, each an order of its own, and prints a `Lines` as JSON. What was begun in
+time is ended, so that every line is answered.
+"""
+
+import asyncio
+import itertools
+import re
+import sys
+import time
+
+import msgspec
+import uvloop
+
+SIZES = (1_000, 2_000, 5_000, 10_000)
+_STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) ")
+_LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r\n", re.IGNORECASE)
+_READ_BYTES = 1 << 20
+
+
+class Lines(msgspec.Struct, frozen=True, kw_only=True):
+    """Lines that were created, queued and neither, of bodies in so many seconds."""
+
+    created: int
+    queued: int
+    others: int
+    bodies: int
+    refused: int
+    seconds: float
+
+    @property
+    def per_second(self) -> float:
+        return self.taken / self.seconds
+
+    @property
+    def taken(self) -> int:
+        """Lines that are on disk: in the stream, or on the edge's own while Redis was late."""
+        return self.created + self.queued
+
+    def describe(self) -> str:
+        queued = f", {self.queued:,} lines queued" if self.queued else ""
+        return f"{self.per_second:,.0f} lines/s in {self.bodies:,} bodies{queued}"
+
+    def problems(self) -> list[str]:
+        found = {"lines that were not taken": self.others, "bodies refused": self.refused}
+        return [f"{count:,} {what}" for what, count in found.items() if count]
+
+
+class Bodies:
+    """An endless row of bodies; ids are of one length, so that only they are written anew."""
+
+    def __init__(self, code: str, prefix: str) -> None:
+        self._line = (
+            f'{{"tracking_code":"{code}","order_value":99.99,"order_id":"{prefix}_%010d",'
+            '"customer_email":"customer@example.com"}\n'
+        ).encode()
+        self._orders = itertools.count()
+        self._sizes = itertools.cycle(SIZES)
+
+    def make(self) -> tuple[int, bytes]:
+        """How many lines, and these."""
+        size = next(self._sizes)
+        orders = tuple(itertools.islice(self._orders, size))
+        return size, self._line * size % orders
+
+
+class _Client:
+    """Posts bodies over one connection at a time and counts what became of their lines."""
+
+    def __init__(self, port: int, key: str, bodies: Bodies) -> None:
+        self._port = port
+        self._bodies = bodies
+        self._head = (
+            "POST /v1/conversions HTTP/1.1\r\nHost: localhost\r\n"
+            f"Authorization: Bearer {key}\r\nContent-Type: application/x-ndjson\r\n"
+        ).encode()
+        self.created = self.queued = self.others = self.posted = self.refused = 0
+
+    async def run(self, until: float) -> None:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self._port, limit=_READ_BYTES)
+        while time.monotonic() < until:
+            lines, body = self._bodies.make()
+            writer.write(self._head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
+            self._count(lines, *await _answer(reader))
+        writer.close()
+        await writer.wait_closed()
+
+    def _count(self, lines: int, status: int, body: bytes) -> None:
+        created, queued = [body.count(b'{"status":%d,' % status) for status in (201, 202)]
+        self.posted += 1
+        self.created += created
+        self.queued += queued
+        self.others += lines - created - queued
+        self.refused += status != 200
+
+
+async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
+    head = await reader.readuntil(b"\r\n\r\n")
+    status, length = _STATUS.match(head), _LENGTH.search(head)
+    assert status
+    assert length
+    return int(status[1]), await reader.readexactly(int(length[1]))
+
+
+async def post_lines(
+    port: int, seconds: float, connections: int, bodies: Bodies, key: str
+) -> Lines:
+    """Posts for so many seconds over so many connections."""
+    clients = [_Client(port, key, bodies) for _ in range(connections)]
+    began = time.monotonic()
+    await asyncio.gather(*(client.run(began + seconds) for client in clients))
+    return Lines(
+        created=sum(client.created for client in clients),
+        queued=sum(client.queued for client in clients),
+        others=sum(client.others for client in clients),
+        bodies=sum(client.posted for client in clients),
+        refused=sum(client.refused for client in clients),
+        seconds=time.monotonic() - began,
+    )
+
+
+def main() -> None:
+    port, seconds, connections, code, prefix, key = sys.argv[1:]
+    bodies = Bodies(code, prefix)
+    lines = uvloop.run(post_lines(int(port), float(seconds), int(connections), bodies, key))
+    print(msgspec.json.encode(lines).decode())
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,49 @@
+"""The client that posts NDJSON: what it sends, what it counts, and a turn of it for real."""
+
+import msgspec
+import pytest
+
+from loadtests.bench.lineloop import SIZES, Bodies, Lines
+from loadtests.bench.lines import all_lines
+from loadtests.bench.linkjolt_peer import EDGE_CONVERSIONS
+from loadtests.bench.plan import Plan
+from loadtests.bench.turn import take_turn
+from tests.bench.test_turn import plan
+
+__all__ = ["plan"]
+
+
+class Sale(msgspec.Struct, forbid_unknown_fields=True):
+    tracking_code: str
+    order_value: float
+    order_id: str
+    customer_email: str
+
+
+def test_every_line_of_all_bodies_is_an_order_of_its_own() -> None:
+    bodies = Bodies("code", "prefix")
+    made = [bodies.make() for _ in range(2 * len(SIZES))]
+    sales = [msgspec.json.decode(line, type=Sale) for _, body in made for line in body.splitlines()]
+    assert [size for size, _ in made] == [*SIZES, *SIZES]
+    assert len({sale.order_id for sale in sales}) == len(sales) == 2 * sum(SIZES)
+    assert {sale.tracking_code for sale in sales} == {"code"}
+
+
+@pytest.mark.parametrize(
+    ("others", "refused", "problems"),
+    [
+        (0, 0, []),
+        (7, 0, ["7 lines that were not taken"]),
+        (1_000, 1, ["1,000 lines that were not taken", "1 bodies refused"]),
+    ],
+)
+def test_lines_that_were_not_taken_are_told(others: int, refused: int, problems: list[str]) -> None:
+    lines = Lines(created=2_000, queued=1_000, others=others, bodies=3, refused=refused, seconds=2)
+    assert lines.per_second == 1_500
+    assert lines.problems() == problems
+
+
+def test_every_line_that_was_taken_leaves_one_event(plan: Plan) -> None:
+    turn = take_turn(plan, EDGE_CONVERSIONS, "everysec", all_lines)
+    assert turn.problems == ()
+    assert turn.figure > 0
