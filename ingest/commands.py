@@ -1,6 +1,7 @@
 """`linkjolt edge`: one edge worker, alone."""
 
 import asyncio
+import gc
 
 import click
 
@@ -10,6 +11,9 @@ from linkjolt import server
 from linkjolt.instance import find_redis_url
 from linkjolt.processes import run
 from linkjolt.settings import Edge, load
+
+# Objects made and not yet dropped; Python's own 700 are fewer than one batch holds.
+_COLLECT_AFTER = 20_000
 
 
 @click.command()
@@ -26,6 +30,7 @@ def edge(host: str | None, edge_port: int | None, data: str | None) -> None:
         settings = load(Edge, overrides={**overrides, "redis_url": url})
         sock = server.listen(settings.host, settings.edge_port)
         async with open_edge(settings, stop) as worker:
+            _spare_collector()
             await server.serve(
                 create_app(worker),
                 sock=sock,
@@ -35,3 +40,13 @@ def edge(host: str | None, edge_port: int | None, data: str | None) -> None:
             )
 
     run(main)
+
+
+def _spare_collector() -> None:
+    """What is here at the start stays: the garbage collector need not look at it time and again.
+
+    With its own settings it takes a sixth of an edge's time under batches of conversions.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_COLLECT_AFTER)

@@ -5,7 +5,7 @@ from decimal import Decimal
 import msgspec
 
 from ingest import conversion_post
-from ingest.attribution import Attribution
+from ingest.attribution import Attribution, Late
 from ingest.conversion_post import ConversionPost
 from linkjolt.errors import Reason, Rejected
 from linkjolt.events import Conversion, ConversionState
@@ -42,7 +42,7 @@ def resolve_conversion(
         commission_minor=_commission(route, value_minor, currency),
         status=post.status or (campaign.conversion_status if campaign else "pending"),
         attribution=attribution.method,
-        reason=attribution.reason.value,
+        reason="" if attribution.reason is Late.none else attribution.reason.value,
         order_id=post.order_id or "",
         campaign=campaign.number if campaign else 0,
         affiliate=route.affiliate.number if route else 0,

@@ -4,37 +4,44 @@
 """
 
 import os
-from array import array
 from functools import lru_cache
 
-from linkjolt.clickid import decode_base32, encode_base32
+from linkjolt.clickid import ALPHABET, decode_base32, encode_base32
 
 PREFIX = "conv_"
-# As much randomness as is drawn at once: asking the kernel each time costs as much as the rest.
-_DRAWN_BYTES = 4_096
-# Half of the id: the other half holds the shard's last bit and what is random.
+# Half of the characters. The first one behind them holds the shard's last bit and four random
+# ones, all others are random.
 _BEGIN_LENGTH = 13
+_RANDOM_LENGTH = 13
+_BORDER = [{c: ALPHABET[bit << 4 | at & 15] for at, c in enumerate(ALPHABET)} for bit in (0, 1)]
+# Every value of a byte as a character, each character as often.
+_CHARACTERS = bytes(ord(ALPHABET[byte & 31]) for byte in range(256))
+# As much randomness as is drawn at once: asking the kernel each time costs as much as the rest.
+_DRAWN_LENGTH = 512 * _RANDOM_LENGTH
 
 
 class _Chance:
-    """Random numbers of 64 bits from the kernel, each given out once."""
+    """Random characters from the kernel, each given out once."""
 
     def __init__(self) -> None:
-        self._drawn: list[int] = []
+        self._drawn = ""
+        self._at = 0
 
-    def draw(self) -> int:
-        if not self._drawn:
-            self._drawn = array("Q", os.urandom(_DRAWN_BYTES)).tolist()
-        return self._drawn.pop()
+    def draw(self) -> str:
+        if self._at == len(self._drawn):
+            self._drawn, self._at = os.urandom(_DRAWN_LENGTH).translate(_CHARACTERS).decode(), 0
+        begin, self._at = self._at, self._at + _RANDOM_LENGTH
+        return self._drawn[begin : self._at]
 
 
 _chance = _Chance()
-# A forked process would give out the same numbers as its parent.
+# A forked process would give out the same characters as its parent.
 os.register_at_fork(after_in_child=_chance.__init__)
 
 
 def make_conversion_id(shard: int, now_ms: int) -> str:
-    return _begin(shard, now_ms) + encode_base32((shard & 1) << 64 | _chance.draw())[_BEGIN_LENGTH:]
+    random = _chance.draw()
+    return f"{_begin(shard, now_ms)}{_BORDER[shard & 1][random[0]]}{random[1:]}"
 
 
 @lru_cache(maxsize=64)
