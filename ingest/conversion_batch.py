@@ -15,7 +15,6 @@ import msgspec
 from redis.exceptions import RedisError
 
 from ingest.conversion_intake import Intake, Taken, count
-from ingest.publish import FRAME_CONVERSIONS_MAX
 from linkjolt import web
 from linkjolt.errors import Reason, Rejected
 from linkjolt.registry_answers import bulk_refused
@@ -24,8 +23,10 @@ BODY_MAX_BYTES = 10 << 20
 ARRAY_MAX = 1_000
 LINES_MAX = 10_000
 ACCEPTED = (200, 201, 202)
-# What one body has under way at once: while one frame is being written, the next is made.
-_UNDER_WAY = 2
+# As many as are taken in one turn of the loop: some 2 ms, for which a redirect may have to wait.
+_AT_ONCE = 128
+# Turns that one body has under way: while a frame is being written the next one is made.
+_UNDER_WAY = 4
 _read_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 
 
@@ -76,9 +77,9 @@ class Batch:
 
     async def take(self, entries: Sequence[bytes]) -> None:
         """Returns when all are on their way and most have their results."""
-        for at in range(0, len(entries), FRAME_CONVERSIONS_MAX):
+        for at in range(0, len(entries), _AT_ONCE):
             now_ms = time.time_ns() // 1_000_000
-            some = entries[at : at + FRAME_CONVERSIONS_MAX]
+            some = entries[at : at + _AT_ONCE]
             self._under_way.append([await self._take_one(entry, now_ms) for entry in some])
             # Redirects go on meanwhile, and what was taken is sent.
             await asyncio.sleep(0)

@@ -108,7 +108,8 @@ async def test_entries_travel_in_frames_of_at_most_256(shop: Shop) -> None:
     assert answer.json()["accepted"] == 600
     rows = await entries(shop.redis, names.conversions(0).key, "-")
     sizes = [fields[b"f"].count(b"\n") + 1 for _, fields in rows]
-    assert (sum(sizes), max(sizes)) == (600, FRAME_CONVERSIONS_MAX)
+    assert sum(sizes) == 600
+    assert max(sizes) <= FRAME_CONVERSIONS_MAX
     assert [made.order_id for made in await shop.conversions()] == [str(n) for n in range(600)]
 
 
