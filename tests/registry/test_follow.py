@@ -108,6 +108,22 @@ async def test_a_revoked_key_is_refused_within_a_second(
     await wait_until(refused)
 
 
+async def test_the_secret_of_a_revoked_key_is_known_no_more_within_a_second(
+    registry: Registry, followed: Directory
+) -> None:
+    secret = keys.make_secret()
+    key = await registry.create(samples.key(secret, "admin"))
+
+    async def known() -> bool:
+        await followed.key(secret)
+        return followed.key_now(secret) == key
+
+    # The change that made it may come in between, and it is forgotten once.
+    await wait_until(known)
+    await registry.delete(ApiKey, 1, key.number, samples.NOW)
+    await wait_until(lambda: followed.key_now(secret) is None, SOON)
+
+
 async def test_a_change_missed_and_trimmed_empties_the_memory(
     redis: Redis, directory: Directory, registry: Registry
 ) -> None:
