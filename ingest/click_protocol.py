@@ -162,10 +162,14 @@ class ClickProtocol(BoundedProtocol):
         """Takes what came as a whole, else the ordinary way."""
         data, self._came = self._came, b""
         free = self.cycle.response_complete and not self._parsing and not self.flow.write_paused
-        if not free or len(data) > MAX_BYTES or not self.takes(data):
+        if not free or len(data) > MAX_BYTES or not (self._departs(data) or self.takes(data)):
             super().data_received(data)
 
     def takes(self, data: bytes) -> bool:
+        """True where this is another whole request that is answered here, and under way now."""
+        return False
+
+    def _departs(self, data: bytes) -> bool:
         """True where this is a whole click on an open link in memory, which is under way now."""
         departures = self._departures
         head = departures.match(data.decode("latin-1"))
@@ -187,11 +191,10 @@ class ClickProtocol(BoundedProtocol):
         """Sends the visitor on; `begin` is how every answer begins."""
         head = (
             f"{begin}{location}\r\ncontent-length: 0\r\n"
-            f"x-request-id: {web.new_request_id()}\r\n{self.last_line}\r\n"
+            f"x-request-id: {web.new_request_id()}\r\n{self.last_line()}\r\n"
         )
         self.finish(head.encode(), now)
 
-    @property
     def last_line(self) -> str:
         """The last header line, where this is the connection's last answer."""
         return "" if self._exchange.keep_alive else "connection: close\r\n"

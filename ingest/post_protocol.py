@@ -99,8 +99,6 @@ class PostProtocol(ClickProtocol):
         self._posts = posts
 
     def takes(self, data: bytes) -> bool:
-        if super().takes(data):
-            return True
         taken = self._posts.take(data)
         if taken is None:
             return False
@@ -111,7 +109,7 @@ class PostProtocol(ClickProtocol):
     def reply(self, status: int, lines: bytes, body: bytes, now: float) -> None:
         """Answers, if somebody is still there."""
         defaults = b"".join([b"%s: %s\r\n" % line for line in self.server_state.default_headers])
-        last = self.last_line.encode()
+        last = self.last_line().encode()
         self.finish(STATUS_LINE[status] + defaults + lines + last + b"\r\n" + body, now)
 
 
