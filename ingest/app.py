@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -66,6 +66,9 @@ async def open_edge(settings: Settings, stop: asyncio.Event) -> AsyncGenerator[E
             spool_folder=spools.folder,
             stop=stop,
         )
+        with suppress(RedisError):
+            # Before anything is loaded, which would be forgotten; where Redis is away, later.
+            await edge.directory.begin()
         running = [
             tasks.create_task(edge.directory.follow()),
             tasks.create_task(keep_worker(control, worker)),

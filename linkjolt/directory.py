@@ -227,21 +227,22 @@ class Directory:
 
     async def _follow_once(self) -> None:
         if not self._position:
-            return await self._begin()
+            return await self.begin()
         position, changes = await feed_after(
             self._redis, self._position, _CHANGES_AT_ONCE, self._block_ms
         )
         # Asked after the read: while the old position stands, nothing behind it was trimmed.
         if not await feed_holds(self._redis, self._position):
             _log.warning("registry_feed_gap")
-            return await self._begin()
+            return await self.begin()
         if changes:
             await self.apply(changes)
             await asyncio.sleep(_PAUSE_SECONDS)
         self._position = position
         return None
 
-    async def _begin(self) -> None:
+    async def begin(self) -> None:
+        """Forgets everything: `follow` hears of all that changes from now on."""
         # The end first: what is loaded after the clearing is at least as new as it.
         end = await feed_end(self._redis)
         self.clear()
