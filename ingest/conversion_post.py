@@ -84,7 +84,7 @@ def parse_post(body: bytes) -> ConversionPost:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         # Aliases among the names, or something wrong: a quarter of the speed, and it says what.
         return _split_composite(parse_carefully(body))
-    if post.items is not None or post.metadata is not None:
+    if b"[" in body or body.count(b"{") > 1:
         web.check_depth(body)
     _check(post, body)
     return _split_composite(post)
@@ -129,6 +129,20 @@ def _check(post: ConversionPost, body: bytes) -> None:
             raise Rejected(Reason.missing_field, "is required", field="order_value")
     if post.customer_email is not None and not _EMAIL.match(post.customer_email.strip()):
         raise Rejected(Reason.invalid_field, "is not an e-mail address", field="customer_email")
+    if post.items is not None or post.metadata is not None:
+        _check_nested(post)
+
+
+def _check_nested(post: ConversionPost) -> None:
+    # Their parts are kept as they came: nothing has looked into them yet.
+    for field, value in (("items", post.items), ("metadata", post.metadata)):
+        try:
+            _plain(value)
+        except UnicodeDecodeError as error:
+            raise Rejected(Reason.malformed_json, f"is not JSON: {error}") from None
+        except msgspec.DecodeError as error:
+            message = f"cannot be read: {error}".replace("`", "")
+            raise Rejected(Reason.invalid_field, message, field=field) from None
     if post.metadata and len(encode_raw(post.metadata)) > METADATA_MAX_BYTES:
         message = f"is over {METADATA_MAX_BYTES} bytes"
         raise Rejected(Reason.invalid_field, message, field="metadata")

@@ -22,6 +22,7 @@ HEAD_TOO_LARGE = Rejected(
 )
 BODY_MAX_BYTES = 64 << 10
 NESTING_MAX = 32
+_SHOWN_MAX = 128
 T = TypeVar("T")
 
 _encoder = msgspec.json.Encoder(decimal_format="number")
@@ -229,10 +230,12 @@ def invalid(error: msgspec.ValidationError) -> Rejected:
     at = _AT.fullmatch(text)
     message, path = (at[1], at[2]) if at else (text, "")
     named = _NAMED.search(message)
+    # As much of a name as tells which it is: it may be as long as the body.
+    name = named[1][:_SHOWN_MAX] if named else ""
     if named and "missing required field" in message:
-        return Rejected(Reason.missing_field, "is required", field=_join(path, named[1]))
+        return Rejected(Reason.missing_field, "is required", field=_join(path, name))
     if named and "unknown field" in message:
-        return Rejected(Reason.unknown_field, "is not a known field", field=_join(path, named[1]))
+        return Rejected(Reason.unknown_field, "is not a known field", field=_join(path, name))
     return Rejected(Reason.invalid_field, message.replace("`", ""), field=path or "body")
 
 
