@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c requirements.lock
 
-.PHONY: run test check chaos bench clean
+.PHONY: run test check chaos load bench clean
 
 # Everything on this machine, with a demo link and key: prints what to paste.
 run: $(VENV)/run.stamp
@@ -23,6 +23,10 @@ check: $(VENV)/test.stamp
 # Kills and freezes a running instance under load for five minutes, then counts.
 chaos: $(VENV)/test.stamp
 	@exec $(BIN)/python -m loadtests.chaos
+
+# A realistic mix by locust on an instance of its own, in an open and a closed loop, then a count.
+load: $(VENV)/test.stamp
+	@exec $(BIN)/python -m loadtests.load
 
 # LinkJolt's edge beside nginx, nginx+Lua and Starlette; about eight minutes, best on an idle machine.
 bench: $(VENV)/test.stamp

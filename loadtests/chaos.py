@@ -105,7 +105,7 @@ async def _rounds(
         click.echo(f"     reached over all: {reached.over_all()}")
     if own_redis:
         click.echo(f"     replies of redis lost: {own_redis.proxy.lost}")
-    return await _count(instance, folder)
+    return await count(instance, folder)
 
 
 @asynccontextmanager
@@ -145,7 +145,9 @@ def _spawn_load(orders: Path) -> subprocess.Popen[bytes]:
     return subprocess.Popen(command, env=environ, start_new_session=True)
 
 
-async def _count(instance: Instance, folder: Path) -> Found:
+async def count(instance: Instance, folder: Path) -> Found:
+    """Waits until all is stored, audits and stops the instance, and compares; Failed if it
+    does not end well."""
     await wait_for("the spools are empty", lambda: instance.spooled() == 0, _SETTLE_SECONDS)
     audit: Audit | None = None
     for _ in range(_AUDIT_TRIES):

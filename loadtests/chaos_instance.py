@@ -76,6 +76,7 @@ class Instance:
         self._environ = {**outer, **variables}
         self.process: subprocess.Popen[bytes] | None = None
         self.edge_url = ""
+        self.reports_url = ""
         self.key = ""
 
     async def start(self) -> None:
@@ -90,7 +91,8 @@ class Instance:
             return "A report" in out.read_text()
 
         await wait_for("linkjolt up serves", serves, _START_SECONDS)
-        self.edge_url = self._run().edge_url
+        run = self._run()
+        self.edge_url, self.reports_url = run.edge_url, run.reports_url
         shown = re.search(r"^Demo key: +(\S+)$", out.read_text(), re.MULTILINE)
         assert shown
         self.key = shown[1]

@@ -1,0 +1,128 @@
+"""What a busy installation gets asked: clicks over links by Zipf's law, conversions, reports."""
+
+import random
+from collections import deque
+from collections.abc import Sequence
+from itertools import accumulate
+from typing import Literal
+
+import msgspec
+
+from loadtests.http_client import FIREFOX
+
+Kind = Literal["click", "conversion", "report"]
+_KINDS: tuple[Kind, ...] = ("click", "conversion", "report")
+_SHARES = (95, 4, 1)
+# Of the conversions, once there are clicks; the others name a tracking code, as coupons do.
+_BY_CLICK_ID = 0.8
+_CLICK_IDS_KEPT = 1_000
+_ADS = 20
+_REPORTS = (
+    "from=24h&interval=hour",
+    "from=24h&group_by=link&sort=-clicks&limit=50",
+    "from=today&group_by=sub2",
+    "from=24h&group_by=campaign,affiliate",
+)
+_VISITOR = {
+    "User-Agent": FIREFOX,
+    "Accept-Language": "en-US,en;q=0.5",
+    "Referer": "https://blog.example/ten-best-shoes",
+}
+
+
+class Scenario(msgspec.Struct, frozen=True, kw_only=True):
+    """What is sent where, and for how long; acknowledgements are appended to files in `folder`.
+
+    `per_second` is the open loop's rate; `first_number` numbers the requests of this run.
+    """
+
+    edge_url: str
+    reports_url: str
+    key: str
+    codes: list[str]
+    per_second: float
+    seconds: float
+    seed: int
+    folder: str
+    first_number: int = 1
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True):
+    """One request; `number` is its own in the whole run."""
+
+    kind: Kind
+    number: int
+    method: str
+    target: str
+    headers: dict[str, str]
+    body: bytes = b""
+
+
+def zipf(count: int) -> list[float]:
+    """Cumulated weights of ranks 1 to `count`: the second is asked for half as often as the
+    first, the tenth a tenth as often."""
+    return list(accumulate(1 / rank for rank in range(1, count + 1)))
+
+
+class Mix:
+    """The next request, from a seed and the click ids of the redirects so far."""
+
+    def __init__(self, codes: Sequence[str], key: str, seed: int, first_number: int = 1) -> None:
+        self._codes = codes
+        self._weights = zipf(len(codes))
+        self._chance = random.Random(seed)
+        self._number = first_number - 1
+        self._click_ids: deque[str] = deque(maxlen=_CLICK_IDS_KEPT)
+        self._reader = {"Authorization": f"Bearer {key}"}
+        self._shop = {**self._reader, "Content-Type": "application/json"}
+
+    def redirected(self, click_id: str) -> None:
+        """A click that later conversions may name."""
+        self._click_ids.append(click_id)
+
+    def next(self) -> Request:
+        self._number += 1
+        match self._chance.choices(_KINDS, _SHARES)[0]:
+            case "click":
+                return self._click()
+            case "conversion":
+                return self._conversion()
+            case "report":
+                return self._report()
+
+    def _code(self) -> str:
+        return self._chance.choices(self._codes, cum_weights=self._weights)[0]
+
+    def _click(self) -> Request:
+        target = f"/{self._code()}?sub1={self._number}&sub2=ad{self._chance.randrange(_ADS)}"
+        return Request(
+            kind="click", number=self._number, method="GET", target=target, headers=_VISITOR
+        )
+
+    def _conversion(self) -> Request:
+        order: dict[str, object] = {
+            "order_id": f"order_{self._number}",
+            "order_value": self._chance.randrange(100, 100_000) / 100,
+        }
+        if self._click_ids and self._chance.random() < _BY_CLICK_ID:
+            order["click_id"] = self._chance.choice(self._click_ids)
+        else:
+            order["tracking_code"] = self._code()
+        return Request(
+            kind="conversion",
+            number=self._number,
+            method="POST",
+            target="/v1/conversions",
+            headers=self._shop,
+            body=msgspec.json.encode(order),
+        )
+
+    def _report(self) -> Request:
+        query = self._chance.choice(_REPORTS)
+        return Request(
+            kind="report",
+            number=self._number,
+            method="GET",
+            target=f"/v1/reports?{query}",
+            headers=self._reader,
+        )
