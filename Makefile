@@ -28,7 +28,8 @@ chaos: $(VENV)/test.stamp
 load: $(VENV)/test.stamp
 	@exec $(BIN)/python -m loadtests.load
 
-# LinkJolt's edge beside nginx, nginx+Lua and Starlette; about eight minutes, best on an idle machine.
+# Every budget measured, the edge's beside nginx, nginx+Lua and Starlette; about a quarter of an
+# hour, best on an idle machine.
 bench: $(VENV)/test.stamp
 	@exec $(BIN)/python -m loadtests.bench
 

@@ -17,12 +17,17 @@ from loadtests.bench import debian, results
 from loadtests.bench.edge import EDGE_BENCHES
 from loadtests.bench.lines import LINE_BENCHES
 from loadtests.bench.machine import read_machine
-from loadtests.bench.plan import Bench, Failed, Plan, allowed_cores, pick_cores
+from loadtests.bench.plan import Bench, Failed, Plan, allowed_cores, chosen, pick_cores
 from loadtests.bench.programs import ROOT, pin
 from loadtests.bench.rows import Row, table
 from loadtests.bench.streams import open_redis, settings_of
+from loadtests.bench.whole import WHOLE_BENCHES
 
-BENCHES: tuple[Bench, ...] = (*EDGE_BENCHES, *LINE_BENCHES)
+BENCHES: tuple[Bench, ...] = (
+    *EDGE_BENCHES,
+    *LINE_BENCHES,
+    *WHOLE_BENCHES,
+)
 RESULTS = ROOT / "loadtests" / "results"
 
 
@@ -95,7 +100,7 @@ def main(
 ) -> None:
     """Measures LinkJolt beside its peers, prints a table and writes a page of results."""
     signal.signal(signal.SIGTERM, _end_tidily)
-    benches = [bench for bench in BENCHES if not only or bench.name in only]
+    benches = chosen(BENCHES, only)
     try:
         cores = pick_cores(allowed_cores(), redis_core)
     except Failed as error:

@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,12 +33,21 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Bench(NamedTuple):
-    """One bench: `needs` names tools of `loadtests.bench.debian`."""
+    """One bench: `needs` names tools of `loadtests.bench.debian`.
+
+    One that is `on_request` is left out unless it is named.
+    """
 
     name: str
     says: str
     needs: frozenset[str]
     measure: Callable[[Plan], list[Row]]
+    on_request: bool = False
+
+
+def chosen(benches: Sequence[Bench], only: Sequence[str]) -> list[Bench]:
+    """Those that are named; where none is, all that need no request."""
+    return [bench for bench in benches if (bench.name in only if only else not bench.on_request)]
 
 
 def pick_cores(allowed: set[int], redis: int | None = None) -> Cores:

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from linkjolt.children import bound
-from loadtests.bench.plan import Failed
+from loadtests.bench.plan import Cores, Failed
 
 ROOT = Path(__file__).parents[2]
 _START_SECONDS = 30
@@ -28,6 +28,17 @@ def pin(pid: int, core: int) -> None:
         # A thread may have ended meanwhile.
         with suppress(ProcessLookupError):
             os.sched_setaffinity(int(task.name), {core})
+
+
+@contextmanager
+def on_cores(cores: Cores) -> Generator[None]:
+    """What is started inside may use all cores of the bench, which itself is bound to one."""
+    own = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {cores.worker, cores.load, cores.redis})
+    try:
+        yield
+    finally:
+        os.sched_setaffinity(0, own)
 
 
 @contextmanager
