@@ -9,9 +9,9 @@ from linkjolt.cli import COMMANDS
 from linkjolt.settings import PREFIX, shown
 
 _ROOT = Path(__file__).parent.parent
-_DECISIONS = sorted((_ROOT / "docs" / "decisions").glob("*.md"))
-DOCUMENTS = [*sorted(_ROOT.glob("*.md")), *_DECISIONS]
-OF_FILES = [_ROOT / "ARCHITECTURE.md", _ROOT / "CONTRIBUTING.md", *_DECISIONS]
+_DOCS = sorted((_ROOT / "docs").rglob("*.md"))
+DOCUMENTS = [*sorted(_ROOT.glob("*.md")), *_DOCS]
+OF_FILES = [_ROOT / "ARCHITECTURE.md", _ROOT / "CONTRIBUTING.md", *_DOCS]
 _LINES_MAX = {"README.md": 200, "ARCHITECTURE.md": 120}
 _FOLDERS = "linkjolt|ingest|aggregator|reports|tests|loadtests|docs"
 _PATH = re.compile(rf"(?<![\w./-])(?:{_FOLDERS})/[\w./-]*\w")

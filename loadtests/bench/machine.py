@@ -31,7 +31,7 @@ def read_machine(folder: Path) -> Machine:
     lines = [
         ("CPU", f"{_cpu_model()}, {os.cpu_count()} cores"),
         ("kernel", platform.release()),
-        ("disk", f"{_file_system(folder)}, fsync of 4 KB {_sync_ms(folder):.2f} ms (median)"),
+        ("disk", f"{_file_system(folder)}, fsync of 4 KB {sync_ms(folder):.2f} ms (median)"),
         ("load before the run", load),
         ("Python", platform.python_version()),
         ("nginx", _first_line([find_nginx() or "nginx", "-v"])),
@@ -56,7 +56,7 @@ def _file_system(folder: Path) -> str:
     return max(holding, key=lambda mount: len(mount[0]))[1]
 
 
-def _sync_ms(folder: Path) -> float:
+def sync_ms(folder: Path) -> float:
     """Milliseconds of a write made durable: on a RAM disk durability costs nothing."""
     times: list[float] = []
     with open(folder / "sync", "wb", buffering=0) as file:

@@ -111,9 +111,10 @@ def wait_listening(port: int, child: subprocess.Popen[bytes], log: Path) -> None
     raise Failed(f"nothing listens on port {port}: {said}")
 
 
-def cpu_seconds(pid: int) -> float:
-    """CPU time of a process and its threads so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+def cpu_seconds(pid: int, *, main_thread: bool = False) -> float:
+    """CPU time of a process and its threads so far, or of its main thread alone."""
+    of = f"{pid}/task/{pid}" if main_thread else f"{pid}"
+    fields = Path(f"/proc/{of}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 

@@ -35,13 +35,13 @@ def open_redis(folder: Path, core: int, appendfsync: str) -> Generator[tuple[str
         server.wait_ready(child)
         # Its own threads started while it was a launcher's child: bind them too.
         pin(child.pid, core)
-        asyncio.run(_never_rewrite(server.url))
+        asyncio.run(never_rewrite(server.url))
         yield server.url, child.pid
     finally:
         end(child)
 
 
-async def _never_rewrite(url: str) -> None:
+async def never_rewrite(url: str) -> None:
     """A rewrite of the file in mid-measurement would hit one side of a pair and not the other."""
     async with connect(url) as redis:
         await call(redis, "CONFIG", "SET", "auto-aof-rewrite-percentage", "0")

@@ -45,14 +45,28 @@ def parse(text: str) -> Measured:
     )
 
 
-def command(port: int, seconds: int, script: Path, arguments: Sequence[str]) -> list[str]:
+def command(
+    port: int,
+    seconds: int,
+    script: Path,
+    arguments: Sequence[str],
+    connections: int = CONNECTIONS,
+) -> list[str]:
     """The call; wrk takes whole seconds only."""
     headers = [word for item in HEADERS.items() for word in ("-H", ": ".join(item))]
-    size = ["-t1", f"-c{CONNECTIONS}", f"-d{seconds}s", "--timeout", "10s"]
+    size = ["-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s"]
     where = ["-s", str(script), f"http://127.0.0.1:{port}/", "--", *arguments]
     return [shutil.which("wrk") or "wrk", *size, *headers, *where]
 
 
-def run(port: int, seconds: int, core: int, script: Path, arguments: Sequence[str]) -> Measured:
+def run(
+    port: int,
+    seconds: int,
+    core: int,
+    script: Path,
+    arguments: Sequence[str],
+    connections: int = CONNECTIONS,
+) -> Measured:
     """Loads a port from one thread on a core."""
-    return parse(finish(command(port, seconds, script, arguments), core, seconds + 30))
+    words = command(port, seconds, script, arguments, connections)
+    return parse(finish(words, core, seconds + 30))

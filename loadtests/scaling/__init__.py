@@ -1,0 +1,1 @@
+"""What an event costs as LinkJolt grows: `python -m loadtests.scaling`."""

@@ -1,0 +1,96 @@
+"""What processes and Redis have used so far, and what an event cost between two looks."""
+
+import time
+from pathlib import Path
+
+import msgspec
+from redis.asyncio import Redis
+
+from linkjolt import names
+from linkjolt.instance import Pids
+from linkjolt.redis_client import call
+from loadtests.bench.programs import cpu_seconds
+from loadtests.scaling.point import Cost
+
+
+class Used(msgspec.Struct, frozen=True, kw_only=True):
+    """CPU seconds of the processes, and what Redis counts, at an instant."""
+
+    at: float
+    edge: float
+    redis: float
+    aggregator: float
+    aggregator_main: float
+    events: int
+    frames: int
+    received_bytes: int
+    sent_bytes: int
+    memory_bytes: int
+
+
+async def look(redis: Redis, pids: Pids, shards: int) -> Used:
+    stats = await call(redis, "INFO", "stats")
+    memory = await call(redis, "INFO", "memory")
+    events = frames = 0
+    for shard in range(shards):
+        ledger: list[bytes] = await call(redis, "HVALS", names.clicks(shard).ledger)
+        events += sum(map(int, ledger))
+        frames += await _frames(redis, names.clicks(shard).key)
+    return Used(
+        at=time.monotonic(),
+        edge=sum(cpu_seconds(pid) for pid in pids.edge),
+        redis=cpu_seconds(pids.redis),
+        aggregator=cpu_seconds(pids.warehouse),
+        aggregator_main=cpu_seconds(pids.warehouse, main_thread=True),
+        events=events,
+        frames=frames,
+        received_bytes=stats["total_net_input_bytes"],
+        sent_bytes=stats["total_net_output_bytes"],
+        memory_bytes=memory["used_memory"],
+    )
+
+
+async def _frames(redis: Redis, stream: str) -> int:
+    if not await call(redis, "EXISTS", stream):
+        return 0
+    return (await call(redis, "XINFO", "STREAM", stream))[b"entries-added"]
+
+
+def resident_mib(pid: int) -> float:
+    """Memory that a process holds."""
+    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+        if line.startswith("VmRSS:"):
+            return int(line.split()[1]) / 1024
+    return 0.0
+
+
+def idle_per_second(before: Used, after: Used, name: str) -> float:
+    """What comes up while no click comes in; of a process it is a share of a core."""
+    return (getattr(after, name) - getattr(before, name)) / (after.at - before.at)
+
+
+def cost_of(
+    idle: tuple[Used, Used], load: tuple[Used, Used], per_second: float, edge_mib: float
+) -> Cost:
+    """What came in between two looks, by its events; processor that idling takes is taken off."""
+    before, after = load
+    events = after.events - before.events
+    seconds = after.at - before.at
+
+    def each(name: str) -> float:
+        came = getattr(after, name) - getattr(before, name)
+        return max(0.0, came - seconds * idle_per_second(*idle, name)) / events
+
+    return Cost(
+        per_second=per_second,
+        edge_us=each("edge") * 1e6,
+        redis_us=each("redis") * 1e6,
+        aggregator_us=each("aggregator") * 1e6,
+        aggregator_main_us=each("aggregator_main") * 1e6,
+        aggregator_idle=idle_per_second(*idle, "aggregator"),
+        frame_events=events / (after.frames - before.frames),
+        redis_in_bytes=(after.received_bytes - before.received_bytes) / events,
+        redis_out_bytes=(after.sent_bytes - before.sent_bytes) / events,
+        waiting_bytes=(after.memory_bytes - before.memory_bytes) / events,
+        edge_mib=edge_mib,
+    )

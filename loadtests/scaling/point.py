@@ -1,0 +1,114 @@
+"""What is varied, what is measured at each point, and the middle of several measurements."""
+
+import statistics
+from collections.abc import Sequence
+from typing import Literal
+
+import msgspec
+
+# How clicks spread over links: by Zipf's law, or each link as often as every other.
+Spread = Literal["zipf", "even"]
+
+
+class Size(msgspec.Struct, frozen=True, kw_only=True):
+    """What one instance is started with."""
+
+    edges: int = 1
+    links: int = 1_000
+    shards: int = 1
+
+
+class Point(msgspec.Struct, frozen=True, kw_only=True):
+    """One load on an instance."""
+
+    size: Size = Size()
+    connections: int = 256
+    spread: Spread = "zipf"
+
+
+class Wire(msgspec.Struct, frozen=True):
+    """Bytes of a click's request and of its answer."""
+
+    request_bytes: int
+    answer_bytes: int
+
+
+class Made(msgspec.Struct, frozen=True):
+    """How many links an instance got, how fast by each way (0: by none), and their Redis memory."""
+
+    links: int
+    bulk_per_second: float
+    registry_per_second: float
+    redis_bytes: float
+
+
+class Cost(msgspec.Struct, frozen=True, kw_only=True):
+    """One measurement. `_us` are microseconds of processor an event, beyond what the process
+    uses when idle; the aggregator's contain the embedded ClickHouse, `aggregator_main_us` only
+    the process's main thread. `_idle` are shares of a core. `_bytes` are an event's.
+    """
+
+    per_second: float
+    edge_us: float
+    redis_us: float
+    aggregator_us: float
+    aggregator_main_us: float
+    aggregator_idle: float
+    frame_events: float
+    redis_in_bytes: float
+    redis_out_bytes: float
+    waiting_bytes: float
+    edge_mib: float
+
+
+class Found(msgspec.Struct, frozen=True):
+    """What was measured on one instance."""
+
+    costs: dict[Point, Cost]
+    wire: Wire
+    made: Made
+
+
+BASE = Point()
+
+
+def varied(links_max: int) -> dict[str, list[tuple[str, Point]]]:
+    """By what grows: what it is called, and the point. All else stays as in BASE."""
+    return {
+        "edges": [(str(n), Point(size=Size(edges=n))) for n in (1, 2)],
+        "connections": [(f"{n:,}", Point(connections=n)) for n in (16, 64, 256, 1_024)],
+        "links": [_linked(n, spread) for n, spread in _LINKS if n <= links_max],
+        "shards": [(str(n), Point(size=Size(shards=n))) for n in (1, 2, 3, 4)],
+    }
+
+
+_LINKS: tuple[tuple[int, Spread], ...] = (
+    (10, "zipf"),
+    (1_000, "zipf"),
+    (100_000, "zipf"),
+    (1_000_000, "zipf"),
+    (1_000_000, "even"),
+)
+
+
+def _linked(links: int, spread: Spread) -> tuple[str, Point]:
+    name = f"{links:,}" if spread == "zipf" else f"{links:,}, each as often"
+    return name, Point(size=Size(links=links), spread=spread)
+
+
+def by_size(points: Sequence[Point]) -> dict[Size, list[Point]]:
+    """Each point once, under the instance that it needs."""
+    sizes: dict[Size, list[Point]] = {}
+    for point in dict.fromkeys(points):
+        sizes.setdefault(point.size, []).append(point)
+    return sizes
+
+
+def middle(costs: Sequence[Cost]) -> Cost:
+    """Each figure's median."""
+    return Cost(
+        **{
+            field: statistics.median(getattr(cost, field) for cost in costs)
+            for field in Cost.__struct_fields__
+        }
+    )
