@@ -25,6 +25,9 @@ turns in which other programs of the machine took more than a fifth of a core.
 
 Latencies are those of a steady load that does not wait for answers: a click counts from when it \
 was due, and what is due within a millisecond is due at its begin.
+
+Rows that name no peer and no load, such as reports, memory and starts, tell in their details what \
+was run.
 """
 _SHARED = """\
 They share that core, so that a peer which asks more of Redis for each click also leaves less to \

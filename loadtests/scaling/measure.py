@@ -32,7 +32,7 @@ _WARM_UPS_MAX = 60
 # Few: a first click reads the registry.
 _WARM_UP_CONNECTIONS = 64
 # No process is above it once it rests: a slice of nothing costs the aggregator about 5 %.
-_RESTING_SHARE = 0.35
+_RESTING_SHARE = 0.15
 
 
 class Settings(msgspec.Struct, frozen=True):
