@@ -7,7 +7,7 @@ import msgspec
 import structlog
 
 from aggregator import metrics, restored, rollups
-from aggregator.batches import Reject, click_rows, cut, lines_of, read_lines
+from aggregator.batches import Reject, click_rows, cut, joined, lines_of, read_lines
 from aggregator.conversions import Events, Known, conversion_rows, first_waiting
 from aggregator.lease import LeaseLost, Leases
 from aggregator.notes import Notes
@@ -180,13 +180,13 @@ class Aggregation:
         def rows(salts: Mapping[str, bytes]) -> tuple[list[bytes], list[Reject]]:
             rejects: list[Reject] = []
             clicks = read_lines(lines_of(entries), _clicks, s, rejects)
-            return encode_rows(click_rows(clicks, s, salts, known, rejects)), rejects
+            return joined(click_rows(clicks, s, salts, known, rejects)), rejects
 
-        encoded, rejects = await self._salts.run(rows)
+        lines, rejects = await self._salts.run(rows)
         await self._still_ours(stream)
         await self._insert_rejects(rejects)
-        upto = await self._warehouse.insert_clicks(encoded, s, entries[-1].pos, after)
-        metrics.STORED.labels("clicks").inc(len(encoded))
+        upto = await self._warehouse.insert_clicks(lines, s, entries[-1].pos, after)
+        metrics.STORED.labels("clicks").inc(lines_in(entries) - len(rejects))
         return upto
 
     async def _store_conversions(self, stream: Stream, entries: Sequence[Entry], after: int) -> int:

@@ -10,7 +10,7 @@ import msgspec
 
 from aggregator.batches import Line, Reject, click_rows, read_lines
 from aggregator.conversions import Known, conversion_rows
-from aggregator.rows import ClickRow, ConversionRow
+from aggregator.rows import ConversionRow
 from aggregator.salts import Salts
 from aggregator.warehouse import Warehouse
 from linkjolt.events import Click, Conversion
@@ -23,15 +23,15 @@ Stored = Container[tuple[int, str]]
 
 async def missing_clicks(
     warehouse: Warehouse, salts: Salts, s: int, lines: Sequence[Line], stored: Stored
-) -> tuple[list[ClickRow], list[Reject]]:
-    """Rows for clicks not stored; rejects for what is stored elsewhere or cannot be read."""
+) -> tuple[list[bytes], list[Reject]]:
+    """Rows, as JSON, of clicks not stored; rejects of those stored elsewhere or not readable."""
     undecodable: list[Reject] = []
     read = read_lines(lines, _clicks, s, undecodable)
     events = [(line, click) for line, click in read if (line.pos, click.click_id) not in stored]
     known = await warehouse.click_rows([(click.account, click.click_id) for _, click in events])
     events = [(line, c) for line, c in events if line.marked or c.click_id not in known]
 
-    def rows(by_day: Mapping[str, bytes]) -> tuple[list[ClickRow], list[Reject]]:
+    def rows(by_day: Mapping[str, bytes]) -> tuple[list[bytes], list[Reject]]:
         rejects = [*undecodable]
         return list(click_rows(events, s, by_day, known, rejects)), rejects
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 from redis.asyncio import Redis
 
-from aggregator.batches import cut, lines_of
+from aggregator.batches import cut, joined, lines_of
 from aggregator.missing import missing_clicks, missing_conversions
 from aggregator.repair import Rebuilt, repair
 from aggregator.rollups import month_of
@@ -199,7 +199,7 @@ class _Restore:
         if stream.kind == "clicks":
             rows, rejects = await missing_clicks(warehouse, self._salts, s, lines, stored)
             await warehouse.insert_rejects(rejects)
-            await warehouse.insert_clicks(encode_rows(rows), s, last)
+            await warehouse.insert_clicks(joined(rows), s, last)
         else:
             rows, rejects = await missing_conversions(warehouse, s, lines, stored)
             await warehouse.insert_rejects(rejects)

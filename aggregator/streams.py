@@ -10,7 +10,7 @@ from linkjolt import names
 from linkjolt.edges import read_edges
 from linkjolt.names import Stream
 from linkjolt.position import entry_id, position
-from linkjolt.redis_client import ResponseError, call, entries
+from linkjolt.redis_client import ResponseError, StreamEntry, call, entries
 
 GROUP = "warehouse"
 _PAGE_ENTRIES = 64
@@ -19,15 +19,12 @@ _LIFT = (Path(__file__).parent / "lift.lua").read_text(encoding="utf-8")
 
 
 class Entry(msgspec.Struct, frozen=True):
-    """One frame: its position, its event lines, whether it was sent again."""
+    """One frame: its position, its event lines, whether it was sent again, how many they are."""
 
     pos: int
     frame: bytes
     marked: bool
-
-    @property
-    def lines(self) -> int:
-        return self.frame.count(b"\n") + 1
+    lines: int
 
 
 class Closed(msgspec.Struct, frozen=True):
@@ -39,6 +36,12 @@ class Closed(msgspec.Struct, frozen=True):
     until_ms: int
     now_ms: int
     forgot: bool
+
+
+def _entry(row: StreamEntry) -> Entry:
+    key, fields = row
+    frame = fields[b"f"]
+    return Entry(position(key), frame, b"r" in fields, frame.count(b"\n") + 1)
 
 
 def lines_in(entries_read: Sequence[Entry]) -> int:
@@ -74,7 +77,7 @@ class Streams:
         """At most `count` entries at or below a position, the newest first."""
         end = entry_id(upto)
         rows = await call(self._redis, "XREVRANGE", stream.key, end, "-", "COUNT", count)
-        return [Entry(position(key), fields[b"f"], b"r" in fields) for key, fields in rows]
+        return [_entry(row) for row in rows]
 
     async def lacks(self, stream: Stream, stored: int) -> bool:
         """True where the entry of a position is gone but one before is there: no trim does that."""
@@ -98,7 +101,7 @@ class Streams:
         """At most `count` entries after a position and below a closed millisecond."""
         start, end = f"({entry_id(after)}", f"({until_ms}-0"
         rows = await entries(self._redis, stream.key, start, end, count)
-        return [Entry(position(key), fields[b"f"], b"r" in fields) for key, fields in rows]
+        return [_entry(row) for row in rows]
 
     async def tell(self, stream: Stream, pos: int, stored_until_ms: int) -> None:
         """Publishes how far the stream is stored: for reports, and for `XINFO GROUPS`."""
@@ -114,9 +117,11 @@ class Streams:
     ) -> list[Entry]:
         """The next entries, a page at a time, until a batch is full or all is read."""
         entries_read: list[Entry] = []
-        while lines_in(entries_read) < lines_max:
+        lines = 0
+        while lines < lines_max:
             page = await self.read(stream, after, until_ms, _PAGE_ENTRIES)
             entries_read += page
+            lines += lines_in(page)
             if len(page) < _PAGE_ENTRIES:
                 break
             after = page[-1].pos

@@ -51,7 +51,7 @@ class Order(msgspec.Struct, frozen=True):
 
 def encode_rows(rows: Iterable[ClickRow | ConversionRow]) -> list[bytes]:
     """JSON lines for `insert_clicks` and `insert_conversions`."""
-    return [_encode(row) for row in rows]
+    return [_encoder.encode_lines(rows)]
 
 
 def _ref(click_id: str) -> ClickRef | None:
@@ -81,33 +81,35 @@ class Warehouse:
     async def insert_clicks(
         self, rows: Sequence[bytes], s: int, pos: int, after: int | None = None
     ) -> int:
-        """One batch of `encode_rows` up to `pos`: one INSERT, one part, its marker row with them.
+        """One batch of JSON lines up to `pos`: one INSERT, one part, its marker row with them.
+
+        The lines come in pieces, each of whole lines (`encode_rows`, `batches.joined`).
 
         `after` is the stored position, which the batch starts behind (None: it fills a hole).
         Answers the position that is stored now: on a server another batch from there may have won.
         """
         # Rows and position land together or not at all.
-        lines = b"\n".join([*rows, _encode(click_marker(s, pos))])
+        lines = [*rows, _encode(click_marker(s, pos))]
         return await self._insert(CLICK_COLUMNS, lines, s, pos, after)
 
     async def insert_conversions(
         self, rows: Sequence[bytes], s: int, pos: int, after: int | None = None
     ) -> int:
         """As `insert_clicks`."""
-        lines = b"\n".join([*rows, _encode(conversion_marker(s, pos))])
+        lines = [*rows, _encode(conversion_marker(s, pos))]
         return await self._insert(CONVERSION_COLUMNS, lines, s, pos, after)
 
     async def _insert(
-        self, columns: Sequence[str], lines: bytes, s: int, pos: int, after: int | None
+        self, columns: Sequence[str], lines: Sequence[bytes], s: int, pos: int, after: int | None
     ) -> int:
         of = stream(s)
         if after is None or not self._clickhouse.remote:
-            await self._clickhouse.insert(of.kind, columns, lines)
+            await self._clickhouse.insert(of.kind, columns, *lines)
             return pos
         return await insert_once(
             self._clickhouse,
             Start(of.kind, s, after),
-            lambda token: self._clickhouse.insert(of.kind, columns, lines, token),
+            lambda token: self._clickhouse.insert(of.kind, columns, *lines, token=token),
             lambda: self.position(of, after),
         )
 

@@ -75,9 +75,11 @@ class ClickHouse:
         await self._with_client(run)
 
     async def insert(
-        self, table: str, columns: Sequence[str], lines: bytes, token: str = ""
+        self, table: str, columns: Sequence[str], *lines: bytes, token: str = ""
     ) -> None:
         """One INSERT of newline-separated JSON objects: one block, one part a partition.
+
+        They may come as one text or in pieces of it.
 
         A table that remembers tokens drops what comes under one that it has seen, silently.
         """
@@ -85,7 +87,7 @@ class ClickHouse:
         def run(client: Client) -> None:
             # Bytes would be sent again by clickhouse-connect itself when the connection breaks,
             # though the insert may have been executed; a generator can be sent only once.
-            once = (block for block in (lines,))
+            once = (piece for piece in lines)
             client.raw_insert(  # pyright: ignore[reportUnknownMemberType]
                 table,
                 column_names=columns,

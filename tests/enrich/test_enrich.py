@@ -8,9 +8,10 @@ from hypothesis import strategies as st
 from aggregator.enrich import (
     CARRIED,
     STORED_MAX,
+    click_line,
     click_time_ms,
     conversion_row,
-    enrich_click,
+    moment,
     truncate_address,
     utc_day,
     visitor,
@@ -26,6 +27,10 @@ SALT = b"salt of the day."
 CHROME = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/126.0.0.0 Safari/537.36"  # noqa: E501
 
 
+class StrictRow(ClickRow, forbid_unknown_fields=True):
+    """A row in which nothing stands that is no column."""
+
+
 def an_id(time_ms: int = TIME_MS) -> str:
     return ClickIds(5, b"k" * 32, lambda: time_ms).make(77)
 
@@ -37,7 +42,8 @@ def a_click(**fields: object) -> Click:
 
 def a_row(**fields: object) -> ClickRow:
     click = a_click(**fields)
-    return enrich_click(click, click_time_ms(click.click_id), s=2, pos=9, salt=SALT)
+    line = click_line(click, moment(click_time_ms(click.click_id), SALT), 2, 9)
+    return msgspec.json.decode(line, type=StrictRow)
 
 
 def a_conversion(**fields: object) -> Conversion:
@@ -118,12 +124,13 @@ def test_long_texts_are_cut():
 
 
 def test_a_visitor_is_one_for_the_day_only():
-    same = visitor("203.0.113.7", CHROME, SALT)
+    today, tomorrow = moment(0, SALT).keyed, moment(0, b"salt of tomorrow").keyed
+    same = visitor("203.0.113.7", CHROME, today)
     assert a_row(ip="203.0.113.7", user_agent=CHROME).visitor == same
     others = {
-        visitor("203.0.113.8", CHROME, SALT),
-        visitor("203.0.113.7", CHROME + "x", SALT),
-        visitor("203.0.113.7", CHROME, b"salt of tomorrow"),
+        visitor("203.0.113.8", CHROME, today),
+        visitor("203.0.113.7", CHROME + "x", today),
+        visitor("203.0.113.7", CHROME, tomorrow),
     }
     assert len(others | {same}) == 4
     assert 0 < same < 1 << 64

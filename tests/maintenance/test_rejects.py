@@ -9,6 +9,7 @@ from aggregator import rejects as rejects_module
 from aggregator.batches import Line as EventLine
 from aggregator.batches import Reject, body_of, click_rows
 from aggregator.rejects import find, noted, one, parse_place, place_of, replay, replay_all, why_not
+from aggregator.rows import ClickRow
 from aggregator.warehouse import Warehouse
 from linkjolt.errors import Reason, Rejected
 from linkjolt.events import Click
@@ -145,5 +146,6 @@ def test_a_click_that_stands_twice_in_one_batch_is_stored_once(line: Line) -> No
     events = [(EventLine(pos, 0, b"{}", pos > 1), click) for pos in (1, 2)]
     day = datetime.fromtimestamp(now_ms() / 1000, UTC).date().isoformat()
     rejects: list[Reject] = []
-    rows = list(click_rows(events, 0, {day: b"salt"}, (), rejects))
+    lines = click_rows(events, 0, {day: b"salt"}, (), rejects)
+    rows = [msgspec.json.decode(row, type=ClickRow) for row in lines]
     assert ([row.pos for row in rows], [reject.pos for reject in rejects]) == ([1], [2])

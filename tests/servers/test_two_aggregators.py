@@ -142,10 +142,10 @@ async def test_a_token_that_a_killed_server_noted_without_its_rows_loses_nothing
     # Another stream's marker under the token: noted, and nothing of this stream is there.
     marker = raw_marker(4, 50)
     spent = Start("clicks", 0, 0).token(0)
-    await warehouse.client.insert("clicks", CLICK_COLUMNS, marker, spent)
+    await warehouse.client.insert("clicks", CLICK_COLUMNS, marker, token=spent)
     assert await raw.insert_clicks([], 0, 200, 0) == 200
     # The one that noted it, come back, is dropped as before.
-    await warehouse.client.insert("clicks", CLICK_COLUMNS, raw_marker(0, 100), spent)
+    await warehouse.client.insert("clicks", CLICK_COLUMNS, raw_marker(0, 100), token=spent)
     assert await raw.position(names.clicks(0)) == 200
     assert await warehouse.count(MARKERS) == 2
 
