@@ -1,8 +1,8 @@
 """Catching up: how fast the aggregator stores what waits in the stream, on one core.
 
 `python -m loadtests.catch_up [--events 5000000]` fills a Redis-protocol server of its own with
-frames as an edge makes them, then stores them into an embedded ClickHouse and its rollups, and
-ends with status 1 unless the audit is clean.
+frames as an edge makes them, then stores them into an embedded ClickHouse and its rollups, tells
+what each stage costs in processor time, and ends with status 1 unless the audit is clean.
 """
 
 import asyncio
@@ -12,8 +12,10 @@ import resource
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections import defaultdict
+from collections.abc import Awaitable, Iterator, Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import click
 import msgspec
@@ -22,10 +24,11 @@ from redis.asyncio import Redis
 from aggregator.aggregation import Aggregation
 from aggregator.audit import audit
 from aggregator.migrate import migrate
+from aggregator.rollup_sql import PULLS, ROLLUPS
 from aggregator.salts import Salts
-from aggregator.streams import Streams
+from aggregator.streams import Entry, Streams
 from linkjolt import clickhouse, names
-from linkjolt.clickhouse import ClickHouse
+from linkjolt.clickhouse import ClickHouse, Parameters
 from linkjolt.clickid import ClickIds
 from linkjolt.events import Click
 from linkjolt.redis_client import call, connect
@@ -39,6 +42,7 @@ _AGENTS = 2_000
 _VISITORS = 200_000
 _TARGET_PER_SECOND = 100_000
 _SEED = 7
+T = TypeVar("T")
 
 
 def _agents(chance: random.Random) -> list[str]:
@@ -101,15 +105,77 @@ async def fill(redis: Redis, events: int) -> None:
             await pipe.execute()
 
 
-async def drain(redis: Redis, engine: ClickHouse) -> float:
+class Spent:
+    """Processor seconds of this process, of all its threads, by what it waited for meanwhile.
+
+    One thing is done at a time, but for merges, which count where they run.
+    """
+
+    def __init__(self) -> None:
+        self.seconds: defaultdict[str, float] = defaultdict(float)
+
+    async def on(self, stage: str, work: Awaitable[T]) -> T:
+        began = time.process_time()
+        try:
+            return await work
+        finally:
+            self.seconds[stage] += time.process_time() - began
+
+
+class SpentStreams(Streams):
+    def __init__(self, redis: Redis, spent: Spent) -> None:
+        super().__init__(redis)
+        self._spent = spent
+
+    async def read_batch(
+        self, stream: names.Stream, after: int, until_ms: int, lines_max: int
+    ) -> list[Entry]:
+        read = super().read_batch(stream, after, until_ms, lines_max)
+        return await self._spent.on("read", read)
+
+
+class SpentEngine(ClickHouse):
+    """An engine; a pull of clicks counts under its rollup."""
+
+    def __init__(self, engine: ClickHouse, spent: Spent) -> None:
+        self.remote = engine.remote
+        self.read, self.close = engine.read, engine.close
+        self._engine = engine
+        self._spent = spent
+
+    async def execute(
+        self, sql: str, parameters: Parameters | None = None, token: str = ""
+    ) -> None:
+        table = next((r.table for r in ROLLUPS if sql == PULLS[r.table, "clicks"]), "other")
+        await self._spent.on(table, self._engine.execute(sql, parameters, token))
+
+    async def insert(
+        self, table: str, columns: Sequence[str], *lines: bytes, token: str = ""
+    ) -> None:
+        await self._spent.on(
+            f"insert {table}", self._engine.insert(table, columns, *lines, token=token)
+        )
+
+
+async def drain(redis: Redis, engine: ClickHouse, spent: Spent) -> float:
     """Stores all that waits; the seconds it took."""
     settings = Aggregator()
-    aggregation = Aggregation(Streams(redis), engine, Salts(redis, 72), settings)
+    aggregation = Aggregation(SpentStreams(redis, spent), engine, Salts(redis, 72), settings)
     await asyncio.sleep(settings.slice_ms / 1000)
-    began = time.perf_counter()
+    spent.seconds.clear()
+    began, processor_began = time.perf_counter(), time.process_time()
     while (await aggregation.step()).behind:
         pass
+    spent.seconds["all"] = time.process_time() - processor_began
     return time.perf_counter() - began
+
+
+def tell(spent: Spent, events: int) -> None:
+    """A line a stage, in microseconds of processor an event; `enrich` is what no other holds."""
+    everything = spent.seconds.pop("all")
+    spent.seconds["enrich"] = everything - sum(spent.seconds.values())
+    for stage, seconds in [*spent.seconds.items(), ("all", everything)]:
+        click.echo(f"processor    {seconds / events * 1e6:5.2f} us an event: {stage}")
 
 
 async def measure(folder: Path, server: RedisServer, events: int) -> bool:
@@ -118,9 +184,11 @@ async def measure(folder: Path, server: RedisServer, events: int) -> bool:
         await fill(redis, events)
         used = (await call(redis, "INFO", "memory"))["used_memory"]
         click.echo(f"waiting      {events} clicks, {used / events:.0f} bytes each in Redis")
-        engine = clickhouse.embedded(str(folder / "clickhouse"), clients=2)
+        spent = Spent()
+        engine = SpentEngine(clickhouse.embedded(str(folder / "clickhouse"), clients=2), spent)
         await migrate(engine, Aggregator().minute_rollup_hours)
-        seconds = await drain(redis, engine)
+        seconds = await drain(redis, engine, spent)
+        tell(spent, events)
         rate = events / seconds
         resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         click.echo(f"stored       {rate:.0f} events/s on one core, {resident:.0f} MiB at most")
