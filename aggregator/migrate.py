@@ -8,6 +8,9 @@ from linkjolt.clickhouse import ClickHouse
 
 _FOLDER = Path(__file__).parent / "migrations"
 _FSYNC = "fsync_after_insert = 1, fsync_part_directory = 1"
+# What one insert brings is one file of columns then, not two files for each of 45, all fsynced: a
+# fifth of a large insert. What is merged to more than this is wide.
+_COMPACT = "min_bytes_for_wide_part = 134217728"
 # How many inserts back a table knows tokens: more than an hour of one stream.
 _WINDOW = "non_replicated_deduplication_window = 10000"
 _WINDOW_REPLICATED = (
@@ -36,6 +39,7 @@ def filled(sql: str, tables: Tables, minute_rollup_hours: int, *, remote: bool) 
     """A migration with its engines; only tables on a server know tokens (`aggregator.fence`)."""
     kind = "Replicated" if tables.replicated else ""
     window = _WINDOW_REPLICATED if tables.replicated else _WINDOW
+    durable = f"{_FSYNC}, {_COMPACT}"
     values = {
         "on_cluster": f"ON CLUSTER '{tables.cluster}'" if tables.cluster else "",
         "merge_tree": f"{kind}MergeTree",
@@ -43,8 +47,8 @@ def filled(sql: str, tables: Tables, minute_rollup_hours: int, *, remote: bool) 
         "replacing_merge_tree_by_version": f"{kind}ReplacingMergeTree(version)",
         "aggregating_merge_tree": f"{kind}AggregatingMergeTree",
         # An insert is on disk, with its directory entry, before it is answered.
-        "durable": f"SETTINGS {_FSYNC}",
-        "durable_once": f"SETTINGS {_FSYNC}, {window}" if remote else f"SETTINGS {_FSYNC}",
+        "durable": f"SETTINGS {durable}",
+        "durable_once": f"SETTINGS {durable}, {window}" if remote else f"SETTINGS {durable}",
         "minute_rollup_hours": str(minute_rollup_hours),
     }
     return sql.format_map(values)
