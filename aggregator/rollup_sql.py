@@ -19,6 +19,7 @@ _RANGE_OF_MONTH = (
     "pos > {after:UInt64} AND pos <= {upto:UInt64}"
     " AND pos <= transform(toUInt32(s), streams, watermarks, toUInt64(0))"
 )
+_CLICK_KEYS = ("account", "bucket", "campaign", "affiliate", "link", "verdict")
 _KEYS = ("account", "campaign", "affiliate", "link", "verdict", "currency", "basis", "month")
 _SUMS = (
     "clicks",
@@ -56,30 +57,54 @@ def _fill(name: str, values: Mapping[str, str]) -> str:
     return Template(text).substitute(values)
 
 
+_SPARSE_PAIRS = "arrayFilter(pair -> pair.2 != '', [{}])".format(
+    ", ".join(f"('{name}', raw.{name})" for name in SPARSE)
+)
+# The set of the sparse dimensions that are empty, as a number.
+_EMPTY_SET = " + ".join(
+    f"bitShiftLeft(toUInt64(raw.{name} = ''), {bit})" for bit, name in enumerate(SPARSE)
+)
+
+
 def _pairs() -> str:
     """ARRAY JOIN of (dimension, value): DENSE ones, SPARSE ones with a value, the empty set."""
     dense = ", ".join(f"('{name}', toString(raw.{name}))" for name in DENSE)
-    sparse = ", ".join(f"('{name}', raw.{name})" for name in SPARSE)
-    bits = " + ".join(
-        f"bitShiftLeft(toUInt64(raw.{name} = ''), {bit})" for bit, name in enumerate(SPARSE)
-    )
     return (
-        f"ARRAY JOIN arrayConcat([{dense}], arrayFilter(pair -> pair.2 != '', [{sparse}]),"
-        f" [('{EMPTY}', toString({bits}))]) AS pair"
+        f"ARRAY JOIN arrayConcat([{dense}], {_SPARSE_PAIRS},"
+        f" [('{EMPTY}', toString({_EMPTY_SET}))]) AS pair"
     )
+
+
+def _groupings() -> dict[str, str]:
+    """A grouping for each DENSE dimension and for the empty set, and how to tell them apart."""
+    names = (*DENSE, EMPTY)
+    keys = ", ".join(_CLICK_KEYS)
+    dimensions = ", ".join(f"grouping({name}) = 0, '{name}'" for name in names)
+    values = ", ".join(f"grouping({name}) = 0, toString({name})" for name in names)
+    return {
+        "grouping_sets": ", ".join(f"({keys}, {name})" for name in names),
+        "grouped_dimension": f"multiIf({dimensions}, '')",
+        "grouped_value": f"multiIf({values}, '')",
+        "dense": ", ".join(DENSE),
+        "empty": _EMPTY_SET,
+        "empty_name": EMPTY,
+        "sparse_pairs": _SPARSE_PAIRS,
+    }
 
 
 def _cells(rollup: Rollup, source: Source, rows: str) -> str:
     """The SELECT that computes the cells of a rollup from the raw rows of a range."""
-    values = {
-        "bucket": f"{rollup.bucket}(toDateTime({_TIMES[source]}, 'UTC'))",
-        "month": _MONTH,
-        "range": rows,
+    bucket = f"{rollup.bucket}(toDateTime({_TIMES[source]}, 'UTC'))"
+    values = {"bucket": bucket, "range": rows}
+    if source == "clicks":
+        name = "click_dimensions" if rollup.by_dimension else "clicks"
+        return _fill(name, values | _groupings())
+    pairs = {
         "pairs": _pairs() if rollup.by_dimension else "",
         "dimension": "pair.1" if rollup.by_dimension else "''",
         "value": "pair.2" if rollup.by_dimension else "''",
     }
-    return _fill(source, values)
+    return _fill(source, values | pairs)
 
 
 def _pull(rollup: Rollup, source: Source) -> str:

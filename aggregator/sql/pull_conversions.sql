@@ -2,7 +2,7 @@
 -- own where it has no click). Sums of signed columns, so later facts correct earlier ones.
 SELECT
     account, $bucket AS bucket, campaign, affiliate, link, verdict, currency, basis,
-    $month AS month, $dimension AS dimension, $value AS value,
+    {month:UInt32} AS month, $dimension AS dimension, $value AS value,
     toInt64(0) AS clicks,
     arrayReduce('uniqCombined64State(14)', emptyArrayUInt64()) AS visitors,
     toInt64(sum(raw.conversions)) AS conversions,
@@ -16,5 +16,5 @@ FROM conversions AS raw
 ARRAY JOIN [toUInt8(1), toUInt8(2)] AS basis
 $pairs
 WHERE account != 0 AND $range
-GROUP BY account, bucket, campaign, affiliate, link, verdict, currency, basis, month,
+GROUP BY account, bucket, campaign, affiliate, link, verdict, currency, basis,
     dimension, value
