@@ -20,18 +20,20 @@ _BLOCK = bytes(4096)
 
 
 class Machine(msgspec.Struct, frozen=True):
-    """Lines of a name and what stands there."""
+    """Lines of a name and what stands there; a write of 4 KB made durable, as they tell it."""
 
     lines: tuple[tuple[str, str], ...]
+    sync_ms: float = 0.0
 
 
 def read_machine(folder: Path) -> Machine:
     """Takes a second: the disk under `folder` is timed."""
     load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
+    sync_ms = _sync_ms(folder)
     lines = [
         ("CPU", f"{_cpu_model()}, {os.cpu_count()} cores"),
         ("kernel", platform.release()),
-        ("disk", f"{_file_system(folder)}, fsync of 4 KB {sync_ms(folder):.2f} ms (median)"),
+        ("disk", f"{_file_system(folder)}, fsync of 4 KB {sync_ms:.2f} ms (median)"),
         ("load before the run", load),
         ("Python", platform.python_version()),
         ("nginx", _first_line([find_nginx() or "nginx", "-v"])),
@@ -40,7 +42,7 @@ def read_machine(folder: Path) -> Machine:
         ("Redis-protocol server", _first_line([find_binary(), "--version"])),
         ("Python packages", ", ".join(f"{name} {version(name)}" for name in _PACKAGES)),
     ]
-    return Machine(tuple(lines))
+    return Machine(tuple(lines), sync_ms)
 
 
 def _cpu_model() -> str:
@@ -56,7 +58,7 @@ def _file_system(folder: Path) -> str:
     return max(holding, key=lambda mount: len(mount[0]))[1]
 
 
-def sync_ms(folder: Path) -> float:
+def _sync_ms(folder: Path) -> float:
     """Milliseconds of a write made durable: on a RAM disk durability costs nothing."""
     times: list[float] = []
     with open(folder / "sync", "wb", buffering=0) as file:

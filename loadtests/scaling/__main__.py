@@ -19,7 +19,7 @@ import click
 
 from loadtests.bench import plan as bench_plan
 from loadtests.bench.debian import install_line, missing
-from loadtests.bench.machine import read_machine, sync_ms
+from loadtests.bench.machine import read_machine
 from loadtests.bench.programs import ROOT
 from loadtests.chaos_instance import Failed
 from loadtests.scaling import page
@@ -86,7 +86,7 @@ def main(
     wanted = [point for points in sweeps.values() for _, point in points]
     with tempfile.TemporaryDirectory(prefix="scaling-", dir=folder) as name:
         settings = Settings(Path(name), seconds, rounds, max(os.sched_getaffinity(0)))
-        machine, sync = read_machine(settings.folder), sync_ms(settings.folder)
+        machine = read_machine(settings.folder)
         found = run(wanted, settings)
     costs = {point: cost for one in found for point, cost in one.costs.items()}
     measured = page.Measured(
@@ -96,7 +96,7 @@ def main(
         sweeps=sweeps,
         costs=costs,
         made=list({one.made.links: one.made for one in found}.values()),
-        basis=Basis(costs[BASE], found[0].wire, sync) if BASE in costs else None,
+        basis=Basis(costs[BASE], found[0].wire, machine.sync_ms) if BASE in costs else None,
     )
     whole = len(costs) == len(set(wanted))
     _write(measured, Path(to) if to else _RESULTS, whole=whole and not only and to is None)

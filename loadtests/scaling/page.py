@@ -21,6 +21,8 @@ _HEADS = (
     "clicks a frame",
     "edge MiB",
 )
+# Of fewer links neither speed nor memory is theirs alone.
+_MANY = 1_000
 _UNITS = """\
 `us` are microseconds of processor a click, summed over the processes of a kind, beyond what they \
 use when idle. The aggregator's contain the embedded ClickHouse: raw table and all rollups. Its \
@@ -77,7 +79,9 @@ def tables(measured: Measured) -> str:
         rows = [_cells(name, measured.costs.get(point)) for name, point in points]
         parts.append(f"### As {what} grow\n\n{aligned([[what, *_HEADS], *rows])}")
     if "links" in measured.sweeps:
-        parts.append("\n".join(f"- {_made(made)}" for made in measured.made))
+        many = [made for made in measured.made if made.links >= _MANY]
+        many.sort(key=lambda made: made.links)
+        parts.append("\n".join(f"- {_made(made)}" for made in many))
     return "\n\n".join(parts)
 
 

@@ -135,7 +135,7 @@ def measured(costs: dict[Point, Cost], basis: Basis | None) -> Measured:
         machine=Machine((("CPU", "a fast one"),)),
         sweeps=varied(1_000_000),
         costs=costs,
-        made=[Made(1_000, 5_000, 0, 600)],
+        made=[Made(10_000, 5_000, 8_000, 500), Made(1_000, 5_000, 0, 600), Made(10, 90, 0, 9_000)],
         basis=basis,
     )
 
@@ -148,13 +148,17 @@ def test_the_section_tells_command_machine_tables_and_plan() -> None:
         "- CPU: a fast one",
         "### As edges grow",
         "| 1,000,000, each as often | 20,000 ",
-        "- 1,000 links were made at 5,000/s through `POST /v1/links/bulk`; 600 bytes of Redis each",
+        "- 1,000 links were made at 5,000/s through `POST /v1/links/bulk`; 600 bytes of Redis each\n"
+        "- 10,000 links were made at 5,000/s through `POST /v1/links/bulk`, 8,000/s through the"
+        " registry; 500 bytes of Redis each\n",
         "**On paper, not measured**: 1,000,000 clicks/s",
         "1,000,000/s x 30.0 us / 0.5",
         "Assumed, and not measured:",
     ):
         assert told in text
     assert "failed" not in text
+    # Of ten links neither speed nor memory is theirs alone.
+    assert "- 10 links" not in text
 
 
 def test_a_point_that_failed_is_told_and_without_the_shared_one_there_is_no_plan() -> None:
