@@ -24,7 +24,7 @@ def test_a_short_chaos_run_loses_and_doubles_nothing(tmp_path: Path) -> None:
         env=plain_environ() | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=200,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -37,7 +37,7 @@ def test_a_short_run_of_both_loops_stores_what_it_acknowledges(tmp_path: Path) -
         env=plain_environ() | {"PYTHONPATH": str(ROOT)},
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=200,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -69,7 +69,17 @@ def test_what_locust_calls_a_failure_fails_the_run() -> None:
         {"audit": msgspec.structs.replace(EVEN, clean=False)},
         {"shed": 1},
     ],
-    ids=str,
+    ids=[
+        "missing",
+        "doubled",
+        "more",
+        "none",
+        "posts missing",
+        "posts fewer",
+        "no audit",
+        "audit",
+        "shed",
+    ],
 )
 def test_what_is_lost_doubled_or_unaudited_fails_the_run(changed: dict[str, object]) -> None:
     assert len(problems_of([0, 0], msgspec.structs.replace(FOUND, **changed))) == 1

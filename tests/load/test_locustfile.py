@@ -38,7 +38,7 @@ class Ran(msgspec.Struct, frozen=True):
 def finish(words: list[str]) -> subprocess.CompletedProcess[str]:
     environ = plain_environ() | {"PYTHONPATH": str(ROOT)}
     return subprocess.run(
-        words, env=environ, stderr=subprocess.PIPE, text=True, timeout=60, check=False
+        words, env=environ, stderr=subprocess.PIPE, text=True, timeout=150, check=False
     )
 
 

@@ -148,7 +148,8 @@ def test_the_section_tells_command_machine_tables_and_plan() -> None:
         "- CPU: a fast one",
         "### As edges grow",
         "| 1,000,000, each as often | 20,000 ",
-        "- 1,000 links were made at 5,000/s through `POST /v1/links/bulk`; 600 bytes of Redis each\n"
+        "- 1,000 links were made at 5,000/s through `POST /v1/links/bulk`;"
+        " 600 bytes of Redis each\n"
         "- 10,000 links were made at 5,000/s through `POST /v1/links/bulk`, 8,000/s through the"
         " registry; 500 bytes of Redis each\n",
         "**On paper, not measured**: 1,000,000 clicks/s",
