@@ -19,7 +19,15 @@ _RANGE_OF_MONTH = (
     "pos > {after:UInt64} AND pos <= {upto:UInt64}"
     " AND pos <= transform(toUInt32(s), streams, watermarks, toUInt64(0))"
 )
-_CLICK_KEYS = ("account", "bucket", "campaign", "affiliate", "link", "verdict")
+_CLICK_KEYS = ("account", "bucket", "verdict")
+# Of a rollup by one dimension alone, what a cell has of these by its dimension; else 0.
+_NUMBERED = {
+    "total": (),
+    "campaign": ("campaign",),
+    "affiliate": ("affiliate",),
+    "link": ("campaign", "affiliate", "link"),
+}
+_NUMBERS = _NUMBERED["link"]
 _KEYS = ("account", "campaign", "affiliate", "link", "verdict", "currency", "basis", "month")
 _SUMS = (
     "clicks",
@@ -38,16 +46,21 @@ _TIMES: dict[Source, str] = {
 
 
 class Rollup(msgspec.Struct, frozen=True):
-    """One rollup table: the function that makes its buckets, and whether it has dimensions."""
+    """One rollup table: the function that makes its buckets, and whether it has dimensions.
+
+    `alone`: by one dimension at most; else each of them by campaign, affiliate and link too.
+    """
 
     table: str
     bucket: str
     by_dimension: bool = False
+    alone: bool = False
 
 
 ROLLUPS = (
     Rollup("rollup_minute", "toStartOfMinute"),
     Rollup("rollup_quarter", "toStartOfFifteenMinutes"),
+    Rollup("rollup_day", "toStartOfDay", by_dimension=True, alone=True),
     Rollup("rollup_dimension", "toStartOfFifteenMinutes", by_dimension=True),
 )
 
@@ -66,24 +79,47 @@ _EMPTY_SET = " + ".join(
 )
 
 
-def _pairs() -> str:
-    """ARRAY JOIN of (dimension, value): DENSE ones, SPARSE ones with a value, the empty set."""
-    dense = ", ".join(f"('{name}', toString(raw.{name}))" for name in DENSE)
+def _pairs(alone: bool) -> str:
+    """ARRAY JOIN of (dimension, value): DENSE ones, SPARSE ones with a value, the empty set.
+
+    Of `alone` ones the numbers of campaign, affiliate and link follow.
+    """
+    pairs = [(name, "''") for name in _NUMBERED] if alone else []
+    pairs += [(name, f"toString(raw.{name})") for name in DENSE]
+    pairs += [(name, f"raw.{name}") for name in SPARSE] + [(EMPTY, f"toString({_EMPTY_SET})")]
+    joined = ", ".join(f"('{name}', {text}{_numbers(name, alone)})" for name, text in pairs)
+    wanted = ", ".join(f"'{name}'" for name in SPARSE)
     return (
-        f"ARRAY JOIN arrayConcat([{dense}], {_SPARSE_PAIRS},"
-        f" [('{EMPTY}', toString({_EMPTY_SET}))]) AS pair"
+        f"ARRAY JOIN arrayFilter(pair -> pair.2 != '' OR pair.1 NOT IN ({wanted}), [{joined}])"
+        " AS pair"
     )
 
 
-def _groupings() -> dict[str, str]:
-    """A grouping for each DENSE dimension and for the empty set, and how to tell them apart."""
-    names = (*DENSE, EMPTY)
-    keys = ", ".join(_CLICK_KEYS)
-    dimensions = ", ".join(f"grouping({name}) = 0, '{name}'" for name in names)
-    values = ", ".join(f"grouping({name}) = 0, toString({name})" for name in names)
-    return {
-        "grouping_sets": ", ".join(f"({keys}, {name})" for name in names),
-        "grouped_dimension": f"multiIf({dimensions}, '')",
+def _numbers(dimension: str, alone: bool) -> str:
+    if not alone:
+        return ""
+    held = _NUMBERED.get(dimension, ())
+    return "".join(f", {f'raw.{n}' if n in held else 'toUInt32(0)'}" for n in _NUMBERS)
+
+
+def _groupings(alone: bool) -> dict[str, str]:
+    """A grouping for each DENSE dimension and for the empty set, and how to tell them apart.
+
+    Of `alone` ones there are groupings of all, by campaign, by affiliate and by link too.
+    """
+    named = (*DENSE, EMPTY)
+    keys = _CLICK_KEYS if alone else (*_CLICK_KEYS, *_NUMBERS)
+    sets = [(*keys, name) for name in named]
+    # A link's grouping has the numbers of its campaign and affiliate: it is looked for first.
+    told = [f"grouping({name}) = 0, '{name}'" for name in named]
+    if alone:
+        sets += [(*keys, *held) for held in _NUMBERED.values()]
+        told += [f"grouping({n}) = 0, '{n}'" for n in ("link", "campaign", "affiliate")]
+    values = ", ".join(f"grouping({name}) = 0, toString({name})" for name in named)
+    zero = {n: "toUInt32(0)" if alone else f"raw.{n}" for n in _NUMBERS}
+    return zero | {
+        "grouping_sets": ", ".join(f"({', '.join(one)})" for one in sets),
+        "grouped_dimension": f"multiIf({', '.join(told)}, 'total')",
         "grouped_value": f"multiIf({values}, '')",
         "dense": ", ".join(DENSE),
         "empty": _EMPTY_SET,
@@ -98,9 +134,12 @@ def _cells(rollup: Rollup, source: Source, rows: str) -> str:
     values = {"bucket": bucket, "range": rows}
     if source == "clicks":
         name = "click_dimensions" if rollup.by_dimension else "clicks"
-        return _fill(name, values | _groupings())
+        return _fill(name, values | _groupings(rollup.alone))
     pairs = {
-        "pairs": _pairs() if rollup.by_dimension else "",
+        "pairs": _pairs(rollup.alone) if rollup.by_dimension else "",
+        "campaign": "pair.3" if rollup.alone else "raw.campaign",
+        "affiliate": "pair.4" if rollup.alone else "raw.affiliate",
+        "link": "pair.5" if rollup.alone else "raw.link",
         "dimension": "pair.1" if rollup.by_dimension else "''",
         "value": "pair.2" if rollup.by_dimension else "''",
     }

@@ -24,8 +24,8 @@ FROM (
     GROUP BY GROUPING SETS ($grouping_sets)
     UNION ALL
     SELECT
-        account, $bucket AS bucket, campaign, affiliate, link, verdict,
-        pair.1 AS dimension, pair.2 AS value,
+        account, $bucket AS bucket, $campaign AS campaign, $affiliate AS affiliate, $link AS link,
+        verdict, pair.1 AS dimension, pair.2 AS value,
         toInt64(count()) AS clicks,
         uniqCombined64State(14)(visitor) AS visitors
     FROM clicks AS raw

@@ -1,7 +1,8 @@
 -- Cells of conversions, each row twice: basis 1 at its own time, basis 2 at its click's time (its
 -- own where it has no click). Sums of signed columns, so later facts correct earlier ones.
 SELECT
-    account, $bucket AS bucket, campaign, affiliate, link, verdict, currency, basis,
+    account, $bucket AS bucket, $campaign AS campaign, $affiliate AS affiliate, $link AS link,
+    verdict, currency, basis,
     {month:UInt32} AS month, $dimension AS dimension, $value AS value,
     toInt64(0) AS clicks,
     arrayReduce('uniqCombined64State(14)', emptyArrayUInt64()) AS visitors,

@@ -15,6 +15,7 @@ TABLES = {
     "migrations",
     "registry",
     "rejects",
+    "rollup_day",
     "rollup_dimension",
     "rollup_minute",
     "rollup_quarter",

@@ -1,0 +1,30 @@
+-- UTC days by one dimension at most, for long periods. Dimension `total` stands for all events;
+-- `campaign`, `affiliate` and `link` have their numbers in these columns (a link those of its
+-- campaign and affiliate too), 0 elsewhere; the others stand as in rollup_dimension. Markers as in
+-- rollup_quarter.
+CREATE TABLE IF NOT EXISTS rollup_day {on_cluster} (
+    account UInt32,
+    dimension LowCardinality(String),
+    value String,
+    campaign UInt32,
+    affiliate UInt32,
+    link UInt32,
+    time DateTime('UTC'),
+    verdict LowCardinality(String),
+    currency LowCardinality(String),
+    basis UInt8,
+    month UInt32,
+    clicks SimpleAggregateFunction(sum, Int64),
+    visitors AggregateFunction(uniqCombined64(14), UInt64),
+    conversions SimpleAggregateFunction(sum, Int64),
+    pending SimpleAggregateFunction(sum, Int64),
+    approved SimpleAggregateFunction(sum, Int64),
+    rejected SimpleAggregateFunction(sum, Int64),
+    revenue_minor SimpleAggregateFunction(sum, Int64),
+    commission_minor SimpleAggregateFunction(sum, Int64),
+    pos SimpleAggregateFunction(max, UInt64)
+)
+ENGINE = {aggregating_merge_tree}
+PARTITION BY month
+ORDER BY (account, dimension, value, campaign, affiliate, link, time, verdict, currency, basis)
+{durable_once}
