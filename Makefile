@@ -28,8 +28,9 @@ chaos: $(VENV)/test.stamp
 load: $(VENV)/test.stamp
 	@exec $(BIN)/python -m loadtests.load
 
-# Every budget measured, the edge's beside nginx, nginx+Lua and Starlette; about a quarter of an
-# hour, best on an idle machine.
+# Every budget measured, the edge's beside nginx, nginx+Lua and Starlette, in a quarter of an hour;
+# then reports over 100 million clicks, which the first run makes (half an hour, 15 GB in /var/tmp).
+# Best on an idle machine.
 bench: $(VENV)/test.stamp
 	@exec $(BIN)/python -m loadtests.bench
 

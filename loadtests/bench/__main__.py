@@ -1,4 +1,4 @@
-"""Runs the benches: `python -m loadtests.bench [--only NAME] [--seconds 4] [--pairs 5]`."""
+"""Runs the benches: `python -m loadtests.bench [--only NAME] [--seconds 4] [--clicks N]`."""
 
 import asyncio
 import os
@@ -12,13 +12,15 @@ from pathlib import Path
 from types import FrameType
 
 import click
+import msgspec
 
 from loadtests.bench import debian, results
 from loadtests.bench.edge import EDGE_BENCHES
 from loadtests.bench.lines import LINE_BENCHES
 from loadtests.bench.machine import read_machine
-from loadtests.bench.plan import Bench, Failed, Plan, allowed_cores, chosen, pick_cores
+from loadtests.bench.plan import Bench, Cores, Failed, Plan, allowed_cores, chosen, pick_cores
 from loadtests.bench.programs import ROOT, pin
+from loadtests.bench.reports import REPORTS_BENCH
 from loadtests.bench.rows import Row, table
 from loadtests.bench.streams import open_redis, settings_of
 from loadtests.bench.whole import WHOLE_BENCHES
@@ -27,8 +29,32 @@ BENCHES: tuple[Bench, ...] = (
     *EDGE_BENCHES,
     *LINE_BENCHES,
     *WHOLE_BENCHES,
+    REPORTS_BENCH,
 )
 RESULTS = ROOT / "loadtests" / "results"
+
+
+class _Options(msgspec.Struct, frozen=True):
+    """The command's options."""
+
+    only: tuple[str, ...]
+    seconds: int
+    pairs: int
+    redis_core: int | None
+    folder: str
+    clicks: int
+    warehouse: str | None
+    results: str | None
+
+    def plan(self, folder: Path, cores: Cores) -> Plan:
+        return Plan(
+            folder=folder,
+            cores=cores,
+            seconds=self.seconds,
+            pairs=self.pairs,
+            clicks=self.clicks,
+            warehouse=Path(self.warehouse or Path(self.folder, "linkjolt-bench-reports")),
+        )
 
 
 def measure(bench: Bench, plan: Plan, tools: Mapping[str, debian.Tool] = debian.TOOLS) -> list[Row]:
@@ -89,25 +115,31 @@ def _end_tidily(number: int, frame: FrameType | None) -> None:
     type=click.Path(exists=True, file_okay=False),
     help="Where the servers write; a RAM disk would make durability free.",
 )
-@click.option("--results", "to", help="Folder of the page; loadtests/results unless --only.")
-def main(
-    only: tuple[str, ...],
-    seconds: int,
-    pairs: int,
-    redis_core: int | None,
-    folder: str,
-    to: str | None,
-) -> None:
+@click.option(
+    "--clicks",
+    default=100_000_000,
+    show_default=True,
+    type=click.IntRange(10_000),
+    help="Over how many clicks reports are timed; building 100 million takes half an hour, 15 GB.",
+)
+@click.option(
+    "--warehouse",
+    type=click.Path(file_okay=False),
+    help="Where they are kept for the next run; a folder in --folder unless given.",
+)
+@click.option("--results", help="Folder of the page; loadtests/results unless --only.")
+def main(**given: object) -> None:
     """Measures LinkJolt beside its peers, prints a table and writes a page of results."""
     signal.signal(signal.SIGTERM, _end_tidily)
-    benches = chosen(BENCHES, only)
+    options = msgspec.convert(given, _Options)
+    benches = chosen(BENCHES, options.only)
     try:
-        cores = pick_cores(allowed_cores(), redis_core)
+        cores = pick_cores(allowed_cores(), options.redis_core)
     except Failed as error:
         raise click.ClickException(str(error)) from None
     _install(benches)
-    with tempfile.TemporaryDirectory(prefix="bench-", dir=folder) as name:
-        plan = Plan(folder=Path(name), cores=cores, seconds=seconds, pairs=pairs)
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=options.folder) as name:
+        plan = options.plan(Path(name), cores)
         machine, redis = read_machine(plan.folder), _redis_settings(plan)
         pin(os.getpid(), cores.load)
         click.echo("\n".join(f"{about}: {value}" for about, value in machine.lines))
@@ -122,8 +154,8 @@ def main(
         rows=rows,
     )
     click.echo(f"\n{table(rows)}")
-    if to or not only:
-        click.echo(f"written: {results.write(page, Path(to) if to else RESULTS)}")
+    if options.results or not options.only:
+        click.echo(f"written: {results.write(page, Path(options.results or RESULTS))}")
     sys.exit(1 if any(row.verdict == "fail" for row in rows) else 0)
 
 

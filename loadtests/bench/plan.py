@@ -24,12 +24,17 @@ class Cores(msgspec.Struct, frozen=True):
 
 
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds of one measurement, measurements a side, and an empty folder on a real disk."""
+    """Seconds of one measurement, measurements a side, and an empty folder on a real disk.
+
+    Reports are asked of so many clicks, in a folder that outlives the run.
+    """
 
     folder: Path
     cores: Cores
     seconds: int = 4
     pairs: int = 5
+    clicks: int = 100_000_000
+    warehouse: Path = Path("/var/tmp/linkjolt-bench-reports")
 
 
 class Bench(NamedTuple):

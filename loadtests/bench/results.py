@@ -26,8 +26,11 @@ turns in which other programs of the machine took more than a fifth of a core.
 Latencies are those of a steady load that does not wait for answers: a click counts from when it \
 was due, and what is due within a millisecond is due at its begin.
 
-Rows that name no peer and no load, such as reports, memory and starts, tell in their details what \
-was run.
+Rows that name no peer and no load, such as memory and starts, tell in their details what was run.
+
+Reports are made in this process, one after the other, warm, each as `GET /v1/reports` makes it; \
+the engine may use the cores of worker, load and Redis. The ratio is that of one run of rows and \
+totals from raw events to the median report from rollups.
 """
 _SHARED = """\
 They share that core, so that a peer which asks more of Redis for each click also leaves less to \
