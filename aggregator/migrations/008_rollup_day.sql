@@ -1,7 +1,7 @@
 -- UTC days by one dimension at most, for long periods. Dimension `total` stands for all events;
 -- `campaign`, `affiliate` and `link` have their numbers in these columns (a link those of its
 -- campaign and affiliate too), 0 elsewhere; the others stand as in rollup_dimension. Markers as in
--- rollup_quarter.
+-- rollup_quarter. Small granules, for all states of visitors in one are read where one is wanted.
 CREATE TABLE IF NOT EXISTS rollup_day {on_cluster} (
     account UInt32,
     dimension LowCardinality(String),
@@ -27,4 +27,4 @@ CREATE TABLE IF NOT EXISTS rollup_day {on_cluster} (
 ENGINE = {aggregating_merge_tree}
 PARTITION BY month
 ORDER BY (account, dimension, value, campaign, affiliate, link, time, verdict, currency, basis)
-{durable_once}
+{durable_once}, index_granularity = 256
