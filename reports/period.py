@@ -79,20 +79,24 @@ def _preset(name: str, zone: ZoneInfo, now: datetime) -> Period:
     until = up_to_quarter(now)
     match name:
         case "today":
-            return Period(_midnight(today, zone), _midnight(today + timedelta(days=1), zone))
+            return Period(
+                first_instant(today, zone), first_instant(today + timedelta(days=1), zone)
+            )
         case "yesterday":
-            return Period(_midnight(today - timedelta(days=1), zone), _midnight(today, zone))
+            return Period(
+                first_instant(today - timedelta(days=1), zone), first_instant(today, zone)
+            )
         case "mtd":
-            return Period(_midnight(month, zone), until)
+            return Period(first_instant(month, zone), until)
         case "last_month":
             last = (month - timedelta(days=1)).replace(day=1)
-            return Period(_midnight(last, zone), _midnight(month, zone))
+            return Period(first_instant(last, zone), first_instant(month, zone))
         case _:
             hours = {"24h": 24, "7d": 7 * 24, "30d": 30 * 24}[name]
             return Period(down_to_quarter(now - timedelta(hours=hours)), until)
 
 
-def _midnight(day: date, zone: ZoneInfo) -> datetime:
+def first_instant(day: date, zone: ZoneInfo) -> datetime:
     """The first instant of a day: where a clock change skips midnight, the change."""
     return datetime.combine(day, time(), zone).astimezone(UTC)
 
@@ -110,7 +114,7 @@ def _read(text: str, field: str, zone: str) -> datetime:
 
 def _parse(text: str, zone: ZoneInfo) -> datetime | None:
     if _DATE.fullmatch(text):
-        return _midnight(date.fromisoformat(text), zone)
+        return first_instant(date.fromisoformat(text), zone)
     found = _INSTANT.fullmatch(text)
     if found is None:
         return None

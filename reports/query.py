@@ -7,21 +7,20 @@ no currency.
 
 from collections.abc import Mapping
 from datetime import timedelta
-from pathlib import Path
-from string import Template
 from typing import Literal
 
 import msgspec
 
 from linkjolt.dimensions import EMPTY, SPARSE
+from reports.days import OTHER_DAYS, PERIOD, WHOLE_DAYS, Days, day_dimension, whole_days
 from reports.period import milliseconds
 from reports.request import Filter, ReportRequest, Sort
+from reports.templates import bucket_of, fill
 from reports.vocabulary import FURTHER, NUMBERED, Interval, TimeBasis
 
 Shape = Literal["minute", "quarter", "dimension", "raw"]
 Parameters = dict[str, object]
 
-_FOLDER = Path(__file__).parent / "sql"
 # The minute rollup is kept two hours longer than this.
 _MINUTES_KEPT = timedelta(hours=48, minutes=15)
 _NO_VISITORS = "arrayReduce('uniqCombined64State(14)', emptyArrayUInt64())"
@@ -30,25 +29,11 @@ _CONVERSION_TIMES: dict[TimeBasis, str] = {
     "click": "if(toUnixTimestamp(r.click_time) = 0, r.time, r.click_time)",
 }
 _VALUE = f"if(r.dimension = '{EMPTY}', '', r.value)"
-_KEYS = "c.bucket AS bucket, c.d0 AS d0, c.d1 AS d1, c.d2 AS d2"
-_NO_KEYS = "toUInt32(0) AS bucket, '' AS d0, '' AS d1, '' AS d2"
 # A report that takes too long answers what it has, and says `incomplete`.
 _RAW_SETTINGS = (
     "SETTINGS max_execution_time = {raw_max_seconds:Float64}, timeout_overflow_mode = 'break'"
 )
 _BASES: dict[TimeBasis, int] = {"conversion": 1, "click": 2}
-# Starts of intervals in UTC seconds, $t a column. An hour is cut by the zone's offset at each
-# instant: toStartOfHour errs for the rest of a day on which a clock moves by half an hour.
-_BUCKETS: dict[Interval, str] = {
-    "none": "toUInt32(0)",
-    "minute": "toUnixTimestamp(toStartOfMinute($t))",
-    "15m": "toUnixTimestamp(toStartOfFifteenMinutes($t))",
-    "hour": "toUInt32(toUnixTimestamp($t) - (toUnixTimestamp($t)"
-    " + timezoneOffset(toDateTime($t, {zone:String}))) % 3600)",
-    "day": "toUnixTimestamp(toStartOfDay($t, {zone:String}))",
-    "week": "toUnixTimestamp(toDateTime(toStartOfWeek($t, 1, {zone:String}), {zone:String}))",
-    "month": "toUnixTimestamp(toDateTime(toStartOfMonth($t, {zone:String}), {zone:String}))",
-}
 _SORTS = {
     "time": "bucket",
     "revenue": "revenue_minor",
@@ -131,28 +116,48 @@ def _query(request: ReportRequest, plan: _Plan, account: int, raw_max_seconds: f
     for index, one in enumerate(request.filters):
         parameters[f"in{index}"] = _bound(one.name, one.include)
         parameters[f"out{index}"] = _bound(one.name, one.exclude)
+    days = _days(request, plan)
+    if days is not None:
+        split = list(days.split)
+        parameters |= {"first_day": days.first, "last_day": days.last, "split_days": split}
     unique = "unique_clicks" in (*request.metrics, request.sort.name)
     counted = "1" if "verdict" in request.used else "c.verdict IN ('human', 'duplicate')"
     raw = plan.shape == "raw"
-    cut = bool(plan.group_by) or plan.interval != "none"
+    keys = _keys(plan)
     values = {
-        "keys": _KEYS if cut else _NO_KEYS,
-        "cells": _raw(request, plan, unique) if raw else _rollup(request, plan, unique),
+        "keys": ", ".join(f"{text} AS {name}" for name, text in keys.items()),
+        "cells": _raw(request, plan, unique) if raw else _rollup(request, plan, days, unique),
         "counted": counted,
         "unique_clicks": f"uniqCombined64MergeIf(14)(c.visitors, {counted})" if unique else "0",
-        "group": "GROUP BY bucket, d0, d1, d2" if cut else "",
+        "group": _group(keys),
         "order": _order(plan),
         "settings": _RAW_SETTINGS if raw else "",
     }
-    return Query(_fill("report", values), parameters, "raw" if raw else "rollup")
+    return Query(fill("report", values), parameters, "raw" if raw else "rollup")
+
+
+def _days(request: ReportRequest, plan: _Plan) -> Days | None:
+    """The days that the day rollup may answer for."""
+    if plan.shape not in ("quarter", "dimension"):
+        return None
+    start, end = milliseconds(request.start) // 1000, milliseconds(request.end) // 1000
+    return whole_days(start, end, plan.interval, request.timezone)
+
+
+def _keys(plan: _Plan) -> dict[str, str]:
+    """What stands for bucket, d0, d1 and d2: columns of cells, or constants where not asked for."""
+    keys = {"bucket": "toUInt32(0)" if plan.interval == "none" else "c.bucket"}
+    wanted = len(plan.group_by)
+    return keys | {f"d{index}": f"c.d{index}" if index < wanted else "''" for index in range(3)}
+
+
+def _group(keys: Mapping[str, str]) -> str:
+    columns = [text for text in keys.values() if text.startswith("c.")]
+    return f"GROUP BY {', '.join(columns)}" if columns else ""
 
 
 def _bound(name: str, values: tuple[str, ...]) -> list[int] | list[str]:
     return [int(value) for value in values] if name in NUMBERED else list(values)
-
-
-def _fill(name: str, values: Mapping[str, str]) -> str:
-    return Template((_FOLDER / f"{name}.sql").read_text(encoding="utf-8")).substitute(values)
 
 
 def _order(plan: _Plan) -> str:
@@ -164,18 +169,30 @@ def _order(plan: _Plan) -> str:
     return f"{column} {'DESC' if plan.sort.descending else 'ASC'} NULLS LAST, {ties}"
 
 
-def _rollup(request: ReportRequest, plan: _Plan, unique: bool) -> str:
-    further = next((name for name in request.used if name in FURTHER), "")
-    columns = {further: _VALUE} if further else {}
+def _rollup(request: ReportRequest, plan: _Plan, days: Days | None, unique: bool) -> str:
+    """Whole days by the day and the rest by the quarter; minutes, or all by the quarter."""
+    used = {*plan.group_by, *(one.name for one in request.filters)}
+    further = next((name for name in FURTHER if name in used), "")
+    fine = "minute" if plan.shape == "minute" else "dimension" if further else "quarter"
+    rows = _dimension_rows(further)
+    alone = day_dimension(used)
+    if days is None or alone is None:
+        return _cells(request, plan, unique, f"rollup_{fine}", f"{PERIOD} AND {rows}")
+    day_rows = rows if further else f"r.dimension = '{alone}'"
+    by_day = _cells(request, plan, unique, "rollup_day", f"{WHOLE_DAYS} AND {day_rows}")
+    rest = _cells(request, plan, unique, f"rollup_{fine}", f"{OTHER_DAYS} AND {rows}")
+    return f"{by_day} UNION ALL {rest}"
+
+
+def _cells(request: ReportRequest, plan: _Plan, unique: bool, table: str, rows: str) -> str:
+    columns = dict.fromkeys(FURTHER, _VALUE)
     values = {
-        "table": f"rollup_{plan.shape}",
-        "bucket": _bucket(plan.interval, "r.time"),
+        "table": table,
+        "bucket": bucket_of(plan.interval, "r.time"),
         "visitors": "r.visitors" if unique else "0",
-        "conditions": " AND ".join(
-            [_dimension_rows(further), _conditions(request, columns, "r.basis = 0")]
-        ),
+        "conditions": f"{rows} AND {_conditions(request, columns, 'r.basis = 0')}",
     }
-    return _fill("cells_rollup", values | _slots(plan, "", columns))
+    return fill("cells_rollup", values | _slots(plan, "", columns))
 
 
 def _dimension_rows(name: str) -> str:
@@ -195,17 +212,13 @@ def _raw(request: ReportRequest, plan: _Plan, unique: bool) -> str:
         "visitors": "uniqCombined64State(14)(r.visitor)" if unique else "0",
         "no_visitors": _NO_VISITORS if unique else "0",
         "conversion_time": time,
-        "click_bucket": _bucket(plan.interval, "r.time"),
-        "conversion_bucket": _bucket(plan.interval, time),
+        "click_bucket": bucket_of(plan.interval, "r.time"),
+        "conversion_bucket": bucket_of(plan.interval, time),
         "click_conditions": _conditions(request, no_currency, "1"),
         "conversion_conditions": _conditions(request, {}, "0"),
     }
     slots = _slots(plan, "click_", no_currency) | _slots(plan, "conversion_", {})
-    return _fill("cells_raw", values | slots)
-
-
-def _bucket(interval: Interval, column: str) -> str:
-    return Template(_BUCKETS[interval]).substitute(t=column)
+    return fill("cells_raw", values | slots)
 
 
 def _slots(plan: _Plan, prefix: str, columns: Mapping[str, str]) -> dict[str, str]:

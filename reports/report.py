@@ -60,10 +60,9 @@ async def make_report(
     request = await resolve_links(redis, account, request)
     seconds = settings.report_raw_max_seconds
     page = rows_query(request, account, seconds)
-    rows, totals = await asyncio.gather(
-        _run(clickhouse, page, seconds),
-        _run(clickhouse, totals_query(request, account, seconds), seconds),
-    )
+    queries = [page] if request.one_row else [page, totals_query(request, account, seconds)]
+    answers = await asyncio.gather(*(_run(clickhouse, query, seconds) for query in queries))
+    rows, totals = answers[0], answers[-1]
     shown = rows.cells[: request.limit]
     names = await read_names(clickhouse, account, numbers_in(request, shown))
     elapsed = time.monotonic() - began

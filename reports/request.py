@@ -84,6 +84,11 @@ class ReportRequest(msgspec.Struct, frozen=True, kw_only=True):
     format: Format = "json"
 
     @property
+    def one_row(self) -> bool:
+        """Whether the only row of `data` is what `totals` are."""
+        return not self.group_by and self.interval == "none" and self.offset == 0
+
+    @property
     def used(self) -> tuple[str, ...]:
         """Every dimension in group_by or a filter, once, in the vocabulary's order."""
         wanted = {*self.group_by, *(one.name for one in self.filters)}

@@ -7,7 +7,5 @@ SELECT
     r.commission_minor AS commission_minor
 FROM $table AS r
 WHERE r.account = {account:UInt32}
-    AND r.time >= toDateTime(intDiv({start_ms:Int64}, 1000), 'UTC')
-    AND r.time < toDateTime(intDiv({end_ms:Int64}, 1000), 'UTC')
     AND r.basis IN (0, {basis:UInt8})
     AND $conditions

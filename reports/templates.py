@@ -1,0 +1,37 @@
+"""The SQL files of reports, read once, and the texts that fill them."""
+
+from collections.abc import Mapping
+from functools import cache
+from pathlib import Path
+from string import Template
+
+from reports.vocabulary import Interval
+
+_FOLDER = Path(__file__).parent / "sql"
+# Starts of intervals in UTC seconds, $t a column. An hour is cut by the zone's offset at each
+# instant: toStartOfHour errs for the rest of a day on which a clock moves by half an hour.
+_BUCKETS: dict[Interval, str] = {
+    "none": "toUInt32(0)",
+    "minute": "toUnixTimestamp(toStartOfMinute($t))",
+    "15m": "toUnixTimestamp(toStartOfFifteenMinutes($t))",
+    "hour": "toUInt32(toUnixTimestamp($t) - (toUnixTimestamp($t)"
+    " + timezoneOffset(toDateTime($t, {zone:String}))) % 3600)",
+    "day": "toUnixTimestamp(toStartOfDay($t, {zone:String}))",
+    "week": "toUnixTimestamp(toDateTime(toStartOfWeek($t, 1, {zone:String}), {zone:String}))",
+    "month": "toUnixTimestamp(toDateTime(toStartOfMonth($t, {zone:String}), {zone:String}))",
+}
+
+
+def fill(name: str, values: Mapping[str, str]) -> str:
+    """The file of this name with all its $words filled."""
+    return _template(name).substitute(values)
+
+
+@cache
+def _template(name: str) -> Template:
+    return Template((_FOLDER / f"{name}.sql").read_text(encoding="utf-8"))
+
+
+def bucket_of(interval: Interval, column: str) -> str:
+    """The start of the interval in which the column's instant lies."""
+    return Template(_BUCKETS[interval]).substitute(t=column)

@@ -1,0 +1,102 @@
+"""Which part of a report the day rollup answers, and that it does."""
+
+from datetime import UTC, datetime, timedelta
+
+import msgspec
+import pytest
+
+from linkjolt.clickhouse import ClickHouse
+from reports.days import Days, day_dimension, whole_days
+from reports.request import ReportRequest
+from reports.vocabulary import Interval
+from tests.reports.expected import expected
+from tests.reports.test_sources import read
+from tests.rollups.sample import make_sample, store
+
+
+def at(text: str) -> int:
+    return int(datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp())
+
+
+START, END = at("2026-10-28 10:15"), at("2026-11-04 06:00")
+WHOLE = at("2026-10-29"), at("2026-11-04")
+
+
+@pytest.mark.parametrize(
+    ("interval", "zone", "days"),
+    [
+        ("none", "Asia/Kathmandu", Days(*WHOLE)),
+        ("day", "UTC", Days(*WHOLE)),
+        ("day", "Europe/London", Days(*WHOLE)),
+        ("day", "Asia/Kolkata", None),
+        ("week", "UTC", Days(*WHOLE)),
+        ("week", "Asia/Kolkata", Days(*WHOLE, (at("2026-11-01"),))),
+        ("week", "America/New_York", Days(*WHOLE, (at("2026-11-02"),))),
+        ("month", "Asia/Kolkata", Days(*WHOLE, (at("2026-10-31"),))),
+        ("hour", "UTC", None),
+        ("15m", "UTC", None),
+    ],
+)
+def test_a_day_that_two_intervals_share_is_left_to_the_quarters(
+    interval: Interval, zone: str, days: Days | None
+) -> None:
+    assert whole_days(START, END, interval, zone) == days
+
+
+def test_summer_days_in_london_are_left_to_the_quarters_and_its_winter_days_are_not() -> None:
+    days = whole_days(at("2026-01-01"), at("2027-01-01"), "day", "Europe/London")
+    assert days is not None
+    # Clocks go ahead on 29 March, so that from then on days begin at 23:00 UTC, and back on 25
+    # October.
+    assert (days.split[0], days.split[-1]) == (at("2026-03-29"), at("2026-10-24"))
+    assert len(days.split) == 210
+
+
+@pytest.mark.parametrize(
+    ("start", "end"),
+    [
+        ("2026-11-01 00:15", "2026-11-02 00:00"),
+        ("2026-11-01 00:15", "2026-11-02 23:45"),
+        ("2026-11-01", "2026-11-01 23:45"),
+    ],
+)
+def test_less_than_a_day_of_utc_has_no_whole_day(start: str, end: str) -> None:
+    assert whole_days(at(start), at(end), "none", "UTC") is None
+
+
+@pytest.mark.parametrize(
+    ("used", "dimension"),
+    [
+        (set[str](), "total"),
+        ({"verdict", "currency"}, "total"),
+        ({"campaign"}, "campaign"),
+        ({"affiliate", "verdict"}, "affiliate"),
+        ({"campaign", "affiliate"}, "link"),
+        ({"link", "affiliate"}, "link"),
+        ({"country", "verdict"}, "country"),
+        ({"country", "campaign"}, None),
+        ({"country", "sub1"}, None),
+    ],
+)
+def test_the_day_rollup_holds_one_dimension_and_with_links_their_campaign_and_affiliate(
+    used: set[str], dimension: str | None
+) -> None:
+    assert day_dimension(used) == dimension
+
+
+@pytest.mark.parametrize("group_by", [(), ("affiliate", "link"), ("country",), ("sub1", "verdict")])
+async def test_whole_days_are_answered_without_any_quarter(
+    clickhouse: ClickHouse, group_by: tuple[str, ...]
+) -> None:
+    start = datetime(2026, 10, 30, tzinfo=UTC)
+    end = start + timedelta(days=4)
+    sample = make_sample(14, start - timedelta(hours=5), end + timedelta(hours=5), clicks=800)
+    await store(clickhouse, sample)
+    for table in ("rollup_quarter", "rollup_dimension"):
+        await clickhouse.execute(f"TRUNCATE TABLE {table}")
+    request = ReportRequest(
+        start=start, end=end, asked_at=end, group_by=group_by, limit=1_000, interval="day"
+    )
+    assert await read(clickhouse, request) == expected(request, sample) != {}
+    halved = msgspec.structs.replace(request, start=start + timedelta(hours=12))
+    assert await read(clickhouse, halved) != expected(halved, sample)
