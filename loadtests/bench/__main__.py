@@ -43,6 +43,7 @@ class _Options(msgspec.Struct, frozen=True):
     redis_core: int | None
     folder: str
     clicks: int
+    days: int
     warehouse: str | None
     results: str | None
 
@@ -53,6 +54,7 @@ class _Options(msgspec.Struct, frozen=True):
             seconds=self.seconds,
             pairs=self.pairs,
             clicks=self.clicks,
+            days=self.days,
             warehouse=Path(self.warehouse or Path(self.folder, "linkjolt-bench-reports")),
         )
 
@@ -122,6 +124,7 @@ def _end_tidily(number: int, frame: FrameType | None) -> None:
     type=click.IntRange(10_000),
     help="Over how many clicks reports are timed; building 100 million takes half an hour, 15 GB.",
 )
+@click.option("--days", default=400, show_default=True, type=click.IntRange(31), help="Theirs.")
 @click.option(
     "--warehouse",
     type=click.Path(file_okay=False),

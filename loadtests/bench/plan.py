@@ -26,7 +26,7 @@ class Cores(msgspec.Struct, frozen=True):
 class Plan(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds of one measurement, measurements a side, and an empty folder on a real disk.
 
-    Reports are asked of so many clicks, in a folder that outlives the run.
+    Reports are asked of so many clicks over so many days, in a folder that outlives the run.
     """
 
     folder: Path
@@ -34,6 +34,7 @@ class Plan(msgspec.Struct, frozen=True, kw_only=True):
     seconds: int = 4
     pairs: int = 5
     clicks: int = 100_000_000
+    days: int = 400
     warehouse: Path = Path("/var/tmp/linkjolt-bench-reports")
 
 

@@ -135,7 +135,7 @@ def reports(plan: Plan) -> list[Row]:
 
 
 async def _measure(plan: Plan, url: str) -> list[Timing]:
-    size = Size(clicks=plan.clicks)
+    size = Size(clicks=plan.clicks, days=plan.days)
     async with connect(url) as redis, open_warehouse(plan.warehouse, size) as (engine, built):
         end_ms = int(built.end.timestamp() * 1000)
         progress = {stream.number: end_ms for stream in names.streams(1)}

@@ -22,7 +22,6 @@ from loadtests.bench.plan import Failed
 _HERE = Path(__file__).parent
 _MIGRATIONS = Path(__file__).parents[2] / "aggregator" / "migrations"
 ACCOUNT = names.ACCOUNT_DEFAULT
-_DAYS = 400
 LAG_MS = 300
 _CHUNK = 1_000_000
 # The longest that the setting takes, so that a warehouse kept for days still has its minutes.
@@ -34,10 +33,10 @@ _SAID_EVERY_SECONDS = 15.0
 
 
 class Size(msgspec.Struct, frozen=True, kw_only=True):
-    """What is made: so many clicks of one account over 400 days, 15 conversions a thousand."""
+    """What is made: so many clicks of one account over so many days, 15 conversions a thousand."""
 
     clicks: int
-    days: int = _DAYS
+    days: int = 400
     links: int = 2_000
     campaigns: int = 20
     affiliates: int = 200
