@@ -66,9 +66,7 @@ async def open_edge(settings: Settings, stop: asyncio.Event) -> AsyncGenerator[E
             spool_folder=spools.folder,
             stop=stop,
         )
-        with suppress(RedisError):
-            # Before anything is loaded, which would be forgotten; where Redis is away, later.
-            await edge.directory.begin()
+        await _begin(edge.directory)
         running = [
             tasks.create_task(edge.directory.follow()),
             tasks.create_task(keep_worker(control, worker)),
@@ -86,6 +84,12 @@ async def open_edge(settings: Settings, stop: asyncio.Event) -> AsyncGenerator[E
     await fast.aclose()
     await control.aclose()
     log.info("edge stopped", worker=worker)
+
+
+async def _begin(directory: Directory) -> None:
+    # Before anything is loaded, which would be forgotten; where Redis is away, later.
+    with suppress(RedisError):
+        await directory.begin()
 
 
 def _click_publisher(spools: Spools, worker: int, settings: Settings) -> ClickPublisher:
