@@ -72,7 +72,11 @@ def sample() -> Sample:
 
 @pytest.mark.parametrize(
     ("table", "damage"),
-    [*(("rollup_quarter", damage) for damage in DAMAGES), ("rollup_dimension", "lost cells")],
+    [
+        *(("rollup_quarter", damage) for damage in DAMAGES),
+        ("rollup_day", "lost cells"),
+        ("rollup_dimension", "lost cells"),
+    ],
 )
 async def test_a_damaged_month_is_repaired_to_the_cell(
     clickhouse: ClickHouse, sample: Sample, table: str, damage: str
