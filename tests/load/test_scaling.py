@@ -199,7 +199,9 @@ async def test_a_point_is_measured_on_an_instance_of_its_size(tmp_path: Path) ->
     settings = Settings(tmp_path, 1, 1, max(os.sched_getaffinity(0)))
     found = await measure(settings, size, [point])
     cost = found.costs[point]
-    assert min(cost.per_second, cost.edge_us, cost.redis_us, cost.aggregator_us) > 0
+    # Redis may need less than the kernel's clock can tell.
+    assert min(cost.per_second, cost.edge_us, cost.aggregator_us) > 0
+    assert cost.redis_us >= 0
     assert 1 <= cost.frame_events <= 16
     # A click in Redis is 100 to 500 bytes, and is sent there once and read from there.
     assert 100 < cost.redis_in_bytes < 2_000
