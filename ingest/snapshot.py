@@ -31,7 +31,7 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS entries (
     kind TEXT, number INTEGER, handle TEXT, body BLOB, PRIMARY KEY (kind, number)
 ) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS entries_by_handle ON entries (kind, handle);
+CREATE INDEX IF NOT EXISTS entries_of_handle ON entries (handle);
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB);
 """
 T = TypeVar("T")

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, cast
 
 import hiredis
-from redis.asyncio import Redis
+from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -24,25 +24,28 @@ __all__ = [
     "entries",
 ]
 
+_CONNECTIONS_MAX = 64
 StreamEntry = tuple[bytes, dict[bytes, bytes]]
 
 
 def connect(url: str, timeout_seconds: float = 5.0) -> Redis:
     """A client of bytes; each command is sent once, for a repeat is the caller's decision.
 
-    redis-py by itself repeats a command ten times, on time-outs too, which doubles an XADD.
+    redis-py by itself repeats a command ten times, on time-outs too, which doubles an XADD. And
+    whoever finds all connections of a pool in use is told of an error: here he waits for one.
     """
-    redis = Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
+    pool = BlockingConnectionPool.from_url(  # pyright: ignore[reportUnknownMemberType]
         url,
+        max_connections=_CONNECTIONS_MAX,
+        timeout=timeout_seconds,
         socket_timeout=timeout_seconds,
         socket_connect_timeout=timeout_seconds,
         retry=Retry(NoBackoff(), 0),
         retry_on_error=[],
         health_check_interval=0,
     )
-    pool = redis.connection_pool
     pool.connection_class = type("Connection", (_Connection, pool.connection_class), {})
-    return redis
+    return Redis.from_pool(pool)
 
 
 # Declared as if it took one word.
@@ -69,10 +72,9 @@ class _Connection(AbstractConnection):
 
 
 class ScriptCalls:
-    """Calls of one script on a connection of its own: at half the cost of the client's way.
+    """Calls of one script, at half the cost of the client's way.
 
-    The client takes a connection from its pool for each command and sets timers for each part of
-    it. Whoever asks while another call is under way waits for its end.
+    The client sets a timer for each part of a command; here is one for all.
     """
 
     def __init__(self, redis: Redis, script: str) -> None:
@@ -80,15 +82,13 @@ class ScriptCalls:
         self._timeout_seconds: float | None = self._pool.connection_kwargs["socket_timeout"]
         self._script = script
         self._sha = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
-        self._connection: AbstractConnection | None = None
-        self._turn = asyncio.Lock()
 
     async def __call__(self, calls: Sequence[tuple[Sequence[str], Sequence[Any]]], /) -> list[Any]:
         """The replies to (keys, arguments), in order. RedisError where one of them failed or did
         not come: each call may have been executed, then."""
         commands = [("EVALSHA", self._sha, len(keys), *keys, *words) for keys, words in calls]
         try:
-            async with self._turn, asyncio.timeout(self._timeout_seconds):
+            async with asyncio.timeout(self._timeout_seconds):
                 replies = await self._ask(commands)
                 if isinstance(replies[0], NoScriptError):
                     await self._ask([("SCRIPT", "LOAD", self._script)])
@@ -101,8 +101,12 @@ class ScriptCalls:
         return replies
 
     async def _ask(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        connection = await self._connected()
+        connection = await self._pool.get_connection()
+        patience, connection.socket_timeout = connection.socket_timeout, None
         try:
+            if await connection.can_read():
+                # Nothing was asked: it has ended, which the pool overlooks.
+                await connection.disconnect(nowait=True)
             packed = connection.pack_commands(commands)
             await connection.send_packed_command(packed, check_health=False)
             return [await _reply(connection) for _ in commands]
@@ -110,15 +114,9 @@ class ScriptCalls:
             # Replies may be under way, which nobody waits for any more.
             await connection.disconnect(nowait=True)
             raise
-
-    async def _connected(self) -> AbstractConnection:
-        if self._connection is None:
-            self._connection = await self._pool.get_connection()
-            self._connection.socket_timeout = None  # One timer for all, above.
-        elif self._connection.is_connected and await self._connection.can_read():
-            # Nothing was asked: it has ended. The pool's own check overlooks that.
-            await self._connection.disconnect(nowait=True)
-        return self._connection
+        finally:
+            connection.socket_timeout = patience
+            await self._pool.release(connection)
 
 
 async def _reply(connection: AbstractConnection) -> Any:

@@ -11,7 +11,7 @@ from loadtests.bench.plan import Failed
 from loadtests.bench.programs import finish
 from loadtests.bench.traffic import CONNECTIONS, HEADERS
 
-# On a machine that others keep busy it started more than 30 s late.
+# On a machine that others kept busy it once took more than 30 s beyond its time.
 _GRACE_SECONDS = 120
 _REQUESTS = re.compile(r"^\s*(\d+) requests in ", re.MULTILINE)
 _RATE = re.compile(r"^Requests/sec:\s+([\d.]+)", re.MULTILINE)

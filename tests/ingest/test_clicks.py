@@ -10,6 +10,7 @@ from linkjolt import names
 from linkjolt.clickid import read_click_id
 from linkjolt.events import RECORDED
 from linkjolt.redis_client import entries
+from linkjolt.registry import Link
 from tests.ingest.conftest import Shop
 from tests.waiting import wait_until
 
@@ -140,3 +141,12 @@ async def test_a_link_made_anywhere_is_served_within_a_second(shop: Shop) -> Non
         return (await shop.client.get("/soon")).status_code == 302
 
     await wait_until(served)
+
+
+async def test_many_links_that_are_not_in_memory_are_clicked_at_once(shop: Shop) -> None:
+    links = [msgspec.structs.replace(shop.link, number=0, tracking_code="") for _ in range(300)]
+    made = [link for link in await shop.registry.create_many(links) if isinstance(link, Link)]
+    asked = [shop.client.get(f"/{link.tracking_code}") for link in made]
+    assert [answer.status_code for answer in await asyncio.gather(*asked)] == [302] * 300
+    assert {click.link for click in await shop.clicks()} == {link.number for link in made}
+    assert shop.edge.clicks.outlet.waiting == 0

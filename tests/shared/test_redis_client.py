@@ -92,3 +92,8 @@ async def test_a_connection_that_ended_between_two_calls_is_made_anew(redis: Red
     # The server ends the others before it answers this one.
     await call(redis, "PING")
     assert await add([(["n"], [1])]) == [2]
+
+
+async def test_more_commands_at_once_than_there_are_connections_wait_for_one(redis: Redis) -> None:
+    asked = [call(redis, "ECHO", str(number)) for number in range(300)]
+    assert await asyncio.gather(*asked) == [b"%d" % number for number in range(300)]
