@@ -7,7 +7,7 @@ import msgspec
 import structlog
 
 from aggregator import metrics, restored, rollups
-from aggregator.batches import Reject, click_rows, cut, joined, lines_of, read_lines
+from aggregator.batches import Reject, click_rows, cut, lines_of, read_lines
 from aggregator.conversions import Events, Known, conversion_rows, first_waiting
 from aggregator.lease import LeaseLost, Leases
 from aggregator.notes import Notes
@@ -180,7 +180,7 @@ class Aggregation:
         def rows(salts: Mapping[str, bytes]) -> tuple[list[bytes], list[Reject]]:
             rejects: list[Reject] = []
             clicks = read_lines(lines_of(entries), _clicks, s, rejects)
-            return joined(click_rows(clicks, s, salts, known, rejects)), rejects
+            return click_rows(clicks, s, salts, known, rejects), rejects
 
         lines, rejects = await self._salts.run(rows)
         await self._still_ours(stream)

@@ -1,11 +1,10 @@
 """A batch: what one INSERT stores. Cutting entries into batches, and lines into rows; pure.
 
-Lines become rows one after the other, and rows are joined to pieces at once: a batch of objects
-takes twice the time, for none of them is in the processor's cache when it is used.
+Lines become rows one after the other, and each row text at once: a batch of objects takes twice
+the time, for none of them is in the processor's cache when it is used.
 """
 
 from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from typing import TypeVar, cast
 
 import msgspec
@@ -13,11 +12,12 @@ import msgspec
 from aggregator.enrich import (
     TIME_LENGTH,
     Moment,
-    click_line,
     click_time_ms,
     moment,
+    place_of,
     truncate_address,
     utc_day,
+    write_click,
 )
 from aggregator.rollups import month_of
 from aggregator.streams import Entry
@@ -25,7 +25,8 @@ from linkjolt.clickid import LENGTH
 from linkjolt.errors import Reason, Rejected
 from linkjolt.events import Click, Conversion
 
-_PIECE_ROWS = 200
+# Little enough to stay in the processor's cache until it is written.
+_PIECE_BYTES = 65_536
 _MESSAGE_MAX_CHARACTERS = 500
 _UNREADABLE_MAX_CHARACTERS = 2_000
 T = TypeVar("T", Click, Conversion)
@@ -51,7 +52,7 @@ class NoSalt(Exception):
         self.day = day
 
 
-class Line(msgspec.Struct, frozen=True):
+class Line(msgspec.Struct, frozen=True, gc=False):
     """One event line and where it stands."""
 
     pos: int
@@ -70,15 +71,6 @@ def cut(entries: Sequence[Entry], rows_max: int) -> Sequence[Entry]:
             return entries[:index]
         rows += entry.lines
     return entries
-
-
-def joined(rows: Iterable[bytes]) -> list[bytes]:
-    """Rows as JSON lines, in pieces."""
-    pieces: list[bytes] = []
-    left = iter(rows)
-    while some := list(islice(left, _PIECE_ROWS)):
-        pieces.append(b"\n".join((*some, b"")))
-    return pieces
 
 
 def lines_of(entries: Iterable[Entry]) -> Iterator[Line]:
@@ -136,13 +128,17 @@ def click_rows(
     salts: Mapping[str, bytes],
     known: Container[str],
     rejects: list[Reject],
-) -> Iterator[bytes]:
-    """The rows of clicks not `known` to be stored, as JSON; adds rejects for those and for bad ids.
+) -> list[bytes]:
+    """The rows of clicks not `known` to be stored, as JSON lines, in pieces of whole lines.
 
-    A click sent again in the same batch is a reject, too. Raises NoSalt.
+    Adds rejects for known ones and for bad ids; a click sent again in the same batch is a reject,
+    too. Raises NoSalt.
     """
+    pieces: list[bytes] = []
+    text = bytearray()
     new: set[str] = set()
     moments: dict[str, Moment] = {}
+    pos, place = -1, b""
     for line, click in clicks:
         click_id = click.click_id
         # Clicks of one millisecond share these characters.
@@ -158,7 +154,13 @@ def click_rows(
             rejects.append(reject(line, s, click.account, Reason.repeated_event, message))
             continue
         new.add(click_id)
-        yield click_line(click, at, s, line.pos)
+        if line.pos != pos:
+            pos, place = line.pos, place_of(s, line.pos)
+        write_click(text, click, at, place)
+        if len(text) > _PIECE_BYTES:
+            pieces.append(bytes(text))
+            text.clear()
+    return [*pieces, bytes(text)] if text else pieces
 
 
 def _moment(click_id: str, salts: Mapping[str, bytes]) -> Moment:

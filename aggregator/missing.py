@@ -24,7 +24,7 @@ Stored = Container[tuple[int, str]]
 async def missing_clicks(
     warehouse: Warehouse, salts: Salts, s: int, lines: Sequence[Line], stored: Stored
 ) -> tuple[list[bytes], list[Reject]]:
-    """Rows, as JSON, of clicks not stored; rejects of those stored elsewhere or not readable."""
+    """JSON lines of clicks not stored; rejects of those stored elsewhere or not readable."""
     undecodable: list[Reject] = []
     read = read_lines(lines, _clicks, s, undecodable)
     events = [(line, click) for line, click in read if (line.pos, click.click_id) not in stored]
@@ -33,7 +33,7 @@ async def missing_clicks(
 
     def rows(by_day: Mapping[str, bytes]) -> tuple[list[bytes], list[Reject]]:
         rejects = [*undecodable]
-        return list(click_rows(events, s, by_day, known, rejects)), rejects
+        return click_rows(events, s, by_day, known, rejects), rejects
 
     return await salts.run(rows)
 

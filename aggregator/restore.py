@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 from redis.asyncio import Redis
 
-from aggregator.batches import cut, joined, lines_of
+from aggregator.batches import cut, lines_of
 from aggregator.missing import missing_clicks, missing_conversions
 from aggregator.repair import Rebuilt, repair
 from aggregator.rollups import month_of
@@ -197,16 +197,18 @@ class _Restore:
         stored = {(row.pos, row.id) for row in there}
         warehouse = self._warehouse
         if stream.kind == "clicks":
-            rows, rejects = await missing_clicks(warehouse, self._salts, s, lines, stored)
+            text, rejects = await missing_clicks(warehouse, self._salts, s, lines, stored)
             await warehouse.insert_rejects(rejects)
-            await warehouse.insert_clicks(joined(rows), s, last)
+            await warehouse.insert_clicks(text, s, last)
+            restored = sum(piece.count(b"\n") for piece in text)
         else:
             rows, rejects = await missing_conversions(warehouse, s, lines, stored)
             await warehouse.insert_rejects(rejects)
             await warehouse.insert_conversions(encode_rows(rows), s, last)
-        if rows:
+            restored = len(rows)
+        if restored:
             self.months.add(month_of(last))
-        tally.restored += len(rows)
+        tally.restored += restored
         tally.rejected += len(rejects)
 
     async def _mark(self, stream: Stream, pos: int) -> None:

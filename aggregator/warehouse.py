@@ -83,7 +83,7 @@ class Warehouse:
     ) -> int:
         """One batch of JSON lines up to `pos`: one INSERT, one part, its marker row with them.
 
-        The lines come in pieces, each of whole lines (`encode_rows`, `batches.joined`).
+        The lines come in pieces, each of whole lines (`encode_rows`, `batches.click_rows`).
 
         `after` is the stored position, which the batch starts behind (None: it fills a hole).
         Answers the position that is stored now: on a server another batch from there may have won.

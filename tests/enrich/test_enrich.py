@@ -8,13 +8,14 @@ from hypothesis import strategies as st
 from aggregator.enrich import (
     CARRIED,
     STORED_MAX,
-    click_line,
     click_time_ms,
     conversion_row,
     moment,
+    place_of,
     truncate_address,
     utc_day,
     visitor,
+    write_click,
 )
 from aggregator.rows import ClickRow
 from linkjolt.clickid import ClickIds
@@ -42,8 +43,9 @@ def a_click(**fields: object) -> Click:
 
 def a_row(**fields: object) -> ClickRow:
     click = a_click(**fields)
-    line = click_line(click, moment(click_time_ms(click.click_id), SALT), 2, 9)
-    return msgspec.json.decode(line, type=StrictRow)
+    text = bytearray()
+    write_click(text, click, moment(click_time_ms(click.click_id), SALT), place_of(2, 9))
+    return msgspec.json.decode(text, type=StrictRow)
 
 
 def a_conversion(**fields: object) -> Conversion:

@@ -146,6 +146,6 @@ def test_a_click_that_stands_twice_in_one_batch_is_stored_once(line: Line) -> No
     events = [(EventLine(pos, 0, b"{}", pos > 1), click) for pos in (1, 2)]
     day = datetime.fromtimestamp(now_ms() / 1000, UTC).date().isoformat()
     rejects: list[Reject] = []
-    lines = click_rows(events, 0, {day: b"salt"}, (), rejects)
-    rows = [msgspec.json.decode(row, type=ClickRow) for row in lines]
+    text = b"".join(click_rows(events, 0, {day: b"salt"}, (), rejects))
+    rows = [msgspec.json.decode(row, type=ClickRow) for row in text.splitlines()]
     assert ([row.pos for row in rows], [reject.pos for reject in rejects]) == ([1], [2])
