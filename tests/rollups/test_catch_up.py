@@ -8,8 +8,10 @@ import pytest
 
 from aggregator import rollups
 from aggregator.rollups import ROLLUPS, Source, Watermarks, catch_up, differences, pull, watermark
+from aggregator.rows import ClickRow
 from linkjolt.clickhouse import ClickHouse, ClickHouseFailed
 from tests.rollups.sample import (
+    ACCOUNT,
     Sample,
     insert_clicks,
     insert_conversions,
@@ -165,6 +167,29 @@ async def test_an_audit_counts_the_cells_that_disagree(
         ("rollup_quarter", "conversions", 202611)
     ]
     assert found[0].unequal > 10
+
+
+@pytest.mark.parametrize("visitors", [511, 512, 513])
+async def test_cells_that_outgrow_exact_counting_are_alike_however_they_were_pulled(
+    clickhouse: ClickHouse, visitors: int
+) -> None:
+    start_ms, links, again = int(START.timestamp() * 1000), 20, 200
+    rows = [
+        # Each visitor once, in a way that differs by link, then some of them again.
+        ClickRow(
+            account=ACCOUNT,
+            link=1 + link,
+            time=start_ms / 1000,
+            visitor=1 + (step * (2 * link + 1)) % visitors if step >= visitors else 1 + step,
+            pos=pos_at(start_ms, (step * 7919 + link) % (visitors + again)),
+        )
+        for link in range(links)
+        for step in range(visitors + again)
+    ]
+    await insert_clicks(clickhouse, rows)
+    await catch_up(clickhouse, "clicks", 0, pos_at(start_ms, visitors // 2))
+    await catch_up(clickhouse, "clicks", 0, pos_at(start_ms + 1))
+    assert await all_differences(clickhouse) == []
 
 
 async def test_an_audit_while_pulls_run_finds_nothing(clickhouse: ClickHouse) -> None:
