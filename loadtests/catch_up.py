@@ -22,7 +22,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from aggregator.aggregation import Aggregation
-from aggregator.audit import audit
+from aggregator.audit import audit, summary
 from aggregator.migrate import migrate
 from aggregator.rollup_sql import PULLS, ROLLUPS
 from aggregator.salts import Salts
@@ -171,8 +171,12 @@ async def drain(redis: Redis, engine: ClickHouse, spent: Spent) -> float:
 
 
 def tell(spent: Spent, events: int) -> None:
-    """A line a stage, in microseconds of processor an event; `enrich` is what no other holds."""
+    """A line a stage, in microseconds of processor an event; `enrich` is what no other holds.
+
+    Merges run beside all of them, and count where they fall.
+    """
     everything = spent.seconds.pop("all")
+    click.echo(f"stored       {events / everything:.0f} events in a second of processor time")
     spent.seconds["enrich"] = everything - sum(spent.seconds.values())
     for stage, seconds in [*spent.seconds.items(), ("all", everything)]:
         click.echo(f"processor    {seconds / events * 1e6:5.2f} us an event: {stage}")
@@ -193,7 +197,7 @@ async def measure(folder: Path, server: RedisServer, events: int) -> bool:
         resident = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
         click.echo(f"stored       {rate:.0f} events/s on one core, {resident:.0f} MiB at most")
         found = await audit(redis, engine, 1)
-        click.echo(f"audit        {'clean' if found.clean else 'NOT CLEAN'}")
+        click.echo(f"audit        {'clean' if found.clean else summary(found)}")
         await engine.close()
     return found.clean and rate >= _TARGET_PER_SECOND
 
