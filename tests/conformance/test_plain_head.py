@@ -1,7 +1,5 @@
 """What the fast path's pattern takes, the HTTP parser takes too, and reads the same in it."""
 
-from collections.abc import Mapping
-
 import httptools
 import pytest
 from hypothesis import example, given, settings
@@ -10,6 +8,7 @@ from hypothesis import strategies as st
 from ingest.plain_head import MAX_BYTES, plain_heads
 from loadtests.fuzz_requests import Requests
 from loadtests.wire import read_heads
+from tests.conformance.parsed import Parsed
 
 READ = (b"user-agent", b"referer", b"accept-language", b"x-forwarded-for", b"x-purpose")
 PATTERNS = {
@@ -20,35 +19,6 @@ PATTERNS = {
 DECIDING = (b"sec-purpose", b"purpose", b"x-moz", b"expect")
 
 
-class Parsed:
-    """The parser's callbacks, and what they were told."""
-
-    def __init__(self, data: bytes) -> None:
-        self.url = b""
-        self.headers: list[tuple[bytes, bytes]] = []
-        self.begun = self.complete = 0
-        self.parser = httptools.HttpRequestParser(self)
-        self.parser.feed_data(data)
-
-    def on_message_begin(self) -> None:
-        self.begun += 1
-
-    def on_url(self, url: bytes) -> None:
-        self.url += url
-
-    def on_header(self, name: bytes, value: bytes) -> None:
-        self.headers.append((name.lower(), value))
-
-    def on_body(self, body: bytes) -> None:
-        raise AssertionError(f"has a body: {body!r}")
-
-    def on_message_complete(self) -> None:
-        self.complete += 1
-
-    def first(self) -> Mapping[bytes, bytes]:
-        return dict(reversed(self.headers))
-
-
 def check(data: bytes, country: bytes) -> bool:
     """True where the pattern takes the bytes; AssertionError unless the parser agrees."""
     text = data.decode("latin-1")
@@ -57,7 +27,7 @@ def check(data: bytes, country: bytes) -> bool:
         return False
     method, code, query, *values = (group.encode("latin-1") for group in found.groups(""))
     parsed = Parsed(data)
-    assert (parsed.begun, parsed.complete) == (1, 1)
+    assert (parsed.begun, parsed.complete, parsed.body) == (1, 1, b"")
     assert parsed.parser.get_method() == method
     assert parsed.parser.get_http_version() == "1.1"
     assert parsed.parser.should_keep_alive()
