@@ -25,7 +25,7 @@ from linkjolt.settings import Aggregator as Settings
 # How long a conversion waits for a click that is missing, from when Redis took it.
 _TOLD_GRACE_MS = 2_000
 _SPOOLED_GRACE_MS = 30_000
-_PULL_BATCHES = 8
+_PULL_BATCHES = 4
 _clicks = msgspec.json.Decoder(Click)
 _conversions = msgspec.json.Decoder(Conversion)
 log = structlog.get_logger()

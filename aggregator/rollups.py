@@ -23,7 +23,7 @@ __all__ = ["ROLLUPS", "Difference", "Rollup", "Source", "Watermarks", "catch_up"
 # By rollup table and stream number: the position up to which the rollup holds the stream.
 Watermarks = dict[tuple[str, int], int]
 
-CHUNK_ROWS = 1_000_000
+CHUNK_ROWS = 500_000
 _MINUTE_COMPARED_SECONDS = 24 * 3600
 
 
