@@ -1,7 +1,6 @@
 """The edge as an application: its routes, and what is opened before and closed after them."""
 
 import asyncio
-import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -40,10 +39,6 @@ _FIRST_AGENT = "Mozilla/5.0"
 log = structlog.get_logger()
 
 
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000
-
-
 @asynccontextmanager
 async def open_edge(settings: Settings, stop: asyncio.Event) -> AsyncGenerator[Edge]:
     """An edge worker ready to serve; on leaving, all it accepted is published or spooled."""
@@ -60,7 +55,7 @@ async def open_edge(settings: Settings, stop: asyncio.Event) -> AsyncGenerator[E
             redis=control,
             directory=_directory(fast, snapshot, settings),
             keyring=keyring,
-            click_ids=ClickIds(worker, keyring.click_keys[0], _now_ms),
+            click_ids=ClickIds(worker, keyring.click_keys[0]),
             clicks=_click_publisher(spools, worker, settings),
             conversions=_conversion_publishers(spools, settings),
             spool_folder=spools.folder,

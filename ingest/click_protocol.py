@@ -5,7 +5,6 @@ the application, which gives the same answers (`tests/conformance`).
 """
 
 import asyncio
-import re
 from functools import partial
 from typing import Any, cast
 
@@ -13,14 +12,16 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
 
-from ingest.clicks import depart, headers_read, peer_address, visit_of
+from ingest.clicks import depart
 from ingest.edge import Edge
-from ingest.plain_head import MAX_BYTES, plain_heads
+from ingest.plain_head import MAX_BYTES, HeaderLines, read_head
+from ingest.visit import with_address
 from linkjolt import web
 from linkjolt.http_protocol import BoundedProtocol
-from linkjolt.registry import Route
 
 _ALIKE = "cache-control: no-store\r\nx-robots-tag: noindex\r\nlocation: "
+# Of a connection's last answer.
+LAST_LINE = "connection: close\r\n"
 
 
 class _NoEvent:
@@ -46,49 +47,68 @@ class Departures:
 
     def __init__(self, edge: Edge) -> None:
         self.edge = edge
-        names = tuple(name.decode() for name in headers_read(edge))
-        self.match = plain_heads(names).fullmatch
-        self.route_now = edge.directory.route_now
-        self._came: list[ClickProtocol] = []
+        # Connections with something to read. One after the other they take a tenth less than each
+        # between two calls of the kernel.
+        self.came: list[ClickProtocol] = []
+        self.direct = HeaderLines(edge.visits.direct)
+        self._proxied = HeaderLines(edge.visits.proxied)
+        self._route_now = edge.directory.route_now
         self._kept: asyncio.Future[None] | None = None
         self._leaving: list[tuple[ClickProtocol, str]] = []
         self._defaults: list[tuple[bytes, bytes]] = []
         self._begin = ""
 
-    def come(self, protocol: "ClickProtocol") -> None:
-        """Has `protocol` read what came to it when the loop has gathered all of this turn.
-
-        One after the other they take a tenth less than each between two calls of the kernel.
-        """
-        if not self._came:
-            protocol.loop.call_soon(self.read)
-        self._came.append(protocol)
-
     def read(self) -> None:
         """Reads what came in this turn so far."""
-        came, self._came = self._came, []
+        came, self.came = self.came, []
         for protocol in came:
             protocol.read()
 
-    def depart(self, protocol: "ClickProtocol", route: Route, head: re.Match[str]) -> None:
-        """Has `protocol` answer as soon as its click is kept."""
-        method, _, query, *values = head.groups("")
-        visit = visit_of(self.edge, protocol.peer, method, query, values, plain=True)
-        location, kept = depart(self.edge, route, visit)
-        if kept is not self._kept or kept is None:
-            if kept is None or kept.done():
-                protocol.answer(self._begin_of(protocol), location, protocol.loop.time())
-                return
-            self._kept = kept
-            self._leaving = []
-            kept.add_done_callback(partial(self._leave, self._leaving))
-        self._leaving.append((protocol, location))
+    def take(self, protocol: "ClickProtocol", data: bytes) -> bool:
+        """True where this is a whole click on an open link in memory, which is under way now."""
+        head = read_head(data)
+        if head is None:
+            return False
+        code, query, lines = head
+        route = self._route_now(code)
+        if route is None or route.closed:
+            return False
+        told = protocol.lines.told(lines)
+        if told is None:
+            return False
+        protocol.begin()
+        location, kept = depart(self.edge, route, query, with_address(protocol.ip, told))
+        if kept is not None and kept is self._kept:
+            self._leaving.append((protocol, location))
+        else:
+            self._begin_frame(kept, [(protocol, location)])
+        return True
 
-    def _leave(self, leaving: "list[tuple[ClickProtocol, str]]", _: asyncio.Future[None]) -> None:
+    def connected(self, client: tuple[str, int] | None) -> tuple[str, HeaderLines]:
+        """What a connection's other end tells: its address, and how its headers are read."""
+        ip, proxied = self.edge.visits.peer(client)
+        return ip, self._proxied if proxied else self.direct
+
+    def _begin_frame(
+        self, kept: asyncio.Future[None] | None, leaving: "list[tuple[ClickProtocol, str]]"
+    ) -> None:
+        if kept is None or kept.done():
+            self._leave(leaving)
+            return
+        self._kept, self._leaving = kept, leaving
+        kept.add_done_callback(partial(self._leave, leaving))
+
+    def _leave(
+        self, leaving: "list[tuple[ClickProtocol, str]]", _: asyncio.Future[None] | None = None
+    ) -> None:
         first = leaving[0][0]
-        begin, now = self._begin_of(first), first.loop.time()
+        begin, now, new_id = self._begin_of(first), first.loop.time(), web.new_request_id
         for protocol, location in leaving:
-            protocol.answer(begin, location, now)
+            last = "" if protocol.exchange.keep_alive else LAST_LINE
+            answer = (
+                f"{begin}{location}\r\ncontent-length: 0\r\nx-request-id: {new_id()}\r\n{last}\r\n"
+            )
+            protocol.finish(answer.encode(), now)
 
     def _begin_of(self, protocol: "ClickProtocol") -> str:
         """What all answers begin with; uvicorn makes its own headers anew once a second."""
@@ -103,7 +123,15 @@ class Departures:
 class ClickProtocol(BoundedProtocol):
     """One connection of an edge."""
 
-    __slots__ = ("_answered_at", "_came", "_departures", "_exchange", "_parsing", "peer")
+    __slots__ = (
+        "_answered_at",
+        "_came",
+        "_departures",
+        "_parsing",
+        "exchange",
+        "header_lines",
+        "ip",
+    )
 
     def __init__(
         self,
@@ -114,22 +142,23 @@ class ClickProtocol(BoundedProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self.peer = ""
+        self.ip = ""  # The other end's address, told.
+        self.lines = departures.direct
         self._departures = departures
-        self._exchange = _Exchange()
-        self.cycle = cast(RequestResponseCycle, self._exchange)
+        self.exchange = _Exchange()
+        self.cycle = cast(RequestResponseCycle, self.exchange)
         self._came = b""  # Not read yet: anything else that happens waits for it.
         self._parsing = False  # The parser is inside a message.
         self._answered_at = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
-        self.peer = peer_address(self.client)
+        self.ip, self.lines = self._departures.connected(self.client)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._catch_up()
         # Also where another request is in line behind the click.
-        self._exchange.disconnected = True
+        self.exchange.disconnected = True
         super().connection_lost(exc)
 
     def eof_received(self) -> None:
@@ -141,10 +170,14 @@ class ClickProtocol(BoundedProtocol):
         super().shutdown()
 
     def data_received(self, data: bytes) -> None:
+        departures = self._departures
         if self._came:
-            self._departures.read()
+            departures.read()
         self._came = data
-        self._departures.come(self)
+        if not departures.came:
+            # Reads when the loop has gathered all that came in this turn.
+            self.loop.call_soon(departures.read)
+        departures.came.append(self)
 
     def _catch_up(self) -> None:
         if self._came:
@@ -162,46 +195,27 @@ class ClickProtocol(BoundedProtocol):
         """Takes what came as a whole, else the ordinary way."""
         data, self._came = self._came, b""
         free = self.cycle.response_complete and not self._parsing and not self.flow.write_paused
-        if not free or len(data) > MAX_BYTES or not (self._departs(data) or self.takes(data)):
+        if (
+            not free
+            or len(data) > MAX_BYTES
+            or not (self._departures.take(self, data) or self.takes(data))
+        ):
             super().data_received(data)
 
     def takes(self, data: bytes) -> bool:
         """True where this is another whole request that is answered here, and under way now."""
         return False
 
-    def _departs(self, data: bytes) -> bool:
-        """True where this is a whole click on an open link in memory, which is under way now."""
-        departures = self._departures
-        head = departures.match(data.decode("latin-1"))
-        route = departures.route_now(head[2]) if head else None
-        if head is None or route is None or route.closed:
-            return False
-        self.begin()
-        departures.depart(self, route, head)
-        return True
-
     def begin(self) -> None:
         """From now on until `finish` a request is under way; what follows it queues up."""
         if self._head_timer is not None:
             self._head_came()
-        self._exchange.response_complete = False
-        self.cycle = cast(RequestResponseCycle, self._exchange)
-
-    def answer(self, begin: str, location: str, now: float) -> None:
-        """Sends the visitor on; `begin` is how every answer begins."""
-        head = (
-            f"{begin}{location}\r\ncontent-length: 0\r\n"
-            f"x-request-id: {web.new_request_id()}\r\n{self.last_line()}\r\n"
-        )
-        self.finish(head.encode(), now)
-
-    def last_line(self) -> str:
-        """The last header line, where this is the connection's last answer."""
-        return "" if self._exchange.keep_alive else "connection: close\r\n"
+        self.exchange.response_complete = False
+        self.cycle = cast(RequestResponseCycle, self.exchange)
 
     def finish(self, answer: bytes, now: float) -> None:
         """Writes an answer, if somebody is still there, and goes on with what is in line."""
-        exchange = self._exchange
+        exchange = self.exchange
         exchange.response_complete = True
         if exchange.disconnected:
             return

@@ -1,7 +1,6 @@
 """Tracking links over HTTP: the thin shells around `resolve_click`."""
 
 import asyncio
-from collections.abc import Sequence
 
 import msgspec
 from starlette.responses import Response
@@ -9,57 +8,25 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ingest import metrics
 from ingest.edge import Edge
-from ingest.redirect import Visit, read_query, resolve_click
+from ingest.redirect import read_query, resolve_click
 from linkjolt import web
-from linkjolt.addresses import client_address, is_trusted
 from linkjolt.errors import Reason, Rejected
 from linkjolt.registry import Route, public_id
 
 _ANSWER_HEADERS = {"Cache-Control": "no-store", "X-Robots-Tag": "noindex"}
 _SPECULATIVE = (b"sec-purpose", b"purpose", b"x-moz")
-_READ = (b"user-agent", b"referer", b"accept-language", b"x-forwarded-for", b"x-purpose")
-
-
 # Where a visitor goes; the future is done when the click is on disk, or counted as shed.
 Departure = tuple[str, asyncio.Future[None] | None]
 
 
-def headers_read(edge: Edge) -> tuple[bytes, ...]:
-    """The headers that make a visit, in lower case; of each the first counts."""
-    return (*_READ, edge.country_header)
+def depart(edge: Edge, route: Route, query: str, told: str) -> Departure:
+    """Records a click on an open link, unless it asks not to be, and sends the visitor on.
 
-
-def peer_address(client: tuple[str, int] | None) -> str:
-    """The other end's address, in its shortest form; '' where it has none."""
-    return client_address(client[0], "", ()) if client else ""
-
-
-def visit_of(
-    edge: Edge, peer: str, method: str, query: str, values: Sequence[str], *, plain: bool = False
-) -> Visit:
-    """A request from the address `peer`; `values` are those of `headers_read`, '' if missing.
-
-    `plain`: none of them needs an escape in JSON.
+    `query` is the raw one, and `told` what the visit tells of itself (`visit.Visits`).
     """
-    user_agent, referrer, language, forwarded_for, purpose, country = values
-    proxies = edge.trusted_proxies
-    return Visit(
-        query,
-        client_address(peer, forwarded_for, proxies) if forwarded_for else peer,
-        user_agent[:1024],
-        referrer[:1024],
-        language.partition(",")[0].partition(";")[0][:16],
-        country[:2] if country and is_trusted(peer, proxies) else "",
-        "prefetch" if purpose == "preview" else "head" if method == "HEAD" else "",
-        plain,
-    )
-
-
-def depart(edge: Edge, route: Route, visit: Visit) -> Departure:
-    """Records a click on an open link, unless it asks not to be, and sends the visitor on."""
-    pairs = read_query(visit.query) if visit.query else []
+    pairs = read_query(query) if query else ()
     click_id = edge.click_ids.make(route.link.number)
-    location, line = resolve_click(route, visit, pairs, click_id)
+    location, line = resolve_click(route, pairs, told, click_id)
     if pairs and ("notrack", "1") in pairs:
         return location, None
     return location, edge.clicks.publish(line)
@@ -84,7 +51,7 @@ class Clicks:
             raise Rejected(Reason.prefetch_declined, "ask again when the visitor clicks")
         if route.closed:
             return _closed(route)
-        location, kept = depart(self._edge, route, _visit(self._edge, scope))
+        location, kept = _depart(self._edge, route, scope)
         if kept:
             await kept
         return _redirect(location)
@@ -122,15 +89,14 @@ class ClicksFirst:
             return None
         if route.closed or _speculative(scope):
             return None
-        return depart(self._edge, route, _visit(self._edge, scope))
+        return _depart(self._edge, route, scope)
 
 
-def _visit(edge: Edge, scope: Scope) -> Visit:
-    headers = dict(reversed(scope["headers"]))
-    values = [headers.get(name, b"").decode("latin-1") for name in headers_read(edge)]
-    peer = peer_address(scope["client"])
-    query = scope["query_string"].decode("latin-1")
-    return visit_of(edge, peer, scope["method"], query, values)
+def _depart(edge: Edge, route: Route, scope: Scope) -> Departure:
+    # Latin-1 keeps every byte (RFC 9110, 5.5).
+    headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in reversed(scope["headers"])}
+    told = edge.visits.told(scope["client"], scope["method"], headers)
+    return depart(edge, route, scope["query_string"].decode("latin-1"), told)
 
 
 def _speculative(scope: Scope) -> bool:

@@ -8,7 +8,8 @@ from pathlib import Path
 from redis.asyncio import Redis
 
 from ingest.publish import ClickPublisher, ConversionPublisher
-from linkjolt.addresses import Network, parse_networks
+from ingest.visit import Visits
+from linkjolt.addresses import parse_networks
 from linkjolt.clickid import ClickIds
 from linkjolt.directory import Directory
 from linkjolt.keyring import Keyring
@@ -28,12 +29,11 @@ class Edge:
     conversions: Sequence[ConversionPublisher]
     spool_folder: Path
     stop: asyncio.Event
-    trusted_proxies: tuple[Network, ...] = field(init=False)
-    country_header: bytes = field(init=False)
+    visits: Visits = field(init=False)
 
     def __post_init__(self) -> None:
-        self.trusted_proxies = parse_networks(self.settings.trusted_proxies)
-        self.country_header = self.settings.country_header.lower().encode()
+        proxies = parse_networks(self.settings.trusted_proxies)
+        self.visits = Visits(self.settings.country_header.lower(), proxies)
 
     async def idle(self) -> None:
         """Returns when every event that was accepted is published or spooled."""

@@ -1,57 +1,93 @@
-"""The plainest of requests, read at once: a whole GET or HEAD of a path that may be a link's."""
+"""The plainest of requests, read at once: a whole GET of a path that may be a tracking link's."""
 
 import re
+from collections.abc import Callable, Iterable, Mapping
 
 # Anything larger goes the ordinary way, and is refused there if it is too large.
 MAX_BYTES = 8_000
-_VALUE = r"(?! )[ -~]*+(?<! )"
-# What a click tells of itself, and JSON takes as it is.
-_TOLD = r"(?! )[ !#-\[\]-~]*+(?<! )"
+_LINES_KEPT = 4_096
+_LINE_KEPT_MAX = 512
+# Stricter than the grammar (RFC 9112, 5): where these match, uvicorn's parser reads the same.
+_header = re.compile(r"([A-Za-z0-9_-]++): ((?! )[ -~]*+(?<! ))").fullmatch
+_query = re.compile(r'[!"$-~]*+').fullmatch
 # With one of these there may be more to a request than its head, or the answer is no redirect.
-_ORDINARY = (
-    "content-length",
-    "transfer-encoding",
-    "expect",
-    "upgrade",
-    "connection",
-    "proxy-connection",
-    "purpose",
-    "sec-purpose",
-    "x-moz",
-)
-# What most browsers send, so that it need not be told from the ones above: a quarter of the cost.
-_COMMON = (
-    r"(?:[Hh]ost|[Aa]ccept(?:-[Ee]ncoding)?|[Uu]pgrade-[Ii]nsecure-[Rr]equests"
-    r"|[Ss]ec-(?:[Ff]etch|[Cc][Hh]-[Uu][Aa])[A-Za-z-]*+): "
-)
-_FIRST_HEADER = 4  # Groups before are method, code and query.
-
-
-def plain_heads(headers: tuple[str, ...]) -> re.Pattern[str]:
-    """A pattern for a whole plain request: groups are method, code, query, the headers' values.
-
-    `headers` are lower-case names. The pattern is stricter than the grammar (RFC 9112) and takes
-    none of them twice: where it matches, uvicorn's parser reads the same.
-    """
-    others = "|".join(map(_any_case, (*_ORDINARY, *headers)))
-    # Whichever begins with another letter is passed over at once.
-    lines = [
-        _COMMON + _VALUE,
-        *[_once(name, group) for group, name in enumerate(headers, _FIRST_HEADER)],
-        r"[Cc]onnection: [Kk]eep-[Aa]live",
-        rf"(?!(?:{others}):)[A-Za-z0-9_-]++: {_VALUE}",
-    ]
-    return re.compile(
-        r"(GET|HEAD) /(?:c/)?([A-Za-z0-9_-]{1,64})(?:\?([!\"$-~]*+))? HTTP/1\.1\r\n"
-        rf"(?:(?:{'|'.join(lines)})\r\n)++\r\n"
+_ORDINARY = frozenset(
+    (
+        "content-length",
+        "transfer-encoding",
+        "expect",
+        "upgrade",
+        "connection",
+        "proxy-connection",
+        "purpose",
+        "sec-purpose",
+        "x-moz",
     )
+)
+_KEEP_ALIVE = ("connection", "keep-alive")
+# What is another one with every visitor.
+_UNKEPT = ("x-forwarded-for:", "cookie:")
+# Of the bits that headers have: what is no plain line is like one that was there before.
+_ODD = (1, "")
+_IGNORED = (0, "")
 
 
-def _once(name: str, group: int) -> str:
-    return rf"{_any_case(name)}: (?({group})(?!)|({_TOLD}))"
+def read_head(data: bytes) -> tuple[str, str, list[str]] | None:
+    """What may be a tracking code, the query, and the lines of headers of a plain head."""
+    if not (data.startswith(b"GET /") and data.endswith(b"\r\n\r\n")):
+        return None
+    first, *lines = data[5:-4].decode("latin-1").split("\r\n")
+    target, _, version = first.partition(" ")
+    code, mark, query = target.partition("?")
+    if version != "HTTP/1.1" or (mark and not _query(query)):
+        return None
+    return code.removeprefix("c/"), query, lines
 
 
-def _any_case(name: str) -> str:
-    """A name in any case; cheaper than a pattern that ignores case as a whole."""
-    spelled = [f"[{c.upper()}{c}]" if c.isalpha() else re.escape(c) for c in name]
-    return "".join(spelled) or r"(?!)"  # No line has the empty name.
+class HeaderLines:
+    """Reads the lines of plain heads; of those it saw before it knows what they tell.
+
+    Most lines of a head are one of few: a browser's visitors differ in the referrer, at most.
+    """
+
+    def __init__(self, telling: Mapping[str, Callable[[str], str]]) -> None:
+        """`telling` says what a header tells, by its lower-case name."""
+        self._telling = telling
+        self._bits = {name: 2 << place for place, name in enumerate(telling)}
+        self._kept: dict[str, tuple[int, str]] = {}
+
+    def told(self, lines: Iterable[str], said: str = "") -> str | None:
+        """What all lines tell, behind what is said before.
+
+        None where one is not plain, or tells what another one did.
+        """
+        kept, seen = self._kept, 1
+        for line in lines:
+            try:
+                bit, tells = kept[line]
+            except KeyError:
+                bit, tells = self._look(line)
+            if bit:
+                if bit & seen:
+                    return None
+                seen |= bit
+                said += tells
+        return said
+
+    def _look(self, line: str) -> tuple[int, str]:
+        known = self._read(line)
+        if len(line) <= _LINE_KEPT_MAX and not line.lower().startswith(_UNKEPT):
+            if len(self._kept) >= _LINES_KEPT:
+                self._kept.clear()
+            self._kept[line] = known
+        return known
+
+    def _read(self, line: str) -> tuple[int, str]:
+        found = _header(line)
+        if found is None:
+            return _ODD
+        name, value = found[1].lower(), found[2]
+        if name in _ORDINARY:
+            return _IGNORED if (name, value.lower()) == _KEEP_ALIVE else _ODD
+        bit = self._bits.get(name)
+        return (bit, self._telling[name](value)) if bit else _IGNORED

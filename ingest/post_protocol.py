@@ -15,7 +15,7 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
-from ingest.click_protocol import ClickProtocol, Departures
+from ingest.click_protocol import LAST_LINE, ClickProtocol, Departures
 from ingest.conversion_intake import Intake, Taken, count
 from ingest.conversions import SCOPE
 from ingest.edge import Edge
@@ -109,7 +109,7 @@ class PostProtocol(ClickProtocol):
     def reply(self, status: int, lines: bytes, body: bytes, now: float) -> None:
         """Answers, if somebody is still there."""
         defaults = b"".join([b"%s: %s\r\n" % line for line in self.server_state.default_headers])
-        last = self.last_line().encode()
+        last = b"" if self.exchange.keep_alive else LAST_LINE.encode()
         self.finish(STATUS_LINE[status] + defaults + lines + last + b"\r\n" + body, now)
 
 

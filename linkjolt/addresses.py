@@ -66,18 +66,16 @@ def _contains(network: Network, packed: bytes) -> bool:
     return all(byte & mask == base for byte, mask, base in pairs)
 
 
-def client_address(peer: str, forwarded_for: str, trusted: tuple[Network, ...]) -> str:
-    """The rightmost address of X-Forwarded-For that is no trusted proxy's; else the peer's.
+def forwarded_address(forwarded_for: str, trusted: tuple[Network, ...]) -> str:
+    """The rightmost address of X-Forwarded-For that is no trusted proxy's; '' if there is none.
 
-    The header is read only when the peer is trusted, from the right, for its left part is the
-    client's own word; an entry that is no address ends the walk at the last proxy before it.
-    Where all are trusted, the leftmost. Ports and brackets are stripped.
+    The header is a trusted peer's, and read from the right, for its left part is the client's own
+    word; an entry that is no address ends the walk at the last proxy before it. Where all are
+    trusted, the leftmost. Ports and brackets are stripped.
     """
-    address = _canonical(peer) or peer
-    if not forwarded_for or not is_trusted(peer, trusted):
-        return address
+    address = ""
     for entry in reversed(forwarded_for.split(",")):
-        forwarded = _canonical(_without_port(entry.strip()))
+        forwarded = canonical(_without_port(entry.strip()))
         if not forwarded:
             break
         address = forwarded
@@ -87,7 +85,8 @@ def client_address(peer: str, forwarded_for: str, trusted: tuple[Network, ...]) 
 
 
 @lru_cache(maxsize=16_384)
-def _canonical(text: str) -> str:
+def canonical(text: str) -> str:
+    """An address in its shortest form; '' for any other text."""
     packed = pack(text)
     return "" if packed is None else unpack(packed)
 

@@ -49,6 +49,8 @@ class Directory:
         self._redis = redis
         self._guarded = Guarded(last_known)
         self._routes = Routes(links_cached)
+        # The route of a code if it is in memory; each click asks, so it is no method of its own.
+        self.route_now = self._routes.get
         self._campaigns: Lru[int, Campaign] = Lru(links_cached)
         self._affiliates: Lru[int, Affiliate] = Lru(links_cached)
         self._keys = Keys(_KEYS_CACHED, unknown_cached)
@@ -61,10 +63,6 @@ class Directory:
         self._key_loads: Loads[tuple[int, str], ApiKey | None] = Loads()
         self._block_ms = block_ms(redis)
         self._position = ""
-
-    def route_now(self, code: str) -> Route | None:
-        """The route of a code if it is in memory."""
-        return self._routes.get(code)
 
     def unknown_now(self, code: str) -> bool:
         """True where memory already says that no link has this code."""

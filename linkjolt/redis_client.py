@@ -74,12 +74,14 @@ class _Connection(AbstractConnection):
 class ScriptCalls:
     """Calls of one script, at half the cost of the client's way.
 
-    The client sets a timer for each part of a command; here is one for all.
+    The client takes a connection from the pool for each call and sets a timer for each part of it;
+    here one connection is kept, with one timer a call.
     """
 
     def __init__(self, redis: Redis, script: str) -> None:
         self._pool = redis.connection_pool
         self._timeout_seconds: float | None = self._pool.connection_kwargs["socket_timeout"]
+        self._kept: AbstractConnection | None = None
         self._script = script
         self._sha = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
 
@@ -101,22 +103,31 @@ class ScriptCalls:
         return replies
 
     async def _ask(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        connection = await self._pool.get_connection()
-        patience, connection.socket_timeout = connection.socket_timeout, None
+        connection, self._kept = self._kept, None
+        if connection is None:
+            connection = await self._pool.get_connection()
+            connection.socket_timeout = None
         try:
             if await connection.can_read():
                 # Nothing was asked: it has ended, which the pool overlooks.
                 await connection.disconnect(nowait=True)
             packed = connection.pack_commands(commands)
             await connection.send_packed_command(packed, check_health=False)
-            return [await _reply(connection) for _ in commands]
+            replies = [await _reply(connection) for _ in commands]
         except BaseException:
             # Replies may be under way, which nobody waits for any more.
             await connection.disconnect(nowait=True)
+            await self._release(connection)
             raise
-        finally:
-            connection.socket_timeout = patience
-            await self._pool.release(connection)
+        if self._kept is None:
+            self._kept = connection
+        else:
+            await self._release(connection)
+        return replies
+
+    async def _release(self, connection: AbstractConnection) -> None:
+        connection.socket_timeout = self._timeout_seconds
+        await self._pool.release(connection)
 
 
 async def _reply(connection: AbstractConnection) -> Any:

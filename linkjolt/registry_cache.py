@@ -48,12 +48,10 @@ class Routes:
 
     def __init__(self, size: int) -> None:
         self._routes: Lru[str, Route] = Lru(size)
+        self.get = self._routes.get
         self._codes: dict[int, str] = {}
         # Codes by campaign and affiliate, so that one change costs no scan over all routes.
         self._users: dict[tuple[Kind, int], set[str]] = {}
-
-    def get(self, code: str) -> Route | None:
-        return self._routes.get(code)
 
     def by_number(self, number: int) -> Route | None:
         code = self._codes.get(number)

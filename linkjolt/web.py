@@ -3,7 +3,7 @@
 import itertools
 import re
 import secrets
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from typing import TypeVar
 
 import msgspec
@@ -60,12 +60,18 @@ async def send_json(send: Send, status: int, body: bytes) -> None:
 
 # Unique over processes and requests; nothing secret hangs on it, and the kernel is not asked.
 _PROCESS = secrets.token_hex(4)
-_numbers = itertools.count(secrets.randbits(31))
+_ENDS = [f"{number:03x}" for number in range(1 << 12)]
 
 
-def new_request_id() -> str:
-    """16 hexadecimal characters that no other request has."""
-    return f"{_PROCESS}{next(_numbers) & 0xFFFFFFFF:08x}"
+def _request_ids() -> Iterator[str]:
+    for number in itertools.count(secrets.randbits(19)):
+        begin = f"{_PROCESS}{number & 0xFFFFF:05x}"
+        for end in _ENDS:
+            yield begin + end
+
+
+# 16 hexadecimal characters that no other request has. For the loop's thread only.
+new_request_id = _request_ids().__next__
 
 
 def request_id(scope: Scope) -> str:

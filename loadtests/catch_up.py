@@ -66,7 +66,7 @@ def _clicks(count: int) -> Iterator[bytes]:
     links = chance.choices(
         range(1, _LINKS + 1), weights=[1 / rank for rank in range(1, _LINKS + 1)], k=100_000
     )
-    ids = ClickIds(1, b"k" * 32, lambda: time.time_ns() // 1_000_000)
+    ids = ClickIds(1, b"k" * 32)
     encode = msgspec.json.Encoder().encode
     for number in range(count):
         link = links[number % len(links)]

@@ -6,7 +6,6 @@ looks for clicks first, and through the protocol that answers plain clicks itsel
 """
 
 import asyncio
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -57,7 +56,7 @@ def _edge() -> Edge:
         redis=cast(Redis, None),
         directory=cast(Directory, OneLink()),
         keyring=Keyring((key,), key),
-        click_ids=ClickIds(1, key, lambda: time.time_ns() // 1_000_000),
+        click_ids=ClickIds(1, key),
         clicks=ClickPublisher(cast(Any, _Sink()), settings),
         conversions=[],
         spool_folder=Path(),

@@ -84,7 +84,7 @@ def _edge() -> Edge:
         redis=cast(Redis, None),
         directory=cast(Directory, _Directory()),
         keyring=Keyring((_KEY,), _KEY),
-        click_ids=ClickIds(1, _KEY, lambda: time.time_ns() // 1_000_000),
+        click_ids=ClickIds(1, _KEY),
         clicks=ClickPublisher(cast(Any, _Sink()), settings),
         conversions=[ConversionPublisher(cast(Any, _Sink()), 0, settings)],
         spool_folder=Path(),

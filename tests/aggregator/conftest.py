@@ -126,7 +126,7 @@ async def line(redis: Redis, clickhouse: ClickHouse, tmp_path: Path) -> AsyncGen
         clickhouse,
         ClickPublisher(clicks, settings),
         ConversionPublisher(conversions, 0, settings),
-        ClickIds(1, KEY, now_ms),
+        ClickIds(1, KEY),
         new_aggregation(redis, clickhouse),
     )
     await spool.close()

@@ -54,7 +54,7 @@ class Restorable:
             self._clickhouse,
             ClickPublisher(clicks, settings),
             ConversionPublisher(conversions, 0, settings),
-            ClickIds(1, KEY, now_ms),
+            ClickIds(1, KEY),
             new_aggregation(redis, self._clickhouse),
         )
 

@@ -76,6 +76,6 @@ def new_worker(redis: Redis, folder: Path) -> Producer:
     return Producer(
         ClickPublisher(Outlet(redis, names.clicks(0), spool, 1_000), settings),
         ConversionPublisher(Outlet(redis, names.conversions(0), spool, 1_000), 0, settings),
-        ClickIds(1, b"k" * 32, _now_ms),
+        ClickIds(1, b"k" * 32),
         spool,
     )

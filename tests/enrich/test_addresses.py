@@ -2,7 +2,8 @@
 
 import pytest
 
-from linkjolt.addresses import client_address, is_trusted, parse_networks
+from ingest.visit import Visits, member
+from linkjolt.addresses import is_trusted, parse_networks
 
 TRUSTED = parse_networks("127.0.0.0/8, ::1/128, 10.0.0.0/8, 2001:db8:1::/48")
 
@@ -40,7 +41,8 @@ TRUSTED = parse_networks("127.0.0.0/8, ::1/128, 10.0.0.0/8, 2001:db8:1::/48")
 def test_the_client_is_the_rightmost_address_that_is_no_proxy(
     peer: str, forwarded_for: str, address: str
 ):
-    assert client_address(peer, forwarded_for, TRUSTED) == address
+    headers = {"x-forwarded-for": forwarded_for} if forwarded_for else {}
+    assert Visits("", TRUSTED).told((peer, 1), "GET", headers) == member("ip", address)
 
 
 @pytest.mark.parametrize(
@@ -66,7 +68,8 @@ def test_an_address_is_trusted_when_a_network_holds_it(address: str, trusted: bo
 @pytest.mark.parametrize("text", ["", " ", ",", " , "])
 def test_no_networks_trust_nobody(text: str):
     assert parse_networks(text) == ()
-    assert client_address("127.0.0.1", "203.0.113.7", ()) == "127.0.0.1"
+    headers = {"x-forwarded-for": "203.0.113.7"}
+    assert Visits("", ()).told(("127.0.0.1", 1), "GET", headers) == member("ip", "127.0.0.1")
 
 
 @pytest.mark.parametrize("bad", ["10.0.0.0/33", "10.0.0.1/8", "proxy", "10.0.0.0/8/8"])

@@ -33,7 +33,7 @@ class StrictRow(ClickRow, forbid_unknown_fields=True):
 
 
 def an_id(time_ms: int = TIME_MS) -> str:
-    return ClickIds(5, b"k" * 32, lambda: time_ms).make(77)
+    return ClickIds(5, b"k" * 32, lambda: time_ms * 1_000_000).make(77)
 
 
 def a_click(**fields: object) -> Click:

@@ -29,7 +29,7 @@ def click_id(shop: Shop, age_ms: int = 1_000) -> str:
     """A genuine click on the shop's link, so old."""
     key = shop.edge.keyring.click_keys[0]
     now_ms = time.time_ns() // 1_000_000
-    return ClickIds(9, key, lambda: now_ms - age_ms).make(shop.link.number)
+    return ClickIds(9, key, lambda: (now_ms - age_ms) * 1_000_000).make(shop.link.number)
 
 
 async def test_a_conversion_is_created_with_its_truncated_commission(shop: Shop) -> None:
@@ -173,7 +173,7 @@ async def test_a_click_outside_its_window_is_stored_unattributed(
 
 
 async def test_a_forged_click_alone_is_stored_unattributed(shop: Shop) -> None:
-    forged = ClickIds(9, b"another key", lambda: 1_767_312_000_000).make(shop.link.number)
+    forged = ClickIds(9, b"another key", lambda: 1_767_312_000_000_000_000).make(shop.link.number)
     answer = await shop.post({"click_id": forged, "order_id": "o1", "order_value": 5})
     assert answer.json()["attribution"] == {"method": "none", "reason": "click_forged"}
     [stored] = await shop.conversions()
