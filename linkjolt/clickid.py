@@ -97,10 +97,12 @@ class ClickIds:
         # `encode_base32` of 45, 45 and 40 bits, of which only the last change with every click.
         bits = link << 4 | sequence >> 8
         middle = self._middles.get(bits) or self._write_middle(bits)
+        # Pairs, for all of them stay in the processor's cache, of which triples by chance miss.
         low = (sequence & 255) << 32 | _read_big(mac.digest(), "big")
         return (
             f"{self._begins[link >> 29]}{middle}"
-            f"{_TRIPLES[low >> 25]}{_TRIPLES[low >> 10 & 32767]}{_PAIRS[low & 1023]}"
+            f"{_PAIRS[low >> 30]}{_PAIRS[low >> 20 & 1023]}"
+            f"{_PAIRS[low >> 10 & 1023]}{_PAIRS[low & 1023]}"
         )
 
     def _write_middle(self, bits: int) -> str:
