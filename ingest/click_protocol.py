@@ -123,15 +123,7 @@ class Departures:
 class ClickProtocol(BoundedProtocol):
     """One connection of an edge."""
 
-    __slots__ = (
-        "_answered_at",
-        "_came",
-        "_departures",
-        "_parsing",
-        "exchange",
-        "header_lines",
-        "ip",
-    )
+    __slots__ = ("_answered_at", "_came", "_departures", "_parsing", "exchange", "ip", "lines")
 
     def __init__(
         self,

@@ -25,8 +25,8 @@ _ORDINARY = frozenset(
     )
 )
 _KEEP_ALIVE = ("connection", "keep-alive")
-# What is another one with every visitor.
-_UNKEPT = ("x-forwarded-for:", "cookie:")
+# What is another one with every visitor, or nobody else's.
+_UNKEPT = ("x-forwarded-for:", "cookie:", "authorization:")
 # Of the bits that headers have: what is no plain line is like one that was there before.
 _ODD = (1, "")
 _IGNORED = (0, "")
@@ -56,12 +56,9 @@ class HeaderLines:
         self._bits = {name: 2 << place for place, name in enumerate(telling)}
         self._kept: dict[str, tuple[int, str]] = {}
 
-    def told(self, lines: Iterable[str], said: str = "") -> str | None:
-        """What all lines tell, behind what is said before.
-
-        None where one is not plain, or tells what another one did.
-        """
-        kept, seen = self._kept, 1
+    def told(self, lines: Iterable[str]) -> str | None:
+        """What all lines tell; None where one is not plain, or tells what another one did."""
+        kept, seen, said = self._kept, 1, ""
         for line in lines:
             try:
                 bit, tells = kept[line]
