@@ -4,6 +4,8 @@ import http.client
 import sys
 from collections.abc import Generator
 from contextlib import contextmanager
+from functools import partial
+from pathlib import Path
 
 import msgspec
 
@@ -12,7 +14,7 @@ from linkjolt.redis_server import free_port
 from loadtests.bench import traffic
 from loadtests.bench.peer import Peer, Place, Serving
 from loadtests.bench.plan import Failed
-from loadtests.bench.programs import finish, program, wait_listening
+from loadtests.bench.programs import ROOT, finish, program, wait_listening
 
 _PYTHON = [sys.executable, "-P", "-m", "linkjolt"]
 
@@ -75,10 +77,11 @@ def make_links(port: int, key: str) -> None:
 
 
 @contextmanager
-def _serve(place: Place) -> Generator[Serving]:
+def _serve(place: Place, root: Path = ROOT) -> Generator[Serving]:
     port = free_port()
     log = place.folder / "edge.log"
     variables = {
+        "PYTHONPATH": str(root),
         "LINKJOLT_REDIS_URL": place.redis_url,
         "LINKJOLT_DATA": str(place.folder / "data"),
         "LINKJOLT_EDGE_PORT": str(port),
@@ -90,6 +93,11 @@ def _serve(place: Place) -> Generator[Serving]:
         wait_listening(port, child, log)
         make_links(port, key)
         yield Serving(port, child.pid, key)
+
+
+def edge_at(root: Path, name: str) -> Peer:
+    """The edge of another checkout, on this one's Python."""
+    return Peer(name, names.clicks(0).key, partial(_serve, root=root))
 
 
 EDGE = Peer("LinkJolt", names.clicks(0).key, _serve)

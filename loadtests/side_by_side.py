@@ -1,0 +1,81 @@
+"""What a click costs two servers at the same time on one core, each with its own load and Redis.
+
+`python -m loadtests.side_by_side --against lua` compares this edge with nginx+Lua, `bare` with bare
+nginx, and a folder with the edge of another checkout. Whatever disturbs the one disturbs the other,
+so the ratio of their processor times hardly varies where that of turns does.
+"""
+
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+
+import click
+
+from loadtests.bench import traffic, wrk
+from loadtests.bench.linkjolt_peer import EDGE, edge_at
+from loadtests.bench.nginx import BARE, LUA
+from loadtests.bench.peer import Peer, Place, Serving
+from loadtests.bench.plan import Cores, Failed, allowed_cores, pick_cores
+from loadtests.bench.programs import cpu_seconds
+from loadtests.bench.streams import open_redis
+
+
+def _peer(against: str) -> Peer:
+    named = {"lua": LUA, "bare": BARE}
+    return named[against] if against in named else edge_at(Path(against).resolve(), "other")
+
+
+def _serve(opened: ExitStack, peer: Peer, folder: Path, cores: Cores, appendfsync: str) -> Serving:
+    folder.mkdir()
+    url, _ = opened.enter_context(open_redis(folder / "redis", cores.redis, appendfsync))
+    return opened.enter_context(peer.serve(Place(folder, url, cores)))
+
+
+def _microseconds_a_click(serving: Serving, seconds: int, core: int, codes: str) -> float:
+    before = cpu_seconds(serving.pid)
+    ran = wrk.run(serving.port, seconds, core, traffic.CLICKS_SCRIPT, [codes])
+    if problems := ran.problems():
+        raise Failed("; ".join(problems))
+    return (cpu_seconds(serving.pid) - before) / ran.answered * 1e6
+
+
+def compare(
+    peers: Sequence[Peer], folder: Path, appendfsync: str, rounds: int, seconds: int
+) -> list[tuple[float, ...]]:
+    """Microseconds of processor a click, a tuple a round, in the order of the peers."""
+    cores, codes = pick_cores(allowed_cores()), str(traffic.write_codes(folder))
+    with ExitStack() as opened, ThreadPoolExecutor(len(peers)) as threads:
+        served = [
+            _serve(opened, peer, folder / str(number), cores, appendfsync)
+            for number, peer in enumerate(peers)
+        ]
+
+        def measure(serving: Serving) -> float:
+            return _microseconds_a_click(serving, seconds, cores.load, codes)
+
+        return [tuple(threads.map(measure, served)) for _ in range(rounds)]
+
+
+@click.command()
+@click.option("--against", required=True, help="lua, bare, or the folder of another checkout.")
+@click.option("--appendfsync", default="always", type=click.Choice(["always", "everysec"]))
+@click.option("--rounds", default=5, show_default=True, type=click.IntRange(1))
+@click.option("--seconds", default=3, show_default=True, type=click.IntRange(1))
+def main(against: str, appendfsync: str, rounds: int, seconds: int) -> None:
+    """Compares what a click costs the processor, both at the same time."""
+    peer = _peer(against)
+    with tempfile.TemporaryDirectory(prefix="side-by-side-", dir="/var/tmp") as folder:
+        try:
+            found = compare([EDGE, peer], Path(folder), appendfsync, rounds, seconds)
+        except Failed as error:
+            raise click.ClickException(str(error)) from None
+    for ours, theirs in found:
+        click.echo(f"LinkJolt {ours:.1f} us, {peer.name} {theirs:.1f} us: {ours / theirs:.2f}")
+    click.echo(f"median ratio {median(ours / theirs for ours, theirs in found):.3f}")
+
+
+if __name__ == "__main__":
+    main()
