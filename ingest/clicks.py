@@ -9,6 +9,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ingest import metrics
 from ingest.edge import Edge
 from ingest.redirect import read_query, resolve_click
+from ingest.visit import FORWARDED
 from linkjolt import web
 from linkjolt.errors import Reason, Rejected
 from linkjolt.registry import Route, public_id
@@ -94,7 +95,11 @@ class ClicksFirst:
 
 def _depart(edge: Edge, route: Route, scope: Scope) -> Departure:
     # Latin-1 keeps every byte (RFC 9110, 5.5).
-    headers = {k.decode("latin-1"): v.decode("latin-1") for k, v in reversed(scope["headers"])}
+    lines = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
+    headers = dict(reversed(lines))
+    if FORWARDED in headers:
+        # Several lines are one list (RFC 9110, 5.3); a proxy may add its word as a line of its own.
+        headers[FORWARDED] = ",".join([value for name, value in lines if name == FORWARDED])
     told = edge.visits.told(scope["client"], scope["method"], headers)
     return depart(edge, route, scope["query_string"].decode("latin-1"), told)
 

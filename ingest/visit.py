@@ -10,7 +10,7 @@ import msgspec
 
 from linkjolt.addresses import Network, canonical, forwarded_address, is_trusted
 
-_FORWARDED = "x-forwarded-for"
+FORWARDED = "x-forwarded-for"
 # No value holds these: in a value quotes are escaped.
 _ADDRESS = ',"ip":"'
 _HEAD = ',"kind":"head"'
@@ -33,7 +33,8 @@ def _language(value: str) -> str:
     return value.partition(",")[0].partition(";")[0][:_LANGUAGE_MAX]
 
 
-# What a header tells, by its name in lower case; of each header the first counts.
+# What a header tells, by its name in lower case; of each header the first line counts, but for
+# X-Forwarded-For.
 _TELLING: Mapping[str, Callable[[str], str]] = {
     "user-agent": lambda value: member("user_agent", value[:_TEXT_MAX]),
     "referer": lambda value: member("referrer", value[:_TEXT_MAX]),
@@ -49,7 +50,7 @@ class Visits:
         self._proxies = proxies
         # A visitor's country and address are told by a trusted proxy or not at all.
         self.direct = dict(_TELLING)
-        self.proxied = {**_TELLING, _FORWARDED: self._forwarded}
+        self.proxied = {**_TELLING, FORWARDED: self._forwarded}
         if country_header:
             self.proxied[country_header] = lambda value: member("country", value[:2])
 

@@ -57,9 +57,9 @@ STORED: list[tuple[str, list[str], dict[str, str]]] = [
     ("behind trusted ones", ["X-Forwarded-For: 198.51.100.7, 127.0.0.1"], {"ip": "198.51.100.7"}),
     ("behind another loopback", ["X-Forwarded-For: 198.51.100.7, 127.0.0.2"], {"ip": "127.0.0.2"}),
     (
-        "two forwards",
+        "two forwards, the second the proxy's",
         ["X-Forwarded-For: 198.51.100.7", "X-Forwarded-For: 203.0.113.9"],
-        {"ip": "198.51.100.7"},
+        {"ip": "203.0.113.9"},
     ),
     ("a forward with a port", ["X-Forwarded-For: 198.51.100.7:8080"], {"ip": "198.51.100.7"}),
     ("IPv6", ["X-Forwarded-For: 2001:db8::1"], {"ip": "2001:db8::1"}),
