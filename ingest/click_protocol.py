@@ -46,7 +46,7 @@ class Departures:
     """What an edge's connections share: all clicks of a frame are answered when it is on disk."""
 
     def __init__(self, edge: Edge) -> None:
-        self.edge = edge
+        self._edge = edge
         # Connections with something to read. One after the other they take a tenth less than each
         # between two calls of the kernel.
         self.came: list[ClickProtocol] = []
@@ -77,7 +77,7 @@ class Departures:
         if told is None:
             return False
         protocol.begin()
-        location, kept = depart(self.edge, route, query, with_address(protocol.ip, told))
+        location, kept = depart(self._edge, route, query, with_address(protocol.ip, told))
         if kept is not None and kept is self._kept:
             self._leaving.append((protocol, location))
         else:
@@ -86,7 +86,7 @@ class Departures:
 
     def connected(self, client: tuple[str, int] | None) -> tuple[str, HeaderLines]:
         """What a connection's other end tells: its address, and how its headers are read."""
-        ip, proxied = self.edge.visits.peer(client)
+        ip, proxied = self._edge.visits.peer(client)
         return ip, self._proxied if proxied else self.direct
 
     def _begin_frame(

@@ -4,9 +4,10 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import Any, cast
+from weakref import WeakKeyDictionary
 
 import hiredis
-from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio import BlockingConnectionPool, ConnectionPool, Redis
 from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -25,6 +26,7 @@ __all__ = [
 ]
 
 _CONNECTIONS_MAX = 64
+_KEPT_MAX = 4
 StreamEntry = tuple[bytes, dict[bytes, bytes]]
 
 
@@ -71,17 +73,21 @@ class _Connection(AbstractConnection):
             raise RedisConnectionError(str(error)) from error
 
 
+# Connections at hand, by their pool; few, for the pool has none for others while they are kept.
+_kept: WeakKeyDictionary[ConnectionPool, list[AbstractConnection]] = WeakKeyDictionary()
+
+
 class ScriptCalls:
     """Calls of one script, at half the cost of the client's way.
 
     The client takes a connection from the pool for each call and sets a timer for each part of it;
-    here one connection is kept, with one timer a call.
+    here a few are kept at hand, for all scripts of a client, with one timer a call.
     """
 
     def __init__(self, redis: Redis, script: str) -> None:
         self._pool = redis.connection_pool
         self._timeout_seconds: float | None = self._pool.connection_kwargs["socket_timeout"]
-        self._kept: AbstractConnection | None = None
+        self._kept = _kept.setdefault(self._pool, [])
         self._script = script
         self._sha = hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
 
@@ -103,10 +109,8 @@ class ScriptCalls:
         return replies
 
     async def _ask(self, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-        connection, self._kept = self._kept, None
-        if connection is None:
-            connection = await self._pool.get_connection()
-            connection.socket_timeout = None
+        connection = self._kept.pop() if self._kept else await self._pool.get_connection()
+        connection.socket_timeout = None
         try:
             if await connection.can_read():
                 # Nothing was asked: it has ended, which the pool overlooks.
@@ -119,8 +123,8 @@ class ScriptCalls:
             await connection.disconnect(nowait=True)
             await self._release(connection)
             raise
-        if self._kept is None:
-            self._kept = connection
+        if len(self._kept) < _KEPT_MAX:
+            self._kept.append(connection)
         else:
             await self._release(connection)
         return replies

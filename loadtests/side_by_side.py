@@ -15,6 +15,7 @@ from statistics import median
 import click
 
 from loadtests.bench import traffic, wrk
+from loadtests.bench.debian import install_line, missing
 from loadtests.bench.linkjolt_peer import EDGE, edge_at
 from loadtests.bench.nginx import BARE, LUA
 from loadtests.bench.peer import Peer, Place, Serving
@@ -22,10 +23,18 @@ from loadtests.bench.plan import Cores, Failed, allowed_cores, pick_cores
 from loadtests.bench.programs import cpu_seconds
 from loadtests.bench.streams import open_redis
 
+_NEEDS = {"lua": ("nginx", "nginx+Lua"), "bare": ("nginx",)}
+
 
 def _peer(against: str) -> Peer:
     named = {"lua": LUA, "bare": BARE}
-    return named[against] if against in named else edge_at(Path(against).resolve(), "other")
+    if against in named:
+        return named[against]
+    root = Path(against).resolve()
+    if not (root / "ingest" / "edge.py").is_file():
+        # Else Python would find the installed edge, and this one would be compared with itself.
+        raise click.BadParameter(f"{against} is no checkout of LinkJolt", param_hint="--against")
+    return edge_at(root, "other")
 
 
 def _serve(opened: ExitStack, peer: Peer, folder: Path, cores: Cores, appendfsync: str) -> Serving:
@@ -67,6 +76,8 @@ def compare(
 def main(against: str, appendfsync: str, rounds: int, seconds: int) -> None:
     """Compares what a click costs the processor, both at the same time."""
     peer = _peer(against)
+    if lacking := missing({"wrk", *_NEEDS.get(against, ())}):
+        raise click.ClickException(f"missing: {install_line(lacking)}")
     with tempfile.TemporaryDirectory(prefix="side-by-side-", dir="/var/tmp") as folder:
         try:
             found = compare([EDGE, peer], Path(folder), appendfsync, rounds, seconds)

@@ -97,3 +97,12 @@ async def test_a_connection_that_ended_between_two_calls_is_made_anew(redis: Red
 async def test_more_commands_at_once_than_there_are_connections_wait_for_one(redis: Redis) -> None:
     asked = [call(redis, "ECHO", str(number)) for number in range(300)]
     assert await asyncio.gather(*asked) == [b"%d" % number for number in range(300)]
+
+
+async def test_more_scripts_than_there_are_connections_leave_some_for_others(redis: Redis) -> None:
+    scripts = [ScriptCalls(redis, ADD) for _ in range(100)]
+    for number, add in enumerate(scripts, 1):
+        assert await add([(["n"], [1])]) == [number]
+    together = await asyncio.gather(*[add([(["n"], [1])]) for add in scripts])
+    assert sorted(count for (count,) in together) == list(range(101, 201))
+    assert await call(redis, "GET", "n") == b"200"
