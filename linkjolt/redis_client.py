@@ -25,7 +25,8 @@ __all__ = [
     "entries",
 ]
 
-_CONNECTIONS_MAX = 64
+# Few: all made at once by a burst, 64 took longer on a busy machine than an edge waits for Redis.
+_CONNECTIONS_MAX = 16
 _KEPT_MAX = 4
 StreamEntry = tuple[bytes, dict[bytes, bytes]]
 
