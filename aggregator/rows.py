@@ -1,4 +1,4 @@
-"""The rows of the two raw tables: fields are the columns, in their order (001, 002)."""
+"""The rows of the two raw tables: fields are the columns, in their order (001, 002, 009)."""
 
 import msgspec
 
@@ -63,7 +63,8 @@ class ClickRow(msgspec.Struct, omit_defaults=True):
 class ConversionRow(msgspec.Struct, omit_defaults=True):
     """A fact about a conversion: amounts in minor units, counts as signed effects.
 
-    Times are UTC seconds with milliseconds; `click_time` is 0.0 where no click is known.
+    Times are UTC seconds with milliseconds; `click_time` is 0.0 where no click is known. From
+    `adjustment_id` on it is what an adjustment has, and `rule`, of which the first fact has some.
     """
 
     account: int = 0
@@ -124,6 +125,13 @@ class ConversionRow(msgspec.Struct, omit_defaults=True):
     utm_content: str = ""
     s: int = 0
     pos: int = 0
+    adjustment_id: str = ""
+    adjusted: float = 0.0
+    payout: str = ""
+    rule: int = 0
+    commission_reason: str = ""
+    author: str = ""
+    note: str = ""
 
 
 CLICK_COLUMNS = ClickRow.__struct_fields__

@@ -198,7 +198,7 @@ class Directory:
             case "affiliate":
                 self._affiliates.pop(change.number)
                 self._routes.drop_users("affiliate", change.number)
-            case "key":
+            case "key" | "coupon" | "webhook":
                 pass
 
     def clear(self) -> None:

@@ -28,6 +28,11 @@ class Reason(StrEnum):
     gone = "gone"
     conflict = "conflict"
     tracking_code_taken = "tracking_code_taken"
+    coupon_code_taken = "coupon_code_taken"
+    not_adjustable = "not_adjustable"
+    amount_exceeds = "amount_exceeds"
+    idempotency_key_reused = "idempotency_key_reused"
+    target_refused = "target_refused"
     prefetch_declined = "prefetch_declined"
     not_ready = "not_ready"
     unavailable = "unavailable"
@@ -36,6 +41,8 @@ class Reason(StrEnum):
     undecodable = "undecodable"
     repeated_event = "repeated_event"
     repeated_order = "repeated_order"
+    conversion_missing = "conversion_missing"
+    purged = "purged"
 
 
 STATUS: dict[Reason, int] = {
@@ -59,6 +66,11 @@ STATUS: dict[Reason, int] = {
     Reason.gone: 410,
     Reason.conflict: 409,
     Reason.tracking_code_taken: 409,
+    Reason.coupon_code_taken: 409,
+    Reason.not_adjustable: 409,
+    Reason.amount_exceeds: 422,
+    Reason.idempotency_key_reused: 422,
+    Reason.target_refused: 422,
     Reason.prefetch_declined: 503,
     Reason.not_ready: 503,
     Reason.unavailable: 503,
@@ -66,6 +78,8 @@ STATUS: dict[Reason, int] = {
     Reason.undecodable: 422,
     Reason.repeated_event: 200,
     Reason.repeated_order: 409,
+    Reason.conversion_missing: 404,
+    Reason.purged: 410,
 }
 
 TITLES: dict[Reason, str] = {

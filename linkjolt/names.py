@@ -6,6 +6,9 @@ from typing import Literal
 import msgspec
 
 ACCOUNT_DEFAULT = 1
+# Test events of an account are kept as those of another one, which has this bit: no report or
+# webhook of the account can have them by mistake.
+_TEST = 1 << 31
 _REGISTRY = "lj:{r}"
 
 REGISTRY_CHANGES = f"{_REGISTRY}:changes"
@@ -15,6 +18,20 @@ PROGRESS = "lj:progress"
 WORKER_NEXT = "lj:worker:next"
 EDGES = "lj:edges"
 SHED = "lj:shed"
+
+
+def books_of_tests(account: int) -> int:
+    """Under what account its test events are kept."""
+    return account | _TEST
+
+
+def is_test(books: int) -> bool:
+    return books >= _TEST
+
+
+def owner(books: int) -> int:
+    """The account whose events, real or test ones, are kept under `books`."""
+    return books & ~_TEST
 
 
 StreamKind = Literal["clicks", "conversions"]
@@ -83,6 +100,16 @@ def conversion(shard: int, conversion_id: str) -> str:
     return f"lj:{{{shard}}}:conversion:{conversion_id}"
 
 
+def customer(shard: int, digest: str) -> str:
+    """The order by which a customer of a campaign first bought."""
+    return f"lj:{{{shard}}}:customer:{digest}"
+
+
+def idempotency(shard: int, digest: str) -> str:
+    """What was first posted under an Idempotency-Key: its fingerprint and conversion id."""
+    return f"lj:{{{shard}}}:idempotency:{digest}"
+
+
 def worker(number: int) -> str:
     """Lease of an edge worker number (12 bits of the click id)."""
     return f"lj:worker:{number}"
@@ -106,6 +133,11 @@ def registry_index(kind: str, account: int) -> str:
 def tracking_code(code: str) -> str:
     """Points from a tracking code to its link's number."""
     return f"{_REGISTRY}:code:{code}"
+
+
+def coupon_code(account: int, code: str) -> str:
+    """Points from a coupon code, in upper case, to its coupon's number."""
+    return f"{_REGISTRY}:coupon:{account}:{code}"
 
 
 def key_digest(digest: str) -> str:

@@ -97,7 +97,9 @@ IMMUTABLE: dict[Kind, frozenset[str]] = {
     "link": frozenset(
         {"id", "tracking_code", "campaign_id", "affiliate_id", "url", "created_at"},
     ),
-    "key": frozenset({"id", "scopes", "hint", "key", "created_at"}),
+    "key": frozenset({"id", "scopes", "hint", "key", "campaign_id", "test", "created_at"}),
+    "coupon": frozenset({"id", "code", "created_at"}),
+    "webhook": frozenset({"id", "secret", "status", "created_at"}),
 }
 
 

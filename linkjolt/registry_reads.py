@@ -7,9 +7,20 @@ import msgspec
 from redis.asyncio import Redis
 
 from linkjolt import names
-from linkjolt.registry import TYPES, Affiliate, ApiKey, Campaign, Change, Entry, Kind, Link
+from linkjolt.registry import (
+    TYPES,
+    Affiliate,
+    ApiKey,
+    Campaign,
+    Change,
+    Coupon,
+    Entry,
+    Kind,
+    Link,
+    Webhook,
+)
 
-E = TypeVar("E", Campaign, Affiliate, Link, ApiKey)
+E = TypeVar("E", Campaign, Affiliate, Link, ApiKey, Coupon, Webhook)
 KINDS: dict[type[Entry], Kind] = {entry: kind for kind, entry in TYPES.items()}
 _BLOCK_MAX_MS = 1000
 # Before the first entry of the change feed.

@@ -13,7 +13,7 @@ from redis.exceptions import NoScriptError, ResponseError
 from linkjolt import names
 from linkjolt.clickid import LINK_MAX
 from linkjolt.errors import Reason, Rejected
-from linkjolt.registry import ApiKey, Entry, Kind, Link
+from linkjolt.registry import ApiKey, Coupon, Entry, Kind, Link
 from linkjolt.registry_codes import make_tracking_code
 from linkjolt.registry_reads import KINDS, E, read_entries, read_pointer, read_raw
 
@@ -199,6 +199,8 @@ def _pointer(entry: Entry) -> list[str]:
             return [names.tracking_code(entry.tracking_code)]
         case ApiKey():
             return [names.key_digest(entry.digest)]
+        case Coupon():
+            return [names.coupon_code(entry.account, entry.code)]
         case _:
             return []
 
@@ -213,6 +215,9 @@ def _outcome(entry: E, reply: object) -> E | Rejected:
     if reply == b"taken" and isinstance(entry, Link):
         message = f"{entry.tracking_code} is taken"
         return Rejected(Reason.tracking_code_taken, message, field="tracking_code")
+    if reply == b"taken" and isinstance(entry, Coupon):
+        message = f"{entry.code} is taken"
+        return Rejected(Reason.coupon_code_taken, message, field="code")
     if isinstance(reply, ResponseError):
         return Rejected(Reason.unavailable, "the registry takes no writes now; try again")
     if isinstance(reply, Exception):

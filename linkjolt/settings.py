@@ -43,6 +43,10 @@ class Shared(msgspec.Struct, frozen=True, kw_only=True):
     trusted_proxies: Annotated[
         str, _doc("Networks whose X-Forwarded-For and country header are believed, by comma.")
     ] = "127.0.0.0/8,::1/128"
+    webhook_allow_private: Annotated[
+        bool,
+        _doc("Let webhooks go to private addresses, over http and to any port: for development."),
+    ] = False
     shutdown_seconds: Annotated[
         Seconds, _doc("How long open requests may still run after SIGTERM.")
     ] = 5.0
