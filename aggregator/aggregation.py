@@ -8,15 +8,17 @@ import structlog
 
 from aggregator import metrics, restored, rollups
 from aggregator.batches import Reject, click_rows, cut, lines_of, read_lines
-from aggregator.conversions import Events, Known, conversion_rows, first_waiting
+from aggregator.conversions import clicks_of, conversion_rows, first_waiting
+from aggregator.known import read_known
 from aggregator.lease import LeaseLost, Leases
 from aggregator.notes import Notes
 from aggregator.salts import Salts
 from aggregator.streams import Closed, Entry, Streams, lines_in
-from aggregator.warehouse import Order, Warehouse, encode_rows
+from aggregator.warehouse import Warehouse, encode_rows
 from linkjolt import names
 from linkjolt.clickhouse import ClickHouse
-from linkjolt.events import Click, Conversion
+from linkjolt.events import Click
+from linkjolt.facts import read_fact
 from linkjolt.faults import fault
 from linkjolt.names import Stream
 from linkjolt.position import time_ms
@@ -26,8 +28,7 @@ from linkjolt.settings import Aggregator as Settings
 _TOLD_GRACE_MS = 2_000
 _SPOOLED_GRACE_MS = 30_000
 _PULL_BATCHES = 4
-_clicks = msgspec.json.Decoder(Click)
-_conversions = msgspec.json.Decoder(Conversion)
+_read_click = msgspec.json.Decoder(Click).decode
 log = structlog.get_logger()
 
 
@@ -174,12 +175,12 @@ class Aggregation:
     async def _store_clicks(self, stream: Stream, entries: Sequence[Entry], after: int) -> int:
         s = stream.number
         marked = lines_of(entry for entry in entries if entry.marked)
-        sent_again = [(c.account, c.click_id) for _, c in read_lines(marked, _clicks, s, [])]
+        sent_again = [(c.account, c.click_id) for _, c in read_lines(marked, _read_click, s, [])]
         known = await self._warehouse.click_rows(sent_again)
 
         def rows(salts: Mapping[str, bytes]) -> tuple[list[bytes], list[Reject]]:
             rejects: list[Reject] = []
-            clicks = read_lines(lines_of(entries), _clicks, s, rejects)
+            clicks = read_lines(lines_of(entries), _read_click, s, rejects)
             return click_rows(clicks, s, salts, known, rejects), rejects
 
         lines, rejects = await self._salts.run(rows)
@@ -193,26 +194,27 @@ class Aggregation:
         """Stores the entries before the first that waits for its click; `after` if that is none."""
         s = stream.number
         undecodable: list[Reject] = []
-        conversions = list(read_lines(lines_of(entries), _conversions, s, undecodable))
-        wanted = [(c.account, c.click_id) for _, c in conversions if c.click_id]
+        facts = list(read_lines(lines_of(entries), read_fact, s, undecodable))
+        wanted = clicks_of(facts)
         # First, for another aggregator may store clicks meanwhile.
         sure_until_ms = await self._sure_until_ms()
         clicks = await self._warehouse.click_rows(wanted)
-        waiting = first_waiting(conversions, clicks, sure_until_ms)
+        waiting = first_waiting(facts, clicks, sure_until_ms)
         if waiting is not None:
             entries = [entry for entry in entries if entry.pos < waiting]
             if not entries:
                 return after
-            conversions = [event for event in conversions if event[0].pos < waiting]
+            facts = [fact for fact in facts if fact[0].pos < waiting]
             undecodable = [reject for reject in undecodable if reject.pos < waiting]
-        orders = await self._known_orders(conversions)
-        rows, repeated = conversion_rows(conversions, s, Known(clicks, orders))
+        again = [fact for fact in facts if fact[0].marked]
+        known = await read_known(self._warehouse, facts, again, clicks)
+        rows, repeated = conversion_rows(facts, s, known)
         await self._still_ours(stream)
         await self._insert_rejects([*undecodable, *repeated])
         upto = await self._warehouse.insert_conversions(
             encode_rows(rows), s, entries[-1].pos, after
         )
-        metrics.STORED.labels("conversions").inc(len(rows))
+        metrics.STORED.labels("conversions").inc(len(facts) - len(repeated))
         return upto
 
     async def _sure_until_ms(self) -> int:
@@ -228,14 +230,6 @@ class Aggregation:
         if all(stream.number in self._positions for stream in self._clicks):
             return self._positions
         return await self._warehouse.click_positions() | self._positions
-
-    async def _known_orders(self, conversions: Events) -> list[Order]:
-        events = [conversion for _, conversion in conversions]
-        return await self._warehouse.orders(
-            {c.account for c in events},
-            {c.order_id for c in events if c.order_id},
-            {c.conversion_id for line, c in conversions if line.marked},
-        )
 
     async def _insert_rejects(self, rejects: Sequence[Reject]) -> None:
         await self._warehouse.insert_rejects(rejects)

@@ -4,7 +4,7 @@ Lines become rows one after the other, and each row text at once: a batch of obj
 the time, for none of them is in the processor's cache when it is used.
 """
 
-from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from typing import TypeVar, cast
 
 import msgspec
@@ -23,13 +23,13 @@ from aggregator.rollups import month_of
 from aggregator.streams import Entry
 from linkjolt.clickid import LENGTH
 from linkjolt.errors import Reason, Rejected
-from linkjolt.events import Click, Conversion
+from linkjolt.events import Click
 
 # Little enough to stay in the processor's cache until it is written.
 _PIECE_BYTES = 65_536
 _MESSAGE_MAX_CHARACTERS = 500
 _UNREADABLE_MAX_CHARACTERS = 2_000
-T = TypeVar("T", Click, Conversion)
+T = TypeVar("T")
 
 
 class Reject(msgspec.Struct, frozen=True):
@@ -80,12 +80,12 @@ def lines_of(entries: Iterable[Entry]) -> Iterator[Line]:
 
 
 def read_lines(
-    lines: Iterable[Line], decoder: msgspec.json.Decoder[T], s: int, rejects: list[Reject]
+    lines: Iterable[Line], decode: Callable[[bytes], T], s: int, rejects: list[Reject]
 ) -> Iterator[tuple[Line, T]]:
     """The events; a reject is added for each line that no decoder accepts."""
     for line in lines:
         try:
-            event = decoder.decode(line.text)
+            event = decode(line.text)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
             rejects.append(reject(line, s, 0, Reason.undecodable, str(error)))
             continue

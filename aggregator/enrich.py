@@ -4,18 +4,16 @@ from collections.abc import Callable
 from datetime import date
 from functools import lru_cache
 from hashlib import blake2b
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import msgspec
 
 from aggregator.kept import Kept
-from aggregator.rows import CONVERSION_COLUMNS, ClickRow, ConversionRow
 from aggregator.verdicts import RULESET, judge_kind
 from linkjolt.addresses import pack, unpack
 from linkjolt.clickid import LENGTH, decode_base32, unverified
-from linkjolt.dimensions import SPARSE
 from linkjolt.errors import Reason, Rejected
-from linkjolt.events import Click, Conversion
+from linkjolt.events import Click
 from linkjolt.referrers import referrer_host
 from linkjolt.useragent import read_agent
 
@@ -30,23 +28,6 @@ _encode = _encoder.encode
 _replace = msgspec.structs.force_setattr
 # `copy.copy` looks for it anew each time, which takes as long as the copy.
 _copy = cast(Callable[[Click], Click], Click.__copy__)  # pyright: ignore[reportUnknownMemberType, reportAttributeAccessIssue]
-# The dimensions of a click that its conversions carry, under the same names.
-CARRIED = (
-    "verdict",
-    "country",
-    "language",
-    "device",
-    "os",
-    "browser",
-    "referrer_host",
-    *(name for name in SPARSE if name != "coupon_code"),
-)
-# What a conversion and its row have under one name and with one meaning.
-_SAME = tuple(
-    name
-    for name in Conversion.__struct_fields__
-    if name in CONVERSION_COLUMNS and name not in ("reason", "coupon_code")
-)
 
 
 class _Seen(msgspec.Struct, frozen=True):
@@ -111,32 +92,6 @@ def write_click(text: bytearray, click: Click, at: Moment, place: bytes) -> None
         _seen[click.user_agent, click.kind],
         _host[click.referrer],
         place,
-    )
-
-
-def conversion_row(
-    conversion: Conversion, click: ClickRow | None, *, s: int, pos: int, click_late: bool
-) -> ConversionRow:
-    """The first row of a conversion, with the dimensions of its click where that is known.
-
-    `click_late` says that the click did not arrive in time: the reason, where there is no other.
-    """
-    same: dict[str, Any] = {name: getattr(conversion, name) for name in _SAME}
-    carried: dict[str, Any] = {name: getattr(click, name) for name in CARRIED} if click else {}
-    pending = conversion.status == "pending"
-    return ConversionRow(
-        time=conversion.time_ms / 1000,
-        click_time=click_time_ms(conversion.click_id) / 1000 if conversion.click_id else 0.0,
-        kind="created",
-        reason=conversion.reason or ("click_late" if click_late else ""),
-        conversions=1,
-        pending=int(pending),
-        approved=int(not pending),
-        coupon_code=conversion.coupon_code or (click.coupon_code if click else ""),
-        s=s,
-        pos=pos,
-        **same,
-        **carried,
     )
 
 

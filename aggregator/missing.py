@@ -9,15 +9,16 @@ from collections.abc import Container, Mapping, Sequence
 import msgspec
 
 from aggregator.batches import Line, Reject, click_rows, read_lines
-from aggregator.conversions import Known, conversion_rows
+from aggregator.conversions import clicks_of, conversion_rows
+from aggregator.known import held_in, read_known
 from aggregator.rows import ConversionRow
 from aggregator.salts import Salts
 from aggregator.warehouse import Warehouse
-from linkjolt.events import Click, Conversion
+from linkjolt.events import Click
+from linkjolt.facts import identity, read_fact
 
-_clicks = msgspec.json.Decoder(Click)
-_conversions = msgspec.json.Decoder(Conversion)
-# (position, click id or conversion id) of rows that are there.
+_read_click = msgspec.json.Decoder(Click).decode
+# (position, click id, conversion id or adjustment id) of rows that are there.
 Stored = Container[tuple[int, str]]
 
 
@@ -26,7 +27,7 @@ async def missing_clicks(
 ) -> tuple[list[bytes], list[Reject]]:
     """JSON lines of clicks not stored; rejects of those stored elsewhere or not readable."""
     undecodable: list[Reject] = []
-    read = read_lines(lines, _clicks, s, undecodable)
+    read = read_lines(lines, _read_click, s, undecodable)
     events = [(line, click) for line, click in read if (line.pos, click.click_id) not in stored]
     known = await warehouse.click_rows([(click.account, click.click_id) for _, click in events])
     events = [(line, c) for line, c in events if line.marked or c.click_id not in known]
@@ -43,16 +44,12 @@ async def missing_conversions(
 ) -> tuple[list[ConversionRow], list[Reject]]:
     """As `missing_clicks`; with the dimensions of their clicks, which were restored before."""
     undecodable: list[Reject] = []
-    read = read_lines(lines, _conversions, s, undecodable)
-    events = [(line, c) for line, c in read if (line.pos, c.conversion_id) not in stored]
-    wanted = [(c.account, c.click_id) for _, c in events if c.click_id]
-    orders = await warehouse.orders(
-        {c.account for _, c in events},
-        {c.order_id for _, c in events if c.order_id},
-        {c.conversion_id for _, c in events},
+    read = read_lines(lines, read_fact, s, undecodable)
+    events = [(line, fact) for line, fact in read if (line.pos, identity(fact)) not in stored]
+    known = await read_known(
+        warehouse, events, events, await warehouse.click_rows(clicks_of(events))
     )
-    there = {order.conversion_id for order in orders}
-    events = [(line, c) for line, c in events if line.marked or c.conversion_id not in there]
-    known = Known(await warehouse.click_rows(wanted), orders)
+    there = held_in(known)
+    events = [(line, fact) for line, fact in events if line.marked or identity(fact) not in there]
     rows, rejects = conversion_rows(events, s, known)
     return rows, [*undecodable, *rejects]

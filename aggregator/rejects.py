@@ -17,12 +17,14 @@ from aggregator.warehouse import Warehouse
 from linkjolt import names
 from linkjolt.clickhouse import ClickHouse
 from linkjolt.errors import Reason, Rejected
-from linkjolt.events import Click, Conversion
+from linkjolt.events import Click
+from linkjolt.facts import read_fact
+from linkjolt.scripts import appending
 
 _FOLDER = Path(__file__).parent
 _LIST = (_FOLDER / "sql" / "rejects.sql").read_text(encoding="utf-8")
 _ONE = (_FOLDER / "sql" / "reject.sql").read_text(encoding="utf-8")
-_REPLAY = (_FOLDER / "replay.lua").read_text(encoding="utf-8")
+_REPLAY = appending(_FOLDER / "replay.lua")
 _REPLAYED = "replayed at "
 _REPEATS = (Reason.repeated_event, Reason.repeated_order)
 _PAGE = 1_000
@@ -123,7 +125,7 @@ def why_not(reject: Reject, *, force: bool) -> str:
         return "it was replayed before; --force replays it again"
     try:
         if names.stream(reject.s).kind == "conversions":
-            msgspec.json.decode(reject.body, type=Conversion)
+            read_fact(reject.body.encode())
         else:
             click_time_ms(msgspec.json.decode(reject.body, type=Click).click_id)
     except (msgspec.DecodeError, RecursionError, Rejected) as error:

@@ -29,7 +29,10 @@ _SQL = Path(__file__).parent / "sql"
 _STORED = (_SQL / "restore_stored.sql").read_text(encoding="utf-8")
 _REJECTED = (_SQL / "restore_rejected.sql").read_text(encoding="utf-8")
 _ENDS = (_SQL / "restore_ends.sql").read_text(encoding="utf-8")
-_IDS = {"clicks": "click_id", "conversions": "conversion_id"}
+_IDS = {
+    "clicks": "click_id",
+    "conversions": "if(adjustment_id = '', conversion_id, adjustment_id)",
+}
 _PAGE_ENTRIES = 64
 # As the aggregator's own: a salt that it made is found, one made here outlives the stream.
 _SALT_MARGIN_HOURS = 48
@@ -192,8 +195,8 @@ class _Restore:
         told_of = await self._clickhouse.read(_REJECTED, _Rejected, of)
         rejected = {(row.pos, row.line) for row in told_of}
         lines = [line for line in lines_of(entries) if (line.pos, line.number) not in rejected]
-        named = {"table": stream.kind, "id": _IDS[stream.kind]}
-        there = await self._clickhouse.read(_STORED, _Stored, of | named)
+        sql = _STORED.replace("{id}", _IDS[stream.kind])
+        there = await self._clickhouse.read(sql, _Stored, of | {"table": stream.kind})
         stored = {(row.pos, row.id) for row in there}
         warehouse = self._warehouse
         if stream.kind == "clicks":

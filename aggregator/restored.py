@@ -11,14 +11,15 @@ import structlog
 
 from aggregator import metrics
 from aggregator.batches import lines_of, read_lines
+from aggregator.known import held_in, read_known
 from aggregator.streams import Entry, Streams
 from aggregator.warehouse import Warehouse
-from linkjolt.events import Click, Conversion
+from linkjolt.events import Click
+from linkjolt.facts import identity, read_fact
 from linkjolt.names import Stream
 
 _PAGE_ENTRIES = 64
-_clicks = msgspec.json.Decoder(Click)
-_conversions = msgspec.json.Decoder(Conversion)
+_read_click = msgspec.json.Decoder(Click).decode
 log = structlog.get_logger()
 
 
@@ -59,11 +60,9 @@ async def _stored(warehouse: Warehouse, stream: Stream, entries: Sequence[Entry]
     """The positions of entries with an event that the warehouse holds, wherever it stands there."""
     lines = lines_of(entries)
     if stream.kind == "clicks":
-        clicks = list(read_lines(lines, _clicks, stream.number, []))
+        clicks = list(read_lines(lines, _read_click, stream.number, []))
         known = await warehouse.click_rows([(c.account, c.click_id) for _, c in clicks])
         return {line.pos for line, click in clicks if click.click_id in known}
-    events = list(read_lines(lines, _conversions, stream.number, []))
-    ids = {c.conversion_id for _, c in events}
-    orders = await warehouse.orders({c.account for _, c in events}, (), ids)
-    held = {order.conversion_id for order in orders}
-    return {line.pos for line, event in events if event.conversion_id in held}
+    events = list(read_lines(lines, read_fact, stream.number, []))
+    held = held_in(await read_known(warehouse, events, events, {}))
+    return {line.pos for line, fact in events if identity(fact) in held}

@@ -130,6 +130,7 @@ class ConversionRow(msgspec.Struct, omit_defaults=True):
     payout: str = ""
     rule: int = 0
     commission_reason: str = ""
+    order_free: bool = False
     author: str = ""
     note: str = ""
 

@@ -13,6 +13,8 @@ from linkjolt.position import entry_id, position
 from linkjolt.redis_client import ResponseError, StreamEntry, call, entries
 
 GROUP = "warehouse"
+# Beyond every position.
+END = (1 << 64) - 1
 _PAGE_ENTRIES = 64
 _CLOSE = (Path(__file__).parent / "close.lua").read_text(encoding="utf-8")
 _LIFT = (Path(__file__).parent / "lift.lua").read_text(encoding="utf-8")
@@ -107,6 +109,21 @@ class Streams:
         """Publishes how far the stream is stored: for reports, and for `XINFO GROUPS`."""
         await call(self._redis, "HSET", names.PROGRESS, stream.number, stored_until_ms)
         await call(self._redis, "XGROUP", "SETID", stream.key, GROUP, entry_id(pos))
+
+    async def read_by_all(self, stream: Stream) -> int:
+        """A position below which no consumer group, the warehouse's left out, needs an entry."""
+        try:
+            groups = await call(self._redis, "XINFO", "GROUPS", stream.key)
+        except ResponseError:
+            return END
+        others = [group for group in groups if group[b"name"].decode() != GROUP]
+        needed = [position(group[b"last-delivered-id"]) for group in others]
+        for group in others:
+            if group[b"pending"]:
+                name = group[b"name"].decode()
+                _, oldest, _, _ = await call(self._redis, "XPENDING", stream.key, name)
+                needed.append(position(oldest) if oldest else END)
+        return min(needed, default=END)
 
     async def trim(self, stream: Stream, below_ms: int) -> None:
         """Drops entries below a millisecond (whole nodes only, so a few may stay)."""

@@ -1,4 +1,4 @@
-"""Trimming the streams: only what is stored, and that only after its retention."""
+"""Trimming the streams: only what is stored and read, and that only after its retention."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -14,7 +14,7 @@ _EVERY_SECONDS = 10.0
 
 
 def trim_below_ms(stored_ms: int, now_ms: int, retention_hours: float, *, pressed: bool) -> int:
-    """The millisecond below which entries may go: never past what is stored.
+    """The millisecond below which entries may go: never past what is stored, and read by all.
 
     `pressed`: memory is over its bound, and the retention is given up.
     """
@@ -46,7 +46,8 @@ class Trim:
         settings = self._settings
         pressed = await self._streams.memory_bytes() > settings.stream_memory_max_bytes
         for stream in names.streams(settings.shards):
-            stored_ms = time_ms(await self._position(stream))
+            stored = await self._position(stream)
+            stored_ms = time_ms(min(stored, await self._streams.read_by_all(stream)))
             hours = settings.stream_retention_hours
             now_ms = time.time_ns() // 1_000_000
             below_ms = trim_below_ms(stored_ms, now_ms, hours, pressed=pressed)

@@ -18,6 +18,7 @@ from aggregator.rows import (
 from linkjolt.clickhouse import ClickHouse
 from linkjolt.clickid import ClickRef, decode_base32, unverified
 from linkjolt.dimensions import DENSE, SPARSE
+from linkjolt.events import Adjustment
 from linkjolt.names import Stream, stream
 
 _SQL = Path(__file__).parent / "sql"
@@ -26,6 +27,9 @@ _TAKEN = ("click_id", "verdict", *DENSE, *SPARSE)
 _POSITION = (_SQL / "position.sql").read_text(encoding="utf-8")
 _CLICK_POSITIONS = "SELECT s, max(pos) AS pos FROM clicks WHERE account = 0 GROUP BY s"
 _CLICK_ROWS = (_SQL / "click_rows.sql").read_text(encoding="utf-8")
+_FACTS = (_SQL / "facts.sql").read_text(encoding="utf-8")
+# What an adjustment takes over from the conversion's first row, and how it is known.
+_OF_FACTS = ("conversion_id", "kind", "adjustment_id", "verdict", *DENSE, *SPARSE)
 _ORDERS = (_SQL / "orders.sql").read_text(encoding="utf-8")
 _encoder = msgspec.json.Encoder()
 _encode = _encoder.encode
@@ -150,3 +154,20 @@ class Warehouse:
             "ids": sorted(set(conversion_ids)),
         }
         return await self._clickhouse.read(_ORDERS, Order, parameters)
+
+    async def facts(self, adjustments: Sequence[Adjustment]) -> list[ConversionRow]:
+        """What is stored of the conversions that are adjusted; other columns are left at defaults.
+
+        The rows hold what their adjustments take over, and which they are.
+        """
+        if not adjustments:
+            return []
+        return await self._clickhouse.read(
+            _FACTS.replace("{columns}", ", ".join(_OF_FACTS)),
+            ConversionRow,
+            {
+                "accounts": sorted({fact.account for fact in adjustments}),
+                "times_ms": sorted({fact.time_ms for fact in adjustments}),
+                "ids": sorted({fact.conversion_id for fact in adjustments}),
+            },
+        )

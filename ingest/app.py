@@ -15,16 +15,18 @@ from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from ingest.clicks import Clicks, ClicksFirst
-from ingest.conversions import PATH, ConversionPosts, ConversionReads, ConversionsFirst
+from ingest.conversions import ConversionPosts, ConversionsFirst
 from ingest.edge import Edge
 from ingest.publish import ClickPublisher, ConversionPublisher
 from ingest.snapshot import Snapshot
+from ingest.spool_files import queued
 from ingest.spools import Spools
 from ingest.start import find_keyring, find_worker
 from ingest.telling import keep_telling
 from ingest.workers import keep_worker
 from linkjolt import names, probes, registry_api, web
 from linkjolt.clickid import ClickIds
+from linkjolt.conversions_api import PATH, Conversions
 from linkjolt.directory import Directory
 from linkjolt.redis_client import RedisError, call, connect
 from linkjolt.registry_store import Registry
@@ -53,6 +55,7 @@ async def open_edge(settings: Settings, stop: asyncio.Event) -> AsyncGenerator[E
         edge = Edge(
             settings=settings,
             redis=control,
+            fast=fast,
             directory=_directory(fast, snapshot, settings),
             keyring=keyring,
             click_ids=ClickIds(worker, keyring.click_keys[0]),
@@ -124,7 +127,7 @@ def routed(edge: Edge) -> Starlette:
             Route("/robots.txt", _robots),
             Route("/.well-known/traffic-advice", _traffic_advice),
             Route(PATH, ConversionPosts(edge), methods=["POST"]),
-            Route(f"{PATH}/{{conversion_id}}", ConversionReads(edge).get, methods=["GET"]),
+            *_conversions(edge).routes(),
             *registry_api.routes(registry, edge.directory, edge.settings.edge_url()),
             Route("/c/{tracking_code}", Clicks(edge), methods=["GET", "HEAD"]),
             Route("/{tracking_code}", Clicks(edge), methods=["GET", "HEAD"]),
@@ -134,6 +137,13 @@ def routed(edge: Edge) -> Starlette:
     # A redirect made of the Host header is none of ours to give.
     app.router.redirect_slashes = False
     return app
+
+
+def _conversions(edge: Edge) -> Conversions:
+    async def is_queued(conversion_id: str) -> bool:
+        return await asyncio.to_thread(queued, edge.spool_folder, conversion_id)
+
+    return Conversions(edge.redis, edge.directory, edge.settings, is_queued)
 
 
 async def _why_not_ready(edge: Edge) -> str | None:

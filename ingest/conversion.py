@@ -1,55 +1,68 @@
-"""A posted conversion and its attribution made into the event to publish."""
+"""A posted conversion, its attribution and its pay made into the event to publish."""
 
 from decimal import Decimal
 
 import msgspec
 
 from ingest import conversion_post
-from ingest.attribution import Attribution, Late
+from ingest.attribution import Attribution
 from ingest.conversion_post import ConversionPost
 from linkjolt.errors import Reason, Rejected
 from linkjolt.events import Conversion, ConversionState
-from linkjolt.money import commission_minor, to_minor
-from linkjolt.registry import Campaign, Route, public_id
+from linkjolt.money import Commission, commission_minor, to_minor
+from linkjolt.registry import Affiliate, Campaign, Kind, public_id
 
 _NOTHING = Decimal(0)
 
 
+class Pay(msgspec.Struct, frozen=True):
+    """The version of the campaign's commission that pays and its rule, or why none does."""
+
+    rule: int = 0
+    commission: Commission | None = None
+    reason: str = ""
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """What a conversion has from elsewhere than its post; `books` is the account of its events."""
+
+    conversion_id: str
+    books: int
+    time_ms: int
+    customer: str
+    default_currency: str
+
+
 def resolve_conversion(
-    post: ConversionPost,
-    attribution: Attribution,
-    *,
-    conversion_id: str,
-    account: int,
-    now_ms: int,
-    customer_key: bytes,
-    default_currency: str,
+    post: ConversionPost, attribution: Attribution, pay: Pay, origin: Origin
 ) -> tuple[Conversion, str]:
     """The event and the post's fingerprint; pure. Rejected, naming the field that does not fit."""
-    campaign, route = attribution.campaign, attribution.route
-    _check_references(post, campaign, route)
+    campaign, affiliate, link = attribution.campaign, attribution.affiliate, attribution.link
+    _check_references(post, attribution)
     _check_event(post, campaign)
-    currency = post.currency or (campaign.currency if campaign else default_currency)
+    currency = post.currency or (campaign.currency if campaign else origin.default_currency)
     value_minor = to_minor(post.order_value or _NOTHING, currency, "order_value")
-    click_id = post.click_id or ""
+    commission = pay.commission
     conversion = Conversion(
-        conversion_id=conversion_id,
-        account=account,
+        conversion_id=origin.conversion_id,
+        account=origin.books,
         event=post.event,
-        time_ms=conversion_post.time_of(post, now_ms),
+        time_ms=origin.time_ms,
         currency=currency,
         order_value_minor=value_minor,
-        commission_minor=_commission(route, value_minor, currency),
+        commission_minor=commission_minor(commission, value_minor, currency) if commission else 0,
         status=post.status or (campaign.conversion_status if campaign else "pending"),
         attribution=attribution.method,
-        reason="" if attribution.reason is Late.none else attribution.reason.value,
+        reason=attribution.reason,
         order_id=post.order_id or "",
         campaign=campaign.number if campaign else 0,
-        affiliate=route.affiliate.number if route else 0,
-        link=route.link.number if route else 0,
-        click_id=click_id if attribution.click_genuine else "",
-        given_click_id="" if attribution.click_genuine else click_id,
-        customer=conversion_post.customer_hash(post.customer_email, customer_key),
+        affiliate=affiliate.number if affiliate else 0,
+        link=link.number if link else 0,
+        click_id=attribution.click_id,
+        given_click_id="" if attribution.click_id else conversion_post.first_click_id(post),
+        customer=origin.customer,
+        rule=pay.rule,
+        commission_reason=pay.reason,
     )
     if _says_more(post):
         conversion = _carry_over(conversion, post)
@@ -78,20 +91,16 @@ def _carry_over(conversion: Conversion, post: ConversionPost) -> Conversion:
     )
 
 
-def _commission(route: Route | None, value_minor: int, currency: str) -> int:
-    return commission_minor(route.campaign.commission, value_minor, currency) if route else 0
-
-
-def _check_references(post: ConversionPost, campaign: Campaign | None, route: Route | None) -> None:
+def _check_references(post: ConversionPost, by: Attribution) -> None:
     """`campaign_id` and `affiliate_id` may be sent along, but must not contradict the link."""
-    if post.campaign_id and campaign and post.campaign_id != public_id("campaign", campaign.number):
-        message = "is not the campaign of this link"
-        raise Rejected(Reason.unknown_reference, message, field="campaign_id")
-    if post.affiliate_id and route:
-        own = public_id("affiliate", route.affiliate.number)
-        if post.affiliate_id != own:
-            message = "is not the affiliate of this link"
-            raise Rejected(Reason.unknown_reference, message, field="affiliate_id")
+    named: tuple[tuple[Kind, str | None, Campaign | Affiliate | None], ...] = (
+        ("campaign", post.campaign_id, by.campaign),
+        ("affiliate", post.affiliate_id, by.affiliate),
+    )
+    for kind, given, entry in named:
+        if given and entry and given != public_id(kind, entry.number):
+            message = f"is not the {kind} of this link"
+            raise Rejected(Reason.unknown_reference, message, field=f"{kind}_id")
 
 
 def _check_event(post: ConversionPost, campaign: Campaign | None) -> None:
@@ -119,4 +128,7 @@ def state_of(conversion: Conversion) -> ConversionState:
         campaign=conversion.campaign,
         affiliate=conversion.affiliate,
         click_id=conversion.click_id,
+        link=conversion.link,
+        rule=conversion.rule,
+        commission_reason=conversion.commission_reason,
     )

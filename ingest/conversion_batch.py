@@ -17,6 +17,7 @@ from redis.exceptions import RedisError
 from ingest.conversion_intake import Intake, Taken, count
 from linkjolt import web
 from linkjolt.errors import Reason, Rejected
+from linkjolt.registry import ApiKey
 from linkjolt.registry_answers import bulk_refused
 
 BODY_MAX_BYTES = 10 << 20
@@ -68,9 +69,9 @@ def _counted(lines: int) -> int:
 class Batch:
     """The entries of one body, taken in order, and their results."""
 
-    def __init__(self, intake: Intake, account: int) -> None:
+    def __init__(self, intake: Intake, key: ApiKey) -> None:
         self._intake = intake
-        self._account = account
+        self._key = key
         self._under_way: deque[list[Taken | Exception]] = deque()
         self._results: list[bytes] = []
         self._statuses: Counter[int] = Counter()
@@ -97,8 +98,8 @@ class Batch:
     async def _take_one(self, entry: bytes, now_ms: int) -> Taken | Exception:
         try:
             web.check_size(len(entry), web.BODY_MAX_BYTES)
-            taken = self._intake.take_now(entry, self._account, now_ms)
-            return taken or await self._intake.take(entry, self._account, now_ms)
+            taken = self._intake.take_now(entry, self._key, now_ms)
+            return taken or await self._intake.take(entry, self._key, now_ms)
         except (Rejected, RedisError) as error:
             return error
 
@@ -108,7 +109,7 @@ class Batch:
             try:
                 if isinstance(taken, Exception):
                     raise taken
-                status, conversion = taken.answer(await taken.frame)
+                status, conversion = await self._intake.answer(taken, self._key)
             except (Rejected, RedisError) as error:
                 refused = web.refusal_of(error)
                 status, result = refused.status, web.encode(bulk_refused(refused))

@@ -1,22 +1,24 @@
 """One posted conversion on its way: parsed, attributed, resolved and handed to its shard's lane."""
 
 import asyncio
-import secrets
 
 import msgspec
 
-from ingest import metrics
-from ingest.attribution import Attribution, Late, attribute, judge_click
-from ingest.conversion import resolve_conversion, state_of
-from ingest.conversion_answer import answer
-from ingest.conversion_post import ConversionPost, parse_post, time_of
+from ingest import first_orders, metrics
+from ingest.attribution import GivenClick
+from ingest.conversion_case import Case, Found, Making, decide, make
+from ingest.conversion_post import ConversionPost, click_ids, parse_post
 from ingest.edge import Edge
 from ingest.publish import Posted, Queued, outcome
-from linkjolt import names
-from linkjolt.clickid import ClickRef, read_click_id
-from linkjolt.conversionid import make_conversion_id
+from ingest.updates import Updates
+from linkjolt.clickid import read_click_id
+from linkjolt.conversion_answer import answer
+from linkjolt.conversionid import shard_of
 from linkjolt.errors import Reason, Rejected
-from linkjolt.registry import Route
+from linkjolt.events import ConversionState
+from linkjolt.redis_client import RedisError
+from linkjolt.registry import ApiKey
+from linkjolt.reservations import Reservation
 
 _OUTCOMES = {200: "duplicate", 201: "created", 202: "queued", 409: "conflict"}
 _COUNTED = {status: metrics.CONVERSIONS.labels(name) for status, name in _OUTCOMES.items()}
@@ -29,11 +31,19 @@ def count(status: int, conversions: int = 1) -> None:
 
 
 class Taken(msgspec.Struct, frozen=True):
-    """A post under way: `frame` brings the outcomes of a frame, `place` is the post's in it."""
+    """A post under way: `frame` brings the outcomes of a frame, `place` is the post's in it.
+
+    `updates`: another post of an order changes the first one.
+    """
 
     posted: Posted
     frame: asyncio.Future[list[bytes] | None]
     place: int
+    updates: bool = False
+
+    def held(self, outcomes: list[bytes] | None) -> ConversionState | Reservation | Queued:
+        """What stands under the order, by what `frame` brought."""
+        return outcome(self.posted, outcomes, self.place)
 
     def answer(self, outcomes: list[bytes] | None) -> tuple[int, bytes]:
         """Status and JSON, by what `frame` brought: the post is on disk.
@@ -42,23 +52,15 @@ class Taken(msgspec.Struct, frozen=True):
         another post has the order, or nothing is known of it.
         """
         posted = self.posted
-        held = outcome(posted, outcomes, self.place)
-        if held is None:
-            return 201, answer(posted.state)
+        held = self.held(outcomes)
+        if isinstance(held, ConversionState):
+            return 201, answer(held.first or held)
         if isinstance(held, Queued):
             return 202, answer(posted.state, status="queued")
         if held.fingerprint != posted.fingerprint:
             message = f"another conversion has this order_id: {held.conversion_id}"
             raise Rejected(Reason.conflict, message, field="order_id")
-        return 200, answer(held.state, duplicate=True)
-
-
-class Found(msgspec.Struct, frozen=True):
-    """What the directory and its MAC say of a post: its click, if genuine, and both routes."""
-
-    click: ClickRef | None
-    click_route: Route | None
-    code_route: Route | None
+        return 200, answer(held.state.first or held.state, duplicate=True)
 
 
 class Intake:
@@ -66,64 +68,97 @@ class Intake:
 
     def __init__(self, edge: Edge) -> None:
         self._edge = edge
+        self._making = Making(edge.keyring, edge.settings)
+        self._updates = Updates(edge.redis, edge.settings)
 
-    def take_now(self, body: bytes, account: int, now_ms: int) -> Taken | None:
-        """As `take`, at once; None where something must be loaded first."""
-        post, directory = parse_post(body), self._edge.directory
-        click = self._click(post)
-        click_route = directory.route_by_number_now(click.link) if click else None
-        code_route = directory.route_now(post.tracking_code) if post.tracking_code else None
-        if (click and not click_route) or (post.tracking_code and not code_route):
+    def take_now(self, body: bytes, key: ApiKey, now_ms: int) -> Taken | None:
+        """As `take`, at once; None where something must be asked first."""
+        post = parse_post(body)
+        found = self._found_now(post, key.account)
+        if found is None:
             return None
-        return self._publish(post, account, now_ms, Found(click, click_route, code_route))
-
-    async def take(self, body: bytes, account: int, now_ms: int) -> Taken:
-        """Waits only for what the directory must load. Rejected, or RedisError, if not taken."""
-        post, directory = parse_post(body), self._edge.directory
-        code_route = await directory.route(post.tracking_code) if post.tracking_code else None
-        _check_route(post, code_route, account)
-        click = self._click(post)
-        click_route = await directory.route_by_number(click.link) if click else None
-        return self._publish(post, account, now_ms, Found(click, click_route, code_route))
-
-    def _click(self, post: ConversionPost) -> ClickRef | None:
-        if post.click_id is None:
+        case = decide(post, key, found, now_ms, self._edge.keyring.customer_key)
+        if case.first_order_only or case.duplicates == "update":
             return None
-        return read_click_id(post.click_id, self._edge.keyring.click_keys)
+        return self._publish(case, make(case, self._making, now_ms))
 
-    def _publish(self, post: ConversionPost, account: int, now_ms: int, found: Found) -> Taken:
-        edge, shards = self._edge, self._edge.settings.shards
-        _check_route(post, found.code_route, account)
-        if post.order_id is None:
-            shard = secrets.randbelow(shards)
-            order_digest = conversion_id = make_conversion_id(shard, now_ms)
-        else:
-            order_digest = names.order_digest(account, post.event, post.order_id)
-            shard = int(order_digest, 16) % shards
-            conversion_id = make_conversion_id(shard, now_ms)
-        conversion, fingerprint = resolve_conversion(
-            post,
-            _attribution(post, account, now_ms, found),
-            conversion_id=conversion_id,
-            account=account,
-            now_ms=now_ms,
-            customer_key=edge.keyring.customer_key,
-            default_currency=edge.settings.default_currency,
-        )
-        posted = Posted(conversion, state_of(conversion), order_digest, fingerprint)
-        return Taken(posted, *edge.conversions[shard].add(posted))
+    async def take(self, body: bytes, key: ApiKey, now_ms: int) -> Taken:
+        """Waits only for what must be asked. Rejected, or RedisError, if not taken."""
+        return await self.take_post(parse_post(body), key, now_ms)
 
+    async def take_post(self, post: ConversionPost, key: ApiKey, now_ms: int) -> Taken:
+        """As `take`."""
+        case = await self.decided(post, key, now_ms)
+        return self._publish(case, await self.made(case, now_ms))
 
-def _check_route(post: ConversionPost, route: Route | None, account: int) -> None:
-    if post.tracking_code is None:
-        return
-    if route is None or route.link.account != account or route.link.deleted_at is not None:
-        message = "no such tracking code"
-        raise Rejected(Reason.unknown_tracking_code, message, field="tracking_code")
+    async def decided(self, post: ConversionPost, key: ApiKey, now_ms: int) -> Case:
+        """What is to become of a post; Rejected, or RedisError, if it cannot be taken."""
+        found = await self._found(post, key.account)
+        return decide(post, key, found, now_ms, self._edge.keyring.customer_key)
 
+    async def made(self, case: Case, now_ms: int, conversion_id: str = "") -> Posted:
+        """The event to publish; `conversion_id` is one that the post had before."""
+        posted = make(case, self._making, now_ms, conversion_id)
+        if not case.first_order_only:
+            return posted
+        pay = await first_orders.pay(self._edge, case, posted.order_digest, now_ms)
+        if pay == case.pay:
+            return posted
+        paid = msgspec.structs.replace(case, pay=pay)
+        return make(paid, self._making, now_ms, posted.conversion.conversion_id)
 
-def _attribution(post: ConversionPost, account: int, now_ms: int, found: Found) -> Attribution:
-    if post.click_id is None:
-        return attribute(False, Late.none, None, found.code_route)
-    late = judge_click(found.click, found.click_route, account, time_of(post, now_ms))
-    return attribute(True, late, found.click_route, found.code_route)
+    def publish(self, case: Case, posted: Posted) -> Taken:
+        """Hands it to the lane of its shard. Rejected(unavailable) where too much waits."""
+        return self._publish(case, posted)
+
+    async def answer(self, taken: Taken, key: ApiKey) -> tuple[int, bytes]:
+        """As `Taken.answer`, when its frame is written; a later post may update the first one."""
+        outcomes = await taken.frame
+        held = taken.held(outcomes) if taken.updates else None
+        if isinstance(held, Reservation):
+            return 200, await self._updates.update(held, taken.posted, key)
+        return taken.answer(outcomes)
+
+    def _publish(self, case: Case, posted: Posted) -> Taken:
+        shard = shard_of(posted.conversion.conversion_id) or 0
+        frame, place = self._edge.conversions[shard].add(posted)
+        return Taken(posted, frame, place, updates=case.duplicates == "update")
+
+    def _found_now(self, post: ConversionPost, account: int) -> Found | None:
+        directory = self._edge.directory
+        code = directory.route_now(post.tracking_code) if post.tracking_code else None
+        if post.tracking_code and not code:
+            return None
+        clicks: list[GivenClick] = []
+        for one in self._clicks(post):
+            route = directory.route_by_number_now(one.click.link) if one.click else None
+            if one.click and not route:
+                return None
+            clicks.append(GivenClick(one.click_id, one.click, route))
+        coupon = None
+        if post.coupon_code and not code:
+            coupon = directory.coupons.now(account, post.coupon_code)
+            if coupon is None and not directory.coupons.unknown_now(account, post.coupon_code):
+                return None
+        return Found(tuple(clicks), code, coupon)
+
+    async def _found(self, post: ConversionPost, account: int) -> Found:
+        directory = self._edge.directory
+        code = await directory.route(post.tracking_code) if post.tracking_code else None
+        clicks: list[GivenClick] = []
+        for one in self._clicks(post):
+            route = await directory.route_by_number(one.click.link) if one.click else None
+            clicks.append(GivenClick(one.click_id, one.click, route))
+        coupon = None
+        if post.coupon_code and not code:
+            try:
+                coupon = await directory.coupons.find(account, post.coupon_code)
+            except RedisError:
+                if not any(one.route for one in clicks):
+                    raise
+                # The click earns it in any case, or it waits in the inbox of the unattributed.
+        return Found(tuple(clicks), code, coupon)
+
+    def _clicks(self, post: ConversionPost) -> list[GivenClick]:
+        keys = self._edge.keyring.click_keys
+        return [GivenClick(text, read_click_id(text, keys)) for text in click_ids(post)]

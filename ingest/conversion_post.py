@@ -18,6 +18,7 @@ from linkjolt.errors import Reason, Rejected
 ALIASES = {
     "trackingCode": "tracking_code",
     "clickId": "click_id",
+    "clickIds": "click_ids",
     "orderId": "order_id",
     "amount": "order_value",
     "orderValue": "order_value",
@@ -29,6 +30,7 @@ ALIASES = {
 }
 METADATA_MAX_BYTES = 4_096
 ITEMS_MAX = 200
+CLICKS_MAX = 20
 EVENTS = ("sale", "lead", "signup", "rebill")
 _ORDER_EVENTS = ("sale", "rebill")
 FUTURE_MAX_MS = 5 * 60_000
@@ -71,6 +73,7 @@ class ConversionPost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     adv3: Text256 = ""
     adv4: Text256 = ""
     adv5: Text256 = ""
+    click_ids: Annotated[list[Text128], Meta(max_length=CLICKS_MAX)] | None = None
 
 
 _read = msgspec.json.Decoder(ConversionPost).decode
@@ -119,7 +122,7 @@ def _check(post: ConversionPost, body: bytes) -> None:
     # JSON holds a control character as an escape, but for the last of them.
     if b"\\" in body or b"\x7f" in body:
         _check_texts(post)
-    if post.tracking_code is None and post.click_id is None:
+    if not (post.tracking_code or post.click_id or post.click_ids or post.coupon_code):
         message = "or click_id is required"
         raise Rejected(Reason.missing_field, message, field="tracking_code")
     if post.event in _ORDER_EVENTS:
@@ -152,6 +155,8 @@ def _check_texts(post: ConversionPost) -> None:
     for name in _TEXTS:
         if _CONTROL.search(getattr(post, name) or ""):
             raise Rejected(Reason.invalid_field, "has control characters", field=name)
+    if any(_CONTROL.search(click_id) for click_id in post.click_ids or ()):
+        raise Rejected(Reason.invalid_field, "has control characters", field="click_ids")
 
 
 def _split_composite(post: ConversionPost) -> ConversionPost:
@@ -166,6 +171,16 @@ def _split_composite(post: ConversionPost) -> ConversionPost:
         affiliate_id=post.affiliate_id or f"aff_{match[2]}",
         click_id=match[3],
     )
+
+
+def click_ids(post: ConversionPost) -> list[str]:
+    """All clicks that a post names."""
+    return [*([post.click_id] if post.click_id else []), *(post.click_ids or ())]
+
+
+def first_click_id(post: ConversionPost) -> str:
+    """The first of them, '' for none."""
+    return post.click_id or (post.click_ids[0] if post.click_ids else "")
 
 
 def encode_raw(value: object) -> str:
@@ -219,6 +234,9 @@ def fingerprint(post: ConversionPost, order_value_minor: int, currency: str) -> 
         post.metadata and _plain(post.metadata),
         (post.adv1, post.adv2, post.adv3, post.adv4, post.adv5),
     )
+    if post.click_ids:
+        # At the end, and only where there are any: a kept fingerprint stays what it was.
+        said = (*said, post.click_ids)
     return blake2s(_encode_said(said), digest_size=16).hexdigest()
 
 

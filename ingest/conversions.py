@@ -1,27 +1,18 @@
-"""Conversions over HTTP: posted, before the router, one or many at once, and read by their id."""
+"""Conversions over HTTP: posted, before the router, one or many at once."""
 
-import asyncio
 import time
 
-import msgspec
-from starlette.requests import Request
-from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ingest.conversion_answer import answer
 from ingest.conversion_batch import BODY_MAX_BYTES, Batch, read_array, read_lines
 from ingest.conversion_intake import Intake, count
 from ingest.edge import Edge
-from ingest.publish import Refused, find_conversion
-from ingest.spool_files import queued
+from ingest.idempotency import Once, check_alone, idempotency_key
 from linkjolt import web
-from linkjolt.access import admit, authenticate
-from linkjolt.conversionid import shard_of
+from linkjolt.access import admit
+from linkjolt.conversions_api import PATH, SCOPE
 from linkjolt.errors import Reason, Rejected
-from linkjolt.events import ConversionState
-
-PATH = "/v1/conversions"
-SCOPE = "conversions:write"
+from linkjolt.registry import ApiKey
 
 
 class ConversionPosts:
@@ -30,6 +21,7 @@ class ConversionPosts:
     def __init__(self, edge: Edge) -> None:
         self._edge = edge
         self._intake = Intake(edge)
+        self._once = Once(edge, self._intake)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
@@ -45,30 +37,36 @@ class ConversionPosts:
 
     async def _post(self, scope: Scope, receive: Receive) -> tuple[int, bytes]:
         key = await admit(scope, self._edge.directory, SCOPE)
+        once = idempotency_key(scope)
         declared = web.media_type(scope)
         if declared == "application/x-ndjson":
-            return 200, await self._take_lines(scope, receive, key.account)
+            check_alone(once)
+            return 200, await self._take_lines(scope, receive, key)
         if declared != "application/json":
             message = f"send application/json or application/x-ndjson, not {declared[:64]}"
             raise Rejected(Reason.unsupported_media_type, message)
         body = await _read_json(scope, receive)
         if body.lstrip()[:1] == b"[":
-            return 200, await self._take_array(body, key.account)
+            check_alone(once)
+            return 200, await self._take_array(body, key)
         now_ms = time.time_ns() // 1_000_000
-        taken = self._intake.take_now(body, key.account, now_ms)
-        taken = taken or await self._intake.take(body, key.account, now_ms)
-        status, answered = taken.answer(await taken.frame)
+        if once:
+            status, answered = await self._once.take(once, body, key, now_ms)
+        else:
+            taken = self._intake.take_now(body, key, now_ms)
+            taken = taken or await self._intake.take(body, key, now_ms)
+            status, answered = await self._intake.answer(taken, key)
         count(status)
         return status, answered
 
-    async def _take_lines(self, scope: Scope, receive: Receive, account: int) -> bytes:
-        batch = Batch(self._intake, account)
+    async def _take_lines(self, scope: Scope, receive: Receive, key: ApiKey) -> bytes:
+        batch = Batch(self._intake, key)
         async for lines in read_lines(web.chunks(scope, receive, BODY_MAX_BYTES)):
             await batch.take(lines)
         return await batch.answer()
 
-    async def _take_array(self, body: bytes, account: int) -> bytes:
-        batch = Batch(self._intake, account)
+    async def _take_array(self, body: bytes, key: ApiKey) -> bytes:
+        batch = Batch(self._intake, key)
         await batch.take(read_array(body))
         return await batch.answer()
 
@@ -96,41 +94,3 @@ class ConversionsFirst:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         posted = scope["type"] == "http" and scope["path"] == PATH and scope["method"] == "POST"
         await (self._posts if posted else self._app)(scope, receive, send)
-
-
-class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is known of a post that was answered 202: `queued`, or `refused` with the reason."""
-
-    conversion_id: str
-    status: str
-    reason: str = ""
-    conflicts_with: str = ""
-
-
-class ConversionReads:
-    """`GET /v1/conversions/{conversion_id}`."""
-
-    def __init__(self, edge: Edge) -> None:
-        self._edge = edge
-
-    async def get(self, request: Request) -> Response:
-        """A conversion by its id, as it stands now; queued and refused ones too."""
-        key = await authenticate(request, self._edge.directory, SCOPE)
-        conversion_id: str = request.path_params["conversion_id"]
-        if await asyncio.to_thread(queued, self._edge.spool_folder, conversion_id):
-            return web.json_response(Outcome(conversion_id, "queued"))
-        found = await self._find(conversion_id)
-        refused = found if isinstance(found, Refused) else None
-        state = await self._find(refused.conflicts_with) if refused else found
-        if not isinstance(state, ConversionState) or state.account != key.account:
-            raise Rejected(Reason.not_found, "no such conversion")
-        if refused:
-            outcome = Outcome(conversion_id, "refused", Reason.conflict, refused.conflicts_with)
-            return web.json_response(outcome)
-        return Response(answer(state), media_type="application/json")
-
-    async def _find(self, conversion_id: str) -> ConversionState | Refused | None:
-        shard = shard_of(conversion_id)
-        if shard is None or shard >= self._edge.settings.shards:
-            return None
-        return await find_conversion(self._edge.redis, shard, conversion_id)

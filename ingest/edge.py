@@ -18,10 +18,14 @@ from linkjolt.settings import Edge as Settings
 
 @dataclass
 class Edge:
-    """The parts that requests need; once `stop` is set /readyz fails."""
+    """The parts that requests need; once `stop` is set /readyz fails.
+
+    `fast` waits for Redis no longer than a visitor may be kept, `redis` as long as is usual.
+    """
 
     settings: Settings
     redis: Redis
+    fast: Redis
     directory: Directory
     keyring: Keyring
     click_ids: ClickIds

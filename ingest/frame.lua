@@ -1,8 +1,6 @@
 -- Shared head of the publishing scripts: a producer's frames are numbered 1, 2, 3 on each stream.
 -- Its record holds the last number and the events accepted under all of them.
 
-local function hour(ms) return string.format('%.0f', math.floor(ms / 3600000)) end
-
 -- 'next' for the number that may be appended, 'there' for one that was, 'gap' for one too far; then
 -- the events accepted so far, and the last number. A gap means that Redis forgot frames: of the events it acknowledged
 -- before, the ledger gets back those it forgot, once, and the producer's numbers end there.
@@ -22,20 +20,4 @@ end
 
 local function record(producer, number, accepted)
   redis.call('SET', producer, string.format('%.0f %.0f', number, accepted), 'EX', 604800)
-end
-
--- Appends one frame and counts its events in the hour of its entry id.
-local function append(stream, ledger, frame, events, mark)
-  local id
-  if mark == '' then
-    id = redis.call('XADD', stream, '*', 'f', frame)
-  else
-    id = redis.call('XADD', stream, '*', 'f', frame, 'r', mark)
-  end
-  local ms, sequence = string.match(id, '(%d+)-(%d+)')
-  if tonumber(sequence) >= 1000000 then
-    -- The clock stepped back: a position has 20 bits for the sequence, so move on by hand.
-    redis.call('XSETID', stream, string.format('%.0f', tonumber(ms) + 1) .. '-0')
-  end
-  redis.call('HINCRBY', ledger, hour(tonumber(ms)), events)
 end

@@ -27,6 +27,7 @@ from linkjolt.errors import Reason, Rejected
 from linkjolt.faults import fault
 from linkjolt.names import Stream, StreamKind
 from linkjolt.redis_client import RedisError, ScriptCalls
+from linkjolt.scripts import appending
 
 _FOLDER = Path(__file__).parent
 _PAUSE_FIRST_SECONDS = 0.05
@@ -60,8 +61,8 @@ class Publish(Protocol):
 
 def publish_through(redis: Redis, kind: StreamKind) -> Publish:
     """Publishes on streams of this kind."""
-    parts = ("frame.lua", f"publish_{kind}.lua")
-    ask = ScriptCalls(redis, "".join((_FOLDER / n).read_text("utf-8") for n in parts))
+    script = appending(_FOLDER / "frame.lua", _FOLDER / f"publish_{kind}.lua")
+    ask = ScriptCalls(redis, script)
 
     async def publish(calls: Sequence[Call]) -> list[Answer]:
         # Many calls share what costs most: the way there and back, and the fsync.

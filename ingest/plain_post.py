@@ -10,7 +10,7 @@ _VALUE = rb"(?! )[ -~]*+(?<! )"
 # With one of these there is more to the request; the first three are read, once each.
 _OTHERS = (
     rb"authorization|content-type|content-length|transfer-encoding|expect|upgrade|connection"
-    rb"|proxy-connection"
+    rb"|proxy-connection|idempotency-key"
 )
 _LINES = (
     rb"(?(1)(?!)|(?i:authorization): [Bb]earer ([!-~]++))",

@@ -44,7 +44,7 @@ class Posts:
         if not plain or not key or key.expires_at is not None or not key.allows(SCOPE):
             return None
         try:
-            return self._intake.take_now(plain.body, key.account, time.time_ns() // 1_000_000)
+            return self._intake.take_now(plain.body, key, time.time_ns() // 1_000_000)
         except Rejected:
             return None
 

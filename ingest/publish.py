@@ -4,7 +4,6 @@ import asyncio
 
 import msgspec
 import structlog
-from redis.asyncio import Redis
 
 from ingest import metrics
 from ingest.frames import Payload
@@ -13,7 +12,7 @@ from ingest.outlet import Outlet
 from linkjolt import names
 from linkjolt.errors import Reason, Rejected
 from linkjolt.events import Conversion, ConversionState
-from linkjolt.redis_client import call
+from linkjolt.reservations import Reservation, read_reservation, write_reservation
 from linkjolt.settings import Edge
 
 # A frame stays far below Redis's limits; a call with 256 conversions holds Redis some 4 ms.
@@ -68,47 +67,34 @@ class Posted(msgspec.Struct, frozen=True):
     """A conversion to publish; posts of one order with equal fingerprints are the same post.
 
     `order_digest` names the reservation: of the order, or of the conversion itself if it has none.
+    `again` is the conversion in case another one has the order: one of the same order, under a
+    reservation of its own; but where `timed`, an equal fingerprint still is the same post.
     """
 
     conversion: Conversion
     state: ConversionState
     order_digest: str
     fingerprint: str
-
-
-class Reservation(msgspec.Struct, frozen=True):
-    """What stands under an order: its first post's conversion id, fingerprint and live state."""
-
-    conversion_id: str
-    fingerprint: str
-    state: ConversionState
+    again: "Posted | None" = None
+    timed: bool = False
 
 
 class Queued(msgspec.Struct, frozen=True):
     """The post is on the edge's disk; whether its order was free shows when Redis is back."""
 
 
-class Refused(msgspec.Struct, frozen=True):
-    """A queued post whose order was taken by another one."""
-
-    conversion_id: str
-    conflicts_with: str
-
-
-def read_reservation(held: bytes) -> Reservation:
-    """A reservation as kept in Redis: id, fingerprint and state, a line each."""
-    conversion_id, fingerprint, state = held.split(b"\n", 2)
-    decoded = msgspec.json.decode(state, type=ConversionState)
-    return Reservation(conversion_id.decode(), fingerprint.decode(), decoded)
-
-
 class Entry(msgspec.Struct, frozen=True):
-    """A conversion as a call carries it: the order's key, what it reserves, the stream's line."""
+    """A conversion as a call carries it: the order's key, what it reserves, the stream's line.
+
+    `again` and `timed` as in `Posted`.
+    """
 
     conversion_id: str
     order: str
     reserved: bytes
     line: bytes
+    again: "Entry | None" = None
+    timed: bool = False
 
 
 class ConversionPublisher:
@@ -124,7 +110,7 @@ class ConversionPublisher:
             waiting_max_bytes=settings.waiting_max_bytes,
         )
 
-    async def publish(self, posted: Posted) -> Reservation | Queued | None:
+    async def publish(self, posted: Posted) -> ConversionState | Reservation | Queued:
         """`outcome` of this post, when it is known."""
         answer, place = self.add(posted)
         return outcome(posted, await answer, place)
@@ -141,10 +127,10 @@ class ConversionPublisher:
     def entry(self, posted: Posted) -> Entry:
         """What a call carries of the post."""
         identity, line = posted.conversion.conversion_id, _encode(posted.conversion)
-        names_post = f"{identity}\n{posted.fingerprint}\n".encode()
-        reserved = names_post + _encode(posted.state)
+        reserved = write_reservation(identity, posted.fingerprint, posted.state)
         order = names.order(self._shard, posted.order_digest)
-        return Entry(identity, order, reserved, line)
+        again = self.entry(posted.again) if posted.again else None
+        return Entry(identity, order, reserved, line, again, posted.timed)
 
     async def _send(self, entries: list[Entry]) -> list[bytes] | None:
         ids = tuple([entry.conversion_id for entry in entries])
@@ -152,6 +138,11 @@ class ConversionPublisher:
         keys += [names.conversion(self._shard, identity) for identity in ids]
         lines = b"\n".join([entry.line for entry in entries])
         words = [lines, *[entry.reserved for entry in entries]]
+        for place, entry in enumerate(entries, 1):
+            if entry.again:
+                keys.append(entry.again.order)
+                timed = b"1" if entry.timed else b"0"
+                words += [b"%d" % place, entry.again.reserved, entry.again.line, timed]
         keep = b"%d" % self._keep_seconds
         straight = Payload(keys, [keep, b"0", *words])
         spooled = Payload(keys, [keep, b"1", *words])
@@ -160,8 +151,8 @@ class ConversionPublisher:
 
 def outcome(
     posted: Posted, outcomes: list[bytes] | None, place: int
-) -> Reservation | Queued | None:
-    """None when this post is the order's first and on disk, else what stood there before.
+) -> ConversionState | Reservation | Queued:
+    """The state of this post where it is on disk, else what stood under its order before.
 
     Rejected(unavailable) where nothing is known of it.
     """
@@ -169,22 +160,11 @@ def outcome(
         return Queued()
     held = outcomes[place]
     if not held:
-        return None
+        return posted.state
+    if held == b"again":
+        return (posted.again or posted).state
     if held == b"lost":
         raise Rejected(Reason.unavailable, "Redis lost the reservation of this order")
     reservation = read_reservation(held)
     own = reservation.conversion_id == posted.conversion.conversion_id
-    return None if own else reservation
-
-
-async def find_conversion(
-    redis: Redis, shard: int, conversion_id: str
-) -> ConversionState | Refused | None:
-    """The live state of a conversion; RedisError where it cannot be read."""
-    pointer: bytes | None = await call(redis, "GET", names.conversion(shard, conversion_id))
-    if pointer is None:
-        return None
-    if pointer.startswith(b"!"):
-        return Refused(conversion_id, pointer[1:].decode())
-    held: bytes | None = await call(redis, "GET", names.order(shard, pointer.decode()))
-    return read_reservation(held).state if held else None
+    return reservation.state if own else reservation

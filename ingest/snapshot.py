@@ -20,7 +20,17 @@ from redis.asyncio import Redis
 from linkjolt import names
 from linkjolt.keyring import Keyring
 from linkjolt.redis_client import RedisError, call
-from linkjolt.registry import TYPES, Affiliate, ApiKey, Campaign, Kind, Link, Route
+from linkjolt.registry import (
+    TYPES,
+    Affiliate,
+    ApiKey,
+    Campaign,
+    Coupon,
+    CouponRoute,
+    Kind,
+    Link,
+    Route,
+)
 from linkjolt.registry_reads import KINDS, ORIGIN, E, feed_after, feed_end, feed_holds, read_raw
 
 _PAGE = 1_000
@@ -42,10 +52,12 @@ log = structlog.get_logger()
 
 
 class _Handle(msgspec.Struct, frozen=True):
-    """By what a link or a key is looked up."""
+    """By what a link, a key or a coupon is looked up."""
 
     tracking_code: str = ""
     digest: str = ""
+    code: str = ""
+    account: int = 0
 
 
 class Snapshot:
@@ -75,6 +87,15 @@ class Snapshot:
         """The key of a digest if it was not revoked when last copied."""
         key = await self._entry(ApiKey, "handle", digest)
         return key if key and key.deleted_at is None else None
+
+    async def coupon(self, account: int, code: str) -> CouponRoute | None:
+        """The coupon of a code if it was not deleted when last copied."""
+        coupon = await self._entry(Coupon, "handle", _coupon_handle(account, code))
+        if coupon is None or coupon.deleted_at is not None:
+            return None
+        campaign = await self._entry(Campaign, "number", coupon.campaign)
+        affiliate = await self._entry(Affiliate, "number", coupon.affiliate)
+        return CouponRoute(coupon, campaign, affiliate) if campaign and affiliate else None
 
     async def _route(self, link: Link | None) -> Route | None:
         if link is None:
@@ -165,7 +186,12 @@ async def _read(redis: Redis, kind: Kind, wanted: Iterable[int]) -> list[Stored]
 
 def _handle(body: bytes) -> str:
     handle = msgspec.json.decode(body, type=_Handle)
-    return handle.tracking_code or handle.digest
+    coupon = _coupon_handle(handle.account, handle.code) if handle.code else ""
+    return handle.tracking_code or handle.digest or coupon
+
+
+def _coupon_handle(account: int, code: str) -> str:
+    return f"{account}:{code}"
 
 
 def _locked(lock_fd: int) -> bool:

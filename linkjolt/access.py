@@ -1,5 +1,6 @@
 """Who may do what: API keys from requests, and the scopes they need."""
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 from starlette.requests import Request
@@ -33,6 +34,12 @@ def require_scope(key: ApiKey, scope: str) -> None:
     """Rejected, naming the scope, unless the key has it."""
     if not key.allows(scope):
         raise Rejected(Reason.forbidden, f"the API key lacks the scope {scope}")
+
+
+def require_any(key: ApiKey, scopes: Sequence[str]) -> None:
+    """Rejected, naming them, unless the key has one of the scopes."""
+    if not any(key.allows(scope) for scope in scopes):
+        raise Rejected(Reason.forbidden, f"the API key lacks the scope {' or '.join(scopes)}")
 
 
 async def admit(scope: Scope, directory: Directory, needed: str) -> ApiKey:

@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from linkjolt import keys, names
+from linkjolt.coupons import Coupons
 from linkjolt.fallback import Guarded, LastKnown
 from linkjolt.registry import Affiliate, ApiKey, Campaign, Change, Link, Route
 from linkjolt.registry_cache import Keys, Loads, Lru, Routes
@@ -61,6 +62,7 @@ class Directory:
         self._campaign_loads: Loads[tuple[int, int], Campaign | None] = Loads()
         self._affiliate_loads: Loads[tuple[int, int], Affiliate | None] = Loads()
         self._key_loads: Loads[tuple[int, str], ApiKey | None] = Loads()
+        self.coupons = Coupons(redis, self._guarded, self.campaign, self._affiliate)
         self._block_ms = block_ms(redis)
         self._position = ""
 
@@ -192,20 +194,21 @@ class Directory:
         match change.kind:
             case "link":
                 self._routes.drop_link(change.number)
-            case "campaign":
+            case "campaign" | "affiliate":
                 self._campaigns.pop(change.number)
-                self._routes.drop_users("campaign", change.number)
-            case "affiliate":
                 self._affiliates.pop(change.number)
-                self._routes.drop_users("affiliate", change.number)
-            case "key" | "coupon" | "webhook":
+                self._routes.drop_users(change.kind, change.number)
+                self.coupons.clear()
+            case "coupon":
+                self.coupons.clear()
+            case "key" | "webhook":
                 pass
 
     def clear(self) -> None:
         """Forgets everything."""
         self._generation += 1
         known = self._routes, self._campaigns, self._affiliates, self._keys
-        for memory in (*known, self._unknown_codes):
+        for memory in (*known, self._unknown_codes, self.coupons):
             memory.clear()
 
     async def follow(self) -> None:

@@ -7,7 +7,7 @@ from typing import Protocol, TypeVar
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
-from linkjolt.registry import ApiKey, Route
+from linkjolt.registry import ApiKey, CouponRoute, Route
 
 _AWAY_SECONDS = 1.0
 T = TypeVar("T")
@@ -21,6 +21,8 @@ class LastKnown(Protocol):
     async def route_by_number(self, number: int) -> Route | None: ...
 
     async def key(self, digest: str) -> ApiKey | None: ...
+
+    async def coupon(self, account: int, code: str) -> CouponRoute | None: ...
 
 
 class Guarded:

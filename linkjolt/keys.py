@@ -1,4 +1,7 @@
-"""API key secrets: `lj_live_`, 32 random base62 characters, 6 of checksum; kept as SHA-256."""
+"""API key secrets: `lj_live_` or `lj_test_`, 32 random base62 characters, 6 of checksum.
+
+Only their SHA-256 is kept.
+"""
 
 import re
 import secrets
@@ -6,15 +9,17 @@ from hashlib import sha256
 from zlib import crc32
 
 PREFIX = "lj_live_"
+TEST_PREFIX = "lj_test_"
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _RANDOM = 32
 _CHECKSUM = 6
-_SHAPE = re.compile(rf"{PREFIX}[0-9A-Za-z]{{{_RANDOM + _CHECKSUM}}}")
+_SHAPE = re.compile(rf"(?:{PREFIX}|{TEST_PREFIX})[0-9A-Za-z]{{{_RANDOM + _CHECKSUM}}}")
 
 
-def make_secret() -> str:
+def make_secret(*, test: bool = False) -> str:
     """A new secret; show it once and keep its `digest`."""
-    body = PREFIX + "".join(secrets.choice(_ALPHABET) for _ in range(_RANDOM))
+    prefix = TEST_PREFIX if test else PREFIX
+    body = prefix + "".join(secrets.choice(_ALPHABET) for _ in range(_RANDOM))
     return body + _checksum(body)
 
 
@@ -32,7 +37,7 @@ def digest(secret: str) -> str:
 
 def hint(secret: str) -> str:
     """What may be shown of a secret later, such as `lj_live_...x7Qa`."""
-    return f"{PREFIX}...{secret[-4:]}"
+    return f"{secret[: len(PREFIX)]}...{secret[-4:]}"
 
 
 def _checksum(text: str) -> str:

@@ -3,7 +3,7 @@
 from decimal import Context, Decimal, Inexact, InvalidOperation
 from functools import lru_cache
 from itertools import pairwise
-from math import ceil
+from math import ceil, floor
 
 import msgspec
 
@@ -33,20 +33,35 @@ _SCALES = [Decimal(10**digits) for digits in range(5)]
 _EXACT = Context(prec=28, traps=[Inexact, InvalidOperation])
 
 
-class Percentage(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag=str.lower
+class _Rule(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    omit_defaults=True,
+    tag_field="kind",
+    tag=str.lower,
 ):
-    """`rate` per cent of the order value."""
+    pass
+
+
+class Percentage(_Rule, frozen=True):
+    """`rate` per cent of the order value.
+
+    Every kind may have a `cap`, in major units, which no order earns more than, and be for the
+    first order of a customer only.
+    """
 
     rate: Decimal
+    cap: Decimal | None = None
+    first_order_only: bool = False
 
 
-class Flat(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag=str.lower
-):
+class Flat(_Rule, frozen=True):
     """`amount` in major units of the campaign's currency, per conversion."""
 
     amount: Decimal
+    cap: Decimal | None = None
+    first_order_only: bool = False
 
 
 class Tier(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"from_": "from"}):
@@ -56,12 +71,12 @@ class Tier(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"fro
     rate: Decimal
 
 
-class Tiered(
-    msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="kind", tag=str.lower
-):
+class Tiered(_Rule, frozen=True):
     """The rate of the highest tier that the order value reaches; none reached pays nothing."""
 
     tiers: tuple[Tier, ...]
+    cap: Decimal | None = None
+    first_order_only: bool = False
 
 
 Commission = Percentage | Flat | Tiered
@@ -129,13 +144,15 @@ def major_text(minor: int, currency: str) -> str:
 
 def check_commission(rule: Commission, currency: str) -> None:
     """Rejected, naming the field, where a rule cannot be computed exactly."""
+    if rule.cap is not None:
+        to_minor(rule.cap, currency, "commission.cap")
     match rule:
-        case Percentage(rate):
-            _check_rate(rate, "commission.rate")
-        case Flat(amount):
-            to_minor(amount, currency, "commission.amount")
-        case Tiered(tiers):
-            _check_tiers(tiers, currency)
+        case Percentage():
+            _check_rate(rule.rate, "commission.rate")
+        case Flat():
+            to_minor(rule.amount, currency, "commission.amount")
+        case Tiered():
+            _check_tiers(rule.tiers, currency)
 
 
 def _check_rate(rate: Decimal, field: str) -> None:
@@ -159,26 +176,29 @@ def _check_tiers(tiers: tuple[Tier, ...], currency: str) -> None:
 
 def commission_minor(rule: Commission, order_value_minor: int, currency: str) -> int:
     """The commission in minor units of `currency`, truncated: 30 % of 9999 is 2999."""
-    amount, steps = _terms(rule, currency)
+    amount, steps, cap = _terms(rule, currency)
     for from_minor, rate in steps:
         if order_value_minor >= from_minor:
             # Rates have at most 4 decimals, so this is whole-number arithmetic without rounding.
-            return order_value_minor * rate // (100 * _RATE_SCALE)
-    return amount
+            amount = order_value_minor * rate // (100 * _RATE_SCALE)
+            break
+    return amount if amount <= cap else cap
 
 
 @lru_cache(maxsize=4_096)
-def _terms(rule: Commission, currency: str) -> tuple[int, tuple[tuple[int, int], ...]]:
-    """A rule in whole numbers: an amount, and before it rates by the order value they begin at.
+def _terms(rule: Commission, currency: str) -> tuple[int, tuple[tuple[int, int], ...], int]:
+    """A rule in whole numbers: an amount, before it rates by the order value they begin at, a cap.
 
     Made once for each rule: the highest step first.
     """
+    digits = check_currency(currency)
+    cap = _MINOR_MAX if rule.cap is None else floor(_shift(rule.cap, digits))
     match rule:
-        case Percentage(rate):
-            return 0, ((0, int(rate * _RATE_SCALE)),)
-        case Flat(amount):
-            return to_minor(amount, currency, "commission.amount"), ()
-        case Tiered(tiers):
-            digits = check_currency(currency)
+        case Percentage():
+            return 0, ((0, int(rule.rate * _RATE_SCALE)),), cap
+        case Flat():
+            return floor(_shift(rule.amount, digits)), (), cap
+        case Tiered():
+            tiers = rule.tiers
             steps = [(ceil(_shift(t.from_, digits)), int(t.rate * _RATE_SCALE)) for t in tiers]
-            return 0, tuple(reversed(steps))
+            return 0, tuple(reversed(steps)), cap

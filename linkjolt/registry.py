@@ -202,6 +202,14 @@ class Route(msgspec.Struct, frozen=True, dict=True):
         )
 
 
+class CouponRoute(msgspec.Struct, frozen=True):
+    """A coupon with the campaign that pays for it and the affiliate who earns."""
+
+    coupon: Coupon
+    campaign: Campaign
+    affiliate: Affiliate
+
+
 class Change(msgspec.Struct, frozen=True):
     """One entry of the change feed: which registry entry was written."""
 

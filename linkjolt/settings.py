@@ -43,6 +43,9 @@ class Shared(msgspec.Struct, frozen=True, kw_only=True):
     trusted_proxies: Annotated[
         str, _doc("Networks whose X-Forwarded-For and country header are believed, by comma.")
     ] = "127.0.0.0/8,::1/128"
+    conversion_state_days: Annotated[
+        int, Meta(ge=0), _doc("Days an order's reservation is kept in Redis; 0 is for good.")
+    ] = 0
     webhook_allow_private: Annotated[
         bool,
         _doc("Let webhooks go to private addresses, over http and to any port: for development."),
@@ -87,9 +90,6 @@ class Edge(Shared, frozen=True, kw_only=True):
     default_currency: Annotated[
         str, Meta(min_length=3, max_length=3), _doc("Currency of conversions without a campaign.")
     ] = "USD"
-    conversion_state_days: Annotated[
-        int, Meta(ge=0), _doc("Days an order's reservation is kept in Redis; 0 is for good.")
-    ] = 0
 
 
 class Aggregator(Shared, frozen=True, kw_only=True):

@@ -23,7 +23,10 @@ GROUP BY s, hour
 """
 _TABLES: dict[str, str] = {
     "clicks": _STORED.format(table="clicks", counted="account != 0"),
-    "conversions": _STORED.format(table="conversions", counted="account != 0"),
+    # An adjustment that moves a conversion has a second row, which takes it away.
+    "conversions": _STORED.format(
+        table="conversions", counted="account != 0 AND kind != 'detached'"
+    ),
     "rejects": _STORED.format(table="rejects FINAL", counted="1"),
 }
 Hours = Counter[int]

@@ -12,7 +12,6 @@ from typing import Any, cast
 
 import click
 import uvloop
-from redis.asyncio import Redis
 from starlette.types import ASGIApp
 
 from ingest.app import routed
@@ -25,6 +24,7 @@ from linkjolt.clickid import ClickIds
 from linkjolt.directory import Directory
 from linkjolt.http_protocol import BoundedProtocol
 from linkjolt.keyring import Keyring
+from linkjolt.redis_client import connect
 from linkjolt.settings import Edge as Settings
 from loadtests.in_process import CONNECTIONS, OneLink, connections, cost
 
@@ -53,7 +53,8 @@ def _edge() -> Edge:
     settings, key = Settings(), b"k" * 32
     return Edge(
         settings=settings,
-        redis=cast(Redis, None),
+        redis=connect("redis://"),
+        fast=connect("redis://"),
         directory=cast(Directory, OneLink()),
         keyring=Keyring((key,), key),
         click_ids=ClickIds(1, key),

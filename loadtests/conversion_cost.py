@@ -13,20 +13,17 @@ from typing import Any, cast
 
 import click
 import uvloop
-from redis.asyncio import Redis
 
 from ingest.app import create_app
-from ingest.attribution import Late, attribute
-from ingest.conversion import resolve_conversion, state_of
-from ingest.conversion_answer import answer
+from ingest.conversion_case import Found, Making, decide, make
 from ingest.conversion_post import parse_carefully, parse_post
 from ingest.edge import Edge
 from ingest.frames import Payload
 from ingest.post_protocol import edge_protocol
-from ingest.publish import ClickPublisher, ConversionPublisher, Posted
-from linkjolt import keys, names
+from ingest.publish import ClickPublisher, ConversionPublisher
+from linkjolt import keys
 from linkjolt.clickid import ClickIds
-from linkjolt.conversionid import make_conversion_id
+from linkjolt.conversion_answer import answer
 from linkjolt.directory import Directory
 from linkjolt.http_protocol import BoundedProtocol
 from linkjolt.keyring import Keyring
@@ -48,13 +45,9 @@ class _Directory(OneLink):
 
     def __init__(self) -> None:
         super().__init__()
-        digest, now = keys.digest(_SECRET), datetime.now(UTC)
-        scopes = ("conversions:write",)
-        key = ApiKey(
-            number=1, account=1, name="k", scopes=scopes, digest=digest, hint="", created_at=now
-        )
+        digest = keys.digest(_SECRET)
         self._keys = Keys(10, 10)
-        self._keys.put(digest, key)
+        self._keys.put(digest, _key(digest))
         self._keys.learn(_SECRET, digest)
 
     def key_now(self, secret: str) -> ApiKey | None:
@@ -62,6 +55,18 @@ class _Directory(OneLink):
 
     async def key(self, secret: str) -> ApiKey | None:
         return self.key_now(secret)
+
+
+def _key(digest: str) -> ApiKey:
+    return ApiKey(
+        number=1,
+        account=1,
+        name="k",
+        scopes=("conversions:write",),
+        digest=digest,
+        hint="",
+        created_at=datetime.now(UTC),
+    )
 
 
 class _Sink:
@@ -81,7 +86,8 @@ def _edge() -> Edge:
     settings = Settings()
     return Edge(
         settings=settings,
-        redis=cast(Redis, None),
+        redis=connect("redis://"),
+        fast=connect("redis://"),
         directory=cast(Directory, _Directory()),
         keyring=Keyring((_KEY,), _KEY),
         click_ids=ClickIds(1, _KEY),
@@ -110,28 +116,15 @@ def _stages() -> dict[str, Callable[[], object]]:
     """Each stage of a sale through a tracking code, with what the ones before it give."""
     body, now_ms = _post(1), time.time_ns() // 1_000_000
     post, publisher = parse_post(body), ConversionPublisher(cast(Any, _Sink()), 0, Settings())
-    route, order = OneLink().found(), post.order_id or ""
-    attribution = attribute(False, Late.none, None, route)
-
-    def resolve() -> Posted:
-        digest = names.order_digest(1, post.event, order)
-        conversion, fingerprint = resolve_conversion(
-            post,
-            attribution,
-            conversion_id=make_conversion_id(0, now_ms),
-            account=1,
-            now_ms=now_ms,
-            customer_key=_KEY,
-            default_currency="USD",
-        )
-        return Posted(conversion, state_of(conversion), digest, fingerprint)
-
-    posted = resolve()
+    found = Found((), OneLink().found(), None)
+    key, making = _key(keys.digest(_SECRET)), Making(Keyring((_KEY,), _KEY), Settings())
+    case = decide(post, key, found, now_ms, _KEY)
+    posted = make(case, making, now_ms)
     return {
         "parse": lambda: parse_post(body),
         "parse carefully": lambda: parse_carefully(body),
-        "attribute": lambda: attribute(False, Late.none, None, route),
-        "resolve": resolve,
+        "decide": lambda: decide(post, key, found, now_ms, _KEY),
+        "make": lambda: make(case, making, now_ms),
         "encode": lambda: publisher.entry(posted),
         "answer": lambda: answer(posted.state),
     }

@@ -16,6 +16,7 @@ from starlette.routing import Route
 from linkjolt import probes, registry_api, web
 from linkjolt.access import authenticate
 from linkjolt.clickhouse import ClickHouse, ClickHouseFailed
+from linkjolt.conversions_api import Conversions
 from linkjolt.directory import Directory
 from linkjolt.errors import Reason, Rejected
 from linkjolt.redis_client import RedisError, call
@@ -89,6 +90,7 @@ def create_app(
             *probes.routes(reports.why_not_ready),
             Route("/v1/reports", reports.report, methods=["GET"]),
             Route("/v1/balance", reports.balance, methods=["GET"]),
+            *Conversions(redis, directory, settings).routes(),
             *registry_api.routes(Registry(redis), directory, settings.edge_url()),
         ],
         middleware=[Middleware(web.RequestIds)],

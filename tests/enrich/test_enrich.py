@@ -6,10 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aggregator.enrich import (
-    CARRIED,
     STORED_MAX,
     click_time_ms,
-    conversion_row,
     moment,
     place_of,
     truncate_address,
@@ -17,6 +15,7 @@ from aggregator.enrich import (
     visitor,
     write_click,
 )
+from aggregator.fact_rows import CARRIED, conversion_row
 from aggregator.rows import ClickRow
 from linkjolt.clickid import ClickIds
 from linkjolt.dimensions import DENSE, SPARSE

@@ -44,6 +44,8 @@ class StoredConversion(msgspec.Struct):
 def python_type(column: str) -> type:
     if column.startswith("DateTime64(3"):
         return float
+    if column == "Bool":
+        return bool
     return int if "Int" in column else str
 
 

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
-from typing import TypeVar
 
 import httpx2
 import msgspec
@@ -19,7 +18,8 @@ from ingest.outlet import new_producer
 from ingest.spool import Spool
 from ingest.spool_files import take_one
 from linkjolt import keys, names
-from linkjolt.events import Click, Conversion
+from linkjolt.events import Adjustment, Click, Conversion
+from linkjolt.facts import Fact, read_fact
 from linkjolt.money import Percentage
 from linkjolt.redis_client import entries
 from linkjolt.redis_server import RedisServer
@@ -28,7 +28,6 @@ from linkjolt.registry_store import Registry
 from linkjolt.settings import Edge as Settings
 from tests.ingest.outlets import MAX_BYTES
 
-T = TypeVar("T")
 DESTINATION = "https://shop.example/p?ref={affiliate_id}"
 
 
@@ -49,29 +48,43 @@ class Shop:
         return await self.registry.create(made)
 
     async def clicks(self) -> list[Click]:
-        return await self._events(names.clicks(0), Click)
+        lines = await self._lines(names.clicks(0))
+        return [msgspec.json.decode(line, type=Click) for line in lines]
 
     async def conversions(self) -> list[Conversion]:
-        return await self._events(names.conversions(0), Conversion)
+        return [fact for fact in await self.facts() if isinstance(fact, Conversion)]
 
-    async def _events(self, stream: names.Stream, kind: type[T]) -> list[T]:
+    async def adjustments(self) -> list[Adjustment]:
+        return [fact for fact in await self.facts() if isinstance(fact, Adjustment)]
+
+    async def facts(self) -> list[Fact]:
+        """Conversions and their adjustments, in their order."""
+        return [read_fact(line) for line in await self._lines(names.conversions(0))]
+
+    async def _lines(self, stream: names.Stream) -> list[bytes]:
         rows = await entries(self.redis, stream.key, "-")
-        lines = [line for _, fields in rows for line in fields[b"f"].split(b"\n")]
-        return [msgspec.json.decode(line, type=kind) for line in lines]
+        return [line for _, fields in rows for line in fields[b"f"].split(b"\n")]
 
-    async def post(self, body: object, key: str = "") -> httpx2.Response:
-        """A conversion, as the shop's key unless another is given."""
+    async def post(
+        self, body: object, key: str = "", path: str = "/v1/conversions", **headers: str
+    ) -> httpx2.Response:
+        """A conversion, or what is given for another path, as the shop's key or another one."""
         content = body if isinstance(body, bytes) else msgspec.json.encode(body)
-        headers = {
+        sent = {
             "Authorization": f"Bearer {key or self.key}",
             "Content-Type": "application/json",
+            **headers,
         }
-        return await self.client.post("/v1/conversions", content=content, headers=headers)
+        return await self.client.post(path, content=content, headers=sent)
+
+    async def get(self, path: str, key: str = "") -> httpx2.Response:
+        headers = {"Authorization": f"Bearer {key or self.key}"}
+        return await self.client.get(path, headers=headers)
 
 
-async def make_key(registry: Registry, scopes: Sequence[str]) -> str:
+async def make_key(registry: Registry, scopes: Sequence[str], **fields: object) -> str:
     """A new key's secret."""
-    secret = keys.make_secret()
+    secret = keys.make_secret(test=bool(fields.get("test")))
     entry = ApiKey(
         number=0,
         account=names.ACCOUNT_DEFAULT,
@@ -81,7 +94,7 @@ async def make_key(registry: Registry, scopes: Sequence[str]) -> str:
         hint=keys.hint(secret),
         created_at=datetime.now(UTC),
     )
-    await registry.create(entry)
+    await registry.create(msgspec.structs.replace(entry, **fields))
     return secret
 
 

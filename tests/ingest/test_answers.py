@@ -7,7 +7,7 @@ from decimal import Decimal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.conversion_answer import answer
+from linkjolt.conversion_answer import answer
 from linkjolt.events import ConversionState
 from linkjolt.money import CURRENCIES, to_major
 

@@ -7,13 +7,14 @@ import msgspec
 
 from linkjolt.events import ConversionState
 from linkjolt.money import major_text
+from linkjolt.names import is_test
 from linkjolt.registry import public_id
 
 _encode = msgspec.json.Encoder().encode
 
 
 def answer(of: ConversionState, *, duplicate: bool = False, status: str = "") -> bytes:
-    """The answer to a post, and to reading the conversion; amounts in major units.
+    """The answer to a post; amounts in major units.
 
     `status` stands in place of the conversion's own. Every text that a sender chose is encoded.
     """
@@ -29,8 +30,13 @@ def answer(of: ConversionState, *, duplicate: bool = False, status: str = "") ->
         f'"commission_amount":{major_text(of.commission_minor, currency)},'
         f'"currency":"{currency}",'
         f'"attribution":{{"method":"{of.attribution}","reason":{reason}}},'
-        f'"duplicate":{"true" if duplicate else "false"},"timestamp":{_instant(of.time_ms)}}}'
+        f'"duplicate":{"true" if duplicate else "false"},'
+        f'"timestamp":{_instant(of.time_ms)}{_test(of.account)}}}'
     ).encode()
+
+
+def _test(books: int) -> str:
+    return ',"is_test":true' if is_test(books) else ""
 
 
 @lru_cache(maxsize=4_096)

@@ -1,0 +1,134 @@
+"""What is decided of a posted conversion before anything is written: pure, but for its id."""
+
+import secrets
+from hashlib import blake2s
+
+import msgspec
+
+from ingest.attribution import Attribution, GivenClick, attribute
+from ingest.conversion import Origin, Pay, resolve_conversion, state_of
+from ingest.conversion_post import ConversionPost, customer_hash, time_of
+from ingest.publish import Posted
+from linkjolt import names
+from linkjolt.commissions import rule_at
+from linkjolt.conversionid import make_conversion_id
+from linkjolt.errors import Reason, Rejected
+from linkjolt.events import Conversion
+from linkjolt.keyring import Keyring
+from linkjolt.registry import ApiKey, CouponRoute, Duplicates, Route
+from linkjolt.settings import Edge as Settings
+
+REBILL = "rebill"
+
+
+class Found(msgspec.Struct, frozen=True):
+    """What the directory and their MACs say of what a post names."""
+
+    clicks: tuple[GivenClick, ...]
+    code: Route | None
+    coupon: CouponRoute | None
+
+
+class Case(msgspec.Struct, frozen=True):
+    """A post with its key, who earns it, and what that pays; `customer` is '' where unknown."""
+
+    post: ConversionPost
+    key: ApiKey
+    time_ms: int
+    attribution: Attribution
+    pay: Pay
+    customer: str
+
+    @property
+    def duplicates(self) -> Duplicates:
+        """What becomes of another post of its order; those without one have no other."""
+        campaign = self.attribution.campaign
+        return campaign.duplicates if campaign and self.post.order_id else "refuse"
+
+    @property
+    def first_order_only(self) -> bool:
+        """Whether the pay depends on what the customer has bought before."""
+        return self.pay.commission is not None and self.pay.commission.first_order_only
+
+
+class Making(msgspec.Struct, frozen=True):
+    """What an edge makes conversions with."""
+
+    keyring: Keyring
+    settings: Settings
+
+
+def decide(
+    post: ConversionPost, key: ApiKey, found: Found, now_ms: int, customer_key: bytes
+) -> Case:
+    """Rejected, naming the field, for a post that cannot be taken under this key."""
+    _check_code(post, found.code, key.account)
+    _check_coupon(post, found.coupon)
+    time_ms = time_of(post, now_ms)
+    by = attribute(found.clicks, found.code, found.coupon, key.account, time_ms)
+    if key.campaign and (by.campaign is None or by.campaign.number != key.campaign):
+        raise Rejected(Reason.forbidden, "the API key is for another campaign")
+    pay = Pay()
+    if by.campaign and by.affiliate:
+        pay = Pay(*rule_at(by.campaign, by.affiliate.number, time_ms))
+    customer = customer_hash(post.customer_email, customer_key)
+    return Case(post, key, time_ms, by, pay, customer)
+
+
+def make(case: Case, making: Making, now_ms: int, conversion_id: str = "") -> Posted:
+    """The event to publish, where its order is reserved; `conversion_id` is one that it had."""
+    order, shards = case.post.order_id, making.settings.shards
+    books = case.key.books
+    digest = names.order_digest(books, case.post.event, order) if order else ""
+    shard = int(digest, 16) % shards if digest else secrets.randbelow(shards)
+    conversion_id = conversion_id or make_conversion_id(shard, now_ms)
+    conversion, fingerprint = resolve_conversion(
+        case.post,
+        case.attribution,
+        case.pay,
+        Origin(conversion_id, books, case.time_ms, case.customer, making.settings.default_currency),
+    )
+    match case.duplicates:
+        case "allow":
+            return _posted(_freed(conversion), conversion_id, fingerprint)
+        case "rebill":
+            # The same instant given twice is the same sale, sent twice.
+            timed = case.post.timestamp is not None
+            again = _posted(
+                _freed(conversion, REBILL),
+                _digest_of(digest, fingerprint) if timed else conversion_id,
+                fingerprint,
+            )
+            posted = _posted(conversion, digest, fingerprint)
+            return msgspec.structs.replace(posted, again=again, timed=timed)
+        case _:
+            return _posted(conversion, digest or conversion_id, fingerprint)
+
+
+def _posted(conversion: Conversion, digest: str, fingerprint: str) -> Posted:
+    return Posted(conversion, state_of(conversion), digest, fingerprint)
+
+
+def _freed(conversion: Conversion, event: str = "") -> Conversion:
+    """The conversion as one of several of its order."""
+    return msgspec.structs.replace(conversion, order_free=True, event=event or conversion.event)
+
+
+def _digest_of(digest: str, fingerprint: str) -> str:
+    return blake2s(f"{digest}{fingerprint}".encode(), digest_size=16).hexdigest()
+
+
+def _check_code(post: ConversionPost, route: Route | None, account: int) -> None:
+    if post.tracking_code is None:
+        return
+    if route is None or route.link.account != account or route.link.deleted_at is not None:
+        message = "no such tracking code"
+        raise Rejected(Reason.unknown_tracking_code, message, field="tracking_code")
+
+
+def _check_coupon(post: ConversionPost, coupon: CouponRoute | None) -> None:
+    """A coupon beside a click or a code may be any; alone it must lead to an affiliate."""
+    if coupon or post.tracking_code or post.click_id or post.click_ids:
+        return
+    message = "is no coupon of an affiliate"
+    raise Rejected(Reason.unknown_reference, message, field="coupon_code")
