@@ -6,9 +6,10 @@ from typing import Literal
 import msgspec
 
 from linkjolt import names
+from linkjolt.commissions import general_rule
 from linkjolt.errors import FieldError, Reason, Rejected
 from linkjolt.money import Commission
-from linkjolt.registry import Affiliate, ApiKey, Campaign, Link, public_id
+from linkjolt.registry import Affiliate, ApiKey, Campaign, Duplicates, Link, public_id
 
 
 class CampaignAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -21,6 +22,8 @@ class CampaignAnswer(msgspec.Struct, frozen=True, kw_only=True):
     window_days: int
     conversion_status: Literal["pending", "approved"]
     events: tuple[str, ...]
+    duplicates: Duplicates
+    attribution: Literal["last", "first"]
     created_at: datetime
 
 
@@ -51,6 +54,8 @@ class KeyAnswer(msgspec.Struct, frozen=True, kw_only=True):
     scopes: tuple[str, ...]
     hint: str
     expires_at: datetime | None
+    campaign_id: str | None
+    test: bool
     created_at: datetime
 
 
@@ -101,17 +106,20 @@ class BulkAnswer(msgspec.Struct, frozen=True, kw_only=True):
     rejected: int
 
 
-def campaign_answer(campaign: Campaign) -> CampaignAnswer:
+def campaign_answer(campaign: Campaign, now: datetime) -> CampaignAnswer:
+    """`commission` is what it pays now to those who have no rule of their own."""
     return CampaignAnswer(
         id=public_id("campaign", campaign.number),
         name=campaign.name,
         currency=campaign.currency,
-        commission=campaign.commission,
+        commission=general_rule(campaign, now),
         click_id_param=campaign.click_id_param,
         window_min_seconds=campaign.window_min_seconds,
         window_days=campaign.window_days,
         conversion_status=campaign.conversion_status,
         events=campaign.events,
+        duplicates=campaign.duplicates,
+        attribution=campaign.attribution,
         created_at=campaign.created_at,
     )
 
@@ -143,6 +151,8 @@ def key_answer(key: ApiKey) -> KeyAnswer:
         scopes=key.scopes,
         hint=key.hint,
         expires_at=key.expires_at,
+        campaign_id=public_id("campaign", key.campaign) if key.campaign else None,
+        test=key.test,
         created_at=key.created_at,
     )
 

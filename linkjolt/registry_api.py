@@ -7,13 +7,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from linkjolt import keys
+from linkjolt import commission_api, keys
+from linkjolt import coupon_forms as coupons
 from linkjolt import registry_answers as answers
 from linkjolt import registry_forms as forms
 from linkjolt.access import bearer, identify, require_scope
 from linkjolt.directory import Directory
 from linkjolt.errors import Reason, Rejected
-from linkjolt.registry import Affiliate, ApiKey, Campaign, Link
+from linkjolt.key_forms import KeyForm, KeyPatch, new_key, patched_key
+from linkjolt.registry import Affiliate, ApiKey, Campaign, Coupon, Link
 from linkjolt.registry_bulk import LIMITS, create_bulk
 from linkjolt.registry_collections import Actions, Call, Collection
 from linkjolt.registry_links import create_links
@@ -38,6 +40,7 @@ def routes(registry: Registry, directory: Directory, edge_url: str) -> list[Base
     found: list[BaseRoute] = [
         route("/v1/me", {"GET": ("", _me)}),
         route("/v1/links/bulk", {"POST": ("links:write", create_bulk)}),
+        route("/v1/campaigns/{id}/commissions", commission_api.actions()),
     ]
     for name, collection in _COLLECTIONS.items():
         found.append(route(f"/v1/{name}", collection.actions()))
@@ -47,7 +50,7 @@ def routes(registry: Registry, directory: Directory, edge_url: str) -> list[Base
 
 async def _create_campaign(call: Call, form: forms.CampaignForm) -> object:
     campaign = forms.new_campaign(form, call.account, call.now)
-    return answers.campaign_answer(await call.registry.create(campaign))
+    return answers.campaign_answer(await call.registry.create(campaign), call.now)
 
 
 async def _create_affiliate(call: Call, form: forms.AffiliateForm) -> object:
@@ -62,20 +65,31 @@ async def _create_link(call: Call, form: forms.LinkForm) -> object:
     return answers.link_answer(outcome, call.edge_url)
 
 
-async def _create_key(call: Call, form: forms.KeyForm) -> object:
-    secret = keys.make_secret()
-    key = forms.new_key(form, call.account, call.now, keys.digest(secret), keys.hint(secret))
+async def _create_coupon(call: Call, form: coupons.CouponForm) -> object:
+    coupon = coupons.new_coupon(form, call.account, call.now)
+    await coupons.check_coupon(call.registry, coupon)
+    return coupons.coupon_answer(await call.registry.create(coupon))
+
+
+async def _create_key(call: Call, form: KeyForm) -> object:
+    secret = keys.make_secret(test=form.test)
+    key = new_key(form, call.account, call.now, keys.digest(secret), keys.hint(secret))
     _check_grant(call.key, key)
+    if key.campaign and not await call.registry.existing(Campaign, call.account, {key.campaign}):
+        raise forms.unknown_reference("campaign")
     return answers.new_key_answer(await call.registry.create(key), secret)
 
 
-def _patch_key(call: Call, key: ApiKey, patch: forms.KeyPatch) -> ApiKey:
+def _patch_key(call: Call, key: ApiKey, patch: KeyPatch) -> ApiKey:
     # A later expiry grants anew.
     _check_grant(call.key, key)
-    return forms.patched_key(key, patch, call.now)
+    return patched_key(key, patch, call.now)
 
 
 def _check_grant(actor: ApiKey, key: ApiKey) -> None:
+    if actor.test and not key.test:
+        message = "a test key can make test keys only"
+        raise Rejected(Reason.forbidden, message, field="test")
     for scope in key.scopes:
         if not actor.allows(scope):
             message = f"the API key cannot grant {scope}, which it lacks itself"
@@ -96,8 +110,8 @@ _COLLECTIONS: dict[str, Collection[Any, Any, Any]] = {
         "links:read",
         "links:write",
         _create_campaign,
-        lambda _, campaign, patch: forms.patched_campaign(campaign, patch),
-        lambda _, campaign: answers.campaign_answer(campaign),
+        lambda call, campaign, patch: forms.patched_campaign(campaign, patch, call.now),
+        lambda call, campaign: answers.campaign_answer(campaign, call.now),
     ),
     "affiliates": Collection(
         Affiliate,
@@ -121,12 +135,23 @@ _COLLECTIONS: dict[str, Collection[Any, Any, Any]] = {
     ),
     "keys": Collection(
         ApiKey,
-        forms.KeyForm,
-        forms.KeyPatch,
+        KeyForm,
+        KeyPatch,
         "keys:write",
         "keys:write",
         _create_key,
         _patch_key,
         lambda _, key: answers.key_answer(key),
+    ),
+    "coupons": Collection(
+        Coupon,
+        coupons.CouponForm,
+        coupons.CouponPatch,
+        "links:read",
+        "links:write",
+        _create_coupon,
+        lambda _, coupon, patch: coupons.patched_coupon(coupon, patch),
+        lambda _, coupon: coupons.coupon_answer(coupon),
+        lambda call, coupon: coupons.check_coupon(call.registry, coupon),
     ),
 }

@@ -50,6 +50,8 @@ class Collection(msgspec.Struct, Generic[E, F, P], frozen=True):
     create: Callable[[Call, F], Awaitable[object]]
     patch: Callable[[Call, E, P], E]
     answer: Callable[[Call, E], object]
+    # What a patched entry refers to; Rejected where that is not there.
+    check: Callable[[Call, E], Awaitable[None]] | None = None
 
     def actions(self) -> Actions:
         """On the whole collection."""
@@ -64,7 +66,7 @@ class Collection(msgspec.Struct, Generic[E, F, P], frozen=True):
         }
 
     async def post(self, call: Call) -> Response:
-        form = await _body(call.request, self.form)
+        form = await body_of(call.request, self.form)
         return json_response(await self.create(call, form), 201)
 
     async def get_page(self, call: Call) -> Response:
@@ -81,6 +83,9 @@ class Collection(msgspec.Struct, Generic[E, F, P], frozen=True):
     async def change(self, call: Call) -> Response:
         number = self._number(call)
         patch = await self._patch_body(call.request)
+        if self.check:
+            seen = await call.registry.get(self.entry, call.account, number)
+            await self.check(call, self.patch(call, seen, patch))
         entry = await call.registry.patch(
             self.entry, call.account, number, lambda entry: self.patch(call, entry, patch)
         )
@@ -99,7 +104,7 @@ class Collection(msgspec.Struct, Generic[E, F, P], frozen=True):
 
     async def _patch_body(self, request: Request) -> P:
         try:
-            return await _body(request, self.patch_form)
+            return await body_of(request, self.patch_form)
         except Rejected as error:
             settled = error.field in IMMUTABLE[KINDS[self.entry]]
             if error.reason is Reason.unknown_field and settled:
@@ -108,7 +113,8 @@ class Collection(msgspec.Struct, Generic[E, F, P], frozen=True):
             raise
 
 
-async def _body(request: Request, form: type[F]) -> F:
+async def body_of(request: Request, form: type[F]) -> F:
+    """The request's JSON as this form; Rejected, naming the field, for any other."""
     require_json(request)
     return decode(await read_body(request), form)
 

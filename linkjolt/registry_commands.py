@@ -16,12 +16,12 @@ from linkjolt import keys as secrets
 from linkjolt import settings
 from linkjolt.errors import Rejected
 from linkjolt.instance import find_redis_url, read_run
+from linkjolt.key_forms import KeyForm, new_key
 from linkjolt.names import ACCOUNT_DEFAULT
 from linkjolt.redis_client import connect
 from linkjolt.registry import SCOPES, ApiKey, Link, public_id, read_id
 from linkjolt.registry_answers import KeyAnswer, key_answer, link_answer
 from linkjolt.registry_csv import EXPORTED, BadCsv, Row, cells_of, read_rows
-from linkjolt.registry_forms import KeyForm, new_key
 from linkjolt.registry_links import create_links
 from linkjolt.registry_store import Registry
 
@@ -81,19 +81,20 @@ def keys() -> None:
     "--scope", "scopes", multiple=True, required=True, type=click.Choice(SCOPES), help="Repeatable."
 )
 @click.option("--expires-at", help="RFC 3339 instant, such as 2027-01-31T00:00:00Z.")
+@click.option("--test", is_flag=True, help="What is posted with it is no real event.")
+@click.option("--campaign", help="For the scope postback: the one campaign it is for, as cmp_1.")
 @_json
 @_data
 @_redis_url
 def create_key(
-    name: str,
-    scopes: tuple[str, ...],
-    expires_at: str | None,
-    as_json: bool,
     data: str,
     redis_url: str,
+    as_json: bool,
+    campaign: str | None,
+    **fields: object,
 ) -> None:
     """Make a key and print its secret, this once."""
-    form = {"name": name, "scopes": scopes, "expires_at": expires_at}
+    form = {**fields, "campaign_id": campaign}
     identity, secret = _run(_create_key(find_redis_url(data, redis_url), form))
     if as_json:
         click.echo(msgspec.json.encode({"id": identity, "key": secret}).decode())
@@ -106,7 +107,7 @@ async def _create_key(url: str, fields: Mapping[str, object]) -> tuple[str, str]
         form = msgspec.convert(fields, KeyForm)
     except msgspec.ValidationError as error:
         raise click.UsageError(str(error).replace("`", "")) from None
-    secret = secrets.make_secret()
+    secret = secrets.make_secret(test=form.test)
     digest, hint = secrets.digest(secret), secrets.hint(secret)
     key = new_key(form, ACCOUNT_DEFAULT, datetime.now(UTC), digest, hint)
     async with _registry(url) as registry:

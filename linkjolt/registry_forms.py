@@ -1,15 +1,16 @@
 """The registry's request bodies, checked and made into entries, and its answers (API §3)."""
 
 from collections.abc import Container
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from linkjolt.commissions import general_rule, with_rule
 from linkjolt.errors import Reason, Rejected
 from linkjolt.money import Commission, check_commission, check_currency
-from linkjolt.registry import SCOPES, Affiliate, ApiKey, Campaign, Kind, Link, read_id
+from linkjolt.registry import Affiliate, Campaign, Duplicates, Kind, Link, read_id
 from linkjolt.registry_checks import (
     check_click_id_param,
     check_events,
@@ -24,8 +25,6 @@ Name = Annotated[str, Meta(min_length=1, max_length=200)]
 WindowSeconds = Annotated[int, Meta(ge=0, le=3650 * 86_400)]
 WindowDays = Annotated[int, Meta(ge=0, le=3650)]
 Events = Annotated[tuple[str, ...], Meta(max_length=50)]
-Scopes = Annotated[tuple[str, ...], Meta(min_length=1, max_length=len(SCOPES))]
-Instant = Annotated[datetime, Meta(tz=True)]
 ConversionStatus = Literal["pending", "approved"]
 LinkStatus = Literal["active", "disabled"]
 PassParams = Literal["all", "none"] | tuple[str, ...]
@@ -40,6 +39,8 @@ class CampaignForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     window_days: WindowDays = 30
     conversion_status: ConversionStatus = "pending"
     events: Events = ()
+    duplicates: Duplicates = "refuse"
+    attribution: Literal["last", "first"] = "last"
 
 
 class CampaignPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -50,6 +51,8 @@ class CampaignPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     window_days: WindowDays | UnsetType = UNSET
     conversion_status: ConversionStatus | UnsetType = UNSET
     events: Events | UnsetType = UNSET
+    duplicates: Duplicates | UnsetType = UNSET
+    attribution: Literal["last", "first"] | UnsetType = UNSET
 
 
 class AffiliateForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -79,17 +82,6 @@ class LinkPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     fallback_url: str | UnsetType = UNSET
 
 
-class KeyForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    name: Name
-    scopes: Scopes
-    expires_at: Instant | None = None
-
-
-class KeyPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    name: Name | UnsetType = UNSET
-    expires_at: Instant | UnsetType | None = UNSET
-
-
 # Fields of a creation that a PATCH refuses as settled, not as unknown.
 IMMUTABLE: dict[Kind, frozenset[str]] = {
     "campaign": frozenset({"id", "currency", "created_at"}),
@@ -103,7 +95,8 @@ IMMUTABLE: dict[Kind, frozenset[str]] = {
 }
 
 
-def _given(patch: msgspec.Struct) -> dict[str, Any]:
+def given(patch: msgspec.Struct) -> dict[str, Any]:
+    """What a patch sets."""
     values = {field: getattr(patch, field) for field in patch.__struct_fields__}
     return {field: value for field, value in values.items() if value is not UNSET}
 
@@ -112,6 +105,8 @@ def _checked_campaign(campaign: Campaign) -> Campaign:
     check_name(campaign.name)
     check_currency(campaign.currency)
     check_commission(campaign.commission, campaign.currency)
+    if campaign.rules and campaign.rules[-1].commission:
+        check_commission(campaign.rules[-1].commission, campaign.currency)
     check_click_id_param(campaign.click_id_param)
     check_events(campaign.events)
     return campaign
@@ -131,13 +126,21 @@ def new_campaign(form: CampaignForm, account: int, now: datetime) -> Campaign:
             window_days=form.window_days,
             conversion_status=form.conversion_status,
             events=form.events,
+            duplicates=form.duplicates,
+            attribution=form.attribution,
             created_at=now,
         )
     )
 
 
-def patched_campaign(campaign: Campaign, patch: CampaignPatch) -> Campaign:
-    return _checked_campaign(msgspec.structs.replace(campaign, **_given(patch)))
+def patched_campaign(campaign: Campaign, patch: CampaignPatch, now: datetime) -> Campaign:
+    """The campaign with what the patch sets; another commission is a new version, from now on."""
+    changes = given(patch)
+    commission = changes.pop("commission", None)
+    patched = msgspec.structs.replace(campaign, **changes)
+    if commission is not None and commission != general_rule(campaign, now):
+        patched = with_rule(patched, commission, starts_at=now)
+    return _checked_campaign(patched)
 
 
 def new_affiliate(form: AffiliateForm, account: int, now: datetime) -> Affiliate:
@@ -147,7 +150,7 @@ def new_affiliate(form: AffiliateForm, account: int, now: datetime) -> Affiliate
 
 
 def patched_affiliate(affiliate: Affiliate, patch: AffiliatePatch) -> Affiliate:
-    patched = msgspec.structs.replace(affiliate, **_given(patch))
+    patched = msgspec.structs.replace(affiliate, **given(patch))
     check_name(patched.name)
     return patched
 
@@ -171,8 +174,8 @@ def new_link(form: LinkForm, account: int, now: datetime) -> Link:
         Link(
             number=0,
             account=account,
-            campaign=_reference("campaign", form.campaign_id),
-            affiliate=_reference("affiliate", form.affiliate_id),
+            campaign=reference("campaign", form.campaign_id),
+            affiliate=reference("affiliate", form.affiliate_id),
             tracking_code=form.tracking_code or "",
             destination=form.destination,
             pass_params=form.pass_params,
@@ -183,63 +186,27 @@ def new_link(form: LinkForm, account: int, now: datetime) -> Link:
     )
 
 
-def _unknown(kind: Kind) -> Rejected:
+def unknown_reference(kind: Kind) -> Rejected:
+    """The refusal of an id that leads nowhere."""
     message = f"names no {kind} of this account"
     return Rejected(Reason.unknown_reference, message, field=f"{kind}_id")
 
 
-def _reference(kind: Kind, text: str) -> int:
+def reference(kind: Kind, text: str) -> int:
+    """The number of a public id; Rejected, naming the field, for any other text."""
     number = read_id(kind, text)
     if number is None:
-        raise _unknown(kind)
+        raise unknown_reference(kind)
     return number
 
 
 def check_references(link: Link, campaigns: Container[int], affiliates: Container[int]) -> None:
     """Rejected where the link's campaign or affiliate is not among those that exist."""
     if link.campaign not in campaigns:
-        raise _unknown("campaign")
+        raise unknown_reference("campaign")
     if link.affiliate not in affiliates:
-        raise _unknown("affiliate")
+        raise unknown_reference("affiliate")
 
 
 def patched_link(link: Link, patch: LinkPatch) -> Link:
-    return _checked_link(msgspec.structs.replace(link, **_given(patch)))
-
-
-def _expiry(expires_at: datetime | None, now: datetime) -> datetime | None:
-    if expires_at is None:
-        return None
-    if expires_at <= now:
-        raise Rejected(Reason.invalid_field, "must be in the future", field="expires_at")
-    try:
-        return expires_at.astimezone(UTC)
-    except OverflowError:
-        raise Rejected(Reason.invalid_field, "is too far off", field="expires_at") from None
-
-
-def new_key(form: KeyForm, account: int, now: datetime, digest: str, hint: str) -> ApiKey:
-    """The key of a form, its number still 0; Rejected, naming the field."""
-    check_name(form.name)
-    for index, scope in enumerate(form.scopes):
-        if scope not in SCOPES:
-            message = f"must be one of {', '.join(SCOPES)}"
-            raise Rejected(Reason.invalid_field, message, field=f"scopes[{index}]")
-    return ApiKey(
-        number=0,
-        account=account,
-        name=form.name,
-        scopes=tuple(dict.fromkeys(form.scopes)),
-        digest=digest,
-        hint=hint,
-        expires_at=_expiry(form.expires_at, now),
-        created_at=now,
-    )
-
-
-def patched_key(key: ApiKey, patch: KeyPatch, now: datetime) -> ApiKey:
-    patched = msgspec.structs.replace(key, **_given(patch))
-    check_name(patched.name)
-    if patch.expires_at is UNSET:
-        return patched
-    return msgspec.structs.replace(patched, expires_at=_expiry(patched.expires_at, now))
+    return _checked_link(msgspec.structs.replace(link, **given(patch)))

@@ -42,6 +42,8 @@ async def test_a_created_campaign_is_answered_whole(api: Api) -> None:
         "window_min_seconds": 0,
         "conversion_status": "pending",
         "events": [],
+        "duplicates": "refuse",
+        "attribution": "last",
     }
 
 

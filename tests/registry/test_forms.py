@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 import pytest
 
+from linkjolt import key_forms
 from linkjolt import registry_forms as forms
 from linkjolt.errors import Reason, Rejected
 from linkjolt.registry import Campaign, Link
@@ -40,7 +41,7 @@ def make_link(body: bytes) -> Link:
 
 
 def make_key(body: bytes) -> object:
-    return forms.new_key(decode(body, forms.KeyForm), 1, samples.NOW, "digest", "hint")
+    return key_forms.new_key(decode(body, key_forms.KeyForm), 1, samples.NOW, "digest", "hint")
 
 
 def refusal(make: Callable[[bytes], object], body: dict[str, Any]) -> tuple[Reason, str]:
@@ -169,31 +170,31 @@ def test_a_bad_key_is_refused_by_field(change: dict[str, Any], reason: Reason, f
 
 
 def test_an_expiry_in_any_zone_is_kept_in_utc() -> None:
-    form = forms.KeyForm(
+    form = key_forms.KeyForm(
         name="shop",
         scopes=("admin",),
         expires_at=datetime.fromisoformat("2030-01-01T02:00:00+02:00"),
     )
-    key = forms.new_key(form, 1, samples.NOW, "digest", "hint")
+    key = key_forms.new_key(form, 1, samples.NOW, "digest", "hint")
     assert key.expires_at == datetime(2030, 1, 1, tzinfo=UTC)
     assert msgspec.json.encode(key.expires_at) == b'"2030-01-01T00:00:00Z"'
 
 
 def test_a_patch_changes_only_what_it_names() -> None:
     patch = forms.CampaignPatch(window_days=7)
-    patched = forms.patched_campaign(samples.campaign(), patch)
+    patched = forms.patched_campaign(samples.campaign(), patch, samples.NOW)
     assert patched == msgspec.structs.replace(samples.campaign(), window_days=7)
 
 
 def test_a_patch_is_checked_like_a_creation() -> None:
     patch = decode(b'{"commission":{"kind":"flat","amount":"0.001"}}', forms.CampaignPatch)
     with pytest.raises(Rejected) as caught:
-        forms.patched_campaign(samples.campaign(), patch)
+        forms.patched_campaign(samples.campaign(), patch, samples.NOW)
     assert caught.value.field == "commission.amount"
 
 
 def test_an_expired_key_can_still_be_renamed_and_made_unlimited() -> None:
     key = samples.key("secret", "admin", expires_at=samples.NOW)
     later = samples.NOW.replace(year=2027)
-    assert forms.patched_key(key, forms.KeyPatch(name="new"), later).name == "new"
-    assert forms.patched_key(key, forms.KeyPatch(expires_at=None), later).expires_at is None
+    assert key_forms.patched_key(key, key_forms.KeyPatch(name="new"), later).name == "new"
+    assert key_forms.patched_key(key, key_forms.KeyPatch(expires_at=None), later).expires_at is None
