@@ -45,6 +45,10 @@ class Taken(msgspec.Struct, frozen=True):
         """What stands under the order, by what `frame` brought."""
         return outcome(self.posted, outcomes, self.place)
 
+    def stood(self, outcomes: list[bytes] | None) -> bool:
+        """Whether something stood under the order before, be it this conversion itself."""
+        return outcomes is not None and outcomes[self.place] not in (b"", b"again")
+
     def answer(self, outcomes: list[bytes] | None) -> tuple[int, bytes]:
         """Status and JSON, by what `frame` brought: the post is on disk.
 

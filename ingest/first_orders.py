@@ -4,24 +4,19 @@ A claim whose order came to nothing (its edge was killed, or it was refused) is 
 """
 
 from hashlib import blake2s
-from pathlib import Path
-from weakref import WeakKeyDictionary
 
-from redis.asyncio import Redis
-
+from ingest.claims import Claims
 from ingest.conversion import Pay
 from ingest.conversion_case import Case
 from ingest.edge import Edge
 from linkjolt import names
 from linkjolt.conversionid import shard_of
-from linkjolt.redis_client import RedisError, ScriptCalls, call
+from linkjolt.redis_client import RedisError, call
 
 UNCHECKED = "first_order_unchecked"
 NOT_FIRST = "not_first_order"
 # Until then its order may still be under way.
 _ABANDONED_MS = 60_000
-_SCRIPT = (Path(__file__).parent / "claim.lua").read_text(encoding="utf-8")
-_scripts: WeakKeyDictionary[Redis, ScriptCalls] = WeakKeyDictionary()
 
 
 async def pay(edge: Edge, case: Case, order_digest: str, now_ms: int) -> Pay:
@@ -44,18 +39,22 @@ async def pay(edge: Edge, case: Case, order_digest: str, now_ms: int) -> Pay:
 
 
 async def _claim(edge: Edge, customer: str, order_digest: str, now_ms: int) -> bool:
-    shards = edge.settings.shards
-    key = names.customer(int(customer, 16) % shards, customer)
-    claims = _scripts.setdefault(edge.fast, ScriptCalls(edge.fast, _SCRIPT))
-    own = f"{order_digest} {now_ms}"
-    [held] = await claims([([key], ["", own])])
-    digest, _, claimed_ms = held.decode().partition(" ")
+    claims = Claims(edge.fast)
+    key = names.customer(int(customer, 16) % edge.settings.shards, customer)
+    own = f"{order_digest} {now_ms}".encode()
+    held = await claims.claim(key, own)
+    digest, claimed_ms = _parts(held)
     if digest == order_digest:
         return True
-    if not await _abandoned(edge, digest, now_ms - int(claimed_ms)):
+    if not await _abandoned(edge, digest, now_ms - claimed_ms):
         return False
-    [held] = await claims([([key], [held, own])])
-    return held.decode().partition(" ")[0] == order_digest
+    return _parts(await claims.claim(key, own, seen=held))[0] == order_digest
+
+
+def _parts(claim: bytes) -> tuple[str, int]:
+    """Whose order a claim is for, and when it was made."""
+    digest, _, claimed_ms = claim.decode().partition(" ")
+    return digest, int(claimed_ms)
 
 
 async def _abandoned(edge: Edge, order_digest: str, age_ms: int) -> bool:

@@ -6,11 +6,12 @@ under that id.
 """
 
 from hashlib import blake2s
-from typing import Any
 
 import msgspec
 from starlette.types import Scope
 
+from ingest.claims import Claims
+from ingest.conversion_case import Case
 from ingest.conversion_intake import Intake
 from ingest.conversion_post import ConversionPost, parse_post
 from ingest.edge import Edge
@@ -18,7 +19,7 @@ from ingest.publish import Posted
 from linkjolt import names, web
 from linkjolt.conversion_answer import answer
 from linkjolt.errors import Reason, Rejected
-from linkjolt.redis_client import RedisError, call
+from linkjolt.redis_client import RedisError
 from linkjolt.registry import ApiKey
 from linkjolt.reservations import Held, find_held
 
@@ -56,6 +57,7 @@ class Once:
     def __init__(self, edge: Edge, intake: Intake) -> None:
         self._edge = edge
         self._intake = intake
+        self._claims = Claims(edge.fast)
 
     async def take(self, once: str, body: bytes, key: ApiKey, now_ms: int) -> tuple[int, bytes]:
         """Status and answer as `Intake.answer`; Rejected, or RedisError, if it was not taken."""
@@ -68,27 +70,35 @@ class Once:
             message = "was used for another body within 24 hours"
             raise Rejected(Reason.idempotency_key_reused, message, field=HEADER)
         if held.conversion_id == claim.conversion_id:
-            return await self._intake.answer(self._intake.publish(case, posted), key)
+            return await self._publish(case, posted, key)
         found = await find_held(self._edge.redis, self._edge.settings.shards, held.conversion_id)
         if isinstance(found, Held):
             state = found.reservation.state
             return 200, answer(state.first or state, duplicate=True)
         # Whoever claimed it did not come to publish it, or its order was taken.
         posted = await self._intake.made(case, now_ms, held.conversion_id)
-        return await self._intake.answer(self._intake.publish(case, posted), key)
+        return await self._publish(case, posted, key)
+
+    async def _publish(self, case: Case, posted: Posted, key: ApiKey) -> tuple[int, bytes]:
+        taken = self._intake.publish(case, posted)
+        status, body = await self._intake.answer(taken, key)
+        if status == 201 and taken.stood(await taken.frame):
+            # Another one under the same key was quicker.
+            return 200, answer(posted.state, duplicate=True)
+        return status, body
 
     async def _claim(self, once: str, key: ApiKey, claim: _Claim, *, has_order: bool) -> _Claim:
         """The claim that stands. Without Redis an order is claim enough; else RedisError."""
         digest = blake2s(f"{key.books}:{once}".encode(), digest_size=16).hexdigest()
         name = names.idempotency(int(digest, 16) % self._edge.settings.shards, digest)
-        words: list[Any] = ["SET", name, msgspec.json.encode(claim), "NX", "GET"]
+        own = msgspec.json.encode(claim)
         try:
-            held = await call(self._edge.fast, *words, "EX", _KEPT_SECONDS)
+            held = await self._claims.claim(name, own, keep_seconds=_KEPT_SECONDS)
         except RedisError:
             if has_order:
                 return claim
             raise
-        return msgspec.json.decode(held, type=_Claim) if held else claim
+        return msgspec.json.decode(held, type=_Claim)
 
 
 def _said(post: ConversionPost, posted: Posted) -> str:
