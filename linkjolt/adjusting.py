@@ -78,11 +78,11 @@ class Adjusting:
 
     async def _rule(self, state: ConversionState, wanted: Wanted) -> Commission | None:
         """That of the version by which the conversion is paid from now on."""
-        paid_by = wanted.earner or state
-        if not paid_by.rule:
-            return None
-        campaign = await read_entry(self._redis, Campaign, paid_by.campaign)
-        return rule_of_version(campaign, paid_by.rule) if campaign else None
+        earner = wanted.earner
+        number = earner.campaign if earner else state.campaign
+        version = earner.rule if earner else _version(state)
+        campaign = await read_entry(self._redis, Campaign, number) if version else None
+        return rule_of_version(campaign, version) if campaign else None
 
     async def _replace(self, held: Held, state: ConversionState, fact: Adjustment) -> bytes:
         stream, was = names.conversions(held.shard), held.reservation
@@ -91,6 +91,12 @@ class Adjusting:
         arguments = [held.raw, changed, self._keep_seconds, _encode(fact)]
         [reply] = await self._call([(keys, arguments)])
         return reply
+
+
+def _version(state: ConversionState) -> int:
+    """That of the rule which pays; a state from before rules had versions was paid by the first."""
+    unversioned = state.affiliate and not state.rule and not state.commission_reason
+    return 1 if unversioned else state.rule
 
 
 def _missing(found: Refused | None) -> Rejected:
