@@ -128,7 +128,7 @@ def routed(edge: Edge) -> Starlette:
             Route("/.well-known/traffic-advice", _traffic_advice),
             Route(PATH, ConversionPosts(edge), methods=["POST"]),
             *_conversions(edge).routes(),
-            *registry_api.routes(registry, edge.directory, edge.settings.edge_url()),
+            *registry_api.routes(registry, edge.directory, edge.settings),
             Route("/c/{tracking_code}", Clicks(edge), methods=["GET", "HEAD"]),
             Route("/{tracking_code}", Clicks(edge), methods=["GET", "HEAD"]),
         ],

@@ -27,6 +27,7 @@ COMMANDS = {
     "edge": _Entry("ingest.commands:edge", "Run one edge: tracking links and conversions."),
     "aggregator": _Entry("aggregator.commands:aggregator", "Run the aggregator."),
     "reports": _Entry("reports.commands:reports", "Run the report API."),
+    "webhooks": _Entry("webhooks.commands:webhooks", "Deliver webhooks, or receive them."),
     "migrate": _Entry("aggregator.commands:migrate", "Create or update the warehouse's tables."),
     "audit": _Entry(f"{_MAINTENANCE}:audit_command", "Check that all accepted is stored once."),
     "rebuild": _Entry(f"{_MAINTENANCE}:rebuild", "Rebuild rollups from raw events."),

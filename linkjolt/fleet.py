@@ -79,10 +79,11 @@ class Fleet:
         self.redis = [_redis_child(redis_server)] if redis_server else []
         self.edges = [_linkjolt_child("edge", edge_environ) for _ in range(count)]
         self.warehouse = _linkjolt_child("warehouse", places.environ())
+        self.webhooks = _linkjolt_child("webhooks", places.environ(), "run")
         drained = settings.shutdown_seconds + 0.5
         stages = [
             Stage(self.edges, drained),
-            Stage([self.warehouse], drained + _FLUSH_SECONDS),
+            Stage([self.warehouse, self.webhooks], drained + _FLUSH_SECONDS),
             Stage(self.redis, drained + _FLUSH_SECONDS + _REDIS_SECONDS),
         ]
         self.supervisor = Supervisor(stages, self._write_run)
@@ -91,21 +92,23 @@ class Fleet:
         self.supervisor.start(self.redis)
 
     def start_rest(self) -> None:
-        """Starts edges and warehouse, all at once."""
+        """Starts edges, warehouse and webhooks, all at once."""
         metrics = Path(self.places.data, "metrics")
         shutil.rmtree(metrics, ignore_errors=True)
         metrics.mkdir()
-        self.supervisor.start([*self.edges, self.warehouse])
+        self.supervisor.start([*self.edges, self.warehouse, self.webhooks])
 
     def announced(self) -> bool:
-        """True when every edge and the warehouse said that they serve."""
-        return all(child.announced for child in (*self.edges, self.warehouse))
+        """True when all that was started said that it serves."""
+        children = (*self.edges, self.warehouse, self.webhooks)
+        return all(child.announced for child in children)
 
     def run(self) -> instance.Run:
         pids = instance.Pids(
             supervisor=os.getpid(),
             redis=sum(child.pid for child in self.redis),
             warehouse=self.warehouse.pid,
+            webhooks=self.webhooks.pid,
             edge=[child.pid for child in self.edges if child.pid],
         )
         at = self.places
@@ -123,12 +126,12 @@ def _redis_child(redis_server: RedisServer) -> Child:
     return Child("redis", lambda _: redis_server.start())
 
 
-def _linkjolt_child(command: str, environ: Mapping[str, str]) -> Child:
+def _linkjolt_child(command: str, environ: Mapping[str, str], *words: str) -> Child:
     def spawn(ready_fd: int) -> subprocess.Popen[bytes]:
         inner = {processes.READY_FD: str(ready_fd), processes.SUPERVISOR_PID: str(os.getpid())}
         return subprocess.Popen(
             # -P: a module in the current directory must not stand in for one of ours.
-            bound([sys.executable, "-P", "-m", "linkjolt", command]),
+            bound([sys.executable, "-P", "-m", "linkjolt", command, *words]),
             env={**os.environ, **environ, **inner},
             stdin=subprocess.DEVNULL,
             pass_fds=[ready_fd],

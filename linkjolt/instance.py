@@ -31,6 +31,7 @@ class Pids(msgspec.Struct, frozen=True):
     redis: int
     warehouse: int
     edge: list[int]
+    webhooks: int = 0
 
 
 class Run(msgspec.Struct, frozen=True):

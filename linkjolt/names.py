@@ -110,6 +110,21 @@ def idempotency(shard: int, digest: str) -> str:
     return f"lj:{{{shard}}}:idempotency:{digest}"
 
 
+def webhook_due(webhook: int) -> str:
+    """Sorted set of an endpoint's deliveries that are to be sent, by when."""
+    return f"lj:{{w:{webhook}}}:due"
+
+
+def webhook_log(webhook: int) -> str:
+    """Sorted set of all deliveries of an endpoint that are kept, by when their events came."""
+    return f"lj:{{w:{webhook}}}:log"
+
+
+def webhook_delivery(webhook: int, webhook_id: str) -> str:
+    """JSON of one delivery: what is sent, and what came of each try."""
+    return f"lj:{{w:{webhook}}}:delivery:{webhook_id}"
+
+
 def worker(number: int) -> str:
     """Lease of an edge worker number (12 bits of the click id)."""
     return f"lj:worker:{number}"

@@ -7,24 +7,27 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from linkjolt import commission_api, keys
+from linkjolt import commission_api, keys, webhook_api
 from linkjolt import coupon_forms as coupons
 from linkjolt import registry_answers as answers
 from linkjolt import registry_forms as forms
+from linkjolt import webhook_forms as hooks
 from linkjolt.access import bearer, identify, require_scope
 from linkjolt.directory import Directory
 from linkjolt.errors import Reason, Rejected
 from linkjolt.key_forms import KeyForm, KeyPatch, new_key, patched_key
-from linkjolt.registry import Affiliate, ApiKey, Campaign, Coupon, Link
+from linkjolt.registry import Affiliate, ApiKey, Campaign, Coupon, Link, Webhook
 from linkjolt.registry_bulk import LIMITS, create_bulk
 from linkjolt.registry_collections import Actions, Call, Collection
 from linkjolt.registry_links import create_links
 from linkjolt.registry_store import Registry
+from linkjolt.settings import Shared
 from linkjolt.web import json_response
 
 
-def routes(registry: Registry, directory: Directory, edge_url: str) -> list[BaseRoute]:
-    """Every route of the registry; `edge_url` is where tracking links live, without a slash."""
+def routes(registry: Registry, directory: Directory, settings: Shared) -> list[BaseRoute]:
+    """Every route of the registry."""
+    edge_url, allow_private = settings.edge_url(), settings.webhook_allow_private
 
     def route(path: str, actions: Actions) -> Route:
         async def endpoint(request: Request) -> Response:
@@ -33,7 +36,8 @@ def routes(registry: Registry, directory: Directory, edge_url: str) -> list[Base
             key = await identify(bearer(request.scope), directory)
             if scope:
                 require_scope(key, scope)
-            return await action(Call(request, key, datetime.now(UTC), registry, edge_url))
+            now = datetime.now(UTC)
+            return await action(Call(request, key, now, registry, edge_url, allow_private))
 
         return Route(path, endpoint, methods=list(actions))
 
@@ -42,6 +46,7 @@ def routes(registry: Registry, directory: Directory, edge_url: str) -> list[Base
         route("/v1/links/bulk", {"POST": ("links:write", create_bulk)}),
         route("/v1/campaigns/{id}/commissions", commission_api.actions()),
     ]
+    found += [route(path, actions) for path, actions in webhook_api.routes().items()]
     for name, collection in _COLLECTIONS.items():
         found.append(route(f"/v1/{name}", collection.actions()))
         found.append(route(f"/v1/{name}/{{id}}", collection.entry_actions()))
@@ -69,6 +74,13 @@ async def _create_coupon(call: Call, form: coupons.CouponForm) -> object:
     coupon = coupons.new_coupon(form, call.account, call.now)
     await coupons.check_coupon(call.registry, coupon)
     return coupons.coupon_answer(await call.registry.create(coupon))
+
+
+async def _create_webhook(call: Call, form: hooks.WebhookForm) -> object:
+    allow = call.allow_private
+    webhook = hooks.new_webhook(form, call.key.books, call.now, allow_private=allow)
+    await hooks.check_filter(call.registry, webhook, call.account)
+    return hooks.new_webhook_answer(await call.registry.create(webhook))
 
 
 async def _create_key(call: Call, form: KeyForm) -> object:
@@ -153,5 +165,20 @@ _COLLECTIONS: dict[str, Collection[Any, Any, Any]] = {
         lambda _, coupon, patch: coupons.patched_coupon(coupon, patch),
         lambda _, coupon: coupons.coupon_answer(coupon),
         lambda call, coupon: coupons.check_coupon(call.registry, coupon),
+    ),
+    "webhooks": Collection(
+        Webhook,
+        hooks.WebhookForm,
+        hooks.WebhookPatch,
+        webhook_api.SCOPE,
+        webhook_api.SCOPE,
+        _create_webhook,
+        lambda call, webhook, patch: hooks.patched_webhook(
+            webhook, patch, allow_private=call.allow_private
+        ),
+        lambda _, webhook: hooks.webhook_answer(webhook),
+        lambda call, webhook: hooks.check_filter(call.registry, webhook, call.account),
+        # Those of a test key hear of test events.
+        lambda call: call.key.books,
     ),
 }

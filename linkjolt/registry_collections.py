@@ -28,6 +28,7 @@ class Call(msgspec.Struct, frozen=True):
     now: datetime
     registry: Registry
     edge_url: str
+    allow_private: bool = False
 
     @property
     def account(self) -> int:
@@ -52,6 +53,8 @@ class Collection(msgspec.Struct, Generic[E, F, P], frozen=True):
     answer: Callable[[Call, E], object]
     # What a patched entry refers to; Rejected where that is not there.
     check: Callable[[Call, E], Awaitable[None]] | None = None
+    # Under which account the entries are.
+    account: Callable[[Call], int] = lambda call: call.account
 
     def actions(self) -> Actions:
         """On the whole collection."""
@@ -71,28 +74,28 @@ class Collection(msgspec.Struct, Generic[E, F, P], frozen=True):
 
     async def get_page(self, call: Call) -> Response:
         after, limit = page_of(call.request.query_params)
-        page = await call.registry.page(self.entry, call.account, after, limit)
+        page = await call.registry.page(self.entry, self.account(call), after, limit)
         data = [self.answer(call, entry) for entry in page.entries]
         cursor = None if page.after is None else str(page.after)
         return json_response(Page(data=data, next_cursor=cursor))
 
     async def get_one(self, call: Call) -> Response:
-        entry = await call.registry.get(self.entry, call.account, self._number(call))
+        entry = await call.registry.get(self.entry, self.account(call), self._number(call))
         return json_response(self.answer(call, entry))
 
     async def change(self, call: Call) -> Response:
         number = self._number(call)
         patch = await self._patch_body(call.request)
         if self.check:
-            seen = await call.registry.get(self.entry, call.account, number)
+            seen = await call.registry.get(self.entry, self.account(call), number)
             await self.check(call, self.patch(call, seen, patch))
         entry = await call.registry.patch(
-            self.entry, call.account, number, lambda entry: self.patch(call, entry, patch)
+            self.entry, self.account(call), number, lambda entry: self.patch(call, entry, patch)
         )
         return json_response(self.answer(call, entry))
 
     async def delete(self, call: Call) -> Response:
-        await call.registry.delete(self.entry, call.account, self._number(call), call.now)
+        await call.registry.delete(self.entry, self.account(call), self._number(call), call.now)
         return Response(status_code=204)
 
     def _number(self, call: Call) -> int:

@@ -41,7 +41,7 @@ class Registry:
     """
 
     def __init__(self, redis: Redis, make_code: Callable[[], str] = make_tracking_code) -> None:
-        self._redis = redis
+        self.redis = redis
         self._make_code = make_code
 
     async def create(self, entry: E) -> E:
@@ -65,7 +65,7 @@ class Registry:
         return (await self._seen(kind, account, number))[1]
 
     async def link_by_code(self, account: int, code: str) -> Link:
-        number = await read_pointer(self._redis, names.tracking_code(code))
+        number = await read_pointer(self.redis, names.tracking_code(code))
         if number is None:
             raise _not_found("link")
         return await self.get(Link, account, number)
@@ -75,11 +75,11 @@ class Registry:
     ) -> Entries[E]:
         """Up to `limit` entries with numbers above `after`, deleted ones left out."""
         index = names.registry_index(KINDS[kind], account)
-        reply = await cast(Any, self._redis).zrangebyscore(
+        reply = await cast(Any, self.redis).zrangebyscore(
             index, f"({after}", "+inf", start=0, num=limit + 1
         )
         numbers = [int(number) for number in reply]
-        found = await read_entries(self._redis, kind, numbers[:limit])
+        found = await read_entries(self.redis, kind, numbers[:limit])
         # One may have been deleted between the two reads.
         entries = [entry for entry in found if entry is not None and entry.deleted_at is None]
         return Entries(entries, numbers[limit - 1] if len(numbers) > limit else None)
@@ -95,7 +95,7 @@ class Registry:
 
     async def existing(self, kind: type[E], account: int, numbers: set[int]) -> set[int]:
         """Those of the numbers that are entries of the account and not deleted."""
-        found = await read_entries(self._redis, kind, sorted(numbers))
+        found = await read_entries(self.redis, kind, sorted(numbers))
         return {e.number for e in found if e and e.account == account and e.deleted_at is None}
 
     async def patch(self, kind: type[E], account: int, number: int, change: Callable[[E], E]) -> E:
@@ -118,14 +118,14 @@ class Registry:
         )
 
     async def _seen(self, kind: type[E], account: int, number: int) -> tuple[bytes, E]:
-        raw = (await read_raw(self._redis, KINDS[kind], [number]))[0]
+        raw = (await read_raw(self.redis, KINDS[kind], [number]))[0]
         entry = None if raw is None else msgspec.json.decode(raw, type=kind)
         if raw is None or not entry or entry.account != account or entry.deleted_at is not None:
             raise _not_found(KINDS[kind])
         return raw, entry
 
     async def _reserve(self, kind: Kind, count: int) -> int:
-        last = await self._redis.hincrby(names.REGISTRY_NUMBERS, kind, count)
+        last = await self.redis.hincrby(names.REGISTRY_NUMBERS, kind, count)
         if last > LINK_MAX:
             raise Rejected(Reason.conflict, f"the numbers of {kind}s are used up")
         return last - count + 1
@@ -158,7 +158,7 @@ class Registry:
             sent = await self._send(chunk)
             if any(isinstance(reply, NoScriptError) for reply in sent):
                 # Those that ran found it loaded by someone else meanwhile: send only the others.
-                await self._redis.script_load(_SCRIPT)
+                await self.redis.script_load(_SCRIPT)
                 missed = [i for i, reply in enumerate(sent) if isinstance(reply, NoScriptError)]
                 again = await self._send([chunk[i] for i in missed])
                 for i, reply in zip(missed, again, strict=True):
@@ -167,7 +167,7 @@ class Registry:
         return replies
 
     async def _send(self, writes: Sequence["_Write"]) -> list[object]:
-        async with self._redis.pipeline(transaction=False) as pipe:
+        async with self.redis.pipeline(transaction=False) as pipe:
             for write in writes:
                 keys, arguments = cast(list[Any], write.keys), cast(list[Any], write.arguments)
                 pipe.evalsha(_SHA, len(keys), *keys, *arguments)

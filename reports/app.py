@@ -91,7 +91,7 @@ def create_app(
             Route("/v1/reports", reports.report, methods=["GET"]),
             Route("/v1/balance", reports.balance, methods=["GET"]),
             *Conversions(redis, directory, settings).routes(),
-            *registry_api.routes(Registry(redis), directory, settings.edge_url()),
+            *registry_api.routes(Registry(redis), directory, settings),
         ],
         middleware=[Middleware(web.RequestIds)],
         exception_handlers={**web.EXCEPTION_HANDLERS, ClickHouseFailed: _clickhouse_away},

@@ -13,6 +13,7 @@ from linkjolt import keys
 from linkjolt.directory import Directory
 from linkjolt.registry_api import routes
 from linkjolt.registry_store import Registry
+from linkjolt.settings import Shared
 from linkjolt.web import EXCEPTION_HANDLERS, RequestIds
 from tests.registry import samples
 
@@ -22,7 +23,7 @@ EDGE_URL = "https://go.example"
 def application(redis: Redis) -> Starlette:
     directory = Directory(redis, links_cached=100, unknown_cached=100)
     return Starlette(
-        routes=routes(Registry(redis), directory, EDGE_URL),
+        routes=routes(Registry(redis), directory, Shared(public_url=EDGE_URL)),
         middleware=[Middleware(RequestIds)],
         exception_handlers=EXCEPTION_HANDLERS,
     )

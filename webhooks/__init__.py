@@ -1,0 +1,1 @@
+"""The webhooks process: streams in, signed HTTP out."""
