@@ -84,4 +84,6 @@ def configure(level: str, stream: TextIO | None = None) -> None:
     root.setLevel(least)
     # Its INFO tells every start and stop in five lines; ours tell them in one.
     logging.getLogger("uvicorn").setLevel(max(least, logging.WARNING))
+    # It would tell of every delivery, with its URL.
+    logging.getLogger("httpx2").setLevel(max(least, logging.WARNING))
     logging.captureWarnings(True)

@@ -18,9 +18,9 @@ TRIES_KEPT = 20
 _FOLDER = Path(__file__).parent
 _ENQUEUE = (_FOLDER / "webhook_enqueue.lua").read_text(encoding="utf-8")
 _CLAIM = (_FOLDER / "webhook_claim.lua").read_text(encoding="utf-8")
+_RECORD = (_FOLDER / "webhook_record.lua").read_text(encoding="utf-8")
 _PAGE = 500
 _encode = msgspec.json.Encoder().encode
-_read = msgspec.json.Decoder
 State = Literal["pending", "delivered", "failed"]
 
 
@@ -35,18 +35,29 @@ class Try(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An event on its way to one endpoint; `attempt` counts tries since it was last (re)sent."""
+    """An event on its way to one endpoint.
+
+    `round` counts how often people had it sent again, `attempt` the tries since then.
+    """
 
     webhook_id: str
     event: str
     body: str
     event_ms: int
     state: State = "pending"
+    round: int = 0
     attempt: int = 0
     tries: tuple[Try, ...] = ()
 
 
-_decode = _read(Delivery).decode
+class Claimed(msgspec.Struct, frozen=True):
+    """A delivery that is to be tried now, and as which bytes it was read."""
+
+    delivery: Delivery
+    raw: bytes
+
+
+_decode = msgspec.json.Decoder(Delivery).decode
 
 
 class Queue:
@@ -56,6 +67,7 @@ class Queue:
         self._redis = redis
         self._enqueue = ScriptCalls(redis, _ENQUEUE)
         self._claim = ScriptCalls(redis, _CLAIM)
+        self._record = ScriptCalls(redis, _RECORD)
 
     async def enqueue(self, deliveries: Sequence[tuple[int, Delivery]], now_ms: int) -> None:
         """Queues (endpoint, delivery) pairs at once; one that is kept already stays as it is."""
@@ -72,37 +84,43 @@ class Queue:
         if calls:
             await self._enqueue(calls)
 
-    async def claim(self, webhook: int, now_ms: int, count: int) -> list[Delivery]:
+    async def claim(self, webhook: int, now_ms: int, count: int) -> list[Claimed]:
         """At most `count` deliveries that are due, for the lease's time."""
         words = [now_ms, now_ms + LEASE_MS, count]
         [found] = await self._claim([([names.webhook_due(webhook)], words)])
         ids = [one.decode() for one in cast(list[bytes], found)]
-        deliveries = await self.read(webhook, ids)
-        there = {one.webhook_id for one in deliveries}
-        if forgotten := [one for one in ids if one not in there]:
-            await call(self._redis, "ZREM", names.webhook_due(webhook), *forgotten)
-        return deliveries
+        bodies = await self._read(webhook, ids)
+        if expired := [one for one, body in zip(ids, bodies, strict=True) if body is None]:
+            await call(self._redis, "ZREM", names.webhook_due(webhook), *expired)
+        return [Claimed(_decode(body), body) for body in bodies if body is not None]
 
-    async def record(self, webhook: int, done: Sequence[Delivery], due_ms: Sequence[int]) -> None:
-        """What came of tries; due again at an instant, or (0) no more. One call for all."""
-        due = names.webhook_due(webhook)
-        async with self._redis.pipeline(transaction=True) as pipe:
-            for one, at_ms in zip(done, due_ms, strict=True):
-                key = names.webhook_delivery(webhook, one.webhook_id)
-                pipe.execute_command("SET", key, _encode(one), "KEEPTTL")  # pyright: ignore[reportUnknownMemberType]
-                if at_ms:
-                    pipe.execute_command("ZADD", due, at_ms, one.webhook_id)  # pyright: ignore[reportUnknownMemberType]
-                else:
-                    pipe.execute_command("ZREM", due, one.webhook_id)  # pyright: ignore[reportUnknownMemberType]
-            await pipe.execute()
+    async def record(self, webhook: int, tried: Sequence[tuple[Claimed, Delivery, int]]) -> None:
+        """What came of tries: as claimed, as it is now, and when it is due again (0: no more)."""
+        calls: list[tuple[list[str], list[Any]]] = []
+        for claimed, done, due_ms in tried:
+            keys = [
+                names.webhook_delivery(webhook, done.webhook_id),
+                names.webhook_due(webhook),
+            ]
+            calls.append((keys, [claimed.raw, _encode(done), done.webhook_id, due_ms]))
+        await self._record(calls)
 
     async def resend(self, webhook: int, ids: Sequence[str], now_ms: int) -> int:
         """Queues kept deliveries once more, under their ids; answers how many."""
         found = await self.read(webhook, ids)
-        again = [msgspec.structs.replace(one, state="pending", attempt=0) for one in found]
-        if again:
-            await self.record(webhook, again, [now_ms] * len(again))
-        return len(again)
+        if not found:
+            return 0
+        due = names.webhook_due(webhook)
+        async with self._redis.pipeline(transaction=True) as pipe:
+            for one in found:
+                again = msgspec.structs.replace(
+                    one, state="pending", round=one.round + 1, attempt=0
+                )
+                key = names.webhook_delivery(webhook, one.webhook_id)
+                pipe.execute_command("SET", key, _encode(again), "KEEPTTL")  # pyright: ignore[reportUnknownMemberType]
+                pipe.execute_command("ZADD", due, now_ms, one.webhook_id)  # pyright: ignore[reportUnknownMemberType]
+            await pipe.execute()
+        return len(found)
 
     async def replay(self, webhook: int, from_ms: int, to_ms: int, now_ms: int) -> int:
         """Resends all whose events came in [from, to); answers how many."""
@@ -114,11 +132,13 @@ class Queue:
 
     async def read(self, webhook: int, ids: Sequence[str]) -> list[Delivery]:
         """The deliveries that are kept, of these ids."""
+        return [_decode(body) for body in await self._read(webhook, ids) if body is not None]
+
+    async def _read(self, webhook: int, ids: Sequence[str]) -> list[bytes | None]:
         if not ids:
             return []
         keys = [names.webhook_delivery(webhook, one) for one in ids]
-        found = await call(self._redis, "MGET", *keys)
-        return [_decode(body) for body in found if body is not None]
+        return await call(self._redis, "MGET", *keys)
 
     async def newest(self, webhook: int, offset: int, count: int) -> list[Delivery]:
         """A page of the log, the newest events first."""

@@ -77,7 +77,7 @@ class Deliveries:
         active = {webhook.number: webhook for webhook in self._hooks.active}
         for number, (sender, task) in [*self._senders.items()]:
             # Changed, disabled or deleted: what it has under way is due again after its lease.
-            if active.get(number) != sender.webhook:
+            if active.get(number) != sender.webhook or task.done():
                 task.cancel()
                 del self._senders[number]
         for number, webhook in active.items():

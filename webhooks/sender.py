@@ -18,7 +18,7 @@ from linkjolt.errors import Rejected
 from linkjolt.redis_client import RedisError
 from linkjolt.registry import Webhook, public_id
 from linkjolt.registry_store import Registry
-from linkjolt.webhook_queue import TRIES_KEPT, Delivery, Queue, Try
+from linkjolt.webhook_queue import TRIES_KEPT, Claimed, Delivery, Queue, Try
 from linkjolt.webhook_signing import sign
 from webhooks import metrics
 from webhooks.schedule import next_delay_seconds, retry_after_seconds
@@ -34,7 +34,7 @@ log = structlog.get_logger()
 
 
 class Sender:
-    """Sends the deliveries of one endpoint until it is cancelled."""
+    """Sends the deliveries of one endpoint."""
 
     def __init__(
         self,
@@ -53,17 +53,19 @@ class Sender:
         self._due = asyncio.Event()
         self._slots = asyncio.Semaphore(CONCURRENCY)
         self._failures = 0
+        self._disabled = False
 
     def wake(self) -> None:
         """Something is due."""
         self._due.set()
 
     async def run(self) -> None:
+        """Until the endpoint is disabled, or it is cancelled."""
         endpoint = Endpoint(
             self.webhook.url, connections=CONCURRENCY, allow_private=self._allow_private
         )
         async with endpoint:
-            while True:
+            while not self._disabled:
                 self._due.clear()
                 try:
                     busy = await self._send_some(endpoint)
@@ -71,7 +73,7 @@ class Sender:
                     log.warning("webhook deliveries wait for Redis", error=str(error)[:200])
                     busy = False
                     await asyncio.sleep(_PAUSE_SECONDS)
-                if not busy:
+                if not busy and not self._disabled:
                     await self._due.wait()
 
     async def _send_some(self, endpoint: Endpoint) -> bool:
@@ -80,11 +82,14 @@ class Sender:
         claimed = await self._queue.claim(self.webhook.number, _now_ms(), count)
         if not claimed:
             return False
-        answers = await asyncio.gather(*(self._send(endpoint, one) for one in claimed))
-        tried = [_tried(one, answer) for one, answer in zip(claimed, answers, strict=True)]
-        due_ms = [self._judge(one, answer) for one, answer in zip(tried, answers, strict=True)]
-        done = [_settled(one, at) for one, at in zip(tried, due_ms, strict=True)]
-        await self._queue.record(self.webhook.number, done, due_ms)
+        answers = await asyncio.gather(*(self._send(endpoint, one.delivery) for one in claimed))
+        recorded: list[tuple[Claimed, Delivery, int]] = []
+        for one, answer in zip(claimed, answers, strict=True):
+            tried = _tried(one.delivery, answer)
+            due_ms = self._judge(tried, answer)
+            recorded.append((one, _settled(tried, due_ms), due_ms))
+        await self._queue.record(self.webhook.number, recorded)
+        done = [delivery for _, delivery, _ in recorded]
         await self._disable_where(done, answers)
         return True
 
@@ -125,7 +130,7 @@ class Sender:
                 return webhook
             return msgspec.structs.replace(webhook, status="disabled", disabled_reason=reason)
 
-        of = self.webhook
+        of, self._disabled = self.webhook, True
         with suppress(Rejected):
             await self._registry.patch(Webhook, of.account, of.number, disable)
         metrics.DISABLED.inc()

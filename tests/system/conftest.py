@@ -81,11 +81,11 @@ class Instance:
         return self.process.wait(15)
 
 
-def start(data: Path, *words: str) -> Instance:
-    """`linkjolt up --demo` on free ports, ready."""
+def start(data: Path, *words: str, **variables: str) -> Instance:
+    """`linkjolt up --demo` on free ports, ready; with these variables, and no others of ours."""
     command = [*COMMAND, "up", "--demo", "--data", str(data)]
     ports = ["--edge-port", "0", "--reports-port", "0"]
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("LINKJOLT_")}
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("LINKJOLT_")} | variables
     with open(data.with_suffix(".out"), "wb") as out, open(data.with_suffix(".err"), "ab") as err:
         process = subprocess.Popen(
             [*command, *ports, *words], stdout=out, stderr=err, env=environment

@@ -1,0 +1,167 @@
+"""The seed's request sent literally, and its webhook: in time, signed, through every kill."""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+from standardwebhooks import Webhook
+
+from tests.system.conftest import COMMAND, Instance, start, wait_for
+
+DOCUMENT = Path(__file__).parents[2] / "docs" / "webhooks.md"
+ORDER = {
+    "tracking_code": "tc_ABC123",
+    "order_value": 99.99,
+    "order_id": "order_12345",
+    "customer_email": "customer@example.com",
+}
+
+
+@dataclass
+class Shop:
+    """A merchant's endpoint; `arrived` are headers by lower-case names, and bodies."""
+
+    url: str
+    arrived: list[tuple[dict[str, str], bytes]] = field(
+        default_factory=list[tuple[dict[str, str], bytes]]
+    )
+
+    def ids_of(self) -> dict[str, set[str]]:
+        """By conversion: the webhook ids under which it arrived."""
+        found: dict[str, set[str]] = {}
+        for headers, body in self.arrived:
+            conversion_id = json.loads(body)["data"]["conversion_id"]
+            found.setdefault(conversion_id, set()).add(headers["webhook-id"])
+        return found
+
+
+@pytest.fixture
+def shop() -> Iterator[Shop]:
+    class Hook(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"]))
+            made.arrived.append(({k.lower(): v for k, v in self.headers.items()}, body))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
+    made = Shop(f"http://127.0.0.1:{server.server_port}/hook")
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    yield made
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[Instance]:
+    running = start(tmp_path / "data", LINKJOLT_WEBHOOK_ALLOW_PRIVATE="1")
+    yield running
+    if running.process.poll() is None:
+        running.stop()
+
+
+def post(instance: Instance, path: str, body: object) -> dict[str, Any]:
+    headers = {"Authorization": f"Bearer {instance.demo('key')}"}
+    answer = httpx2.post(instance.run["edge_url"] + path, json=body, headers=headers)
+    assert answer.status_code == 201, answer.text
+    return answer.json()
+
+
+def verify_of_the_document() -> Any:
+    """The function that the document gives its readers."""
+    code = re.search(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
+    assert code
+    names: dict[str, Any] = {}
+    exec(code[1], names)
+    return names["verify"]
+
+
+def test_the_seeds_request_is_told_of_within_2_seconds(instance: Instance, shop: Shop) -> None:
+    wanted = {"url": shop.url, "events": ["conversion.created"]}
+    secret: str = post(instance, "/v1/webhooks", wanted)["secret"]
+    own = {"campaign_id": "cmp_1", "affiliate_id": "aff_1", "tracking_code": "tc_ABC123"}
+    post(instance, "/v1/links", own | {"destination": "https://shop.example/"})
+    began = time.monotonic()
+    made = post(instance, "/v1/conversions", ORDER)
+    wait_for("the webhook arrives", lambda: bool(shop.arrived), 2 - (time.monotonic() - began))
+    [(headers, body)] = shop.arrived
+    data = json.loads(body)["data"]
+    assert list(json.loads(body)) == ["event", "data"]
+    assert json.loads(body)["event"] == "conversion.created"
+    names = ["conversion_id", "affiliate_id", "commission_amount", "order_value", "timestamp"]
+    assert list(data)[:5] == names
+    assert {name: data[name] for name in names} == {name: made[name] for name in names}
+    assert (data["commission_amount"], data["order_value"]) == (29.99, 99.99)
+    assert Webhook(secret).verify(body, headers) is not None
+    verify = verify_of_the_document()
+    assert verify(headers["x-linkjolt-signature"], body, secret)
+    assert not verify(headers["x-linkjolt-signature"], body + b" ", secret)
+    assert not verify(headers["x-linkjolt-signature"], body, "whsec_x")
+
+
+@pytest.mark.parametrize("victim", ["webhooks", "redis"])
+def test_every_conversion_is_told_of_through_a_kill_always_under_one_id(
+    instance: Instance, shop: Shop, victim: str
+) -> None:
+    post(instance, "/v1/webhooks", {"url": shop.url, "events": ["conversion.created"]})
+    link = instance.demo("link").rpartition("/")[2]
+    made: set[str] = set()
+    for number in range(120):
+        order = ORDER | {"tracking_code": link, "order_id": f"o{number}"}
+        headers = {"Authorization": f"Bearer {instance.demo('key')}"}
+        url = instance.run["edge_url"] + "/v1/conversions"
+        answer = httpx2.post(url, json=order, headers=headers)
+        assert answer.status_code in (201, 202)
+        made.add(answer.json()["conversion_id"])
+        if number in (30, 80):
+            killed = instance.run["pids"][victim]
+            os.kill(killed, signal.SIGKILL)
+            again = "it is started again"
+            wait_for(again, lambda k=killed: instance.run["pids"][victim] not in (0, k))
+    # What a killed process had claimed is due again when its lease is over.
+    wait_for("all are told of", lambda: shop.ids_of().keys() == made, 60)
+    assert all(len(ids) == 1 for ids in shop.ids_of().values())
+
+
+def test_what_listens_for_development_verifies_and_prints(
+    instance: Instance, tmp_path: Path
+) -> None:
+    secret = "whsec_" + "QUJD" * 8
+    printed = tmp_path / "listen.out"
+    with open(printed, "wb") as out:
+        process = subprocess.Popen(
+            [*COMMAND, "webhooks", "listen", "--port", "0", "--secret", secret],
+            stdout=out,
+            env=os.environ | {"PYTHONUNBUFFERED": "1"},
+        )
+    try:
+        wait_for("it listens", lambda: "Listening on" in printed.read_text())
+        url = printed.read_text().split()[2]
+        made = post(instance, "/v1/webhooks", {"url": url, "events": ["conversion.created"]})
+        headers = {"Authorization": f"Bearer {instance.demo('key')}"}
+        test = f"{instance.run['edge_url']}/v1/webhooks/{made['id']}/test"
+        assert httpx2.post(test, headers=headers).status_code == 202
+        wait_for("it prints", lambda: '"event":"test"' in printed.read_text())
+        # It knows another secret than the endpoint's.
+        assert "no webhook-signature is by this secret" in printed.read_text()
+    finally:
+        process.send_signal(signal.SIGTERM)
+        process.wait(10)
