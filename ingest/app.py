@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 from ingest.clicks import Clicks, ClicksFirst
 from ingest.conversions import ConversionPosts, ConversionsFirst
 from ingest.edge import Edge
+from ingest.postbacks import Postbacks
 from ingest.publish import ClickPublisher, ConversionPublisher
 from ingest.snapshot import Snapshot
 from ingest.spool_files import queued
@@ -128,6 +129,7 @@ def routed(edge: Edge) -> Starlette:
             Route("/.well-known/traffic-advice", _traffic_advice),
             Route(PATH, ConversionPosts(edge), methods=["POST"]),
             *_conversions(edge).routes(),
+            *Postbacks(edge).routes(),
             *registry_api.routes(registry, edge.directory, edge.settings),
             Route("/c/{tracking_code}", Clicks(edge), methods=["GET", "HEAD"]),
             Route("/{tracking_code}", Clicks(edge), methods=["GET", "HEAD"]),

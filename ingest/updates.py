@@ -1,53 +1,77 @@
-"""Later posts of an order where the campaign lets them update the first one: adjustments of it."""
+"""Later posts of an order brought upon the conversion that has it: adjustments of it.
+
+So it is where a campaign lets posts update, and with postbacks, by which networks tell that a
+conversion they told of is approved, rejected, or of another amount.
+"""
 
 import time
 
+import msgspec
 from redis.asyncio import Redis
 
 from ingest.publish import Posted
-from linkjolt.adjusting import Adjusting, Done
+from linkjolt.adjusting import Adjusting
 from linkjolt.conversion_answer import answer
 from linkjolt.errors import Reason, Rejected
-from linkjolt.events import Adjusted, ConversionState
+from linkjolt.events import Adjusted, ConversionState, Status
 from linkjolt.registry import ApiKey, public_id
 from linkjolt.reservations import Reservation
 from linkjolt.settings import Edge as Settings
 from linkjolt.transitions import Wanted
 
 
+class Wish(msgspec.Struct, frozen=True):
+    """What a later post says: its amount if it `restates`, its status if it `says_status`."""
+
+    posted: Posted
+    status: Status
+    restates: bool
+    says_status: bool
+
+
 class Updates:
-    """Restates a conversion's order value, and approves it, by what a later post says."""
+    """Restates a conversion's order value, approves or rejects it, by what a later post says."""
 
     def __init__(self, redis: Redis, settings: Settings) -> None:
         self._adjusting = Adjusting(redis, settings.shards, settings.conversion_state_days)
 
     async def update(self, held: Reservation, later: Posted, key: ApiKey) -> bytes:
         """The answer: the conversion as it stands. Rejected where the post does not fit it."""
-        now = later.conversion
-        if now.currency != held.state.currency:
-            message = f"the order is in {held.state.currency}"
+        approves = later.conversion.status == "approved" and held.state.status == "pending"
+        wish = Wish(later, later.conversion.status, restates=True, says_status=approves)
+        return answer(await self.bring(held, wish, key), duplicate=True)
+
+    async def bring(
+        self, held: ConversionState | Reservation, wish: Wish, key: ApiKey
+    ) -> ConversionState:
+        """The conversion as it stands then; what it is already is not asked for."""
+        state = held.state if isinstance(held, Reservation) else held
+        now = wish.posted.conversion
+        if now.currency != state.currency:
+            message = f"the order is in {state.currency}"
             raise Rejected(Reason.conflict, message, field="currency")
-        state = held.state
-        if now.order_value_minor != state.order_value_minor:
-            state = (await self._adjust(state, later, "restated", key)).state
-        if now.status == "approved" and state.status == "pending":
-            state = (await self._adjust(state, later, "approved", key)).state
-        return answer(state, duplicate=True)
+        value_minor = now.order_value_minor
+        if wish.restates and value_minor != state.order_value_minor and state.status != "rejected":
+            state = await self._adjust(state, wish, "restated", key)
+        if wish.says_status and wish.status not in (state.status, "pending"):
+            state = await self._adjust(state, wish, wish.status, key)
+        return state
 
     async def _adjust(
-        self, state: ConversionState, later: Posted, kind: Adjusted, key: ApiKey
-    ) -> Done:
-        value_minor = later.conversion.order_value_minor if kind == "restated" else None
+        self, state: ConversionState, wish: Wish, kind: Adjusted, key: ApiKey
+    ) -> ConversionState:
+        later = wish.posted.conversion
 
         def ask(_: ConversionState) -> Wanted:
             return Wanted(
                 # What changes nothing is not asked for, so that no post is repeated by it.
-                adjustment_id=f"{kind} by {later.conversion.conversion_id}",
+                adjustment_id=f"{kind} by {later.conversion_id}",
                 kind=kind,
                 author=public_id("key", key.number),
-                order_value_minor=value_minor,
+                order_value_minor=later.order_value_minor if kind == "restated" else None,
                 reason="a later post of the order",
             )
 
         now_ms = time.time_ns() // 1_000_000
-        return await self._adjusting.adjust(key.books, state.conversion_id, ask, now_ms)
+        done = await self._adjusting.adjust(key.books, state.conversion_id, ask, now_ms)
+        return done.state
