@@ -30,7 +30,7 @@ from linkjolt.settings import Shared
 
 PATH = "/v1/conversions"
 SCOPE = "conversions:write"
-_READ_SCOPES = (SCOPE, "reports:read")
+READ_SCOPES = (SCOPE, "reports:read")
 # Whether a conversion still waits on this machine's disk for Redis.
 Queued = Callable[[str], Awaitable[bool]]
 
@@ -67,7 +67,7 @@ class Conversions:
     async def get(self, request: Request) -> Response:
         """A conversion by its id, as it stands now; queued and refused ones too."""
         key = await identify(bearer(request.scope), self._directory)
-        require_any(key, _READ_SCOPES)
+        require_any(key, READ_SCOPES)
         conversion_id: str = request.path_params["conversion_id"]
         if self._queued and await self._queued(conversion_id):
             return web.json_response(Outcome(conversion_id, "queued"))

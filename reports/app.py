@@ -14,15 +14,17 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from linkjolt import probes, registry_api, web
-from linkjolt.access import authenticate
+from linkjolt.access import authenticate, bearer, identify, require_any
 from linkjolt.clickhouse import ClickHouse, ClickHouseFailed
-from linkjolt.conversions_api import Conversions
+from linkjolt.conversions_api import PATH, READ_SCOPES, Conversions
 from linkjolt.directory import Directory
 from linkjolt.errors import Reason, Rejected
 from linkjolt.redis_client import RedisError, call
 from linkjolt.registry_store import Registry
 from linkjolt.settings import Reports as Settings
 from reports.balance import Balances
+from reports.conversion_request import read_wanted
+from reports.conversions import list_conversions
 from reports.report import csv_lines, make_report
 from reports.request import parse_request
 
@@ -46,14 +48,22 @@ class Reports:
         """GET /v1/reports (API §4)."""
         key = await authenticate(request, self._directory, _SCOPE)
         wanted = parse_request(request.query_params.multi_items(), datetime.now(UTC))
-        found = await make_report(
-            wanted, key.account, self._redis, self._clickhouse, self._settings
-        )
+        found = await make_report(wanted, key.books, self._redis, self._clickhouse, self._settings)
         if wanted.format == "json":
             return web.json_response(found)
         headers = {"X-Next-Cursor": found.next_cursor} if found.next_cursor else None
         text = csv_lines(wanted, found.data)
         return Response(text, headers=headers, media_type="text/csv; charset=utf-8")
+
+    async def conversions(self, request: Request) -> Response:
+        """GET /v1/conversions: the list."""
+        key = await identify(bearer(request.scope), self._directory)
+        require_any(key, READ_SCOPES)
+        wanted = read_wanted(request.query_params.multi_items(), datetime.now(UTC))
+        page = await list_conversions(
+            wanted, key.books, self._redis, self._clickhouse, self._settings
+        )
+        return web.json_response(page)
 
     async def balance(self, request: Request) -> Response:
         """GET /v1/balance: of the whole installation, not of one account."""
@@ -90,6 +100,7 @@ def create_app(
             *probes.routes(reports.why_not_ready),
             Route("/v1/reports", reports.report, methods=["GET"]),
             Route("/v1/balance", reports.balance, methods=["GET"]),
+            Route(PATH, reports.conversions, methods=["GET"]),
             *Conversions(redis, directory, settings).routes(),
             *registry_api.routes(Registry(redis), directory, settings),
         ],

@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 from redis.asyncio import Redis
 
+from linkjolt import names
 from linkjolt.clickhouse import ClickHouse
 from linkjolt.settings import Reports as Settings
 from reports import metrics
@@ -52,26 +53,30 @@ class _Answer(msgspec.Struct, frozen=True):
 
 
 async def make_report(
-    request: ReportRequest, account: int, redis: Redis, clickhouse: ClickHouse, settings: Settings
+    request: ReportRequest, books: int, redis: Redis, clickhouse: ClickHouse, settings: Settings
 ) -> Report:
-    """The answer to a request. Raises Rejected for an unknown link, ClickHouseFailed."""
+    """The answer to a request, of the events kept under `books`.
+
+    Raises Rejected for an unknown link, ClickHouseFailed.
+    """
     began = time.monotonic()
     as_of = await data_as_of(redis, clickhouse, settings.shards)
+    account = names.owner(books)
     request = await resolve_links(redis, account, request)
     seconds = settings.report_raw_max_seconds
-    page = rows_query(request, account, seconds)
-    queries = [page] if request.one_row else [page, totals_query(request, account, seconds)]
+    page = rows_query(request, books, seconds)
+    queries = [page] if request.one_row else [page, totals_query(request, books, seconds)]
     answers = await asyncio.gather(*(_run(clickhouse, query, seconds) for query in queries))
     rows, totals = answers[0], answers[-1]
     shown = rows.cells[: request.limit]
-    names = await read_names(clickhouse, account, numbers_in(request, shown))
+    named = await read_names(clickhouse, account, numbers_in(request, shown))
     elapsed = time.monotonic() - began
     incomplete = rows.broken or totals.broken
     metrics.REPORT_SECONDS.labels(page.source).observe(elapsed)
     metrics.INCOMPLETE.inc(incomplete)
     more = len(rows.cells) > request.limit
     return Report(
-        data=[make_row(request, cell, names) for cell in shown],
+        data=[make_row(request, cell, named) for cell in shown],
         totals=measure(request, totals.cells[0] if totals.cells else EMPTY_CELL),
         next_cursor=cursor_at(request.offset + request.limit) if more else None,
         meta=Meta(

@@ -1,0 +1,164 @@
+"""`GET /v1/conversions`: a list of conversions as they stand, the newest first."""
+
+from collections.abc import Sequence, Set
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import msgspec
+from redis.asyncio import Redis
+
+from linkjolt import names
+from linkjolt.clickhouse import ClickHouse
+from linkjolt.money import to_major
+from linkjolt.registry import Kind, public_id
+from linkjolt.settings import Reports as Settings
+from reports.conversion_request import FILTERS, Wanted, cursor_after
+from reports.freshness import data_as_of
+from reports.lookup import read_names
+from reports.period import milliseconds
+from reports.rows import Named, Names
+
+_SQL = (Path(__file__).parent / "sql" / "list_conversions.sql").read_text(encoding="utf-8")
+
+
+class Found(msgspec.Struct, frozen=True):
+    """A row of the list's SQL."""
+
+    conversion_id: str
+    time_ms: int
+    event: str
+    order_id: str
+    click_id: str
+    currency: str
+    customer_id: str
+    coupon_code: str
+    first_reason: str
+    commission_reason: str
+    last_status: str
+    last_attribution: str
+    last_campaign: int
+    last_affiliate: int
+    last_link: int
+    last_payout: str
+    last_rule: int
+    order_value_minor: int
+    commission_minor: int
+    adjustments: int
+
+
+class Attribution(msgspec.Struct, frozen=True):
+    method: str
+    reason: str | None
+
+
+class Listed(msgspec.Struct, frozen=True, kw_only=True):
+    """A conversion as it stands; amounts as reports count them: net of refunds, 0 if rejected."""
+
+    conversion_id: str
+    status: str
+    payout: str
+    event: str
+    order_id: str | None
+    affiliate_id: str | None
+    affiliate_name: str | None
+    campaign_id: str | None
+    campaign_name: str | None
+    tracking_code: str | None
+    click_id: str | None
+    order_value: Decimal
+    commission_amount: Decimal
+    currency: str
+    attribution: Attribution
+    commission_rule: int | None
+    commission_reason: str | None
+    customer_id: str | None
+    coupon_code: str | None
+    adjustments: int
+    timestamp: datetime
+
+
+class Meta(msgspec.Struct, frozen=True):
+    data_as_of: datetime | None
+
+
+class Page(msgspec.Struct, frozen=True):
+    data: list[Listed]
+    next_cursor: str | None
+    meta: Meta
+
+
+async def list_conversions(
+    wanted: Wanted, books: int, redis: Redis, clickhouse: ClickHouse, settings: Settings
+) -> Page:
+    """A page of the list. Raises ClickHouseFailed."""
+    as_of = await data_as_of(redis, clickhouse, settings.shards)
+    before_ms, before_id = wanted.before
+    parameters = {name: getattr(wanted, name) for name in FILTERS}
+    rows = await clickhouse.read(
+        _SQL,
+        Found,
+        parameters
+        | {
+            "account": books,
+            "start_ms": milliseconds(wanted.start),
+            "end_ms": milliseconds(wanted.end),
+            "before_ms": before_ms,
+            "before_id": before_id,
+            "limit": wanted.limit + 1,
+            "raw_max_seconds": settings.report_raw_max_seconds,
+        },
+    )
+    shown = rows[: wanted.limit]
+    found = await read_names(clickhouse, names.owner(books), _numbers(shown))
+    cursor = (
+        cursor_after(shown[-1].time_ms, shown[-1].conversion_id)
+        if len(rows) > wanted.limit
+        else None
+    )
+    return Page([_listed(row, found) for row in shown], cursor, Meta(as_of))
+
+
+def _numbers(rows: Sequence[Found]) -> dict[str, Set[int]]:
+    return {
+        "campaign": {row.last_campaign for row in rows} - {0},
+        "affiliate": {row.last_affiliate for row in rows} - {0},
+        "link": {row.last_link for row in rows} - {0},
+    }
+
+
+def _listed(row: Found, found: Names) -> Listed:
+    campaign = _named(found, "campaign", row.last_campaign)
+    affiliate = _named(found, "affiliate", row.last_affiliate)
+    link = _named(found, "link", row.last_link)
+    return Listed(
+        conversion_id=row.conversion_id,
+        status=row.last_status,
+        payout=row.last_payout or "unpaid",
+        event=row.event,
+        order_id=row.order_id or None,
+        affiliate_id=_id("affiliate", row.last_affiliate),
+        affiliate_name=affiliate and affiliate.name,
+        campaign_id=_id("campaign", row.last_campaign),
+        campaign_name=campaign and campaign.name,
+        tracking_code=link and link.code,
+        click_id=row.click_id or None,
+        order_value=to_major(row.order_value_minor, row.currency),
+        commission_amount=to_major(row.commission_minor, row.currency),
+        currency=row.currency,
+        attribution=Attribution(row.last_attribution, row.first_reason or None),
+        commission_rule=row.last_rule or None,
+        commission_reason=row.commission_reason or None,
+        customer_id=row.customer_id or None,
+        coupon_code=row.coupon_code or None,
+        adjustments=row.adjustments,
+        timestamp=datetime.fromtimestamp(row.time_ms / 1000, UTC),
+    )
+
+
+def _named(found: Names, kind: Kind, number: int) -> Named | None:
+    return found.get((kind, number))
+
+
+def _id(kind: Kind, number: int) -> str | None:
+    return public_id(kind, number) if number else None

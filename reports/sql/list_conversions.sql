@@ -1,0 +1,42 @@
+-- Conversions as they stand: their latest fact says status and place, the sums of all what they come
+-- to. All facts of a conversion have its time, so a page is read by time and id. `detached` rows
+-- only take a moved conversion from where it was.
+SELECT
+    c.conversion_id AS conversion_id,
+    toUnixTimestamp64Milli(c.time) AS time_ms,
+    any(c.event) AS event,
+    any(c.order_id) AS order_id,
+    any(c.click_id) AS click_id,
+    any(c.currency) AS currency,
+    anyIf(c.customer_id, c.kind = 'created') AS customer_id,
+    anyIf(c.coupon_code, c.kind = 'created') AS coupon_code,
+    anyIf(c.reason, c.kind = 'created') AS first_reason,
+    anyIf(c.commission_reason, c.kind = 'created') AS commission_reason,
+    argMaxIf(c.status, c.pos, c.kind != 'detached') AS last_status,
+    argMaxIf(c.attribution, c.pos, c.kind != 'detached') AS last_attribution,
+    argMaxIf(c.campaign, c.pos, c.kind != 'detached') AS last_campaign,
+    argMaxIf(c.affiliate, c.pos, c.kind != 'detached') AS last_affiliate,
+    argMaxIf(c.link, c.pos, c.kind != 'detached') AS last_link,
+    argMaxIf(c.payout, c.pos, c.kind != 'detached') AS last_payout,
+    argMaxIf(c.rule, c.pos, c.kind != 'detached') AS last_rule,
+    sum(c.order_value_minor) AS order_value_minor,
+    sum(c.commission_minor) AS commission_minor,
+    countIf(c.kind NOT IN ('created', 'detached')) AS adjustments
+FROM conversions AS c
+WHERE c.account = {account:UInt32}
+    AND c.time >= fromUnixTimestamp64Milli({start_ms:Int64}, 'UTC')
+    AND c.time < fromUnixTimestamp64Milli({end_ms:Int64}, 'UTC')
+    AND (toUnixTimestamp64Milli(c.time), c.conversion_id)
+        < ({before_ms:Int64}, {before_id:String})
+    AND ({order_id:String} = '' OR c.order_id = {order_id:String})
+    AND ({click_id:String} = '' OR c.click_id = {click_id:String})
+    AND ({event:String} = '' OR c.event = {event:String})
+GROUP BY c.conversion_id, c.time
+HAVING ({status:String} = '' OR last_status = {status:String})
+    AND ({attribution:String} = '' OR last_attribution = {attribution:String})
+    AND ({payout:String} = '' OR last_payout = {payout:String})
+    AND ({campaign:UInt32} = 0 OR last_campaign = {campaign:UInt32})
+    AND ({affiliate:UInt32} = 0 OR last_affiliate = {affiliate:UInt32})
+ORDER BY time_ms DESC, conversion_id DESC
+LIMIT {limit:UInt32}
+SETTINGS max_execution_time = {raw_max_seconds:Float64}
