@@ -121,8 +121,8 @@ class Streams:
         for group in others:
             if group[b"pending"]:
                 name = group[b"name"].decode()
-                _, oldest, _, _ = await call(self._redis, "XPENDING", stream.key, name)
-                needed.append(position(oldest) if oldest else END)
+                pending = await call(self._redis, "XPENDING", stream.key, name)
+                needed.append(position(pending["min"]) if pending["min"] else END)
         return min(needed, default=END)
 
     async def trim(self, stream: Stream, below_ms: int) -> None:

@@ -3,6 +3,8 @@
 import time
 from collections.abc import Awaitable, Callable
 
+import structlog
+
 from aggregator.streams import Streams
 from linkjolt import names
 from linkjolt.faults import fault
@@ -11,6 +13,7 @@ from linkjolt.position import time_ms
 from linkjolt.settings import Aggregator as Settings
 
 _EVERY_SECONDS = 10.0
+log = structlog.get_logger()
 
 
 def trim_below_ms(stored_ms: int, now_ms: int, retention_hours: float, *, pressed: bool) -> int:
@@ -46,10 +49,21 @@ class Trim:
         settings = self._settings
         pressed = await self._streams.memory_bytes() > settings.stream_memory_max_bytes
         for stream in names.streams(settings.shards):
-            stored = await self._position(stream)
-            stored_ms = time_ms(min(stored, await self._streams.read_by_all(stream)))
+            stored_ms = await self._free_below_ms(stream, pressed=pressed)
             hours = settings.stream_retention_hours
             now_ms = time.time_ns() // 1_000_000
             below_ms = trim_below_ms(stored_ms, now_ms, hours, pressed=pressed)
             if below_ms > 0:
                 await self._streams.trim(stream, below_ms)
+
+    async def _free_below_ms(self, stream: Stream, *, pressed: bool) -> int:
+        """Below this all is stored, and read by every group: unless that would fill Redis."""
+        stored = await self._position(stream)
+        read = await self._streams.read_by_all(stream)
+        if pressed and read < stored:
+            log.error(
+                "memory is over its bound: entries go that a consumer group has not read",
+                stream=stream.key,
+            )
+            return time_ms(stored)
+        return time_ms(min(stored, read))

@@ -17,6 +17,7 @@ from starlette.types import ASGIApp
 from ingest.clicks import Clicks, ClicksFirst
 from ingest.conversions import ConversionPosts, ConversionsFirst
 from ingest.edge import Edge
+from ingest.openapi import operations
 from ingest.postbacks import Postbacks
 from ingest.publish import ClickPublisher, ConversionPublisher
 from ingest.snapshot import Snapshot
@@ -25,7 +26,7 @@ from ingest.spools import Spools
 from ingest.start import find_keyring, find_worker
 from ingest.telling import keep_telling
 from ingest.workers import keep_worker
-from linkjolt import names, probes, registry_api, web
+from linkjolt import names, openapi_page, probes, registry_api, web
 from linkjolt.clickid import ClickIds
 from linkjolt.conversions_api import PATH, Conversions
 from linkjolt.directory import Directory
@@ -125,6 +126,7 @@ def routed(edge: Edge) -> Starlette:
     app = Starlette(
         routes=[
             *probes.routes(partial(_why_not_ready, edge)),
+            *openapi_page.routes(operations(), edge.settings.edge_url()),
             Route("/robots.txt", _robots),
             Route("/.well-known/traffic-advice", _traffic_advice),
             Route(PATH, ConversionPosts(edge), methods=["POST"]),

@@ -1,16 +1,42 @@
 """What a conversion is answered with: JSON written out, for making objects of it costs twice."""
 
 from datetime import UTC, datetime
+from decimal import Decimal
 from functools import lru_cache
+from typing import Literal
 
 import msgspec
 
-from linkjolt.events import ConversionState
+from linkjolt.events import Attributed, ConversionState, Status
 from linkjolt.money import major_text
 from linkjolt.names import is_test
 from linkjolt.registry import public_id
 
 _encode = msgspec.json.Encoder().encode
+
+
+class AttributionAnswer(msgspec.Struct, frozen=True):
+    method: Attributed
+    reason: str | None
+
+
+class ConversionAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What `answer` writes; its status is `queued` while the post waits for Redis."""
+
+    conversion_id: str
+    status: Status | Literal["queued"]
+    event: str
+    order_id: str | None
+    affiliate_id: str | None
+    campaign_id: str | None
+    click_id: str | None
+    order_value: Decimal
+    commission_amount: Decimal
+    currency: str
+    attribution: AttributionAnswer
+    duplicate: bool
+    timestamp: datetime
+    is_test: bool = False
 
 
 def answer(of: ConversionState, *, duplicate: bool = False, status: str = "") -> bytes:

@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from linkjolt import web
-from linkjolt.conversion_answer import answer
+from linkjolt.conversion_answer import ConversionAnswer, answer
 from linkjolt.events import Adjusted, ConversionState, HistoryEntry, Payout, Status
 from linkjolt.ledger import counted
 from linkjolt.money import to_major
@@ -28,6 +28,24 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None
     author: str | None
     timestamp: datetime
+
+
+class ConversionRead(ConversionAnswer, frozen=True, kw_only=True):
+    """What `read_answer` writes; `order_value` is before refunds, the commission after them."""
+
+    refunded: Decimal
+    payout: Payout
+    commission_rule: int | None
+    commission_reason: str | None
+    history: list[Fact]
+
+
+class AdjustmentAnswer(msgspec.Struct, frozen=True):
+    """What `adjusted_answer` writes."""
+
+    adjustment: Fact
+    duplicate: bool
+    conversion: ConversionRead
 
 
 class _Further(msgspec.Struct, frozen=True, kw_only=True):

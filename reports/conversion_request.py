@@ -135,6 +135,6 @@ def _before(cursor: str | None) -> tuple[int, str]:
 
 
 def cursor_after(time_ms: int, conversion_id: str) -> str:
-    """The opaque text that continues the list behind a conversion, whatever comes before it meanwhile."""
+    """The opaque text that continues the list behind a conversion, whatever is new by then."""
     text = f"{time_ms}:{conversion_id}"
     return base64.urlsafe_b64encode(text.encode()).decode().rstrip("=")

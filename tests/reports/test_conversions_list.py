@@ -131,7 +131,7 @@ async def test_the_inbox_loses_what_is_given_to_somebody(client: Client, ledger:
         "rule": 0,
         "commission_minor": 0,
     }
-    made = await ledger.convert(1, reason="click_too_old", commission_minor=0, **lost)
+    made = await ledger.convert(1, reason="click_too_old", **lost)
     [one] = await listed(client, attribution="none")
     assert (one["affiliate_id"], one["attribution"]["reason"]) == (None, "click_too_old")
     await ledger.adjust(made, "attributed", earner={"campaign": 1, "affiliate": 2, "rule": 1})

@@ -1,0 +1,55 @@
+"""The document of the edge: every route is in it, and what is written by hand is as it says."""
+
+from typing import Any
+
+import msgspec
+from starlette.routing import Route
+
+from ingest.app import routed
+from ingest.openapi import operations
+from linkjolt.conversion_answer import ConversionAnswer
+from linkjolt.conversion_history import AdjustmentAnswer, ConversionRead
+from tests.ingest.conftest import Shop
+from tests.ingest.test_conversions import ORDER
+
+
+async def test_every_route_of_an_edge_has_its_place_in_the_document(shop: Shop) -> None:
+    served = {
+        (method, route.path)
+        for route in routed(shop.edge).routes
+        if isinstance(route, Route)
+        for method in route.methods or ()
+        # Starlette lets HEAD in wherever GET is.
+        if method != "HEAD"
+    }
+    told = {(one.method, one.path) for one in operations() if one.method != "HEAD"}
+    assert served == told
+
+
+async def test_the_document_is_served_for_machines_and_for_people(shop: Shop) -> None:
+    document = (await shop.client.get("/openapi.json")).json()
+    assert document["openapi"].startswith("3.1")
+    page = await shop.client.get("/docs")
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert all(path in page.text for path in document["paths"])
+
+
+def strictly(kind: type[msgspec.Struct], content: bytes) -> Any:
+    """The answer as the document has it; fails where a field is missing."""
+    read = msgspec.json.decode(content, type=kind, strict=False)
+    given = msgspec.json.decode(content)
+    unknown = given.keys() - set(kind.__struct_fields__)
+    assert not unknown
+    return read
+
+
+async def test_answers_written_by_hand_have_the_fields_of_their_types(shop: Shop) -> None:
+    made = await shop.post(ORDER)
+    conversion: ConversionAnswer = strictly(ConversionAnswer, made.content)
+    path = f"/v1/conversions/{conversion.conversion_id}"
+    body = {"kind": "refund", "adjustment_id": "a", "amount": 1}
+    adjusted = await shop.post(body, path=f"{path}/adjustments")
+    answer: AdjustmentAnswer = strictly(AdjustmentAnswer, adjusted.content)
+    read: ConversionRead = strictly(ConversionRead, (await shop.get(path)).content)
+    assert read == answer.conversion
+    assert len(read.history) == 2

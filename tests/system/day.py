@@ -1,0 +1,267 @@
+"""A day of mixed traffic made of a seed: sent to an instance, and booked in the model beside it."""
+
+import random
+import re
+import time
+from collections import Counter
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import httpx2
+
+from tests.system import model
+from tests.system.conftest import Instance
+from tests.system.model import DIGITS, Order
+
+_PATIENCE_SECONDS = 60.0
+# Without an answer, or with one of these, nothing is known: the same is sent again.
+_AGAIN = (500, 502, 503)
+_BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+
+
+class Day:
+    """Sends what `chance` chooses; every answer is checked against what the model expects."""
+
+    def __init__(self, instance: Instance, seed: int) -> None:
+        self._instance = instance
+        self._chance = random.Random(seed)
+        self._http = httpx2.Client(headers={"Authorization": f"Bearer {instance.demo('key')}"})
+        # What posts told of, and what postbacks did.
+        self.orders: list[Order] = []
+        self.told: list[Order] = []
+        self._posts: list[tuple[dict[str, Any], Order]] = []
+        self._links: list[tuple[str, str, str, model.Rule]] = []
+        self._late = ""
+        self._own_since = datetime.now(UTC)
+        self._general: model.Rule = model.nothing
+        self._number = 0
+        self.done = Counter[str]()
+
+    def close(self) -> None:
+        self._http.close()
+
+    def send(self, method: str, path: str, wanted: tuple[int, ...], **more: Any) -> httpx2.Response:
+        """The answer, one of the wanted ones; asked for again until there is one."""
+        deadline = time.monotonic() + _PATIENCE_SECONDS
+        while True:
+            try:
+                answer = self._http.request(
+                    method, self._instance.run["edge_url"] + path, timeout=10, **more
+                )
+                if answer.status_code in wanted:
+                    return answer
+                said = f"{answer.status_code} {answer.text}"
+                # A queued conversion is not there yet for its adjustment.
+                again = answer.status_code in (*_AGAIN, 404)
+            except httpx2.HTTPError as error:
+                said, again = repr(error), True
+            assert again and time.monotonic() < deadline, f"{method} {path}: {said}"
+            time.sleep(0.05)
+
+    def open(self) -> None:
+        """Campaigns, affiliates and links, each with the rule that the model has for it."""
+        affiliates = [self._make("affiliates", {"name": f"A{n}"})["id"] for n in range(4)]
+        tiers = [{"from": "0", "rate": "5"}, {"from": "100", "rate": "7.5"}]
+        campaigns: list[tuple[str, dict[str, Any], model.Rule]] = [
+            ("USD", {"kind": "percentage", "rate": "30"}, model.percentage("30")),
+            ("EUR", {"kind": "tiered", "tiers": tiers}, model.tiered(("0", "5"), ("100", "7.5"))),
+            ("JPY", {"kind": "flat", "amount": "120"}, model.flat("120")),
+        ]
+        for currency, commission, rule in campaigns:
+            body = {"name": currency, "currency": currency, "commission": commission}
+            campaign = self._make("campaigns", body)["id"]
+            for affiliate in affiliates:
+                paid_by = rule
+                if affiliate == affiliates[1] and currency == "USD":
+                    own = {"kind": "percentage", "rate": "40.5", "cap": "50"}
+                    path = f"/v1/campaigns/{campaign}/commissions"
+                    added = {"affiliate_id": affiliate, "commission": own}
+                    self.send("POST", path, (201,), json=added)
+                    # Of orders from before there was this rule the one for all pays.
+                    self._own_since, self._general = datetime.now(UTC), rule
+                    paid_by = model.percentage("40.5", cap="50")
+                code = self._link(campaign, affiliate)
+                self._links.append((code, affiliate, currency, paid_by))
+        body = {"name": "late", "currency": "USD", "commission": campaigns[0][1], "window_days": 0}
+        self._late = self._link(self._make("campaigns", body)["id"], affiliates[0])
+
+    def _make(self, kind: str, body: dict[str, Any]) -> dict[str, Any]:
+        return self.send("POST", f"/v1/{kind}", (201,), json=body).json()
+
+    def _link(self, campaign: str, affiliate: str) -> str:
+        body = {"campaign_id": campaign, "affiliate_id": affiliate}
+        return self._make("links", body | {"destination": "https://shop.example/"})["tracking_code"]
+
+    def run(self, actions: int, between: Callable[[int], None] = lambda _: None) -> None:
+        """So many things happen; `between` is called before each."""
+        kinds: dict[Callable[[], None], int] = {
+            self._sale: 10,
+            self._click_and_buy: 4,
+            self._lost_sale: 2,
+            self._repeat: 3,
+            self._conflict: 2,
+            self._refund: 4,
+            self._approve_or_reject: 4,
+            self._restate: 2,
+            self._postbacks: 3,
+            self._attribute: 1,
+        }
+        for number in range(actions):
+            between(number)
+            [act] = self._chance.choices([*kinds], [*kinds.values()])
+            act()
+            self.done[act.__name__] += 1
+
+    def _amount(self, currency: str) -> tuple[str, int]:
+        """An amount in major units as text, and in minor ones."""
+        minor = self._chance.randint(1, 30_000)
+        return _text(minor, DIGITS[currency]), minor
+
+    def _order_id(self) -> str:
+        self._number += 1
+        return f"order_{self._number}"
+
+    def _post(self, body: dict[str, Any], order: Order) -> None:
+        answer = self.send("POST", "/v1/conversions", (200, 201, 202), json=body).json()
+        order.conversion_id = answer["conversion_id"]
+        self.orders.append(order)
+        self._posts.append((body, order))
+
+    def _sale(self) -> None:
+        code, affiliate, currency, rule = self._chance.choice(self._links)
+        text, minor = self._amount(currency)
+        at = datetime.now(UTC) - timedelta(minutes=self._chance.randint(0, 1_200))
+        if at < self._own_since and currency == "USD":
+            rule = self._general
+        status = self._chance.choice(["pending", "approved"])
+        body = {
+            "tracking_code": code,
+            "order_id": self._order_id(),
+            "order_value": text,
+            "status": status,
+            "timestamp": at.isoformat(),
+        }
+        self._post(body, Order("", affiliate, currency, minor, status, rule))
+
+    def _click(self, code: str) -> str:
+        """A visitor's click id."""
+        headers = {"User-Agent": _BROWSER}
+        location = self.send("GET", f"/{code}", (302,), headers=headers).headers["location"]
+        found = re.search(r"click_id=([0-9A-Z]{26})", location)
+        assert found
+        return found[1]
+
+    def _click_and_buy(self) -> None:
+        code, affiliate, currency, rule = self._chance.choice(self._links)
+        text, minor = self._amount(currency)
+        body = {
+            "click_id": self._click(code),
+            "order_id": self._order_id(),
+            "order_value": text,
+        }
+        self._post(body, Order("", affiliate, currency, minor, "pending", rule))
+
+    def _lost_sale(self) -> None:
+        """A click that is forged or came too long ago: nobody earns, and nothing is lost."""
+        text, minor = self._amount("USD")
+        late = self._chance.random() < 0.5
+        click = self._click(self._late if late else self._links[0][0])
+        if not late:
+            click = click[:-1] + ("0" if click[-1] != "0" else "1")
+        body = {"click_id": click, "order_id": self._order_id(), "order_value": text}
+        self._post(body, Order("", None, "USD", minor, "pending"))
+
+    def _repeat(self) -> None:
+        if self._posts:
+            body, order = self._chance.choice(self._posts)
+            answer = self.send("POST", "/v1/conversions", (200, 202), json=body)
+            if answer.status_code == 200:
+                assert answer.json()["conversion_id"] == order.conversion_id
+
+    def _conflict(self) -> None:
+        if self._posts:
+            body, _ = self._chance.choice(self._posts)
+            other = body | {"order_value": "1", "adv1": "another"}
+            self.send("POST", "/v1/conversions", (409, 202), json=other)
+
+    def _adjust(self, order: Order, wanted: tuple[int, ...], **body: Any) -> None:
+        self._number += 1
+        path = f"/v1/conversions/{order.conversion_id}/adjustments"
+        said = {"adjustment_id": f"adj_{self._number}", "reason": "so it is", **body}
+        self.send("POST", path, wanted, json=said)
+
+    def _any_order(self) -> Order | None:
+        return self._chance.choice(self.orders) if self.orders else None
+
+    def _refund(self) -> None:
+        order = self._any_order()
+        if order is None:
+            return
+        if order.status == "rejected" or not order.left:
+            self._adjust(order, (409,), kind="refund")
+        elif self._chance.random() < 0.3:
+            self._adjust(order, (200, 201), kind="refund")
+            order.refunds.append(order.left)
+        else:
+            part = self._chance.randint(1, order.left)
+            digits = DIGITS[order.currency]
+            self._adjust(order, (422,), kind="refund", amount=_text(order.left + 1, digits))
+            self._adjust(order, (200, 201), kind="refund", amount=_text(part, digits))
+            order.refunds.append(part)
+
+    def _approve_or_reject(self) -> None:
+        order = self._any_order()
+        if order is None:
+            return
+        kind, status = self._chance.choice([("approve", "approved"), ("reject", "rejected")])
+        if order.status == status:
+            self._adjust(order, (409,), kind=kind)
+        else:
+            self._adjust(order, (200, 201), kind=kind)
+            order.status = status
+
+    def _restate(self) -> None:
+        order = self._any_order()
+        if order is None:
+            return
+        value = self._chance.randint(1, 30_000)
+        body = {"kind": "restate", "order_value": _text(value, DIGITS[order.currency])}
+        if order.status == "rejected":
+            self._adjust(order, (409,), **body)
+        elif value < sum(order.refunds):
+            self._adjust(order, (422,), **body)
+        else:
+            self._adjust(order, (200, 201), **body)
+            order.value = value
+
+    def _postbacks(self) -> None:
+        """A network tells of a lead, then of its fate; it tells everything twice."""
+        code, affiliate, currency, rule = self._chance.choice(self._links)
+        text, minor = self._amount(currency)
+        said = {"subid": self._click(code), "tid": self._order_id(), "payout": text}
+        said["key"] = self._instance.demo("key")
+        fate = self._chance.choice(["lead", "sale", "rejected"])
+        for status in ("lead", "lead", fate, fate):
+            self.send("GET", "/postback/keitaro", (200, 202), params=said | {"status": status})
+        status = {"lead": "pending", "sale": "approved"}.get(fate, fate)
+        # Its conversion id is nobody's to know: it is adjusted by postbacks only.
+        self.told.append(Order("", affiliate, currency, minor, status, rule))
+
+    def _attribute(self) -> None:
+        lost = [order for order in self.orders if order.affiliate is None]
+        if not lost:
+            return
+        order = self._chance.choice(lost)
+        usd = [link for link in self._links if link[2] == "USD"]
+        code, affiliate, _, rule = self._chance.choice(usd)
+        self._number += 1
+        path = f"/v1/conversions/{order.conversion_id}/attribute"
+        body = {"adjustment_id": f"adj_{self._number}", "tracking_code": code}
+        self.send("POST", path, (200, 201), json=body)
+        order.affiliate, order.rule = affiliate, rule
+
+
+def _text(minor: int, digits: int) -> str:
+    """Minor units in major ones."""
+    return f"{minor // 10**digits}.{minor % 10**digits:0{digits}}" if digits else str(minor)

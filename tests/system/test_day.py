@@ -1,0 +1,145 @@
+"""A day of mixed traffic adds up to the minor unit: in reports, list and raw; through kills."""
+
+import os
+import signal
+from collections import Counter
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import httpx2
+import pytest
+
+from tests.system.conftest import Instance, start, wait_for
+from tests.system.day import Day
+from tests.system.model import DIGITS, Sums, sums_of
+from tests.system.test_webhooks import Shop, post, shop
+
+__all__ = ["shop"]
+SEED = 20261126
+ACTIONS = 350
+# Each of them dies twice; the warehouse holds aggregator and reports.
+VICTIMS = ("edge", "warehouse", "webhooks", "redis") * 2
+
+
+@pytest.fixture
+def instance(tmp_path: Path) -> Iterator[Instance]:
+    running = start(tmp_path / "data", LINKJOLT_WEBHOOK_ALLOW_PRIVATE="1")
+    yield running
+    if running.process.poll() is None:
+        running.stop()
+
+
+@pytest.fixture
+def day(instance: Instance) -> Iterator[Day]:
+    day = Day(instance, SEED)
+    day.open()
+    yield day
+    day.close()
+
+
+def minor(amount: float, currency: str) -> int:
+    return round(amount * 10 ** DIGITS[currency])
+
+
+def reported(instance: Instance, source: str) -> Sums:
+    """By affiliate and currency, from the rollups or from raw events."""
+    # Between quarters of an hour no rollup answers.
+    odd = timedelta(milliseconds=1 if source == "raw" else 0)
+    begin = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(days=2)
+    parameters = {
+        "from": (begin + odd).isoformat().replace("+00:00", "Z"),
+        "group_by": "affiliate,currency",
+        "metrics": "conversions,revenue,commission",
+        "limit": "1000",
+    }
+    report = instance.report(**parameters)
+    assert report["meta"]["source"] == source
+    found: Sums = {}
+    for row in report["data"]:
+        if row["currency"] is not None and row["conversions"]:
+            currency = row["currency"]
+            found[row["affiliate"], currency] = (
+                row["conversions"],
+                minor(row["revenue"], currency),
+                minor(row["commission"], currency),
+            )
+    return found
+
+
+def listed(instance: Instance) -> Sums:
+    """The same from the list of conversions, page by page."""
+    found: Sums = {}
+    cursor: dict[str, str] | None = {}
+    while cursor is not None:
+        answer = instance.api(
+            "reports_url", path="/v1/conversions", params={"limit": "100", **cursor}
+        )
+        page: dict[str, Any] = answer.json()
+        for one in page["data"]:
+            if one["status"] != "rejected":
+                key = one["affiliate_id"], one["currency"]
+                count, value, commission = found.get(key, (0, 0, 0))
+                found[key] = (
+                    count + 1,
+                    value + minor(one["order_value"], key[1]),
+                    commission + minor(one["commission_amount"], key[1]),
+                )
+        cursor = {"cursor": page["next_cursor"]} if page["next_cursor"] else None
+    return found
+
+
+def check(instance: Instance, day: Day) -> None:
+    """All that was told adds up, wherever it is looked at."""
+    wanted = sums_of([*day.orders, *day.told])
+
+    def nothing_waits() -> bool:
+        try:
+            answer = instance.api("reports_url", path="/v1/balance")
+            assert answer.status_code in (200, 503), answer.text + instance.log[-3000:]
+            balance = answer.json()
+        except httpx2.HTTPError:
+            # The warehouse is being started again.
+            return False
+        streams = balance.get("streams", [{"waiting": 1}])
+        return not any(one["waiting"] or one["difference"] for one in streams)
+
+    wait_for("nothing waits", nothing_waits, 40)
+    audit = instance.linkjolt("audit")
+    assert audit.returncode == 0, audit.stdout
+    assert listed(instance) == wanted
+    assert reported(instance, "raw") == wanted
+    assert reported(instance, "rollup") == wanted
+
+
+def test_a_day_adds_up_to_the_minor_unit(instance: Instance, day: Day) -> None:
+    day.run(ACTIONS)
+    assert len(day.done) == 10
+    check(instance, day)
+
+
+def test_a_day_of_kills_adds_up_and_every_conversion_is_told_of(
+    instance: Instance, day: Day, shop: Shop
+) -> None:
+    post(instance, "/v1/webhooks", {"url": shop.url, "events": ["conversion.created"]})
+    killed = Counter[str]()
+    every = ACTIONS // (len(VICTIMS) + 1)
+
+    def kill(number: int) -> None:
+        if number and number % every == 0 and number // every <= len(VICTIMS):
+            victim = VICTIMS[number // every - 1]
+            pids: int | list[int] = instance.run["pids"][victim]
+            alive = [pids] if isinstance(pids, int) else pids
+            if any(alive):
+                os.kill(alive[0], signal.SIGKILL)
+                killed[victim] += 1
+
+    day.run(ACTIONS, kill)
+    assert killed.keys() == set(VICTIMS)
+    check(instance, day)
+    made = {order.conversion_id for order in day.orders}
+    # What a killed process had claimed is due again when its lease is over.
+    wait_for("all are told of", lambda: made <= shop.ids_of().keys(), 60)
+    assert all(len(ids) == 1 for ids in shop.ids_of().values())
+    assert len(shop.ids_of()) == len(day.orders) + len(day.told)
