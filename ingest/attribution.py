@@ -80,6 +80,8 @@ def attribute(
     `account` is that of the registry. Of several clicks the last earns, or the first of the last
     one's campaign where that says so.
     """
+    if not clicks and code is not None:
+        return _by_code(code)
     judged = [(judge_click(one.click, one.route, account, time_ms), one) for one in clicks]
     if earning := [one for late, one in judged if late is Late.none]:
         return _by_click(earning)
@@ -87,14 +89,7 @@ def attribute(
     route = late_click.route if late_click and late not in _FOREIGN else None
     click_id = late_click.click_id if late_click and route else ""
     if code is not None:
-        return Attribution(
-            method="tracking_code",
-            reason=late,
-            campaign=code.campaign,
-            affiliate=code.affiliate,
-            link=code.link,
-            click_id=click_id,
-        )
+        return _by_code(code, late, click_id)
     if coupon is not None:
         return Attribution(
             method="coupon",
@@ -105,6 +100,17 @@ def attribute(
         )
     campaign = route.campaign if route else None
     return Attribution(method="none", reason=late, campaign=campaign, click_id=click_id)
+
+
+def _by_code(code: Route, late: Late = Late.none, click_id: str = "") -> Attribution:
+    return Attribution(
+        method="tracking_code",
+        reason=late.value,
+        campaign=code.campaign,
+        affiliate=code.affiliate,
+        link=code.link,
+        click_id=click_id,
+    )
 
 
 def _by_click(earning: Sequence[GivenClick]) -> Attribution:

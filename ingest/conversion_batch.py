@@ -109,7 +109,10 @@ class Batch:
             try:
                 if isinstance(taken, Exception):
                     raise taken
-                status, conversion = await self._intake.answer(taken, self._key)
+                if taken.updates:
+                    status, conversion = await self._intake.answer(taken, self._key)
+                else:
+                    status, conversion = taken.answer(await taken.frame)
             except (Rejected, RedisError) as error:
                 refused = web.refusal_of(error)
                 status, result = refused.status, web.encode(bulk_refused(refused))

@@ -19,6 +19,7 @@ from linkjolt.registry import ApiKey, CouponRoute, Duplicates, Route
 from linkjolt.settings import Edge as Settings
 
 REBILL = "rebill"
+_NO_PAY = Pay()
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -30,7 +31,11 @@ class Found(msgspec.Struct, frozen=True):
 
 
 class Case(msgspec.Struct, frozen=True):
-    """A post with its key, who earns it, and what that pays; `customer` is '' where unknown."""
+    """A post with its key, who earns it, and what that pays; `customer` is '' where unknown.
+
+    `duplicates` is what becomes of another post of its order. `first_order_only`: what it pays
+    depends on what the customer has bought before.
+    """
 
     post: ConversionPost
     key: ApiKey
@@ -38,17 +43,8 @@ class Case(msgspec.Struct, frozen=True):
     attribution: Attribution
     pay: Pay
     customer: str
-
-    @property
-    def duplicates(self) -> Duplicates:
-        """What becomes of another post of its order; those without one have no other."""
-        campaign = self.attribution.campaign
-        return campaign.duplicates if campaign and self.post.order_id else "refuse"
-
-    @property
-    def first_order_only(self) -> bool:
-        """Whether the pay depends on what the customer has bought before."""
-        return self.pay.commission is not None and self.pay.commission.first_order_only
+    duplicates: Duplicates = "refuse"
+    first_order_only: bool = False
 
 
 class Making(msgspec.Struct, frozen=True):
@@ -62,17 +58,23 @@ def decide(
     post: ConversionPost, key: ApiKey, found: Found, now_ms: int, customer_key: bytes
 ) -> Case:
     """Rejected, naming the field, for a post that cannot be taken under this key."""
-    _check_code(post, found.code, key.account)
-    _check_coupon(post, found.coupon)
+    if post.tracking_code is not None:
+        _check_code(found.code, key.account)
+    elif post.coupon_code is not None:
+        _check_coupon(post, found.coupon)
     time_ms = time_of(post, now_ms)
     by = attribute(found.clicks, found.code, found.coupon, key.account, time_ms)
     if key.campaign and (by.campaign is None or by.campaign.number != key.campaign):
         raise Rejected(Reason.forbidden, "the API key is for another campaign")
-    pay = Pay()
-    if by.campaign and by.affiliate:
-        pay = Pay(*rule_at(by.campaign, by.affiliate.number, time_ms))
     customer = customer_hash(post.customer_email, customer_key)
-    return Case(post, key, time_ms, by, pay, customer)
+    campaign = by.campaign
+    # Those without an order have no other post.
+    duplicates = campaign.duplicates if campaign and post.order_id else "refuse"
+    if campaign is None or by.affiliate is None:
+        return Case(post, key, time_ms, by, _NO_PAY, customer, duplicates)
+    version, rule = rule_at(campaign, by.affiliate.number, time_ms)
+    pay = Pay(version, rule)
+    return Case(post, key, time_ms, by, pay, customer, duplicates, rule.first_order_only)
 
 
 def make(case: Case, making: Making, now_ms: int, conversion_id: str = "") -> Posted:
@@ -90,7 +92,7 @@ def make(case: Case, making: Making, now_ms: int, conversion_id: str = "") -> Po
     )
     match case.duplicates:
         case "allow":
-            return _posted(_freed(conversion), conversion_id, fingerprint)
+            return _posted(_freed(conversion), conversion_id, fingerprint, shard)
         case "rebill":
             # The same instant given twice is the same sale, sent twice.
             timed = case.post.timestamp is not None
@@ -98,15 +100,16 @@ def make(case: Case, making: Making, now_ms: int, conversion_id: str = "") -> Po
                 _freed(conversion, REBILL),
                 _digest_of(digest, fingerprint) if timed else conversion_id,
                 fingerprint,
+                shard,
             )
-            posted = _posted(conversion, digest, fingerprint)
+            posted = _posted(conversion, digest, fingerprint, shard)
             return msgspec.structs.replace(posted, again=again, timed=timed)
         case _:
-            return _posted(conversion, digest or conversion_id, fingerprint)
+            return _posted(conversion, digest or conversion_id, fingerprint, shard)
 
 
-def _posted(conversion: Conversion, digest: str, fingerprint: str) -> Posted:
-    return Posted(conversion, state_of(conversion), digest, fingerprint)
+def _posted(conversion: Conversion, digest: str, fingerprint: str, shard: int) -> Posted:
+    return Posted(conversion, state_of(conversion), digest, fingerprint, shard)
 
 
 def _freed(conversion: Conversion, event: str = "") -> Conversion:
@@ -118,9 +121,7 @@ def _digest_of(digest: str, fingerprint: str) -> str:
     return blake2s(f"{digest}{fingerprint}".encode(), digest_size=16).hexdigest()
 
 
-def _check_code(post: ConversionPost, route: Route | None, account: int) -> None:
-    if post.tracking_code is None:
-        return
+def _check_code(route: Route | None, account: int) -> None:
     if route is None or route.link.account != account or route.link.deleted_at is not None:
         message = "no such tracking code"
         raise Rejected(Reason.unknown_tracking_code, message, field="tracking_code")
@@ -128,7 +129,7 @@ def _check_code(post: ConversionPost, route: Route | None, account: int) -> None
 
 def _check_coupon(post: ConversionPost, coupon: CouponRoute | None) -> None:
     """A coupon beside a click or a code may be any; alone it must lead to an affiliate."""
-    if coupon or post.tracking_code or post.click_id or post.click_ids:
+    if coupon or post.click_id or post.click_ids:
         return
     message = "is no coupon of an affiliate"
     raise Rejected(Reason.unknown_reference, message, field="coupon_code")

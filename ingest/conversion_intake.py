@@ -13,7 +13,6 @@ from ingest.publish import Posted, Queued, outcome
 from ingest.updates import Updates
 from linkjolt.clickid import read_click_id
 from linkjolt.conversion_answer import answer
-from linkjolt.conversionid import shard_of
 from linkjolt.errors import Reason, Rejected
 from linkjolt.events import ConversionState
 from linkjolt.redis_client import RedisError
@@ -118,21 +117,25 @@ class Intake:
     async def answer(self, taken: Taken, key: ApiKey) -> tuple[int, bytes]:
         """As `Taken.answer`, when its frame is written; a later post may update the first one."""
         outcomes = await taken.frame
-        held = taken.held(outcomes) if taken.updates else None
+        if not taken.updates:
+            return taken.answer(outcomes)
+        held = taken.held(outcomes)
         if isinstance(held, Reservation):
             return 200, await self._updates.update(held, taken.posted, key)
         return taken.answer(outcomes)
 
     def _publish(self, case: Case, posted: Posted) -> Taken:
-        shard = shard_of(posted.conversion.conversion_id) or 0
-        frame, place = self._edge.conversions[shard].add(posted)
-        return Taken(posted, frame, place, updates=case.duplicates == "update")
+        frame, place = self._edge.conversions[posted.shard].add(posted)
+        return Taken(posted, frame, place, case.duplicates == "update")
 
     def _found_now(self, post: ConversionPost, account: int) -> Found | None:
         directory = self._edge.directory
         code = directory.route_now(post.tracking_code) if post.tracking_code else None
         if post.tracking_code and not code:
             return None
+        if code and not post.click_id and not post.click_ids:
+            # As most posts are.
+            return Found((), code, None)
         clicks: list[GivenClick] = []
         for one in self._clicks(post):
             route = directory.route_by_number_now(one.click.link) if one.click else None

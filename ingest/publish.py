@@ -75,6 +75,7 @@ class Posted(msgspec.Struct, frozen=True):
     state: ConversionState
     order_digest: str
     fingerprint: str
+    shard: int = 0
     again: "Posted | None" = None
     timed: bool = False
 
