@@ -18,9 +18,7 @@ _HOOKS = (webhook_api.SCOPE, webhook_api.SCOPE)
 def _collection(
     name: str, scopes: tuple[str, str], form: object, patch: object, answer: object, made: object
 ) -> list[Operation]:
-    path, one = f"/v1/{name}", f"/v1/{name}/{{id}}"
-    read, write = scopes
-    shown = {200: of(answer)}
+    path, (read, write) = f"/v1/{name}", scopes
     return [
         Operation(
             method="GET",
@@ -39,12 +37,19 @@ def _collection(
             answers={201: of(made)},
             refusals=(409,),
         ),
+        *_entry(name, scopes, patch, answer),
+    ]
+
+
+def _entry(name: str, scopes: tuple[str, str], patch: object, answer: object) -> list[Operation]:
+    one, (read, write) = f"/v1/{name}/{{id}}", scopes
+    return [
         Operation(
             method="GET",
             path=one,
             summary=f"Shows one of the {name}.",
             scope=read,
-            answers=shown,
+            answers={200: of(answer)},
             refusals=(404,),
         ),
         Operation(
@@ -53,7 +58,7 @@ def _collection(
             summary=f"Changes one of the {name}.",
             scope=write,
             bodies=[of(patch)],
-            answers=shown,
+            answers={200: of(answer)},
             refusals=(404, 409),
         ),
         Operation(
@@ -82,7 +87,6 @@ def _post(path: str, summary: str, scope: str, form: object, answer: dict[int, B
 def registry_operations() -> list[Operation]:
     """Those of `registry_api.routes`."""
     rules = "/v1/campaigns/{id}/commissions"
-    f, a = forms, answers
     return [
         Operation(
             method="GET",
@@ -107,6 +111,14 @@ def registry_operations() -> list[Operation]:
             refusals=(404,),
         ),
         _post(rules, "Adds a version.", "links:write", RuleForm, {201: of(RuleAnswer)}),
+        *_collections(),
+        *_webhook_operations(),
+    ]
+
+
+def _collections() -> list[Operation]:
+    f, a = forms, answers
+    return [
         *_collection("campaigns", _LINKS, f.CampaignForm, f.CampaignPatch, *[a.CampaignAnswer] * 2),
         *_collection(
             "affiliates", _LINKS, f.AffiliateForm, f.AffiliatePatch, *[a.AffiliateAnswer] * 2
@@ -130,7 +142,6 @@ def registry_operations() -> list[Operation]:
             webhook_forms.WebhookAnswer,
             webhook_forms.NewWebhookAnswer,
         ),
-        *_webhook_operations(),
     ]
 
 

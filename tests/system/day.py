@@ -2,21 +2,16 @@
 
 import random
 import re
-import time
 from collections import Counter
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-import httpx2
-
 from tests.system import model
 from tests.system.conftest import Instance
 from tests.system.model import DIGITS, Order
+from tests.system.patient import Patient
 
-_PATIENCE_SECONDS = 60.0
-# Without an answer, or with one of these, nothing is known: the same is sent again.
-_AGAIN = (500, 502, 503)
 _BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 
 
@@ -26,7 +21,7 @@ class Day:
     def __init__(self, instance: Instance, seed: int) -> None:
         self._instance = instance
         self._chance = random.Random(seed)
-        self._http = httpx2.Client(headers={"Authorization": f"Bearer {instance.demo('key')}"})
+        self._shop = Patient(instance)
         # What posts told of, and what postbacks did.
         self.orders: list[Order] = []
         self.told: list[Order] = []
@@ -39,29 +34,11 @@ class Day:
         self.done = Counter[str]()
 
     def close(self) -> None:
-        self._http.close()
-
-    def send(self, method: str, path: str, wanted: tuple[int, ...], **more: Any) -> httpx2.Response:
-        """The answer, one of the wanted ones; asked for again until there is one."""
-        deadline = time.monotonic() + _PATIENCE_SECONDS
-        while True:
-            try:
-                answer = self._http.request(
-                    method, self._instance.run["edge_url"] + path, timeout=10, **more
-                )
-                if answer.status_code in wanted:
-                    return answer
-                said = f"{answer.status_code} {answer.text}"
-                # A queued conversion is not there yet for its adjustment.
-                again = answer.status_code in (*_AGAIN, 404)
-            except httpx2.HTTPError as error:
-                said, again = repr(error), True
-            assert again and time.monotonic() < deadline, f"{method} {path}: {said}"
-            time.sleep(0.05)
+        self._shop.close()
 
     def open(self) -> None:
         """Campaigns, affiliates and links, each with the rule that the model has for it."""
-        affiliates = [self._make("affiliates", {"name": f"A{n}"})["id"] for n in range(4)]
+        affiliates = [self._shop.make("affiliates", {"name": f"A{n}"})["id"] for n in range(4)]
         tiers = [{"from": "0", "rate": "5"}, {"from": "100", "rate": "7.5"}]
         campaigns: list[tuple[str, dict[str, Any], model.Rule]] = [
             ("USD", {"kind": "percentage", "rate": "30"}, model.percentage("30")),
@@ -70,28 +47,27 @@ class Day:
         ]
         for currency, commission, rule in campaigns:
             body = {"name": currency, "currency": currency, "commission": commission}
-            campaign = self._make("campaigns", body)["id"]
+            campaign = self._shop.make("campaigns", body)["id"]
             for affiliate in affiliates:
                 paid_by = rule
                 if affiliate == affiliates[1] and currency == "USD":
                     own = {"kind": "percentage", "rate": "40.5", "cap": "50"}
                     path = f"/v1/campaigns/{campaign}/commissions"
                     added = {"affiliate_id": affiliate, "commission": own}
-                    self.send("POST", path, (201,), json=added)
+                    self._shop.send("POST", path, (201,), json=added)
                     # Of orders from before there was this rule the one for all pays.
                     self._own_since, self._general = datetime.now(UTC), rule
                     paid_by = model.percentage("40.5", cap="50")
                 code = self._link(campaign, affiliate)
                 self._links.append((code, affiliate, currency, paid_by))
         body = {"name": "late", "currency": "USD", "commission": campaigns[0][1], "window_days": 0}
-        self._late = self._link(self._make("campaigns", body)["id"], affiliates[0])
-
-    def _make(self, kind: str, body: dict[str, Any]) -> dict[str, Any]:
-        return self.send("POST", f"/v1/{kind}", (201,), json=body).json()
+        self._late = self._link(self._shop.make("campaigns", body)["id"], affiliates[0])
 
     def _link(self, campaign: str, affiliate: str) -> str:
         body = {"campaign_id": campaign, "affiliate_id": affiliate}
-        return self._make("links", body | {"destination": "https://shop.example/"})["tracking_code"]
+        return self._shop.make("links", body | {"destination": "https://shop.example/"})[
+            "tracking_code"
+        ]
 
     def run(self, actions: int, between: Callable[[int], None] = lambda _: None) -> None:
         """So many things happen; `between` is called before each."""
@@ -123,7 +99,7 @@ class Day:
         return f"order_{self._number}"
 
     def _post(self, body: dict[str, Any], order: Order) -> None:
-        answer = self.send("POST", "/v1/conversions", (200, 201, 202), json=body).json()
+        answer = self._shop.send("POST", "/v1/conversions", (200, 201, 202), json=body).json()
         order.conversion_id = answer["conversion_id"]
         self.orders.append(order)
         self._posts.append((body, order))
@@ -147,7 +123,7 @@ class Day:
     def _click(self, code: str) -> str:
         """A visitor's click id."""
         headers = {"User-Agent": _BROWSER}
-        location = self.send("GET", f"/{code}", (302,), headers=headers).headers["location"]
+        location = self._shop.send("GET", f"/{code}", (302,), headers=headers).headers["location"]
         found = re.search(r"click_id=([0-9A-Z]{26})", location)
         assert found
         return found[1]
@@ -175,7 +151,7 @@ class Day:
     def _repeat(self) -> None:
         if self._posts:
             body, order = self._chance.choice(self._posts)
-            answer = self.send("POST", "/v1/conversions", (200, 202), json=body)
+            answer = self._shop.send("POST", "/v1/conversions", (200, 202), json=body)
             if answer.status_code == 200:
                 assert answer.json()["conversion_id"] == order.conversion_id
 
@@ -183,13 +159,13 @@ class Day:
         if self._posts:
             body, _ = self._chance.choice(self._posts)
             other = body | {"order_value": "1", "adv1": "another"}
-            self.send("POST", "/v1/conversions", (409, 202), json=other)
+            self._shop.send("POST", "/v1/conversions", (409, 202), json=other)
 
     def _adjust(self, order: Order, wanted: tuple[int, ...], **body: Any) -> None:
         self._number += 1
         path = f"/v1/conversions/{order.conversion_id}/adjustments"
         said = {"adjustment_id": f"adj_{self._number}", "reason": "so it is", **body}
-        self.send("POST", path, wanted, json=said)
+        self._shop.send("POST", path, wanted, json=said)
 
     def _any_order(self) -> Order | None:
         return self._chance.choice(self.orders) if self.orders else None
@@ -243,7 +219,9 @@ class Day:
         said["key"] = self._instance.demo("key")
         fate = self._chance.choice(["lead", "sale", "rejected"])
         for status in ("lead", "lead", fate, fate):
-            self.send("GET", "/postback/keitaro", (200, 202), params=said | {"status": status})
+            self._shop.send(
+                "GET", "/postback/keitaro", (200, 202), params=said | {"status": status}
+            )
         status = {"lead": "pending", "sale": "approved"}.get(fate, fate)
         # Its conversion id is nobody's to know: it is adjusted by postbacks only.
         self.told.append(Order("", affiliate, currency, minor, status, rule))
@@ -258,7 +236,7 @@ class Day:
         self._number += 1
         path = f"/v1/conversions/{order.conversion_id}/attribute"
         body = {"adjustment_id": f"adj_{self._number}", "tracking_code": code}
-        self.send("POST", path, (200, 201), json=body)
+        self._shop.send("POST", path, (200, 201), json=body)
         order.affiliate, order.rule = affiliate, rule
 
 
