@@ -13,6 +13,7 @@ from loadtests.bench.memory import Held, row_of, waiting
 from loadtests.bench.plan import Bench, Failed, Plan, chosen, pick_cores
 from loadtests.bench.startup import installed, program_path, seconds_until_redirect
 from loadtests.bench.visible import visible
+from loadtests.bench.webhooks import webhooks
 
 CAUGHT_UP = """\
 waiting      1000000 clicks, 391 bytes each in Redis
@@ -110,3 +111,9 @@ def test_a_command_that_ends_without_a_redirect_says_why(tmp_path: Path) -> None
     words = ["/bin/sh", "-c", "echo no room on the disk; exit 1"]
     with pytest.raises(Failed, match="no room on the disk"):
         seconds_until_redirect(words, tmp_path, tmp_path / "data", 60)
+
+
+def test_every_webhook_of_a_bench_arrives_once(plan: Plan) -> None:
+    [row] = webhooks(plan, deliveries=50)
+    assert row.detail == ("50 conversions, each told of once to one endpoint",)
+    assert float(row.figure.removesuffix("/s").replace(",", "")) > 0
