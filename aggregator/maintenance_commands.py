@@ -105,6 +105,19 @@ def restore(data: str | None, as_json: bool, from_stream: bool) -> None:
     sys.exit(0 if done.complete else 1)
 
 
+@click.command()
+@_data_option
+@_json_option
+@click.option("--tests", is_flag=True, required=True, help="All that test keys have posted.")
+def purge(data: str | None, as_json: bool, tests: bool) -> None:
+    """Deletes what was posted with test keys, of every account; their keys stay valid."""
+    done = perform(operations.PURGE, data, Nothing())
+    if as_json:
+        _echo_json(done)
+    else:
+        click.echo(f"purged {done.events} events and {done.states} live states")
+
+
 def _restored(stream: RestoredStream) -> str:
     since = f" since {stream.since:%Y-%m-%dT%H:%M:%SZ}" if stream.since else ""
     return (

@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from aggregator import rejects, repair
 from aggregator.audit import Audit, audit
 from aggregator.batches import Reject
+from aggregator.purge import Purged, purge_tests
 from aggregator.rejects import Replayed
 from aggregator.repair import Rebuilt
 from aggregator.restore import Restored, restore
@@ -122,10 +123,18 @@ async def _replay(
     return [await rejects.replay(redis, clickhouse, reject, force=wanted.force)]
 
 
+async def _purge(redis: Redis, clickhouse: ClickHouse, settings: Settings, _: Nothing) -> Purged:
+    return await purge_tests(redis, clickhouse, settings.shards)
+
+
 AUDIT = Operation("audit", Nothing, Audit, _audit, settled=lambda found: found.clean)
 REPAIR = Operation("repair", Nothing, Repaired, _repair, alone=True)
 REBUILD = Operation("rebuild", Range, list[Rebuilt], _rebuild, alone=True)
 RESTORE = Operation("restore", Nothing, Restored, _restore, alone=True)
 REJECTS = Operation("rejects", Wanted, list[Reject], _rejects)
 REPLAY = Operation("replay", Again, list[Replayed], _replay)
-OPERATIONS: tuple[Operation[Any, Any], ...] = (AUDIT, REPAIR, REBUILD, RESTORE, REJECTS, REPLAY)
+PURGE = Operation("purge", Nothing, Purged, _purge, alone=True)
+OPERATIONS: tuple[Operation[Any, Any], ...] = (
+    *(AUDIT, REPAIR, REBUILD, RESTORE, REJECTS, REPLAY),
+    PURGE,
+)

@@ -121,6 +121,8 @@ def why_not(reject: Reject, *, force: bool) -> str:
     """Why a reject cannot be replayed; '' where it can."""
     if reject.reason in _REPEATS:
         return f"{reject.reason}: the event is stored, there is nothing to replay"
+    if reject.reason is Reason.purged:
+        return "purged: a test event that was stored, and is deleted"
     if reject.message.startswith(_REPLAYED) and not force:
         return "it was replayed before; --force replays it again"
     try:

@@ -28,6 +28,7 @@ from linkjolt.settings import Aggregator as Settings
 _SQL = Path(__file__).parent / "sql"
 _STORED = (_SQL / "restore_stored.sql").read_text(encoding="utf-8")
 _REJECTED = (_SQL / "restore_rejected.sql").read_text(encoding="utf-8")
+_PURGED = (_SQL / "restore_purged.sql").read_text(encoding="utf-8")
 _ENDS = (_SQL / "restore_ends.sql").read_text(encoding="utf-8")
 _IDS = {
     "clicks": "click_id",
@@ -197,6 +198,8 @@ class _Restore:
         lines = [line for line in lines_of(entries) if (line.pos, line.number) not in rejected]
         sql = _STORED.replace("{id}", _IDS[stream.kind])
         there = await self._clickhouse.read(sql, _Stored, of | {"table": stream.kind})
+        # What was purged is not to come back.
+        there += await self._clickhouse.read(_PURGED, _Stored, of)
         stored = {(row.pos, row.id) for row in there}
         warehouse = self._warehouse
         if stream.kind == "clicks":

@@ -32,6 +32,7 @@ COMMANDS = {
     "audit": _Entry(f"{_MAINTENANCE}:audit_command", "Check that all accepted is stored once."),
     "rebuild": _Entry(f"{_MAINTENANCE}:rebuild", "Rebuild rollups from raw events."),
     "restore": _Entry(f"{_MAINTENANCE}:restore", "Store again what raw lost, from the streams."),
+    "purge": _Entry(f"{_MAINTENANCE}:purge", "Delete what was posted with test keys."),
     "rejects": _Entry(f"{_MAINTENANCE}:rejects", "List, show and replay what was not stored."),
     "replay": _Entry("ingest.replay:replay", "Replay an access log as clicks."),
     "warehouse": _Entry("linkjolt.warehouse:warehouse", "Run aggregator and reports.", hidden=True),
