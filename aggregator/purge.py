@@ -1,6 +1,7 @@
 """Purge: test events leave the warehouse, and Redis forgets what was posted by test keys."""
 
 from pathlib import Path
+from typing import cast
 
 import msgspec
 from redis.asyncio import Redis
@@ -49,8 +50,8 @@ async def _forget(redis: Redis, shard: int) -> int:
     cursor, forgotten = 0, 0
     while True:
         words = ("SCAN", cursor, "MATCH", names.order(shard, "*"), "COUNT", _PAGE)
-        cursor, keys = await call(redis, *words)
-        bodies = await call(redis, "MGET", *keys) if keys else []
+        cursor, keys = cast(tuple[int, list[bytes]], await call(redis, *words))
+        bodies: list[bytes | None] = await call(redis, "MGET", *keys) if keys else []
         for key, body in zip(keys, bodies, strict=True):
             reservation = read_reservation(body) if body else None
             if reservation and names.is_test(reservation.state.account):
