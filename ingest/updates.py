@@ -46,6 +46,10 @@ class Updates:
     ) -> ConversionState:
         """The conversion as it stands then; what it is already is not asked for."""
         state = held.state if isinstance(held, Reservation) else held
+        if key.campaign and key.campaign != state.campaign:
+            # Orders are the account's: another network's may have this id.
+            message = "the order is of another campaign than the API key"
+            raise Rejected(Reason.conflict, message, field="order_id")
         now = wish.posted.conversion
         if now.currency != state.currency:
             message = f"the order is in {state.currency}"

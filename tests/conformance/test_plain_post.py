@@ -80,3 +80,9 @@ def test_what_shops_send_is_plain() -> None:
     assert check(post(order("1"), *lines, "Connection: keep-alive"))
     assert not check(post(order("1"), *lines) + b"x")
     assert not check(post(order("1"), *lines)[:-1])
+
+
+def test_a_post_with_an_idempotency_key_goes_the_ordinary_way() -> None:
+    assert read_plain_post(post(order("a"), AUTH, JSON)) is not None
+    for name in ("Idempotency-Key", "idempotency-key"):
+        assert read_plain_post(post(order("a"), AUTH, JSON, f"{name}: k1")) is None

@@ -6,10 +6,11 @@ from typing import Any
 from urllib.parse import urlencode
 
 import httpx2
+import msgspec
 import pytest
 
 from ingest.postbacks import PIXEL
-from linkjolt.registry import ApiKey
+from linkjolt.registry import ApiKey, Campaign
 from tests.ingest.conftest import Shop, make_key
 from tests.ingest.outlets import Lossy
 from tests.ingest.test_conversions import click_id
@@ -103,6 +104,18 @@ async def test_a_key_needs_the_scope_and_the_campaign(shop: Shop) -> None:
     assert (await shop.client.get("/postback?click_id=x")).status_code == 401
     own = await make_key(shop.registry, ["postback"], campaign=shop.link.campaign)
     assert (await call(shop, key=own, **said)).status_code == 200
+
+
+async def test_a_bound_key_touches_no_order_of_another_campaign(shop: Shop) -> None:
+    await call(shop, click_id=click_id(shop), payout="5", order_id="o1", status="approved")
+    first = await shop.registry.get(Campaign, 1, shop.link.campaign)
+    other = await shop.registry.create(msgspec.structs.replace(first, number=0))
+    link = await shop.add_link(campaign=other.number)
+    bound = await make_key(shop.registry, ["postback"], campaign=other.number)
+    said = {"tracking_code": link.tracking_code, "order_id": "o1", "status": "rejected"}
+    answer = await call(shop, key=bound, **said)
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (409, "order_id")
+    assert await shop.adjustments() == []
 
 
 async def test_a_signed_call_needs_no_key_in_its_url(shop: Shop) -> None:

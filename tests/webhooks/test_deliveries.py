@@ -4,13 +4,19 @@ import asyncio
 import time
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 import msgspec
 import pytest
 from standardwebhooks import Webhook as Verifier
 
 from linkjolt import names
+from linkjolt.adjusting import Adjusting
+from linkjolt.clickid import ClickIds
+from linkjolt.events import Click
+from linkjolt.redis_client import call
 from linkjolt.registry import Webhook, WebhookSecret
+from linkjolt.transitions import Wanted
 from linkjolt.webhook_signing import make_secret, why_not_verified
 from tests.waiting import wait_until
 from tests.webhooks.conftest import SECRET, Line
@@ -72,18 +78,84 @@ async def test_a_receiver_that_was_down_gets_all_when_it_is_up(line: Line) -> No
             await wait_until(lambda: _settled(line, webhook.number))
 
 
-async def test_a_hanging_and_a_dead_endpoint_delay_no_other(line: Line) -> None:
+async def test_a_hanging_a_slow_and_a_dead_endpoint_delay_no_other(line: Line) -> None:
     async def hang(_: Arrived) -> bytes:
         await asyncio.Event().wait()
         return b""
 
-    async with receiving(hang) as hanging, receiving() as shop, line.delivering():
+    async def dawdle(_: Arrived) -> bytes:
+        await asyncio.sleep(0.3)
+        return answer(200)
+
+    async with (
+        receiving(hang) as hanging,
+        receiving(dawdle) as slow,
+        receiving() as shop,
+        line.delivering(),
+    ):
         await line.endpoint(hanging.url)
+        patient = await line.endpoint(slow.url)
         await line.endpoint("http://127.0.0.1:1/dead")
         await line.endpoint(shop.url)
         await line.convert(40)
         await wait_until(lambda: len(set(shop.ids)) == 40)
         assert len(set(hanging.ids)) < 40
+        assert len(set(slow.ids)) < 40
+        await wait_until(lambda: len(set(slow.ids)) == 40)
+        await wait_until(lambda: _settled(line, patient.number))
+        assert len(slow.ids) == 40
+
+
+async def test_an_adjustment_is_told_of_with_what_it_comes_to(line: Line) -> None:
+    wanted = ("conversion.refunded", "conversion.rejected", "conversion.approved")
+    adjusting = Adjusting(line.redis, 1, 0)
+    async with receiving() as shop, line.delivering():
+        await line.endpoint(shop.url, events=wanted)
+        [made] = await line.convert()
+        for kind, amount in (("refunded", 999), ("rejected", None), ("approved", None)):
+            step = msgspec.convert(
+                {"adjustment_id": kind, "kind": kind, "author": "key_1", "reason": "so"}
+                | {"amount_minor": amount},
+                Wanted,
+            )
+            await adjusting.adjust(1, made.conversion_id, lambda _, step=step: step, 0)
+        await wait_until(lambda: len(shop.arrived) == 3)
+    told = {one["event"]: one["data"] for one in map(_body, shop.arrived)}
+    assert told.keys() == set(wanted)
+    refund = told["conversion.refunded"]
+    assert (refund["order_value"], refund["status"]) == (90.0, "pending")
+    assert refund["adjustment"]["order_value_change"] == -9.99
+    assert refund["adjustment"]["reason"] == "so"
+    assert told["conversion.rejected"]["adjustment"]["order_value_change"] == -90.0
+    assert told["conversion.approved"]["adjustment"]["order_value_change"] == 90.0
+
+
+def _body(arrived: Arrived) -> dict[str, Any]:
+    return msgspec.json.decode(arrived.body)
+
+
+async def test_clicks_are_told_of_to_those_who_ask_for_them(line: Line) -> None:
+    stream = names.clicks(0).key
+    async with receiving() as shop, line.delivering():
+        await line.endpoint(shop.url, events=("click.created",))
+
+        async def reads() -> bool:
+            return await call(line.redis, "EXISTS", stream) == 1
+
+        await wait_until(reads)
+        ids = ClickIds(1, b"k" * 32)
+        kinds = ("", "head", "prefetch")
+        clicks = [
+            Click(click_id=ids.make(7), account=1, link=7, campaign=2, affiliate=3, kind=kind)
+            for kind in kinds
+        ]
+        lines = b"\n".join(msgspec.json.encode(click) for click in clicks)
+        await call(line.redis, "XADD", stream, "*", "f", lines)
+        await wait_until(lambda: bool(shop.arrived))
+    [told] = map(_body, shop.arrived)
+    assert told["event"] == "click.created"
+    assert told["data"]["click_id"] == clicks[0].click_id
+    assert told["data"]["affiliate_id"] == "aff_3"
 
 
 @pytest.mark.parametrize(
