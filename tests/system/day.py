@@ -9,6 +9,7 @@ from typing import Any
 
 from tests.system import model
 from tests.system.conftest import Instance
+from tests.system.dialects import DIALECTS
 from tests.system.model import DIGITS, Order
 from tests.system.patient import Patient
 
@@ -19,9 +20,9 @@ class Day:
     """Sends what `chance` chooses; every answer is checked against what the model expects."""
 
     def __init__(self, instance: Instance, seed: int) -> None:
-        self._instance = instance
         self._chance = random.Random(seed)
         self._shop = Patient(instance)
+        self._key = instance.demo("key")
         # What posts told of, and what postbacks did.
         self.orders: list[Order] = []
         self.told: list[Order] = []
@@ -215,16 +216,16 @@ class Day:
         """A network tells of a lead, then of its fate; it tells everything twice."""
         code, affiliate, currency, rule = self._chance.choice(self._links)
         text, minor = self._amount(currency)
-        said = {"subid": self._click(code), "tid": self._order_id(), "payout": text}
-        said["key"] = self._instance.demo("key")
-        fate = self._chance.choice(["lead", "sale", "rejected"])
-        for status in ("lead", "lead", fate, fate):
-            self._shop.send(
-                "GET", "/postback/keitaro", (200, 202), params=said | {"status": status}
-            )
-        status = {"lead": "pending", "sale": "approved"}.get(fate, fate)
+        dialect = self._chance.choice([*DIALECTS])
+        click, order, amount, words = DIALECTS[dialect]
+        said = {click: self._click(code), order: self._order_id(), "currency": currency}
+        said |= {amount: str(minor) if dialect == "dub" else text, "key": self._key}
+        fate = self._chance.choice([*words])
+        for status in (words["pending"], words["pending"], words[fate], words[fate]):
+            told = said | {"status": status}
+            self._shop.send("GET", f"/postback/{dialect}", (200, 202), params=told)
         # Its conversion id is nobody's to know: it is adjusted by postbacks only.
-        self.told.append(Order("", affiliate, currency, minor, status, rule))
+        self.told.append(Order("", affiliate, currency, minor, fate, rule))
 
     def _attribute(self) -> None:
         lost = [order for order in self.orders if order.affiliate is None]

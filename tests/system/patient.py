@@ -9,7 +9,7 @@ from tests.system.conftest import Instance
 
 _PATIENCE_SECONDS = 60.0
 # Without an answer, or with one of these, nothing is known: the same is sent again.
-_AGAIN = (500, 502, 503)
+_AGAIN = (502, 503)
 
 
 class Patient:
