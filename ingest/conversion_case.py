@@ -11,7 +11,7 @@ from ingest.conversion_post import ConversionPost, customer_hash, time_of
 from ingest.publish import Posted
 from linkjolt import names
 from linkjolt.commissions import rule_at
-from linkjolt.conversionid import make_conversion_id
+from linkjolt.conversionid import make_conversion_id, shard_of
 from linkjolt.errors import Reason, Rejected
 from linkjolt.events import Conversion
 from linkjolt.keyring import Keyring
@@ -82,7 +82,7 @@ def make(case: Case, making: Making, now_ms: int, conversion_id: str = "") -> Po
     order, shards = case.post.order_id, making.settings.shards
     books = case.key.books
     digest = names.order_digest(books, case.post.event, order) if order else ""
-    shard = int(digest, 16) % shards if digest else secrets.randbelow(shards)
+    shard = int(digest, 16) % shards if digest else _any_shard(conversion_id, shards)
     conversion_id = conversion_id or make_conversion_id(shard, now_ms)
     conversion, fingerprint = resolve_conversion(
         case.post,
@@ -106,6 +106,12 @@ def make(case: Case, making: Making, now_ms: int, conversion_id: str = "") -> Po
             return msgspec.structs.replace(posted, again=again, timed=timed)
         case _:
             return _posted(conversion, digest or conversion_id, fingerprint, shard)
+
+
+def _any_shard(conversion_id: str, shards: int) -> int:
+    """That of an id which the conversion had before, else one by chance."""
+    shard = shard_of(conversion_id)
+    return secrets.randbelow(shards) if shard is None else shard
 
 
 def _posted(conversion: Conversion, digest: str, fingerprint: str, shard: int) -> Posted:

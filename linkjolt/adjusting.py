@@ -87,7 +87,8 @@ class Adjusting:
     async def _replace(self, held: Held, state: ConversionState, fact: Adjustment) -> bytes:
         stream, was = names.conversions(held.shard), held.reservation
         changed = write_reservation(was.conversion_id, was.fingerprint, state)
-        keys = [held.key, stream.key, stream.ledger]
+        pointer = names.conversion(held.shard, was.conversion_id)
+        keys = [held.key, stream.key, stream.ledger, pointer]
         arguments = [held.raw, changed, self._keep_seconds, _encode(fact)]
         [reply] = await self._call([(keys, arguments)])
         return reply

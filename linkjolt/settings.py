@@ -60,6 +60,9 @@ class Shared(msgspec.Struct, frozen=True, kw_only=True):
     def edge_url(self) -> str:
         return self.public_url.rstrip("/") or f"http://{self.host}:{self.edge_port}"
 
+    def reports_url(self) -> str:
+        return f"http://{self.host}:{self.reports_port}"
+
 
 class Edge(Shared, frozen=True, kw_only=True):
     """What an edge process reads."""

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from linkjolt import probes, registry_api, web
+from linkjolt import openapi_page, probes, registry_api, web
 from linkjolt.access import authenticate, bearer, identify, require_any
 from linkjolt.clickhouse import ClickHouse, ClickHouseFailed
 from linkjolt.conversions_api import PATH, READ_SCOPES, Conversions
@@ -25,6 +25,7 @@ from linkjolt.settings import Reports as Settings
 from reports.balance import Balances
 from reports.conversion_request import read_wanted
 from reports.conversions import list_conversions
+from reports.openapi import operations
 from reports.report import csv_lines, make_report
 from reports.request import parse_request
 
@@ -102,6 +103,7 @@ def create_app(
             Route("/v1/balance", reports.balance, methods=["GET"]),
             Route(PATH, reports.conversions, methods=["GET"]),
             *Conversions(redis, directory, settings).routes(),
+            *openapi_page.routes(operations(), settings.reports_url()),
             *registry_api.routes(Registry(redis), directory, settings),
         ],
         middleware=[Middleware(web.RequestIds)],

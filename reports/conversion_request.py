@@ -24,6 +24,7 @@ _WORDS: dict[str, tuple[str, ...]] = {
 _TEXTS = ("order_id", "click_id", "event")
 _IDS: dict[str, Kind] = {"campaign_id": "campaign", "affiliate_id": "affiliate"}
 _PAGING = ("from", "to", "limit", "cursor")
+PARAMETERS = (*_WORDS, *_TEXTS, *_IDS, *_PAGING)
 _LIMIT_MAX = 1_000
 _TEXT_MAX = 128
 _BY_DEFAULT = timedelta(days=30)
@@ -85,7 +86,7 @@ def read_wanted(pairs: Sequence[tuple[str, str]], now: datetime) -> Wanted:
 def _once(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
     given: dict[str, str] = {}
     for name, value in pairs:
-        if name not in (*_WORDS, *_TEXTS, *_IDS, *_PAGING):
+        if name not in PARAMETERS:
             raise Rejected(Reason.unknown_field, "is not a known parameter", field=name[:64])
         if name in given:
             raise Rejected(Reason.invalid_field, "is given twice", field=name)

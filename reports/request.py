@@ -42,6 +42,7 @@ _OTHERS = (
     "cursor",
     "format",
 )
+PARAMETERS = (*_OTHERS, *DIMENSIONS)
 _IDS: dict[str, Kind] = {"campaign": "campaign", "affiliate": "affiliate"}
 W = TypeVar("W", bound=str)
 
@@ -136,7 +137,7 @@ def _invalid(field: str, message: str) -> Rejected:
 def _once(parameters: Sequence[tuple[str, str]]) -> dict[str, str]:
     values: dict[str, str] = {}
     for name, value in parameters:
-        if name not in _OTHERS and name not in DIMENSIONS:
+        if name not in PARAMETERS:
             message = "is not a known parameter"
             raise Rejected(Reason.unknown_field, message, field=name[:64])
         if name in values:

@@ -4,10 +4,16 @@ import asyncio
 from collections import Counter
 from datetime import UTC, datetime
 
+import msgspec
 import pytest
 
+from ingest.conversion_case import Found, Making, decide, make
+from ingest.conversion_post import parse_post
 from ingest.publish import Posted
+from linkjolt.conversionid import make_conversion_id
 from linkjolt.redis_client import RedisConnectionError
+from linkjolt.registry import ApiKey
+from linkjolt.settings import Edge as Settings
 from tests.ingest.conftest import Shop
 from tests.ingest.outlets import Lossy
 from tests.ingest.test_attribution import change_campaign
@@ -129,3 +135,17 @@ async def test_a_claim_that_came_to_nothing_is_taken_up_under_its_id(shop: Shop)
     assert again.status_code == 200
     assert again.json()["conversion_id"] == first.json()["conversion_id"]
     assert len(await shop.conversions()) == 1
+
+
+async def test_a_conversion_under_an_id_that_it_had_goes_to_the_shard_of_that_id(
+    shop: Shop,
+) -> None:
+    route = await shop.edge.directory.route("tc_ABC123")
+    key = await shop.registry.get(ApiKey, 1, 1)
+    post = parse_post(msgspec.json.encode(LEAD))
+    case = decide(post, key, Found((), route, None), 1_736_937_000_000, b"k")
+    making = Making(shop.edge.keyring, Settings(shards=8))
+    for shard in range(8):
+        had = make_conversion_id(shard, 1_736_937_000_000)
+        posted = make(case, making, 1_736_937_000_000, had)
+        assert (posted.shard, posted.conversion.conversion_id) == (shard, had)

@@ -1,0 +1,47 @@
+"""The operations of the reports listener, for its OpenAPI document."""
+
+from linkjolt.balance import Balance
+from linkjolt.conversions_api import PATH, READ_SCOPES
+from linkjolt.openapi import Body, Operation, Parameter, of
+from linkjolt.openapi_page import own_operations
+from linkjolt.openapi_registry import conversion_operations, registry_operations
+from reports.conversion_request import PARAMETERS as LISTED_BY
+from reports.conversions import Page
+from reports.request import PARAMETERS as REPORTED_BY
+
+_SCOPE = "reports:read"
+
+
+def operations() -> list[Operation]:
+    """Every route of `app.create_app`."""
+    return [*own_operations(), *_reports(), *conversion_operations(), *registry_operations()]
+
+
+def _reports() -> list[Operation]:
+    # Rows carry the dimensions and metrics that were asked for.
+    report = Body(schema={"type": "object", "required": ["data", "totals", "meta"]})
+    return [
+        Operation(
+            method="GET",
+            path="/v1/reports",
+            summary="Sums of clicks, conversions and money by up to three dimensions.",
+            scope=_SCOPE,
+            query=[Parameter(name, "See the README.") for name in REPORTED_BY],
+            answers={200: report},
+        ),
+        Operation(
+            method="GET",
+            path="/v1/balance",
+            summary="Accepted = stored + rejected + waiting, by stream and hour.",
+            scope=_SCOPE,
+            answers={200: of(Balance)},
+        ),
+        Operation(
+            method="GET",
+            path=PATH,
+            summary="Lists conversions as they stand, the newest first.",
+            scope=" or ".join(READ_SCOPES),
+            query=[Parameter(name, "One value, or an instant.") for name in LISTED_BY],
+            answers={200: of(Page)},
+        ),
+    ]
