@@ -14,7 +14,6 @@ from linkjolt.commissions import rule_at
 from linkjolt.conversionid import make_conversion_id, shard_of
 from linkjolt.errors import Reason, Rejected
 from linkjolt.events import Conversion
-from linkjolt.keyring import Keyring
 from linkjolt.registry import ApiKey, CouponRoute, Duplicates, Route
 from linkjolt.settings import Edge as Settings
 
@@ -47,13 +46,6 @@ class Case(msgspec.Struct, frozen=True):
     first_order_only: bool = False
 
 
-class Making(msgspec.Struct, frozen=True):
-    """What an edge makes conversions with."""
-
-    keyring: Keyring
-    settings: Settings
-
-
 def decide(
     post: ConversionPost, key: ApiKey, found: Found, now_ms: int, customer_key: bytes
 ) -> Case:
@@ -77,9 +69,9 @@ def decide(
     return Case(post, key, time_ms, by, pay, customer, duplicates, rule.first_order_only)
 
 
-def make(case: Case, making: Making, now_ms: int, conversion_id: str = "") -> Posted:
+def make(case: Case, settings: Settings, now_ms: int, conversion_id: str = "") -> Posted:
     """The event to publish, where its order is reserved; `conversion_id` is one that it had."""
-    order, shards = case.post.order_id, making.settings.shards
+    order, shards = case.post.order_id, settings.shards
     books = case.key.books
     digest = names.order_digest(books, case.post.event, order) if order else ""
     shard = int(digest, 16) % shards if digest else _any_shard(conversion_id, shards)
@@ -88,7 +80,7 @@ def make(case: Case, making: Making, now_ms: int, conversion_id: str = "") -> Po
         case.post,
         case.attribution,
         case.pay,
-        Origin(conversion_id, books, case.time_ms, case.customer, making.settings.default_currency),
+        Origin(conversion_id, books, case.time_ms, case.customer, settings.default_currency),
     )
     match case.duplicates:
         case "allow":

@@ -6,7 +6,7 @@ import msgspec
 
 from ingest import first_orders, metrics
 from ingest.attribution import GivenClick
-from ingest.conversion_case import Case, Found, Making, decide, make
+from ingest.conversion_case import Case, Found, decide, make
 from ingest.conversion_post import ConversionPost, click_ids, parse_post
 from ingest.edge import Edge
 from ingest.publish import Posted, Queued, outcome
@@ -71,7 +71,6 @@ class Intake:
 
     def __init__(self, edge: Edge) -> None:
         self._edge = edge
-        self._making = Making(edge.keyring, edge.settings)
         self._updates = Updates(edge.redis, edge.settings)
 
     def take_now(self, body: bytes, key: ApiKey, now_ms: int) -> Taken | None:
@@ -83,7 +82,7 @@ class Intake:
         case = decide(post, key, found, now_ms, self._edge.keyring.customer_key)
         if case.first_order_only or case.duplicates == "update":
             return None
-        return self._publish(case, make(case, self._making, now_ms))
+        return self.publish(case, make(case, self._edge.settings, now_ms))
 
     async def take(self, body: bytes, key: ApiKey, now_ms: int) -> Taken:
         """Waits only for what must be asked. Rejected, or RedisError, if not taken."""
@@ -92,7 +91,7 @@ class Intake:
     async def take_post(self, post: ConversionPost, key: ApiKey, now_ms: int) -> Taken:
         """As `take`."""
         case = await self.decided(post, key, now_ms)
-        return self._publish(case, await self.made(case, now_ms))
+        return self.publish(case, await self.made(case, now_ms))
 
     async def decided(self, post: ConversionPost, key: ApiKey, now_ms: int) -> Case:
         """What is to become of a post; Rejected, or RedisError, if it cannot be taken."""
@@ -101,18 +100,14 @@ class Intake:
 
     async def made(self, case: Case, now_ms: int, conversion_id: str = "") -> Posted:
         """The event to publish; `conversion_id` is one that the post had before."""
-        posted = make(case, self._making, now_ms, conversion_id)
+        posted = make(case, self._edge.settings, now_ms, conversion_id)
         if not case.first_order_only:
             return posted
         pay = await first_orders.pay(self._edge, case, posted.order_digest, now_ms)
         if pay == case.pay:
             return posted
         paid = msgspec.structs.replace(case, pay=pay)
-        return make(paid, self._making, now_ms, posted.conversion.conversion_id)
-
-    def publish(self, case: Case, posted: Posted) -> Taken:
-        """Hands it to the lane of its shard. Rejected(unavailable) where too much waits."""
-        return self._publish(case, posted)
+        return make(paid, self._edge.settings, now_ms, posted.conversion.conversion_id)
 
     async def answer(self, taken: Taken, key: ApiKey) -> tuple[int, bytes]:
         """As `Taken.answer`, when its frame is written; a later post may update the first one."""
@@ -124,7 +119,8 @@ class Intake:
             return 200, await self._updates.update(held, taken.posted, key)
         return taken.answer(outcomes)
 
-    def _publish(self, case: Case, posted: Posted) -> Taken:
+    def publish(self, case: Case, posted: Posted) -> Taken:
+        """Hands it to the lane of its shard. Rejected(unavailable) where too much waits."""
         frame, place = self._edge.conversions[posted.shard].add(posted)
         return Taken(posted, frame, place, case.duplicates == "update")
 

@@ -55,10 +55,6 @@ class Adjusting:
         held = await find_held(self._redis, self._shards, conversion_id)
         if not isinstance(held, Held):
             raise _missing(held)
-        return await self.adjust_held(books, held, ask, now_ms)
-
-    async def adjust_held(self, books: int, held: Held, ask: Ask, now_ms: int) -> Done:
-        """As `adjust`, of a conversion that was read."""
         if held.reservation.state.account != books:
             raise _missing(None)
         for _ in range(_TRIES):

@@ -41,7 +41,7 @@ class _Rule(
     tag_field="kind",
     tag=str.lower,
 ):
-    pass
+    """What every kind of rule has in common."""
 
 
 class Percentage(_Rule, frozen=True):

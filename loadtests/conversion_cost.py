@@ -15,7 +15,7 @@ import click
 import uvloop
 
 from ingest.app import create_app
-from ingest.conversion_case import Found, Making, decide, make
+from ingest.conversion_case import Found, decide, make
 from ingest.conversion_post import parse_carefully, parse_post
 from ingest.edge import Edge
 from ingest.frames import Payload
@@ -117,14 +117,14 @@ def _stages() -> dict[str, Callable[[], object]]:
     body, now_ms = _post(1), time.time_ns() // 1_000_000
     post, publisher = parse_post(body), ConversionPublisher(cast(Any, _Sink()), 0, Settings())
     found = Found((), OneLink().found(), None)
-    key, making = _key(keys.digest(_SECRET)), Making(Keyring((_KEY,), _KEY), Settings())
+    key, settings = _key(keys.digest(_SECRET)), Settings()
     case = decide(post, key, found, now_ms, _KEY)
-    posted = make(case, making, now_ms)
+    posted = make(case, settings, now_ms)
     return {
         "parse": lambda: parse_post(body),
         "parse carefully": lambda: parse_carefully(body),
         "decide": lambda: decide(post, key, found, now_ms, _KEY),
-        "make": lambda: make(case, making, now_ms),
+        "make": lambda: make(case, settings, now_ms),
         "encode": lambda: publisher.entry(posted),
         "answer": lambda: answer(posted.state),
     }

@@ -36,6 +36,7 @@ class Deliveries:
         self._hooks = Hooks(redis)
         self._queue = Queue(redis)
         self._feed = Feed(redis, self._hooks, self._queue, settings.shards)
+        self._forgotten: set[int] = set()
         self._senders: dict[int, tuple[Sender, asyncio.Task[None]]] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -66,6 +67,7 @@ class Deliveries:
             with suppress(RedisError):
                 await self._hooks.refresh()
                 await self._appoint(tasks)
+                await self._forget_deleted()
                 due = await self._queue.next_due_ms([*self._senders])
                 now_ms = time.time_ns() // 1_000_000
                 for number, due_ms in due.items():
@@ -84,6 +86,12 @@ class Deliveries:
             if number not in self._senders:
                 self._senders[number] = self._new(webhook, tasks)
         metrics.ENDPOINTS.set(len(active))
+
+    async def _forget_deleted(self) -> None:
+        for webhook in self._hooks.all:
+            if webhook.deleted_at is not None and webhook.number not in self._forgotten:
+                await self._queue.forget(webhook.number)
+                self._forgotten.add(webhook.number)
 
     def _new(self, webhook: Webhook, tasks: asyncio.TaskGroup) -> tuple[Sender, asyncio.Task[None]]:
         allow = self._settings.webhook_allow_private

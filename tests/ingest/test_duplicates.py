@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
-from ingest.conversion_case import Found, Making, decide, make
+from ingest.conversion_case import Found, decide, make
 from ingest.conversion_post import parse_post
 from ingest.publish import Posted
 from linkjolt.conversionid import make_conversion_id
@@ -144,8 +144,7 @@ async def test_a_conversion_under_an_id_that_it_had_goes_to_the_shard_of_that_id
     key = await shop.registry.get(ApiKey, 1, 1)
     post = parse_post(msgspec.json.encode(LEAD))
     case = decide(post, key, Found((), route, None), 1_736_937_000_000, b"k")
-    making = Making(shop.edge.keyring, Settings(shards=8))
     for shard in range(8):
         had = make_conversion_id(shard, 1_736_937_000_000)
-        posted = make(case, making, 1_736_937_000_000, had)
+        posted = make(case, Settings(shards=8), 1_736_937_000_000, had)
         assert (posted.shard, posted.conversion.conversion_id) == (shard, had)

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from datetime import UTC, datetime
 
 import msgspec
 import pytest
@@ -198,3 +199,21 @@ async def test_a_replay_sends_exactly_its_range_again(line: Line) -> None:
         assert await line.queue.replay(webhook.number, border, end, now_ms) == 2
         await wait_until(lambda: len(shop.arrived) == 7)
         assert set(shop.ids[5:]) == later
+
+
+async def test_the_queue_of_a_deleted_endpoint_is_emptied(line: Line) -> None:
+    webhook = await line.endpoint("http://127.0.0.1:1/dead")
+    async with line.delivering((0.0, 600.0)):
+        await line.convert()
+        await wait_until(lambda: _tried_once(line, webhook.number))
+        await line.registry.delete(Webhook, 1, webhook.number, datetime.now(UTC))
+
+        async def empty() -> bool:
+            return not await line.queue.next_due_ms([webhook.number])
+
+        await wait_until(empty)
+
+
+async def _tried_once(line: Line, number: int) -> bool:
+    found = await line.queue.newest(number, 0, 10)
+    return bool(found and found[0].tries)
