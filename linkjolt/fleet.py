@@ -74,12 +74,13 @@ class Fleet:
         self.places = places
         count = edge_count(settings.edges, cores())
         metrics = str(Path(places.data, "metrics"))
-        # Edges share a port: whichever is asked for metrics answers for all, by these files.
+        # Edges share a port: whichever is asked for metrics answers for all, and for the webhooks,
+        # which have none, by these files.
         edge_environ = places.environ() | {"PROMETHEUS_MULTIPROC_DIR": metrics}
         self.redis = [_redis_child(redis_server)] if redis_server else []
         self.edges = [_linkjolt_child("edge", edge_environ) for _ in range(count)]
         self.warehouse = _linkjolt_child("warehouse", places.environ())
-        self.webhooks = _linkjolt_child("webhooks", places.environ(), "run")
+        self.webhooks = _linkjolt_child("webhooks", edge_environ, "run")
         drained = settings.shutdown_seconds + 0.5
         stages = [
             Stage(self.edges, drained),

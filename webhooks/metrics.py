@@ -6,7 +6,9 @@ QUEUED = Counter("linkjolt_webhook_queued", "Deliveries queued for endpoints.")
 TRIES = Counter("linkjolt_webhook_tries", "Tries of deliveries, by what came of them.", ["outcome"])
 TRY_SECONDS = Histogram("linkjolt_webhook_try_seconds", "Seconds that one try of a delivery took.")
 DISABLED = Counter("linkjolt_webhook_disabled", "Endpoints disabled after the last try, or by 410.")
-ENDPOINTS = Gauge("linkjolt_webhook_endpoints", "Endpoints that are active.")
+ENDPOINTS = Gauge(
+    "linkjolt_webhook_endpoints", "Endpoints that are active.", multiprocess_mode="mostrecent"
+)
 RETRIES = Counter(
     "linkjolt_webhook_feed_retries", "Readings of the streams begun anew because Redis failed."
 )

@@ -111,6 +111,9 @@ def test_the_seeds_request_is_told_of_within_2_seconds(instance: Instance, shop:
     assert {name: data[name] for name in names} == {name: made[name] for name in names}
     assert (data["commission_amount"], data["order_value"]) == (29.99, 99.99)
     assert Webhook(secret).verify(body, headers) is not None
+    metrics = instance.run["edge_url"] + "/metrics"
+    told = 'linkjolt_webhook_tries_total{outcome="delivered"} 1.0'
+    wait_for("an edge tells of it", lambda: told in httpx2.get(metrics).text)
     verify = verify_of_the_document()
     assert verify(headers["x-linkjolt-signature"], body, secret)
     assert not verify(headers["x-linkjolt-signature"], body + b" ", secret)
