@@ -79,6 +79,10 @@ def _adjusted(
     fact: Adjustment, first: ConversionRow, kind: str, place: Place, effect: Effect
 ) -> ConversionRow:
     kept: dict[str, Any] = {name: getattr(first, name) for name in (*CARRIED, "coupon_code")}
+    where = msgspec.structs.asdict(place)
+    if (place.campaign, place.affiliate) == (first.campaign, first.affiliate):
+        # The state of a conversion from before there were adjustments does not know its link.
+        where["link"] = place.link or first.link
     return ConversionRow(
         account=fact.account,
         time=fact.time_ms / 1000,
@@ -96,6 +100,6 @@ def _adjusted(
         author=fact.author,
         note=fact.note,
         **kept,
-        **msgspec.structs.asdict(place),
+        **where,
         **msgspec.structs.asdict(effect),
     )

@@ -29,7 +29,10 @@ _CLICK_POSITIONS = "SELECT s, max(pos) AS pos FROM clicks WHERE account = 0 GROU
 _CLICK_ROWS = (_SQL / "click_rows.sql").read_text(encoding="utf-8")
 _FACTS = (_SQL / "facts.sql").read_text(encoding="utf-8")
 # What an adjustment takes over from the conversion's first row, and how it is known.
-_OF_FACTS = ("conversion_id", "kind", "adjustment_id", "verdict", *DENSE, *SPARSE)
+_OF_FACTS = (
+    *("conversion_id", "kind", "adjustment_id", "campaign", "affiliate", "link", "verdict"),
+    *(*DENSE, *SPARSE),
+)
 _ORDERS = (_SQL / "orders.sql").read_text(encoding="utf-8")
 _encoder = msgspec.json.Encoder()
 _encode = _encoder.encode

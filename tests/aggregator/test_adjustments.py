@@ -196,3 +196,21 @@ async def test_a_restore_brings_adjustments_back_once(line: Line, books: Books) 
     assert await raw(line) == before == [Sums(3, "approved", 6, 54000, 16200)]
     assert (await rollup(line))[0].revenue_minor == 54000
     assert (await line.audit()).clean
+
+
+async def test_a_conversion_from_before_there_were_adjustments_keeps_its_link_and_its_pay(
+    line: Line, books: Books
+) -> None:
+    made = line.make_conversion(1)
+    await line.convert(made)
+    await line.step_until_idle()
+    [key] = await call(line.redis, "KEYS", "lj:{0}:order:*")
+    held = await call(line.redis, "GET", key)
+    before = held.replace(b',"link":7', b"")
+    assert before != held
+    await call(line.redis, "SET", key, before)
+    await books.adjust(made, "refunded", amount_minor=999)
+    await line.step_until_idle()
+    assert await raw(line) == [Sums(3, "pending", 1, 9000, 2700)]
+    by_link = "uniqExact(link)) AS n FROM conversions WHERE account != 0"
+    assert await line.count(by_link) == 1
