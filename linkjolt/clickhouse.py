@@ -2,9 +2,13 @@
 
 import asyncio
 import queue
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
-from typing import TypeVar
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, closing, suppress
+from io import IOBase
+from itertools import islice
+from shutil import copyfileobj
+from tempfile import SpooledTemporaryFile
+from typing import IO, TypeVar, cast
 from urllib.parse import unquote, urlsplit
 
 import clickhouse_connect
@@ -29,6 +33,8 @@ _SETTINGS: dict[str, object] = {
     "min_insert_block_size_bytes": 0,
     "output_format_json_quote_64bit_integers": 0,
 }
+_EXPORT_IN_MEMORY_BYTES = 8 << 20
+_EXPORT_BATCH_ROWS = 1_000
 # Newer servers (26.x) look at this one, which is on, and no more at `insert_deduplicate`.
 _DEDUPLICATE = "deduplicate_insert"
 
@@ -61,6 +67,27 @@ class ClickHouse:
             return msgspec.json.decode(b"[" + b",".join(raw.splitlines()) + b"]", type=list[row])
 
         return await self._with_client(run)
+
+    @asynccontextmanager
+    async def export(
+        self, sql: str, row: type[T], parameters: Parameters | None = None
+    ) -> AsyncGenerator[Iterator[list[T]]]:
+        """As `read`, however many rows there are: by batches, from a temporary file.
+
+        The statement is over before the first batch, so that a slow reader holds no connection.
+        """
+        with SpooledTemporaryFile[bytes](_EXPORT_IN_MEMORY_BYTES) as file:
+
+            def run(client: Client) -> None:
+                answer = client.raw_stream(  # pyright: ignore[reportUnknownMemberType]
+                    sql, parameters=dict(parameters or {}), fmt="JSONEachRow"
+                )
+                with closing(cast(IOBase, answer)) as lines:
+                    copyfileobj(cast(IO[bytes], lines), file)
+
+            await self._with_client(run)
+            file.seek(0)
+            yield _batches(file, row)
 
     async def execute(
         self, sql: str, parameters: Parameters | None = None, token: str = ""
@@ -119,6 +146,12 @@ class ClickHouse:
         """Closes the idle connections; call it when no statement runs."""
         while not self._idle.empty():
             await asyncio.to_thread(_close, self._idle.get())
+
+
+def _batches(lines: Iterable[bytes], row: type[T]) -> Iterator[list[T]]:
+    lines = iter(lines)
+    while batch := list(islice(lines, _EXPORT_BATCH_ROWS)):
+        yield msgspec.json.decode(b"[" + b",".join(batch) + b"]", type=list[row])
 
 
 def _once(token: str) -> dict[str, object] | None:

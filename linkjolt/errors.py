@@ -33,6 +33,7 @@ class Reason(StrEnum):
     amount_exceeds = "amount_exceeds"
     idempotency_key_reused = "idempotency_key_reused"
     target_refused = "target_refused"
+    too_costly = "too_costly"
     prefetch_declined = "prefetch_declined"
     not_ready = "not_ready"
     unavailable = "unavailable"
@@ -71,6 +72,7 @@ STATUS: dict[Reason, int] = {
     Reason.amount_exceeds: 422,
     Reason.idempotency_key_reused: 422,
     Reason.target_refused: 422,
+    Reason.too_costly: 422,
     Reason.prefetch_declined: 503,
     Reason.not_ready: 503,
     Reason.unavailable: 503,

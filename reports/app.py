@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from hashlib import blake2s
 
 import structlog
 from redis.asyncio import Redis
@@ -22,12 +23,14 @@ from linkjolt.errors import Reason, Rejected
 from linkjolt.redis_client import RedisError, call
 from linkjolt.registry_store import Registry
 from linkjolt.settings import Reports as Settings
+from reports import export
 from reports.balance import Balances
 from reports.conversion_request import read_wanted
 from reports.conversions import list_conversions
 from reports.openapi import operations
-from reports.report import csv_lines, make_report
+from reports.report import Report, Reporter
 from reports.request import parse_request
+from reports.rows import csv_columns, csv_row
 
 _SCOPE = "reports:read"
 _log = structlog.get_logger()
@@ -49,12 +52,14 @@ class Reports:
         """GET /v1/reports (API §4)."""
         key = await authenticate(request, self._directory, _SCOPE)
         wanted = parse_request(request.query_params.multi_items(), datetime.now(UTC))
-        found = await make_report(wanted, key.books, self._redis, self._clickhouse, self._settings)
+        reporter = Reporter(key.books, self._redis, self._clickhouse, self._settings)
+        if wanted.whole:
+            return await export.stream(reporter.csv(wanted), "report")
+        found = await reporter.make(wanted)
         if wanted.format == "json":
-            return web.json_response(found)
-        headers = {"X-Next-Cursor": found.next_cursor} if found.next_cursor else None
-        text = csv_lines(wanted, found.data)
-        return Response(text, headers=headers, media_type="text/csv; charset=utf-8")
+            return _unless_known(request, found)
+        rows = [csv_columns(wanted), *(csv_row(wanted, row) for row in found.data)]
+        return export.page(rows, "report", found.next_cursor)
 
     async def conversions(self, request: Request) -> Response:
         """GET /v1/conversions: the list."""
@@ -109,6 +114,18 @@ def create_app(
         middleware=[Middleware(web.RequestIds)],
         exception_handlers={**web.EXCEPTION_HANDLERS, ClickHouseFailed: _clickhouse_away},
     )
+
+
+def _unless_known(request: Request, found: Report) -> Response:
+    """The report, or 304 where the client has it: all but how fresh and how quick it is."""
+    kept = found.meta.start, found.meta.end, found.meta.incomplete, found.meta.compared
+    told = web.encode((found.data, found.totals, found.next_cursor, kept))
+    headers = {"ETag": f'W/"{blake2s(told, digest_size=12).hexdigest()}"'}
+    if found.meta.data_as_of:
+        headers["X-Data-As-Of"] = found.meta.data_as_of.isoformat()
+    if request.headers.get("if-none-match") == headers["ETag"]:
+        return Response(status_code=304, headers=headers)
+    return web.json_response(found, headers={"Cache-Control": "private, no-cache", **headers})
 
 
 async def _clickhouse_away(request: Request, error: Exception) -> Response:

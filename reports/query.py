@@ -29,10 +29,9 @@ _CONVERSION_TIMES: dict[TimeBasis, str] = {
     "click": "if(toUnixTimestamp(r.click_time) = 0, r.time, r.click_time)",
 }
 _VALUE = f"if(r.dimension = '{EMPTY}', '', r.value)"
-# A report that takes too long answers what it has, and says `incomplete`.
-_RAW_SETTINGS = (
-    "SETTINGS max_execution_time = {raw_max_seconds:Float64}, timeout_overflow_mode = 'break'"
-)
+# A report that takes too long answers what it has, and says `incomplete`. The number is ours, and
+# not bound: an embedded statement whose answer is streamed knows no parameters there.
+_RAW_SETTINGS = "SETTINGS max_execution_time = {:f}, timeout_overflow_mode = 'break'"
 _BASES: dict[TimeBasis, int] = {"conversion": 1, "click": 2}
 _SORTS = {
     "time": "bucket",
@@ -111,7 +110,6 @@ def _query(request: ReportRequest, plan: _Plan, account: int, raw_max_seconds: f
         "zone": request.timezone,
         "limit": plan.limit,
         "offset": plan.offset,
-        "raw_max_seconds": raw_max_seconds,
     }
     for index, one in enumerate(request.filters):
         parameters[f"in{index}"] = _bound(one.name, one.include)
@@ -131,7 +129,7 @@ def _query(request: ReportRequest, plan: _Plan, account: int, raw_max_seconds: f
         "unique_clicks": f"uniqCombined64MergeIf(14)(c.visitors, {counted})" if unique else "0",
         "group": _group(keys),
         "order": _order(plan),
-        "settings": _RAW_SETTINGS if raw else "",
+        "settings": _RAW_SETTINGS.format(raw_max_seconds) if raw else "",
     }
     return Query(fill("report", values), parameters, "raw" if raw else "rollup")
 

@@ -1,11 +1,10 @@
-"""One report: its queries run, its rows named, its answer written as JSON or CSV."""
+"""One report: its queries run, its rows compared, named and written as JSON or CSV."""
 
 import asyncio
-import csv
-import io
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from datetime import datetime
+from itertools import chain
 from typing import Literal
 
 import msgspec
@@ -13,21 +12,40 @@ from redis.asyncio import Redis
 
 from linkjolt import names
 from linkjolt.clickhouse import ClickHouse
+from linkjolt.errors import Reason, Rejected
 from linkjolt.settings import Reports as Settings
 from reports import metrics
+from reports.compare import compared, narrowed, paired, shift_of
+from reports.export import csv_text
 from reports.freshness import data_as_of
 from reports.lookup import read_names, resolve_links
 from reports.query import Query, rows_query, totals_query
 from reports.request import ReportRequest, cursor_at
-from reports.rows import EMPTY_CELL, Cell, Row, RowValue, make_row, measure, numbers_in
-from reports.vocabulary import MONEY, Interval, TimeBasis
+from reports.rows import EMPTY_CELL, Cell, Row, csv_columns, csv_row, make_row, measure, numbers_in
+from reports.series import fill, page_of
+from reports.vocabulary import Interval, TimeBasis
 
-# What a spreadsheet would take for a formula (OWASP, CSV injection).
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
+EXPORTED_ROWS_MAX = 1_000_000
+_TOO_COSTLY = "takes too long from raw events: choose a shorter period, or fewer dimensions"
+_VISITORS_DIFFER = (
+    "a visitor counts once in each row and once in totals, so rows may add up to more;"
+    " visitors are told apart within a UTC day, and over several days are the sum of the days"
+)
+
+
+class Span(msgspec.Struct, frozen=True, rename={"start": "from", "end": "to"}):
+    """[from, to) in UTC."""
+
+    start: datetime
+    end: datetime
 
 
 class Meta(msgspec.Struct, frozen=True, rename={"start": "from", "end": "to"}):
-    """[from, to) in UTC, as it was answered; `incomplete`: the time for raw events ran out."""
+    """[from, to) in UTC, as it was answered; `incomplete`: the time for raw events ran out.
+
+    `compared` is the period of `previous` in rows and totals. `notes` says by metric why totals
+    are not the sum of the rows.
+    """
 
     data_as_of: datetime | None
     source: Literal["rollup", "raw"]
@@ -38,6 +56,8 @@ class Meta(msgspec.Struct, frozen=True, rename={"start": "from", "end": "to"}):
     end: datetime
     interval: Interval
     time_basis: TimeBasis
+    compared: Span | None
+    notes: dict[str, str]
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -52,81 +72,120 @@ class _Answer(msgspec.Struct, frozen=True):
     broken: bool
 
 
-async def make_report(
-    request: ReportRequest, books: int, redis: Redis, clickhouse: ClickHouse, settings: Settings
-) -> Report:
-    """The answer to a request, of the events kept under `books`.
+class Reporter:
+    """Makes reports of the events kept under `books`. What it calls raises ClickHouseFailed."""
 
-    Raises Rejected for an unknown link, ClickHouseFailed.
-    """
-    began = time.monotonic()
-    as_of = await data_as_of(redis, clickhouse, settings.shards)
-    account = names.owner(books)
-    request = await resolve_links(redis, account, request)
-    seconds = settings.report_raw_max_seconds
-    page = rows_query(request, books, seconds)
-    queries = [page] if request.one_row else [page, totals_query(request, books, seconds)]
-    answers = await asyncio.gather(*(_run(clickhouse, query, seconds) for query in queries))
-    rows, totals = answers[0], answers[-1]
-    shown = rows.cells[: request.limit]
-    named = await read_names(clickhouse, account, numbers_in(request, shown))
-    elapsed = time.monotonic() - began
-    incomplete = rows.broken or totals.broken
-    metrics.REPORT_SECONDS.labels(page.source).observe(elapsed)
-    metrics.INCOMPLETE.inc(incomplete)
-    more = len(rows.cells) > request.limit
-    return Report(
-        data=[make_row(request, cell, named) for cell in shown],
-        totals=measure(request, totals.cells[0] if totals.cells else EMPTY_CELL),
-        next_cursor=cursor_at(request.offset + request.limit) if more else None,
-        meta=Meta(
-            as_of,
-            page.source,
-            round(elapsed * 1000),
-            request.timezone,
-            incomplete,
-            request.start,
-            request.end,
-            request.interval,
-            request.time_basis,
-        ),
+    def __init__(
+        self, books: int, redis: Redis, clickhouse: ClickHouse, settings: Settings
+    ) -> None:
+        self._books = books
+        self._redis = redis
+        self._clickhouse = clickhouse
+        self._shards = settings.shards
+        self._seconds = settings.report_raw_max_seconds
+
+    async def make(self, request: ReportRequest) -> Report:
+        """The answer to a request. Raises Rejected for an unknown link."""
+        began = time.monotonic()
+        as_of = await data_as_of(self._redis, self._clickhouse, self._shards)
+        request = await resolve_links(self._redis, names.owner(self._books), request)
+        page = page_of(request)
+        first = rows_query(page.request, self._books, self._seconds)
+        queries = [first]
+        if not request.one_row:
+            queries.append(totals_query(request, self._books, self._seconds))
+        rows, *rest = await asyncio.gather(*map(self._run, queries))
+        cells = fill(page, rows.cells)
+        more = page.more if page.starts is not None else len(cells) > request.limit
+        shown = cells if page.starts is not None else cells[: request.limit]
+        totals = (rest or [rows])[0]
+        data = await self._rows(page.request, request, shown)
+        total = await self._totals(request, totals.cells[0] if totals.cells else EMPTY_CELL)
+        elapsed = time.monotonic() - began
+        incomplete = rows.broken or totals.broken
+        metrics.REPORT_SECONDS.labels(first.source).observe(elapsed)
+        metrics.INCOMPLETE.inc(incomplete)
+        return Report(
+            data=data,
+            totals=total,
+            next_cursor=cursor_at(request.offset + request.limit) if more else None,
+            meta=_meta(request, as_of, first.source, elapsed, incomplete),
+        )
+
+    async def csv(self, request: ReportRequest) -> AsyncGenerator[str]:
+        """The header and every row of the report, at most EXPORTED_ROWS_MAX, as they are named.
+
+        The warehouse has answered before the first text comes, so a slow reader holds up nobody.
+        """
+        request = await resolve_links(self._redis, names.owner(self._books), request)
+        request = msgspec.structs.replace(request, limit=EXPORTED_ROWS_MAX)
+        page = page_of(request)
+        query = rows_query(page.request, self._books, self._seconds)
+        began = time.monotonic()
+        async with self._clickhouse.export(query.sql, Cell, query.parameters) as batches:
+            if self._is_late(query, began):
+                message = (
+                    "takes too long from raw events: choose a shorter period, or one dimension"
+                )
+                raise Rejected(Reason.too_costly, message)
+            yield csv_text([csv_columns(request)])
+            for cells in [fill(page, list(chain(*batches)))] if page.starts else batches:
+                rows = await self._rows(page.request, request, cells)
+                yield csv_text(csv_row(request, row) for row in rows)
+
+    async def _rows(
+        self, page: ReportRequest, request: ReportRequest, cells: Sequence[Cell]
+    ) -> list[Row]:
+        """Named rows, each with `previous` where a comparison is wanted."""
+        numbers = numbers_in(request, cells)
+        named = await read_names(self._clickhouse, names.owner(self._books), numbers)
+        rows = [make_row(request, cell, named) for cell in cells]
+        if request.compare == "none" or not cells:
+            return rows
+        shift = shift_of(request)
+        earlier = narrowed(compared(page, shift), cells)
+        found = await self._run(rows_query(earlier, self._books, self._seconds))
+        pairs = zip(rows, paired(page, shift, cells, found.cells), strict=True)
+        return [row | {"previous": measure(request, before)} for row, before in pairs]
+
+    async def _totals(self, request: ReportRequest, cell: Cell) -> Row:
+        totals: Row = {**measure(request, cell)}
+        if request.compare == "none":
+            return totals
+        earlier = compared(request, shift_of(request))
+        found = await self._run(totals_query(earlier, self._books, self._seconds))
+        before = found.cells[0] if found.cells else EMPTY_CELL
+        return totals | {"previous": measure(request, before)}
+
+    async def _run(self, query: Query) -> _Answer:
+        began = time.monotonic()
+        cells = await self._clickhouse.read(query.sql, Cell, query.parameters)
+        return _Answer(cells, self._is_late(query, began))
+
+    def _is_late(self, query: Query, began: float) -> bool:
+        # The engine does not say that it stopped early; it stops no earlier than this.
+        return query.source == "raw" and time.monotonic() - began >= self._seconds
+
+
+def _meta(
+    request: ReportRequest,
+    as_of: datetime | None,
+    source: Literal["rollup", "raw"],
+    elapsed_seconds: float,
+    incomplete: bool,
+) -> Meta:
+    earlier = compared(request, shift_of(request)) if request.compare != "none" else None
+    several = not request.one_row and "unique_clicks" in request.metrics
+    return Meta(
+        data_as_of=as_of,
+        source=source,
+        elapsed_ms=round(elapsed_seconds * 1000),
+        timezone=request.timezone,
+        incomplete=incomplete,
+        start=request.start,
+        end=request.end,
+        interval=request.interval,
+        time_basis=request.time_basis,
+        compared=Span(earlier.start, earlier.end) if earlier else None,
+        notes={"unique_clicks": _VISITORS_DIFFER} if several else {},
     )
-
-
-async def _run(clickhouse: ClickHouse, query: Query, raw_max_seconds: float) -> _Answer:
-    began = time.monotonic()
-    cells = await clickhouse.read(query.sql, Cell, query.parameters)
-    # The engine does not say that it stopped early; it stops no earlier than this.
-    late = time.monotonic() - began >= raw_max_seconds
-    return _Answer(cells, query.source == "raw" and late)
-
-
-def csv_lines(request: ReportRequest, rows: Sequence[Row]) -> str:
-    """A header and the rows (RFC 4180); text that a spreadsheet would run is quoted by a '."""
-    columns = csv_columns(request)
-    text = io.StringIO()
-    writer = csv.writer(text)
-    writer.writerow(columns)
-    for row in rows:
-        writer.writerow([_csv_value(row.get(column)) for column in columns])
-    return text.getvalue()
-
-
-def csv_columns(request: ReportRequest) -> list[str]:
-    columns = ["time"] if request.interval != "none" else []
-    for name in request.group_by:
-        columns += [name, f"{name}_name"] if name in ("campaign", "affiliate") else [name]
-    columns += request.metrics
-    if any(name in MONEY for name in request.metrics):
-        columns += [name for name in ("currency", "currencies") if name not in columns]
-    return columns
-
-
-def _csv_value(value: RowValue) -> str:
-    if value is None:
-        return ""
-    if isinstance(value, list):
-        return " ".join(value)
-    if isinstance(value, str) and value.startswith(_FORMULA_STARTS):
-        return f"'{value}"
-    return str(value)

@@ -13,12 +13,14 @@ from linkjolt.money import check_currency
 from linkjolt.registry import Kind, read_id
 from reports.period import check_zone, read_period
 from reports.vocabulary import (
+    COMPARES,
     DEFAULT_METRICS,
     DIMENSIONS,
     FORMATS,
     INTERVALS,
     METRICS,
     TIME_BASES,
+    Compare,
     Format,
     Interval,
     TimeBasis,
@@ -41,6 +43,7 @@ _OTHERS = (
     "limit",
     "cursor",
     "format",
+    "compare",
 )
 PARAMETERS = (*_OTHERS, *DIMENSIONS)
 _IDS: dict[str, Kind] = {"campaign": "campaign", "affiliate": "affiliate"}
@@ -68,7 +71,7 @@ class Sort(msgspec.Struct, frozen=True):
 
 
 class ReportRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """[start, end) in UTC; `asked_at` is now."""
+    """[start, end) in UTC; `asked_at` is now. `whole`: every row is wanted, not a page."""
 
     start: datetime
     end: datetime
@@ -83,6 +86,8 @@ class ReportRequest(msgspec.Struct, frozen=True, kw_only=True):
     limit: int = 100
     offset: int = 0
     format: Format = "json"
+    compare: Compare = "none"
+    whole: bool = False
 
     @property
     def one_row(self) -> bool:
@@ -108,6 +113,7 @@ def parse_request(parameters: Sequence[tuple[str, str]], now: datetime) -> Repor
     if len(group_by) > GROUPS_MAX:
         raise _invalid("group_by", f"names more than {GROUPS_MAX} dimensions")
     metrics = _words(values, "metrics", METRICS) or DEFAULT_METRICS
+    form = _word(values, "format", FORMATS, "json")
     return ReportRequest(
         start=period.start,
         end=period.end,
@@ -121,7 +127,9 @@ def parse_request(parameters: Sequence[tuple[str, str]], now: datetime) -> Repor
         sort=_sort(values.get("sort"), interval, group_by, metrics),
         limit=_limit(values.get("limit", "100")),
         offset=_offset(values.get("cursor")),
-        format=_word(values, "format", FORMATS, "json"),
+        format=form,
+        compare=_word(values, "compare", COMPARES, "none"),
+        whole=form == "csv" and "limit" not in values and "cursor" not in values,
     )
 
 

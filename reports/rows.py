@@ -15,13 +15,13 @@ import msgspec
 from linkjolt.money import to_major
 from linkjolt.registry import Kind, public_id
 from reports.request import ReportRequest
-from reports.vocabulary import MONEY, NUMBERED, Interval
+from reports.vocabulary import MONEY, NUMBERED
 
-RowValue = str | int | float | Decimal | None | list[str]
-Row = dict[str, RowValue]
+Value = str | int | float | Decimal | None | list[str]
+# Under `previous`, what the row was in the period compared with.
+Row = dict[str, "Value | dict[str, Value]"]
 
 _KINDS: dict[str, Kind] = {"campaign": "campaign", "affiliate": "affiliate", "link": "link"}
-_QUARTER_SECONDS = 900
 
 
 class Cell(msgspec.Struct, frozen=True):
@@ -76,29 +76,18 @@ def make_row(request: ReportRequest, cell: Cell, names: Names) -> Row:
     """One row of `data`."""
     row: Row = {}
     if request.interval != "none":
-        row["time"] = bucket_time(cell.bucket, request.interval, request.timezone)
+        row["time"] = bucket_time(cell.bucket, request.timezone)
     for name, value in zip(request.group_by, cell.values, strict=False):
         row |= _dimension(name, value, names)
     return row | measure(request, cell)
 
 
-def bucket_time(bucket: int, interval: Interval, zone: str) -> str:
+def bucket_time(bucket: int, zone: str) -> str:
     """The start of an interval in its zone, RFC 3339 with offset."""
-    here = ZoneInfo(zone)
-    if interval == "hour":
-        # Where a clock moves by half an hour, the hour begins at the change.
-        within = range(bucket, bucket + 3600, _QUARTER_SECONDS)
-        bucket = next(start for start in within if _hour_of(start, here) == bucket)
-    return datetime.fromtimestamp(bucket, here).isoformat()
+    return datetime.fromtimestamp(bucket, ZoneInfo(zone)).isoformat()
 
 
-def _hour_of(seconds: int, zone: ZoneInfo) -> int:
-    offset = datetime.fromtimestamp(seconds, zone).utcoffset()
-    assert offset is not None
-    return seconds - (seconds + int(offset.total_seconds())) % 3600
-
-
-def _dimension(name: str, value: str | int, names: Names) -> Row:
+def _dimension(name: str, value: str | int, names: Names) -> dict[str, Value]:
     if name == "currency":
         return {name: str(value) or None}
     if name not in _KINDS:
@@ -112,14 +101,37 @@ def _dimension(name: str, value: str | int, names: Names) -> Row:
     return {name: identity, f"{name}_name": named.name if named else None}
 
 
-def measure(request: ReportRequest, cell: Cell) -> Row:
+def measure(request: ReportRequest, cell: Cell) -> dict[str, Value]:
     """The metrics asked for, and the currency of those that are money."""
     found = _counts(cell) | _money(cell)
-    row: Row = {name: found[name] for name in request.metrics}
+    row = {name: found[name] for name in request.metrics}
     return row | _currency(request.metrics, cell.currencies)
 
 
-def _currency(metrics: Sequence[str], currencies: list[str]) -> Row:
+def csv_columns(request: ReportRequest) -> list[str]:
+    """The header of a report's CSV."""
+    columns = ["time"] if request.interval != "none" else []
+    for name in request.group_by:
+        columns += [name, f"{name}_name"] if name in ("campaign", "affiliate") else [name]
+    measured = [*request.metrics]
+    if any(name in MONEY for name in request.metrics):
+        measured += [name for name in ("currency", "currencies") if name not in columns]
+    columns += measured
+    if request.compare != "none":
+        columns += [f"previous_{name}" for name in measured]
+    return columns
+
+
+def csv_row(request: ReportRequest, row: Row) -> list[Value]:
+    """The values of a row under `csv_columns`."""
+    before = row.get("previous")
+    flat: dict[str, Value] = {k: v for k, v in row.items() if not isinstance(v, dict)}
+    if isinstance(before, dict):
+        flat |= {f"previous_{name}": value for name, value in before.items()}
+    return [flat.get(column) for column in csv_columns(request)]
+
+
+def _currency(metrics: Sequence[str], currencies: list[str]) -> dict[str, Value]:
     if not any(name in MONEY for name in metrics):
         return {}
     if len(currencies) > 1:
@@ -127,7 +139,7 @@ def _currency(metrics: Sequence[str], currencies: list[str]) -> Row:
     return {"currency": currencies[0] if currencies else None}
 
 
-def _counts(cell: Cell) -> Row:
+def _counts(cell: Cell) -> dict[str, Value]:
     decided = cell.approved + cell.rejected
     return {
         "clicks": cell.clicks,
@@ -143,7 +155,7 @@ def _counts(cell: Cell) -> Row:
     }
 
 
-def _money(cell: Cell) -> Row:
+def _money(cell: Cell) -> dict[str, Value]:
     if len(cell.currencies) > 1:
         return dict.fromkeys(MONEY)
     revenue = commission = Decimal(0)

@@ -8,14 +8,18 @@ from string import Template
 from reports.vocabulary import Interval
 
 _FOLDER = Path(__file__).parent / "sql"
+_OFFSET = "timezoneOffset(toDateTime($t, {zone:String}))"
+_HOUR = f"toUInt32(toUnixTimestamp($t) - (toUnixTimestamp($t) + {_OFFSET}) % 3600)"
 # Starts of intervals in UTC seconds, $t a column. An hour is cut by the zone's offset at each
-# instant: toStartOfHour errs for the rest of a day on which a clock moves by half an hour.
+# instant, and begins at the change of clocks that cut it: toStartOfHour errs for the rest of a day
+# on which a clock moves by half an hour.
 _BUCKETS: dict[Interval, str] = {
     "none": "toUInt32(0)",
     "minute": "toUnixTimestamp(toStartOfMinute($t))",
     "15m": "toUnixTimestamp(toStartOfFifteenMinutes($t))",
-    "hour": "toUInt32(toUnixTimestamp($t) - (toUnixTimestamp($t)"
-    " + timezoneOffset(toDateTime($t, {zone:String}))) % 3600)",
+    "hour": f"if(timezoneOffset(toDateTime({_HOUR}, {{zone:String}})) = {_OFFSET}, {_HOUR},"
+    f" arrayFirst(q -> timezoneOffset(toDateTime(q, {{zone:String}})) = {_OFFSET},"
+    f" [toUInt32({_HOUR} + 900), toUInt32({_HOUR} + 1800), toUInt32({_HOUR} + 2700)]))",
     "day": "toUnixTimestamp(toStartOfDay($t, {zone:String}))",
     "week": "toUnixTimestamp(toDateTime(toStartOfWeek($t, 1, {zone:String}), {zone:String}))",
     "month": "toUnixTimestamp(toDateTime(toStartOfMonth($t, {zone:String}), {zone:String}))",

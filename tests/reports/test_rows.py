@@ -7,9 +7,19 @@ import msgspec
 import pytest
 
 from linkjolt.web import encode
-from reports.report import csv_lines
+from reports.export import csv_text
+from reports.intervals import bucket
 from reports.request import ReportRequest
-from reports.rows import EMPTY_CELL, Cell, Named, bucket_time, make_row, measure
+from reports.rows import (
+    EMPTY_CELL,
+    Cell,
+    Named,
+    bucket_time,
+    csv_columns,
+    csv_row,
+    make_row,
+    measure,
+)
 from reports.vocabulary import METRICS, Interval
 
 NOW = datetime(2026, 11, 20, tzinfo=UTC)
@@ -87,30 +97,34 @@ def test_a_mirror_that_lags_leaves_the_public_id() -> None:
 
 
 @pytest.mark.parametrize(
-    ("bucket", "interval", "zone", "text"),
+    ("instant", "interval", "zone", "text"),
     [
-        ("2026-11-01T05:00Z", "hour", "America/New_York", "2026-11-01T01:00:00-04:00"),
+        ("2026-11-01T05:59Z", "hour", "America/New_York", "2026-11-01T01:00:00-04:00"),
         ("2026-11-01T06:00Z", "hour", "America/New_York", "2026-11-01T01:00:00-05:00"),
-        ("2026-11-19T18:15Z", "day", "Asia/Kathmandu", "2026-11-20T00:00:00+05:45"),
-        ("2026-04-04T14:00Z", "hour", "Australia/Lord_Howe", "2026-04-05T01:00:00+11:00"),
-        ("2026-04-04T14:30Z", "hour", "Australia/Lord_Howe", "2026-04-05T01:30:00+10:30"),
+        ("2026-11-20T18:14Z", "day", "Asia/Kathmandu", "2026-11-20T00:00:00+05:45"),
+        ("2026-04-04T14:59Z", "hour", "Australia/Lord_Howe", "2026-04-05T01:00:00+11:00"),
+        ("2026-04-04T15:10Z", "hour", "Australia/Lord_Howe", "2026-04-05T01:30:00+10:30"),
         ("2026-04-04T15:30Z", "hour", "Australia/Lord_Howe", "2026-04-05T02:00:00+10:30"),
-        ("2026-10-03T15:00Z", "hour", "Australia/Lord_Howe", "2026-10-04T02:30:00+11:00"),
-        ("2026-11-20T00:00Z", "month", "UTC", "2026-11-20T00:00:00+00:00"),
+        ("2026-10-03T15:40Z", "hour", "Australia/Lord_Howe", "2026-10-04T02:30:00+11:00"),
+        ("2026-09-26T13:59Z", "hour", "Pacific/Chatham", "2026-09-27T02:00:00+12:45"),
+        ("2026-09-26T14:00Z", "hour", "Pacific/Chatham", "2026-09-27T03:45:00+13:45"),
+        ("2026-11-20T00:00Z", "week", "UTC", "2026-11-16T00:00:00+00:00"),
+        ("2026-11-20T00:00Z", "month", "Asia/Tokyo", "2026-11-01T00:00:00+09:00"),
     ],
 )
 def test_a_time_is_the_intervals_start_in_the_reports_zone(
-    bucket: str, interval: Interval, zone: str, text: str
+    instant: str, interval: Interval, zone: str, text: str
 ) -> None:
-    seconds = int(datetime.fromisoformat(bucket).timestamp())
-    assert bucket_time(seconds, interval, zone) == text
+    start = bucket(datetime.fromisoformat(instant), interval, zone)
+    assert bucket_time(start, zone) == text
 
 
 def test_csv_has_a_header_and_runs_no_formula() -> None:
     request = asking(group_by=("sub1", "campaign"), metrics=("clicks", "revenue"), format="csv")
     cell: Cell = msgspec.structs.replace(CELL, d0='=cmd|" /C calc"', d1=3)
     names = {("campaign", 3): Named("campaign", 3, "", "-2+3, or so")}
-    text = csv_lines(request, [make_row(request, cell, names)])
+    row = csv_row(request, make_row(request, cell, names))
+    text = csv_text([csv_columns(request), row])
     assert text == (
         "sub1,campaign,campaign_name,clicks,revenue,currency,currencies\r\n"
         '"\'=cmd|"" /C calc""",cmp_3,"\'-2+3, or so",7,199.98,USD,\r\n'

@@ -11,7 +11,7 @@ from linkjolt.clickhouse import ClickHouse
 from linkjolt.dimensions import DENSE, SPARSE
 from reports.query import Shape, choose_shape, rows_query, totals_query
 from reports.request import Filter, ReportRequest
-from reports.rows import Cell, bucket_time
+from reports.rows import Cell
 from reports.vocabulary import BASE, FURTHER, INTERVALS, METRICS
 from tests.reports.expected import Key, Sums, expected
 from tests.rollups.sample import ACCOUNT, Sample, make_sample, store
@@ -37,8 +37,7 @@ async def read(
 def _started(request: ReportRequest, cell: Cell) -> int:
     if request.interval == "none":
         return 0
-    text = bucket_time(cell.bucket, request.interval, request.timezone)
-    return int(datetime.fromisoformat(text).timestamp())
+    return cell.bucket
 
 
 def _sums(cell: Cell) -> Sums:
