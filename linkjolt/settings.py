@@ -137,6 +137,9 @@ class Reports(Shared, frozen=True, kw_only=True):
     report_raw_max_seconds: Annotated[Seconds, _doc("How long a report may read raw events.")] = (
         10.0
     )
+    live_clients_max: Annotated[
+        int, Meta(ge=1, le=10_000), _doc("Clients that may listen to the live feed at once.")
+    ] = 200
 
 
 class Up(Shared, frozen=True, kw_only=True):

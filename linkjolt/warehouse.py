@@ -41,7 +41,12 @@ class _RunAggregator(Protocol):
 
 class _CreateReports(Protocol):
     def __call__(
-        self, settings: Reports, redis: Redis, clickhouse: ClickHouse, directory: Directory
+        self,
+        settings: Reports,
+        redis: Redis,
+        clickhouse: ClickHouse,
+        directory: Directory,
+        stop: asyncio.Event,
     ) -> ASGIApp: ...
 
 
@@ -66,7 +71,7 @@ async def _run(settings: _Settings, redis_url: str, stop: asyncio.Event) -> None
         _clickhouse(settings.aggregator, settings.reports.report_readers) as readers,
     ):
         directory = _directory(redis, settings.edge)
-        app = _create_reports()(settings.reports, redis, readers, directory)
+        app = _create_reports()(settings.reports, redis, readers, directory, stop)
         control = instance.control_path(settings.aggregator.data)
         # Where one of them fails the others must not live on: the process ends, is started again.
         async with asyncio.TaskGroup() as tasks:

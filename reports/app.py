@@ -23,16 +23,21 @@ from linkjolt.errors import Reason, Rejected
 from linkjolt.redis_client import RedisError, call
 from linkjolt.registry_store import Registry
 from linkjolt.settings import Reports as Settings
-from reports import export
+from reports import export, log_request
 from reports.balance import Balances
 from reports.conversion_request import read_wanted
 from reports.conversions import list_conversions
+from reports.live import Live
+from reports.live_feed import Feed
+from reports.live_store import LiveStore
+from reports.log import Log
 from reports.openapi import operations
 from reports.report import Report, Reporter
 from reports.request import parse_request
 from reports.rows import csv_columns, csv_row
 
 _SCOPE = "reports:read"
+_EVENTS_SCOPE = "events:read"
 _log = structlog.get_logger()
 
 
@@ -71,6 +76,13 @@ class Reports:
         )
         return web.json_response(page)
 
+    async def events(self, request: Request) -> Response:
+        """GET /v1/events: the log."""
+        key = await authenticate(request, self._directory, _EVENTS_SCOPE)
+        wanted = log_request.read_wanted(request.query_params.multi_items(), datetime.now(UTC))
+        log = Log(key.books, self._redis, self._clickhouse, self._settings)
+        return await log.answer(wanted)
+
     async def balance(self, request: Request) -> Response:
         """GET /v1/balance: of the whole installation, not of one account."""
         await authenticate(request, self._directory, _SCOPE)
@@ -89,22 +101,35 @@ class Reports:
 
 
 def create_app(
-    settings: Settings, redis: Redis, clickhouse: ClickHouse, directory: Directory
+    settings: Settings,
+    redis: Redis,
+    clickhouse: ClickHouse,
+    directory: Directory,
+    stop: asyncio.Event,
 ) -> Starlette:
-    """The application; the caller runs `directory.follow` beside it and closes what it gave."""
+    """The application; the caller runs `directory.follow` beside it and closes what it gave.
+
+    When `stop` is set the live feed ends, which would hold up the drain.
+    """
     reports = Reports(settings, redis, clickhouse, directory)
+    feed = Feed(LiveStore(redis, clickhouse, settings.shards))
+    live = Live(feed, directory, settings.live_clients_max)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:
-        watch = asyncio.create_task(reports.balances.watch())
+        watching = asyncio.create_task(reports.balances.watch())
+        feeding = asyncio.create_task(feed.run(stop))
         yield
-        watch.cancel()
+        watching.cancel()
+        feeding.cancel()
 
     return Starlette(
         lifespan=lifespan,
         routes=[
             *probes.routes(reports.why_not_ready),
             Route("/v1/reports", reports.report, methods=["GET"]),
+            Route("/v1/events", reports.events, methods=["GET"]),
+            Route("/v1/live", live.get, methods=["GET"]),
             Route("/v1/balance", reports.balance, methods=["GET"]),
             Route(PATH, reports.conversions, methods=["GET"]),
             *Conversions(redis, directory, settings).routes(),

@@ -43,7 +43,7 @@ async def _serve(settings: Settings, edge: Edge, stop: asyncio.Event) -> None:
     directory = Directory(
         redis, links_cached=edge.links_cached, unknown_cached=edge.unknown_codes_cached
     )
-    app = create_app(settings, redis, clickhouse, directory)
+    app = create_app(settings, redis, clickhouse, directory, stop)
     try:
         async with asyncio.TaskGroup() as tasks:
             following = tasks.create_task(directory.follow())

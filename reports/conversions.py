@@ -13,8 +13,9 @@ from linkjolt.clickhouse import ClickHouse
 from linkjolt.money import to_major
 from linkjolt.registry import Kind, public_id
 from linkjolt.settings import Reports as Settings
-from reports.conversion_request import FILTERS, Wanted, cursor_after
+from reports.conversion_request import FILTERS, Wanted
 from reports.freshness import data_as_of
+from reports.listing import cursor_after
 from reports.lookup import read_names
 from reports.period import milliseconds
 from reports.rows import Named, Names

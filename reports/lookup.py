@@ -36,18 +36,19 @@ async def resolve_links(redis: Redis, account: int, request: ReportRequest) -> R
     """
     chosen = [one for one in request.filters if one.name == "link"]
     codes = {code for one in chosen for code in (*one.include, *one.exclude)}
-    numbers = {code: await _number(redis, account, code) for code in sorted(codes)}
+    numbers = {code: str(await find_link(redis, account, code)) for code in sorted(codes)}
     filters = tuple(_numbered(one, numbers) for one in request.filters)
     return msgspec.structs.replace(request, filters=filters)
 
 
-async def _number(redis: Redis, account: int, code: str) -> str:
+async def find_link(redis: Redis, account: int, code: str) -> int:
+    """The number of the account's link of this tracking code; Rejected where there is none."""
     number = await read_pointer(redis, names.tracking_code(code))
     link = None if number is None else await read_entry(redis, Link, number)
     if link is None or link.account != account:
         message = f"no link has the tracking code {code[:64]!r}"
         raise Rejected(Reason.invalid_field, message, field="link")
-    return str(link.number)
+    return link.number
 
 
 def _numbered(one: Filter, numbers: Mapping[str, str]) -> Filter:

@@ -25,3 +25,8 @@ SHED = Gauge(
     "linkjolt_balance_shed_clicks",
     "Clicks ever redirected and lost: Redis was away and the spool full.",
 )
+LIVE_CLIENTS = Gauge("linkjolt_live_clients", "Clients that listen to the live feed.")
+LIVE_DROPPED = Counter(
+    "linkjolt_live_dropped_total",
+    "Clients of the live feed that were dropped: they read too slowly.",
+)

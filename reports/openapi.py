@@ -2,11 +2,14 @@
 
 from linkjolt.balance import Balance
 from linkjolt.conversions_api import PATH, READ_SCOPES
-from linkjolt.openapi import Body, Operation, Parameter, of
+from linkjolt.openapi import Body, Operation, Parameter, of, text_body
 from linkjolt.openapi_page import own_operations
 from linkjolt.openapi_registry import conversion_operations, registry_operations
 from reports.conversion_request import PARAMETERS as LISTED_BY
 from reports.conversions import Page
+from reports.live import SCOPES as LIVE_SCOPES
+from reports.log import LogPage
+from reports.log_request import PARAMETERS as LOGGED_BY
 from reports.request import PARAMETERS as REPORTED_BY
 
 _SCOPE = "reports:read"
@@ -28,6 +31,21 @@ def _reports() -> list[Operation]:
             scope=_SCOPE,
             query=[Parameter(name, "See the README.") for name in REPORTED_BY],
             answers={200: report},
+        ),
+        Operation(
+            method="GET",
+            path="/v1/events",
+            summary="The log: every recorded request, conversion and adjustment, the newest first.",
+            scope="events:read",
+            query=[Parameter(name, "One value, or an instant.") for name in LOGGED_BY],
+            answers={200: of(LogPage)},
+        ),
+        Operation(
+            method="GET",
+            path="/v1/live",
+            summary="Server-sent events: each event as it is stored, counters, freshness.",
+            scope=" or ".join(LIVE_SCOPES),
+            answers={200: text_body("text/event-stream")},
         ),
         Operation(
             method="GET",

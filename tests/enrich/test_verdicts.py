@@ -2,9 +2,10 @@
 
 import pytest
 
-from aggregator.verdicts import SENTENCES, Verdict, VerdictReason, judge
+from aggregator.verdicts import Verdict, judge
 from linkjolt.events import Click
 from linkjolt.useragent import CUT, Kind, read_agent
+from linkjolt.verdict_reasons import SENTENCES, VerdictReason
 from tests.enrich.agents import BOTS, PEOPLE, PREVIEWS
 
 AGENTS = [row[0] for row in (*PEOPLE, *BOTS, *PREVIEWS)]

@@ -1,5 +1,6 @@
 """The reports listener over ASGI, with a key, a registry and its mirror."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -44,7 +45,7 @@ async def make_secret(redis: Redis, *scopes: str, account: int = ACCOUNT) -> str
 
 def open_http(redis: Redis, clickhouse: ClickHouse, settings: Settings) -> httpx2.AsyncClient:
     directory = Directory(redis, links_cached=100, unknown_cached=100)
-    app = create_app(settings, redis, clickhouse, directory)
+    app = create_app(settings, redis, clickhouse, directory, asyncio.Event())
     transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
     return httpx2.AsyncClient(transport=transport, base_url="http://reports.example")
 

@@ -1,5 +1,6 @@
 """The document of the reports listener has every route."""
 
+import asyncio
 from typing import cast
 
 from redis.asyncio import Redis
@@ -17,7 +18,7 @@ def test_every_route_of_the_listener_has_its_place_in_the_document(
     redis: Redis, clickhouse: ClickHouse
 ) -> None:
     directory = Directory(redis, links_cached=1, unknown_cached=1)
-    app = create_app(Settings(), redis, clickhouse, directory)
+    app = create_app(Settings(), redis, clickhouse, directory, asyncio.Event())
     served = {
         (method, route.path)
         for route in cast(list[Route], app.routes)
