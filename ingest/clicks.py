@@ -8,10 +8,10 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ingest import metrics
 from ingest.edge import Edge
-from ingest.redirect import read_query, resolve_click
 from ingest.visit import FORWARDED
 from linkjolt import web
 from linkjolt.errors import Reason, Rejected
+from linkjolt.redirect import read_query, resolve_click
 from linkjolt.registry import Route, public_id
 
 _ANSWER_HEADERS = {"Cache-Control": "no-store", "X-Robots-Tag": "noindex"}

@@ -7,6 +7,7 @@ from linkjolt.adjustment_forms import AdjustmentForm, AttributionForm
 from linkjolt.commission_api import RuleAnswer, RuleForm
 from linkjolt.conversion_history import AdjustmentAnswer, ConversionRead
 from linkjolt.conversions_api import PATH, READ_SCOPES, SCOPE, Outcome
+from linkjolt.link_preview import LinkPreview
 from linkjolt.openapi import Body, Operation, of, page_of, paging, results_of
 from linkjolt.registry_bulk import BulkForm
 
@@ -108,6 +109,14 @@ def registry_operations() -> list[Operation]:
             summary="Lists what a campaign pays, by version.",
             scope="links:read",
             answers={200: page_of(RuleAnswer)},
+            refusals=(404,),
+        ),
+        Operation(
+            method="GET",
+            path="/v1/links/{id}/preview",
+            summary="Where a click would lead, macros filled in; nothing is counted.",
+            scope="links:read",
+            answers={200: of(LinkPreview)},
             refusals=(404,),
         ),
         _post(rules, "Adds a version.", "links:write", RuleForm, {201: of(RuleAnswer)}),

@@ -7,7 +7,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from linkjolt import commission_api, keys, webhook_api
+from linkjolt import commission_api, keys, link_preview, webhook_api
 from linkjolt import coupon_forms as coupons
 from linkjolt import registry_answers as answers
 from linkjolt import registry_forms as forms
@@ -45,6 +45,7 @@ def routes(registry: Registry, directory: Directory, settings: Shared) -> list[B
         route("/v1/me", {"GET": ("", _me)}),
         route("/v1/links/bulk", {"POST": ("links:write", create_bulk)}),
         route("/v1/campaigns/{id}/commissions", commission_api.actions()),
+        route("/v1/links/{id}/preview", link_preview.actions()),
     ]
     found += [route(path, actions) for path, actions in webhook_api.routes().items()]
     for name, collection in _COLLECTIONS.items():

@@ -23,7 +23,7 @@ from linkjolt.errors import Reason, Rejected
 from linkjolt.redis_client import RedisError, call
 from linkjolt.registry_store import Registry
 from linkjolt.settings import Reports as Settings
-from reports import export, log_request
+from reports import export, log_request, static
 from reports.balance import Balances
 from reports.conversion_request import read_wanted
 from reports.conversions import list_conversions
@@ -126,6 +126,7 @@ def create_app(
     return Starlette(
         lifespan=lifespan,
         routes=[
+            *static.routes(),
             *probes.routes(reports.why_not_ready),
             Route("/v1/reports", reports.report, methods=["GET"]),
             Route("/v1/events", reports.events, methods=["GET"]),

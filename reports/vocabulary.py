@@ -9,7 +9,10 @@ NUMBERED = ("campaign", "affiliate", "link")
 BASE = (*NUMBERED, "verdict", "currency")
 # In one rollup, one at a time.
 FURTHER = (*DENSE, *SPARSE)
-DIMENSIONS = (*BASE, *FURTHER)
+# In no rollup: conversions are read from their facts, and clicks for their verdict's reason.
+LEDGER = ("event", "status")
+REASON = "verdict_reason"
+DIMENSIONS = (*BASE, *FURTHER, *LEDGER, REASON)
 
 METRICS = (
     "clicks",

@@ -7,5 +7,5 @@ SELECT
     r.commission_minor AS commission_minor
 FROM $table AS r
 WHERE r.account = {account:UInt32}
-    AND r.basis IN (0, {basis:UInt8})
+    AND r.basis IN $bases
     AND $conditions

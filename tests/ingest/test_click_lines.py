@@ -4,10 +4,10 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.redirect import read_query, resolve_click
 from ingest.visit import Visits
 from linkjolt.addresses import parse_networks
 from linkjolt.events import RECORDED, Click
+from linkjolt.redirect import read_query, resolve_click
 from tests.ingest.test_destination import CLICK_ID, ROUTE
 
 PEER = "203.0.113.7"

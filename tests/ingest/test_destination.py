@@ -7,11 +7,11 @@ from urllib.parse import parse_qsl, urlsplit
 import msgspec
 import pytest
 
-from ingest.redirect import read_query, resolve_click
 from ingest.visit import member
 from linkjolt.clickid import ClickIds
 from linkjolt.events import RECORDED, Click
 from linkjolt.money import Percentage
+from linkjolt.redirect import read_query, resolve_click
 from linkjolt.registry import Affiliate, Campaign, Link, Route
 from linkjolt.registry_checks import MACROS
 

@@ -8,6 +8,7 @@ import msgspec
 
 from aggregator.rows import ClickRow, ConversionRow
 from reports.request import Filter, ReportRequest
+from reports.vocabulary import LEDGER
 from tests.rollups.sample import ACCOUNT, Sample
 
 Key = tuple[int, tuple[str | int, ...]]
@@ -71,13 +72,15 @@ def _wanted(request: ReportRequest, row: Row, at: float) -> bool:
 
 
 def _passes(one: Filter, row: Row) -> bool:
-    if one.name == "currency" and isinstance(row, ClickRow):
+    if one.name in ("currency", *LEDGER) and isinstance(row, ClickRow):
         return True
     value = _value(row, one.name)
     return (not one.include or str(value) in one.include) and str(value) not in one.exclude
 
 
 def _value(row: Row, name: str) -> str | int:
+    if name == "verdict_reason":
+        return row.reason if isinstance(row, ClickRow) else ""
     return getattr(row, name, "")
 
 

@@ -84,16 +84,16 @@ class Events:
 
     def column(self, name: str) -> list[Any]:
         if name not in self._columns:
-            self._columns[name] = [getattr(row, name, "") for row in self._rows]
+            self._columns[name] = [_value(row, name) for row in self._rows]
         return self._columns[name]
 
-    def chosen(self, asked: Asked, spared: str = "") -> tuple[slice, list[bool]]:
+    def chosen(self, asked: Asked, spared: Sequence[str] = ()) -> tuple[slice, list[bool]]:
         """Where the period lies, and which of its events pass the filters."""
         low = bisect_left(self._seconds, asked.start.timestamp())
         part = slice(low, bisect_left(self._seconds, asked.end.timestamp()))
         passing = [True] * (part.stop - part.start)
         for name, wanted, unwanted in asked.filters:
-            if name != spared:
+            if name not in spared:
                 values = map(str, self.column(name)[part])
                 passing = [
                     ok and (not wanted or value in wanted) and value not in unwanted
@@ -141,7 +141,7 @@ class Oracle:
 
     def _count_clicks(self, asked: Asked, sums: dict[Key, Sums]) -> None:
         events = self._clicks
-        part, passing = events.chosen(asked, spared="currency")
+        part, passing = events.chosen(asked, spared=("currency", "event", "status"))
         keys = list(compress(events.keys(asked, part), passing))
         verdicts = list(compress(events.column("verdict")[part], passing))
         visitors = compress(events.column("visitor")[part], passing)
@@ -159,6 +159,12 @@ class Oracle:
         seen = set(compress(zip(keys, visitors, strict=True), counted))
         for key, count in Counter(key for key, _ in seen).items():
             sums[key].unique_clicks = count
+
+
+def _value(row: Event, name: str) -> Any:
+    if name == "verdict_reason":
+        return row.reason if isinstance(row, ClickRow) else ""
+    return getattr(row, name, "")
 
 
 def _clicked(row: Event) -> float:

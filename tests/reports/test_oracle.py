@@ -98,6 +98,9 @@ _VALUES = {
     "os": ("Android", "iOS", "Windows"),
     "browser": ("Chrome", "Safari"),
     "referrer_host": ("", "blog.example"),
+    "event": ("sale", "lead"),
+    "status": ("pending", "approved"),
+    "verdict_reason": ("", "crawler_list"),
 }
 
 

@@ -65,6 +65,9 @@ def _click(rng: random.Random, ms: int, stored_ms: int) -> ClickRow:
         # Several rows of one entry share its position.
         "pos": pos_at(stored_ms, rng.randrange(3)),
     }
+    facts["reason"] = (
+        rng.choice(("crawler_list", "http_library")) if facts["verdict"] == "bot" else ""
+    )
     return msgspec.convert(_link(rng) | _values(rng) | facts, ClickRow)
 
 
@@ -84,6 +87,8 @@ def _conversion(rng: random.Random, ms: int, stored_ms: int) -> ConversionRow:
         "pending": int(status == "pending"),
         "approved": int(status == "approved"),
         "rejected": int(status == "rejected"),
+        "status": status,
+        "event": rng.choice(("sale", "sale", "lead")),
         "s": rng.choice((1, 3)),
         "pos": pos_at(stored_ms),
     }

@@ -1,14 +1,14 @@
 """What a request for a tracking link comes to: where it leads and what is recorded."""
 
+import re
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from urllib.parse import parse_qsl
 
 import msgspec
 
-from ingest.destination import CLICK_ID_MACROS, Pair, compile_destination, location
-from ingest.visit import member
 from linkjolt.clickid import decode_base32, unverified
+from linkjolt.destination import CLICK_ID_MACROS, Pair, compile_destination, location
 from linkjolt.events import RECORDED
 from linkjolt.referrers import referrer_host
 from linkjolt.registry import Link, Route, public_id
@@ -18,6 +18,8 @@ VALUE_MAX_CHARACTERS = 512
 PARAMS_MAX = 100
 _RECORDED = frozenset(RECORDED)
 _encode = msgspec.json.Encoder().encode
+# What JSON takes between quotes as it is, which most values are.
+_plain = re.compile(r"[ !#-\[\]-~]*+").fullmatch
 
 
 class _Visitor(msgspec.Struct, frozen=True):
@@ -30,6 +32,13 @@ class _Visitor(msgspec.Struct, frozen=True):
 
 
 _visitor = msgspec.json.Decoder(_Visitor).decode
+
+
+def member(name: str, value: str) -> str:
+    """A text of the click, or nothing where it is empty."""
+    if not value:
+        return ""
+    return f',"{name}":"{value if _plain(value) else _encode(value)[1:-1].decode()}"'
 
 
 def read_query(query: str) -> list[Pair]:
@@ -52,7 +61,7 @@ def _pair(text: str) -> Pair:
 def resolve_click(route: Route, pairs: Sequence[Pair], told: str, click_id: str) -> tuple[str, str]:
     """Where the click goes, and its line in a frame: `events.Click` in JSON; pure.
 
-    `told` is what the visit tells of itself (`visit.Visits`).
+    `told` is what the visit tells of itself (`ingest.visit.Visits`).
     """
     line = f'{{"click_id":"{click_id}",{route.said}{told}'
     destination = compile_destination(route.link.destination, route.campaign.click_id_param)

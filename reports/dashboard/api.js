@@ -1,0 +1,73 @@
+// The API of this origin, called with the key of the session.
+
+const KEY = "linkjolt.key";
+
+export class ApiError extends Error {
+  constructor(problem, status) {
+    const fields = (problem.errors ?? []).map((one) => `${one.field} ${one.message}`).join("; ");
+    const id = problem.request_id ? `, request ${problem.request_id}` : "";
+    super(`${fields || problem.detail || "The request failed"} (${problem.code ?? status}${id})`);
+    this.code = problem.code;
+    this.status = status;
+  }
+}
+
+export const key = () => sessionStorage.getItem(KEY);
+export const keepKey = (secret) => sessionStorage.setItem(KEY, secret);
+export const forgetKey = () => sessionStorage.removeItem(KEY);
+
+export async function request(method, path, { params, body, signal, headers } = {}) {
+  const query = new URLSearchParams(params ?? {}).toString();
+  let answer;
+  try {
+    answer = await fetch(path + (query ? `?${query}` : ""), {
+      method,
+      signal,
+      headers: {
+        Authorization: `Bearer ${key()}`,
+        ...(body === undefined ? {} : { "Content-Type": "application/json" }),
+        ...headers,
+      },
+      body: body === undefined ? undefined : JSON.stringify(body),
+    });
+  } catch (error) {
+    if (error.name === "AbortError") throw error;
+    throw new ApiError({ detail: "The server cannot be reached", code: "unreachable" }, 0);
+  }
+  if (answer.ok) return answer;
+  const problem = await answer.json().catch(() => ({}));
+  if (answer.status === 401) window.dispatchEvent(new Event("linkjolt:logout"));
+  throw new ApiError(problem, answer.status);
+}
+
+async function json(method, path, options) {
+  const answer = await request(method, path, options);
+  return answer.status === 204 ? null : answer.json();
+}
+
+export const get = (path, params, signal) => json("GET", path, { params, signal });
+export const post = (path, body) => json("POST", path, { body });
+export const patch = (path, body) => json("PATCH", path, { body });
+export const remove = (path) => json("DELETE", path);
+
+// All entries of a list, up to so many.
+export async function all(path, most = 1000) {
+  const found = [];
+  let cursor = null;
+  do {
+    const page = await get(path, cursor ? { cursor, limit: 500 } : { limit: 500 });
+    found.push(...page.data);
+    cursor = page.next_cursor;
+  } while (cursor && found.length < most);
+  return found;
+}
+
+export async function save(path, params, name) {
+  const answer = await request("GET", path, { params: { ...params, format: "csv" } });
+  const url = URL.createObjectURL(await answer.blob());
+  const link = Object.assign(document.createElement("a"), { href: url, download: name });
+  document.body.append(link);
+  link.click();
+  link.remove();
+  URL.revokeObjectURL(url);
+}

@@ -1,0 +1,63 @@
+// Whose key this is, and the account's keys.
+
+import { all, forgetKey, post, remove } from "../api.js";
+import { copyButton, field, h, openForm, openPanel, replace } from "../dom.js";
+import { time } from "../format.js";
+import { zone } from "../state.js";
+import { table, tag } from "../table.js";
+
+const SCOPES = ["reports:read", "events:read", "links:read", "links:write", "conversions:write", "postback", "webhooks:write", "keys:write", "admin"];
+
+export function open(frame) {
+  const { key, account } = frame.me;
+  const box = h("div", {});
+  const leave = () => { forgetKey(); location.reload(); };
+  const facts = [["Account", account], ["Key", `${key.name} (${key.hint})`], ["Scopes", key.scopes.join(", ")], ["Events", key.test ? "test" : "live"]];
+  const element = h("div", {},
+    h("section", { class: "panel" }, h("div", { class: "head" }, h("h2", {}, "This session"), h("button", { onclick: leave }, "Log out")),
+      h("dl", { class: "facts" }, facts.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]).flat()),
+      h("p", {}, h("a", { href: "/docs" }, "The API, route by route"))),
+    h("section", { class: "panel" }, h("div", { class: "head" }, h("h2", {}, "API keys"), h("button", { class: "primary", onclick: () => create() }, "New key")), box));
+
+  async function refresh() {
+    if (!["admin", "keys:write"].some((scope) => key.scopes.includes(scope))) {
+      replace(box, h("p", { class: "soft" }, "Managing keys needs the scope keys:write, which this key lacks."));
+      return;
+    }
+    const at = zone(frame.params);
+    replace(box, table({
+      caption: "API keys of the account",
+      rows: await all("/v1/keys"),
+      columns: [
+        ["name", "Name", (one) => [one.name, one.test ? [" ", tag("test")] : null].flat()],
+        ["hint", "Key", (one) => h("code", {}, one.hint)],
+        ["scopes", "Scopes", (one) => one.scopes.join(", ")],
+        ["made", "Made", (one) => time(one.created_at, at)],
+        ["ends", "Expires", (one) => (one.expires_at ? time(one.expires_at, at) : "never")],
+        ["revoke", "", (one) => h("button", { onclick: () => revoke(one) }, "Revoke")],
+      ],
+    }));
+  }
+
+  function revoke(one) {
+    openForm(`Revoke ${one.name}?`, [h("p", {}, "Whoever uses it is refused within a second. This cannot be undone.")], "Revoke", async () => {
+      await remove(`/v1/keys/${one.id}`);
+      await frame.refresh();
+    });
+  }
+
+  function create() {
+    openForm("New key", [
+      field("Name", { name: "name", required: true, maxlength: 200 }),
+      h("fieldset", { class: "checks" }, h("legend", {}, "Scopes"), SCOPES.map((name) => h("label", {}, h("input", { type: "checkbox", name: `scope ${name}`, checked: name === SCOPES[0] }), name))),
+      h("label", {}, h("input", { type: "checkbox", name: "test" }), " Test key: what is posted with it stays out of reports"),
+    ], "Make the key", async (form) => {
+      const scopes = SCOPES.filter((name) => form[`scope ${name}`]);
+      const made = await post("/v1/keys", { name: form.name, scopes, test: Boolean(form.test) });
+      await frame.refresh();
+      openPanel("The new key", h("p", {}, "It is shown this once:"), h("pre", { class: "secret" }, made.key), copyButton(made.key));
+    });
+  }
+
+  return { element, refresh };
+}
