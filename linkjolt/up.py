@@ -137,6 +137,7 @@ LinkJolt is running. Ctrl-C stops it.
 
 Edge:       {edge_url}
 Reports:    {at.reports_url}
+Dashboard:  {at.reports_url}/ (log in with an API key)
 Data:       {at.data}
 """
     if not demo:

@@ -26,7 +26,7 @@ from linkjolt.settings import Reports as Settings
 from reports import export, log_request, static
 from reports.balance import Balances
 from reports.conversion_request import read_wanted
-from reports.conversions import list_conversions
+from reports.conversions import ConversionList
 from reports.live import Live
 from reports.live_feed import Feed
 from reports.live_store import LiveStore
@@ -71,10 +71,8 @@ class Reports:
         key = await identify(bearer(request.scope), self._directory)
         require_any(key, READ_SCOPES)
         wanted = read_wanted(request.query_params.multi_items(), datetime.now(UTC))
-        page = await list_conversions(
-            wanted, key.books, self._redis, self._clickhouse, self._settings
-        )
-        return web.json_response(page)
+        found = ConversionList(key.books, self._redis, self._clickhouse, self._settings)
+        return await found.answer(wanted)
 
     async def events(self, request: Request) -> Response:
         """GET /v1/events: the log."""

@@ -1,21 +1,23 @@
 """`GET /v1/conversions`: a list of conversions as they stand, the newest first."""
 
-from collections.abc import Sequence, Set
+from collections.abc import AsyncGenerator, Sequence, Set
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
 import msgspec
 from redis.asyncio import Redis
+from starlette.responses import Response
 
-from linkjolt import names
+from linkjolt import names, web
 from linkjolt.clickhouse import ClickHouse
 from linkjolt.money import to_major
 from linkjolt.registry import Kind, public_id
 from linkjolt.settings import Reports as Settings
+from reports import export
 from reports.conversion_request import FILTERS, Wanted
 from reports.freshness import data_as_of
-from reports.listing import cursor_after
+from reports.listing import LIMIT_MAX, cursor_after
 from reports.lookup import read_names
 from reports.period import milliseconds
 from reports.rows import Named, Names
@@ -79,6 +81,12 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
     timestamp: datetime
 
 
+_COLUMNS = (
+    *(name for name in Listed.__struct_fields__ if name != "attribution"),
+    *Attribution.__struct_fields__,
+)
+
+
 class Meta(msgspec.Struct, frozen=True):
     data_as_of: datetime | None
 
@@ -89,35 +97,66 @@ class Page(msgspec.Struct, frozen=True):
     meta: Meta
 
 
-async def list_conversions(
-    wanted: Wanted, books: int, redis: Redis, clickhouse: ClickHouse, settings: Settings
-) -> Page:
-    """A page of the list. Raises ClickHouseFailed."""
-    as_of = await data_as_of(redis, clickhouse, settings.shards)
-    before_ms, before_id = wanted.before
-    parameters = {name: getattr(wanted, name) for name in FILTERS}
-    rows = await clickhouse.read(
-        _SQL,
-        Found,
-        parameters
-        | {
-            "account": books,
+class ConversionList:
+    """The list of the conversions kept under `books`. What it calls raises ClickHouseFailed."""
+
+    def __init__(
+        self, books: int, redis: Redis, clickhouse: ClickHouse, settings: Settings
+    ) -> None:
+        self._books = books
+        self._redis = redis
+        self._clickhouse = clickhouse
+        self._settings = settings
+
+    async def answer(self, wanted: Wanted) -> Response:
+        """The page as JSON or CSV; the whole list as CSV, where no page of it is asked for."""
+        if wanted.whole:
+            return await export.stream(self.csv(wanted), "conversions")
+        as_of = await data_as_of(self._redis, self._clickhouse, self._settings.shards)
+        rows, more = await self._find(wanted)
+        listed = await self._named(rows)
+        cursor = cursor_after(rows[-1].time_ms, rows[-1].conversion_id) if more else None
+        if wanted.format == "json":
+            return web.json_response(Page(listed, cursor, Meta(as_of)))
+        return export.page([_COLUMNS, *map(_csv_row, listed)], "conversions", cursor)
+
+    async def csv(self, wanted: Wanted) -> AsyncGenerator[str]:
+        """The header and every conversion, page by page."""
+        wanted = msgspec.structs.replace(wanted, limit=LIMIT_MAX)
+        yield export.csv_text([_COLUMNS])
+        more = True
+        while more:
+            rows, more = await self._find(wanted)
+            yield export.csv_text(map(_csv_row, await self._named(rows)))
+            if rows:
+                last = rows[-1].time_ms, rows[-1].conversion_id
+                wanted = msgspec.structs.replace(wanted, before=last)
+
+    async def _find(self, wanted: Wanted) -> tuple[list[Found], bool]:
+        """The rows of a page, and whether there are more."""
+        parameters = {
+            "account": self._books,
             "start_ms": milliseconds(wanted.start),
             "end_ms": milliseconds(wanted.end),
-            "before_ms": before_ms,
-            "before_id": before_id,
+            "before_ms": wanted.before[0],
+            "before_id": wanted.before[1],
             "limit": wanted.limit + 1,
-            "raw_max_seconds": settings.report_raw_max_seconds,
-        },
-    )
-    shown = rows[: wanted.limit]
-    found = await read_names(clickhouse, names.owner(books), _numbers(shown))
-    cursor = (
-        cursor_after(shown[-1].time_ms, shown[-1].conversion_id)
-        if len(rows) > wanted.limit
-        else None
-    )
-    return Page([_listed(row, found) for row in shown], cursor, Meta(as_of))
+            "raw_max_seconds": self._settings.report_raw_max_seconds,
+            **{name: getattr(wanted, name) for name in FILTERS},
+        }
+        rows = await self._clickhouse.read(_SQL, Found, parameters)
+        return rows[: wanted.limit], len(rows) > wanted.limit
+
+    async def _named(self, rows: Sequence[Found]) -> list[Listed]:
+        account = names.owner(self._books)
+        found = await read_names(self._clickhouse, account, _numbers(rows))
+        return [_listed(row, found) for row in rows]
+
+
+def _csv_row(one: Listed) -> list[export.Value]:
+    """The values of a conversion under _COLUMNS."""
+    flat = {**msgspec.structs.asdict(one), **msgspec.structs.asdict(one.attribution)}
+    return [flat[column] for column in _COLUMNS]
 
 
 def _numbers(rows: Sequence[Found]) -> dict[str, Set[int]]:

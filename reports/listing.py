@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from linkjolt.errors import Reason, Rejected
 from linkjolt.registry import Kind, read_id
+from reports.vocabulary import Format
 
 LIMIT_MAX = 1_000
 TEXT_MAX = 128
@@ -74,6 +75,12 @@ def before_of(given: Mapping[str, str]) -> tuple[int, str]:
         message = "is not a cursor that this list answered"
         raise Rejected(Reason.invalid_field, message, field="cursor") from None
     return int(ms), identity
+
+
+def wants_csv(given: Mapping[str, str]) -> tuple[Format, bool]:
+    """The format, and whether the whole list is wanted: as CSV, where no page is asked for."""
+    form: Format = "csv" if given.get("format") == "csv" else "json"
+    return form, form == "csv" and "limit" not in given and "cursor" not in given
 
 
 def cursor_after(time_ms: int, identity: str) -> str:

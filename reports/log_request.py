@@ -8,8 +8,17 @@ import msgspec
 
 from linkjolt.clickid import ClickRef, decode_base32, unverified
 from linkjolt.errors import Reason, Rejected
-from reports.listing import IDS, before_of, check_texts, check_words, limit_of, number_of, once
-from reports.period import read_period
+from reports.listing import (
+    IDS,
+    before_of,
+    check_texts,
+    check_words,
+    limit_of,
+    number_of,
+    once,
+    wants_csv,
+)
+from reports.period import check_zone, read_period
 from reports.vocabulary import FORMATS, Format
 
 Kind = Literal["click", "conversion"]
@@ -18,7 +27,7 @@ VERDICTS = ("human", "duplicate", "suspect", "bot", "preview", "prefetch", "head
 _TEXTS = ("click_id", "order_id", "conversion_id", "link")
 # Under these names the SQL has them, too.
 FILTERS = ("click_id", "order_id", "conversion_id", "campaign", "affiliate", "verdict")
-_OTHERS = ("kind", "verdict", "from", "to", "limit", "cursor", "format")
+_OTHERS = ("kind", "verdict", "from", "to", "timezone", "limit", "cursor", "format")
 PARAMETERS = (*_TEXTS, *IDS, *_OTHERS)
 _BY_DEFAULT = timedelta(hours=24)
 _ALWAYS = datetime(2000, 1, 1, tzinfo=UTC)
@@ -57,7 +66,7 @@ def read_wanted(pairs: Sequence[tuple[str, str]], now: datetime) -> Wanted:
     check_words(given, {"kind": KINDS, "verdict": VERDICTS, "format": FORMATS})
     check_texts(given, _TEXTS)
     start, end = _period(given, now)
-    form: Format = "csv" if given.get("format") == "csv" else "json"
+    form, whole = wants_csv(given)
     return Wanted(
         kinds=_kinds(given),
         start=start,
@@ -72,7 +81,7 @@ def read_wanted(pairs: Sequence[tuple[str, str]], now: datetime) -> Wanted:
         limit=limit_of(given),
         before=before_of(given),
         format=form,
-        whole=form == "csv" and "limit" not in given and "cursor" not in given,
+        whole=whole,
     )
 
 
@@ -90,8 +99,9 @@ def _click_id(given: Mapping[str, str]) -> str:
 
 
 def _period(given: Mapping[str, str], now: datetime) -> tuple[datetime, datetime]:
+    zone = check_zone(given.get("timezone", "UTC"))
     if "from" in given:
-        period = read_period(given["from"], given.get("to"), "UTC", now)
+        period = read_period(given["from"], given.get("to"), zone, now)
         return period.start, period.end
     if "to" in given:
         raise Rejected(Reason.missing_field, "is required with `to`", field="from")

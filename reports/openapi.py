@@ -15,9 +15,34 @@ from reports.request import PARAMETERS as REPORTED_BY
 _SCOPE = "reports:read"
 
 
+def _page() -> list[Operation]:
+    return [
+        Operation(
+            method="GET",
+            path="/",
+            summary="The dashboard.",
+            answers={200: text_body("text/html")},
+        ),
+        Operation(
+            method="GET",
+            path="/assets/{name}",
+            summary="A file of the dashboard.",
+            answers={200: text_body("text/javascript")},
+            refusals=(404,),
+        ),
+    ]
+
+
 def operations() -> list[Operation]:
     """Every route of `app.create_app`."""
-    return [*own_operations(), *_reports(), *conversion_operations(), *registry_operations()]
+    return [
+        *own_operations(),
+        *_page(),
+        *_reports(),
+        *_events(),
+        *conversion_operations(),
+        *registry_operations(),
+    ]
 
 
 def _reports() -> list[Operation]:
@@ -32,6 +57,11 @@ def _reports() -> list[Operation]:
             query=[Parameter(name, "See the README.") for name in REPORTED_BY],
             answers={200: report},
         ),
+    ]
+
+
+def _events() -> list[Operation]:
+    return [
         Operation(
             method="GET",
             path="/v1/events",

@@ -36,8 +36,9 @@ export async function request(method, path, { params, body, signal, headers } = 
   }
   if (answer.ok) return answer;
   const problem = await answer.json().catch(() => ({}));
-  if (answer.status === 401) window.dispatchEvent(new Event("linkjolt:logout"));
-  throw new ApiError(problem, answer.status);
+  const error = new ApiError(problem, answer.status);
+  if (answer.status === 401) window.dispatchEvent(new CustomEvent("linkjolt:logout", { detail: error.message }));
+  throw error;
 }
 
 async function json(method, path, options) {

@@ -4,7 +4,7 @@ import { forgetKey, get, keepKey, key } from "./api.js";
 import { choice, h, replace } from "./dom.js";
 import { ago, time } from "./format.js";
 import { LiveFeed } from "./live.js";
-import { PRESETS, address, change, currencies, read, shared, zone } from "./state.js";
+import { PRESETS, ZONES, address, change, currencies, read, shared, zone } from "./state.js";
 
 const VIEWS = {
   overview: "Overview", live: "Live", builder: "Report builder", links: "Links", conversions: "Conversions",
@@ -12,7 +12,6 @@ const VIEWS = {
 };
 const REFRESH_MS = 5_000;
 const REFRESH_ANYWAY_MS = 30_000;
-const ZONES = ["UTC", ...Intl.supportedValuesOf("timeZone").filter((name) => name !== "UTC")];
 const root = document.getElementById("app");
 
 function login(message) {
@@ -73,19 +72,19 @@ class Frame {
     this.params = state.params;
     this.drawNav(name);
     try {
+      const opening = same ? null : import(`./views/${name}.js`);
       await this.chooseCurrency();
       if (this.params !== state.params) return;
       this.drawBar();
-      if (!same) await this.open(name);
+      if (opening) this.open(name, await opening);
       await this.refresh();
     } catch (error) {
       this.fail(error);
     }
   }
 
-  async open(name) {
+  open(name, module) {
     this.view?.destroy?.();
-    const module = await import(`./views/${name}.js`);
     this.name = name;
     this.view = module.open(this);
     document.title = `${VIEWS[name]} · LinkJolt`;
@@ -98,6 +97,10 @@ class Frame {
     this.stop = new AbortController();
     this.drawn = Date.now();
     try {
+      if (!this.currency) {
+        await this.chooseCurrency();
+        if (this.currency) this.drawBar();
+      }
       await this.view.refresh(this.stop.signal);
       replace(this.error);
     } catch (error) {
@@ -113,10 +116,11 @@ class Frame {
 
   async chooseCurrency() {
     const asked = [this.params.get("from"), this.params.get("to"), zone(this.params)].join();
-    if (asked !== this.asked) {
+    if (asked !== this.asked || !this.known.length) {
       this.asked = asked;
-      this.known = await currencies(this.params);
+      this.knowing = currencies(this.params);
     }
+    this.known = await this.knowing;
     this.currency = this.params.get("cur") || this.known[0] || null;
   }
 
@@ -177,11 +181,13 @@ async function start() {
   frame = new Frame(me);
 }
 
-window.addEventListener("linkjolt:logout", () => {
-  frame?.close();
+window.addEventListener("linkjolt:logout", ({ detail }) => {
+  // A login that is refused says so itself.
+  if (!frame) return;
+  frame.close();
   frame = null;
   forgetKey();
-  login("The API key is not valid any more.");
+  login(detail);
 });
 
 if (key()) start().catch((error) => login(error.message));

@@ -26,13 +26,16 @@ function marks(zone) {
   return (plot, seconds) => {
     const days = seconds.length > 1 && seconds[1] - seconds[0] >= 86_400;
     return seconds.map((second) => {
+      if (seconds[1] - seconds[0] < 60) return time(second * 1000, zone, { timeStyle: "medium" });
       const clock = time(second * 1000, zone, { hour: "2-digit", minute: "2-digit" });
       return days || clock === "00:00" ? time(second * 1000, zone, { day: "numeric", month: "short" }) : clock;
     });
   };
 }
 
-function options(box, series, { zone, provisional, format, onRange }) {
+function options(box, times, series, { zone, provisional, format }) {
+  // The last interval reaches as far to the right as the others.
+  const step = times.length > 1 ? times.at(-1) - times.at(-2) : 3600;
   const axis = { stroke: color("--soft"), grid: { stroke: color("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui" };
   const styles = [
     { stroke: color("--accent"), fill: color("--area"), width: 2 },
@@ -42,8 +45,8 @@ function options(box, series, { zone, provisional, format, onRange }) {
     width: Math.max(200, box.clientWidth),
     height: box.clientHeight || 260,
     tzDate: (second) => uPlot.tzDate(new Date(second * 1000), zone),
-    cursor: { drag: { x: Boolean(onRange), y: false } },
-    scales: { y: { range: (_, low, high) => [Math.min(0, low ?? 0), high > 0 ? high * 1.08 : 1] } },
+    cursor: { drag: { x: false, y: false } },
+    scales: { x: { range: () => [times[0] ?? 0, (times.at(-1) ?? 0) + step] }, y: { range: (_, low, high) => [Math.min(0, low ?? 0), high > 0 ? high * 1.08 : 1] } },
     axes: [{ ...axis, values: marks(zone) }, { ...axis, size: 64, values: (_, ticks) => ticks.map(format) }],
     series: [{}, ...series.map((one, index) => ({ label: one.label, points: { show: one.values.length < 3 }, ...styles[index] }))],
     hooks: { drawClear: [shade(provisional)] },
@@ -63,7 +66,7 @@ export function timeChart(label, small = false) {
     const { times, series, told } = last;
     const data = [times.map(epoch), ...series.map((one) => one.values)];
     plot?.destroy();
-    const settings = options(box, series, told);
+    const settings = options(box, data[0], series, told);
     settings.hooks.setCursor = [(one) => tell(one.cursor.idx)];
     plot = new uPlot(settings, data, box);
     tell(null);

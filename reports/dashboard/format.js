@@ -16,8 +16,22 @@ export const DIMENSIONS = {
   utm_campaign: "utm_campaign", utm_term: "utm_term", utm_content: "utm_content", event: "Event", status: "Status",
   verdict_reason: "Verdict reason",
 };
+// Why a request got its verdict (`linkjolt/verdict_reasons.py`).
+export const REASONS = {
+  "": "Nothing speaks against a person.",
+  head_request: "A HEAD request asks for no page.",
+  prefetch_request: "The browser loaded it ahead of any click.",
+  link_preview: "A chat or social network fetched the link to show a preview.",
+  crawler_list: "The user agent is on the list of known crawlers.",
+  headless_browser: "The user agent is that of a browser driven by a program.",
+  http_library: "The user agent is an HTTP library's own.",
+  self_declared: "The user agent calls itself a bot or carries a contact address.",
+  unknown_program: "The user agent names neither a browser nor a system.",
+  empty_user_agent: "No user agent was sent; browsers always send one.",
+};
 const MONEY = new Set(["revenue", "commission", "epc", "aov"]);
 
+export const isMoney = (name) => MONEY.has(name);
 export const whole = (number) => WHOLE.format(number);
 
 export function money(amount, currency) {
@@ -26,9 +40,16 @@ export function money(amount, currency) {
   return new Intl.NumberFormat("en", { style: "currency", currency, currencyDisplay: "code" }).format(amount);
 }
 
+// The same without the currency's code, where a heading has it.
+export function amount(value, currency) {
+  if (value === null || value === undefined) return "–";
+  const digits = currency ? new Intl.NumberFormat("en", { style: "currency", currency }).resolvedOptions().maximumFractionDigits : 2;
+  return new Intl.NumberFormat("en", { minimumFractionDigits: digits, maximumFractionDigits: digits }).format(value);
+}
+
 export function metric(name, value, currency) {
   if (value === null || value === undefined) return "–";
-  if (MONEY.has(name)) return money(value, currency);
+  if (isMoney(name)) return money(value, currency);
   return name === "cr" || name === "approval_rate" ? PERCENT.format(value) : WHOLE.format(value);
 }
 

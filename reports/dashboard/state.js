@@ -5,7 +5,13 @@ import { get } from "./api.js";
 export const PRESETS = [["today", "Today"], ["yesterday", "Yesterday"], ["24h", "24 hours"], ["7d", "7 days"],
   ["30d", "30 days"], ["mtd", "Month to date"], ["last_month", "Last month"]];
 const FILTER = "f.";
-const here = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
+// Browsers still tell some zones by names that the IANA database has given up.
+const RENAMED = { "Asia/Calcutta": "Asia/Kolkata", "Asia/Katmandu": "Asia/Kathmandu", "Asia/Saigon": "Asia/Ho_Chi_Minh",
+  "Asia/Rangoon": "Asia/Yangon", "Europe/Kiev": "Europe/Kyiv", "America/Buenos_Aires": "America/Argentina/Buenos_Aires",
+  "America/Godthab": "America/Nuuk", "Atlantic/Faeroe": "Atlantic/Faroe" };
+const named = (name) => RENAMED[name] ?? name;
+const here = named(Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC");
+export const ZONES = [...new Set(["UTC", ...Intl.supportedValuesOf("timeZone").map(named)])];
 
 export function read() {
   const [view, query] = location.hash.replace(/^#\/?/, "").split("?");

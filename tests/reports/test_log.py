@@ -24,35 +24,37 @@ MOMENT_MS = int(END.timestamp() * 1000) - 5_000
 CLICK_ID = ClickIds(3, b"k" * 32, lambda: MOMENT_MS * 1_000_000).make(2)
 
 
+SALE = ConversionRow(
+    account=ACCOUNT,
+    campaign=2,
+    affiliate=11,
+    link=2,
+    time=(MOMENT_MS + 1_000) / 1000,
+    click_time=MOMENT_MS / 1000,
+    conversion_id="conv_known",
+    kind="created",
+    event="sale",
+    order_id="order_known",
+    status="pending",
+    attribution="click",
+    currency="USD",
+    order_value_minor=9_999,
+    commission_minor=2_999,
+    conversions=1,
+    pending=1,
+    click_id=CLICK_ID,
+    items='[{"sku":"a"}]',
+    verdict="human",
+    sub1="spring",
+    s=1,
+    pos=pos_at(MOMENT_MS + 2_000),
+)
+
+
 def facts() -> list[ConversionRow]:
     """A conversion of the known click, and its refund a day later."""
-    sale = ConversionRow(
-        account=ACCOUNT,
-        campaign=2,
-        affiliate=11,
-        link=2,
-        time=(MOMENT_MS + 1_000) / 1000,
-        click_time=MOMENT_MS / 1000,
-        conversion_id="conv_known",
-        kind="created",
-        event="sale",
-        order_id="order_known",
-        status="pending",
-        attribution="click",
-        currency="USD",
-        order_value_minor=9_999,
-        commission_minor=2_999,
-        conversions=1,
-        pending=1,
-        click_id=CLICK_ID,
-        items='[{"sku":"a"}]',
-        verdict="human",
-        sub1="spring",
-        s=1,
-        pos=pos_at(MOMENT_MS + 2_000),
-    )
     refund = msgspec.structs.replace(
-        sale,
+        SALE,
         kind="refunded",
         adjustment_id="adj_1",
         adjusted=(MOMENT_MS + 3_000) / 1000,
@@ -65,8 +67,7 @@ def facts() -> list[ConversionRow]:
         note="came back",
         pos=pos_at(MOMENT_MS + 4_000),
     )
-    moved = msgspec.structs.replace(refund, kind="detached")
-    return [sale, refund, moved]
+    return [SALE, refund, msgspec.structs.replace(refund, kind="detached")]
 
 
 @pytest.fixture(scope="module")

@@ -20,7 +20,7 @@ def test_every_route_of_the_listener_has_its_place_in_the_document(
     directory = Directory(redis, links_cached=1, unknown_cached=1)
     app = create_app(Settings(), redis, clickhouse, directory, asyncio.Event())
     served = {
-        (method, route.path)
+        (method, route.path.replace(":path", ""))
         for route in cast(list[Route], app.routes)
         for method in route.methods or ()
         if method != "HEAD"

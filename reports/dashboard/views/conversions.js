@@ -16,12 +16,21 @@ export function open(frame) {
   let cursors = [null];
 
   function asked() {
-    const found = { limit: 50 };
+    const found = { limit: 50, timezone: zone(frame.params) };
+    if (!frame.params.get("order_id")) {
+      found.from = frame.params.get("from") || "24h";
+      if (frame.params.get("to")) found.to = frame.params.get("to");
+    }
     for (const name of ["status", "attribution", "payout", "order_id"]) {
       if (frame.params.get(name)) found[name] = frame.params.get(name);
     }
     const cursor = cursors.at(-1);
     return cursor ? { ...found, cursor } : found;
+  }
+
+  function whole() {
+    const { limit: _, cursor: __, ...rest } = asked();
+    return rest;
   }
 
   function set(changes) {
@@ -37,7 +46,7 @@ export function open(frame) {
       choice("Payout", any(["unpaid", "paid"]), frame.params.get("payout") ?? "", (value) => set({ payout: value })),
       h("form", { onsubmit: (event) => { event.preventDefault(); set({ order_id: order.value.trim() }); } }, h("label", {}, "Order id", order)),
       h("button", { "aria-pressed": String(frame.params.get("attribution") === "none"), onclick: () => set({ attribution: frame.params.get("attribution") === "none" ? null : "none" }) }, "Unattributed inbox"),
-      h("button", { onclick: () => save("/v1/conversions", { ...asked(), limit: 1000 }, "linkjolt-conversions.csv").catch((error) => frame.fail(error)) }, "Save as CSV"));
+      h("button", { onclick: () => save("/v1/conversions", whole(), "linkjolt-conversions.csv").catch((error) => frame.fail(error)) }, "Save as CSV"));
   }
 
   async function refresh(signal) {
@@ -45,7 +54,7 @@ export function open(frame) {
     const page = await get("/v1/conversions", asked(), signal);
     const at = zone(frame.params);
     replace(box, table({
-      caption: "Conversions of the last 30 days, the newest first",
+      caption: "Conversions of the period, the newest first",
       rows: page.data,
       empty: "No conversion fits.",
       columns: [

@@ -89,7 +89,7 @@ export function open(frame) {
 
   function show(link) {
     const shown = h("div", { "aria-live": "polite" });
-    const query = h("input", { name: "query", "aria-label": "Parameters of the click", value: "sub1=test" });
+    const query = h("input", { name: "query", value: "sub1=test" });
     const attempt = async (event) => {
       event?.preventDefault();
       try {

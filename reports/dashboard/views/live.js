@@ -56,8 +56,8 @@ export function open(frame) {
     replace(state, paused ? `Paused; ${whole(waiting)} newer` : events.length ? "As they are stored; at most 100 are shown a second." : "Waiting for the first event…");
   }
 
-  function sums(count, width) {
-    const now = Math.floor(Date.now() / 1000 / width) * width;
+  function sums(count, width, open) {
+    const now = Math.floor(Date.now() / 1000 / width) * width + open * width;
     const starts = Array.from({ length: count }, (_, index) => now - (count - index) * width);
     const rows = starts.map((start) => {
       const sum = [0, 0, 0];
@@ -71,14 +71,14 @@ export function open(frame) {
 
   function draw() {
     const told = { zone: zone(frame.params), format: (value) => whole(Math.round(value)) };
-    const last = sums(60, 1);
+    const last = sums(60, 1, 0);
     const series = ({ rows }) => [{ label: "Clicks", values: rows.map((row) => row[0]) }, { label: "Conversions", values: rows.map((row) => row[2]) }];
     minute.show(last.times, series(last), told);
-    const long = sums(MINUTES, 60);
+    const long = sums(MINUTES, 60, 1);
     half.show(long.times, series(long), told);
     const mean = (index) => (last.rows.slice(-10).reduce((sum, row) => sum + row[index], 0) / 10).toFixed(1);
     replace(rates, [["Clicks a second", 0], ["Bots and others a second", 1], ["Conversions a second", 2]].map(([text, index]) =>
-      h("div", {}, h("span", { class: "soft" }, text), h("b", { class: "value card" }, mean(index)))));
+      h("div", {}, h("span", { class: "soft" }, text), h("b", { class: "value" }, mean(index)))));
   }
 
   function drawEvents() {

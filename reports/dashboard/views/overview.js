@@ -3,7 +3,7 @@
 import { get } from "../api.js";
 import { meter, provisionalFrom, sparkline, timeChart } from "../charts.js";
 import { h, replace } from "../dom.js";
-import { DIMENSIONS, METRICS, change as changed, dimension, metric, whole } from "../format.js";
+import { DIMENSIONS, METRICS, amount, change as changed, dimension, isMoney, metric, whole } from "../format.js";
 import { change, filterChange, filters, interval, reportParams, zone } from "../state.js";
 import { chips, firstClick } from "./parts.js";
 
@@ -14,7 +14,7 @@ export function open(frame) {
   const cards = h("div", { class: "cards" }, CARDS.map((name) => h("button", { class: "card", disabled: true }, h("span", { class: "name" }, METRICS[name]))));
   const chart = timeChart("Course of the chosen figure");
   const heading = h("h2", {}, METRICS.clicks);
-  const about = h("p", { class: "soft" });
+  const about = h("p", { class: "about" });
   const lists = Object.fromEntries(LISTS.map((name) => [name, h("section", { class: "panel", "aria-label": `Top ${DIMENSIONS[name]}` }, h("h2", {}, DIMENSIONS[name]))]));
   const empty = h("div", {});
   const chipBox = h("div", {});
@@ -45,8 +45,8 @@ export function open(frame) {
     replace(cards, CARDS.map((name) => {
       const [text, way] = changed(totals[name], totals.previous?.[name]);
       return h("button", { class: "card", "aria-pressed": String(name === chosen), onclick: () => change({ metric: name }) },
-        h("span", { class: "name" }, METRICS[name]),
-        h("span", { class: "value" }, metric(name, totals[name], frame.currency)),
+        h("span", { class: "name" }, isMoney(name) && frame.currency ? `${METRICS[name]} (${frame.currency})` : METRICS[name]),
+        h("span", { class: "value" }, isMoney(name) ? amount(totals[name], frame.currency) : metric(name, totals[name])),
         h("span", { class: `change ${way}` }, totals.previous ? text : " "),
         sparkline(data.map((row) => row[name] ?? 0)));
     }));
@@ -69,9 +69,9 @@ export function open(frame) {
       const { text, filter } = dimension(name, row);
       const label = filter === null ? text : h("button", { class: "link", title: `Only ${text}`, onclick: () => change(filterChange(name, filter)) }, text);
       return h("tr", {}, h("td", {}, label, meter(row.clicks / top)), h("td", { class: "n" }, whole(row.clicks)),
-        h("td", { class: "n" }, whole(row.conversions)), h("td", { class: "n" }, metric("revenue", row.revenue)));
+        h("td", { class: "n" }, whole(row.conversions)), h("td", { class: "n" }, amount(row.revenue, frame.currency)));
     });
-    const head = [DIMENSIONS[name], "Clicks", "Conv.", `Revenue${frame.currency ? ` (${frame.currency})` : ""}`];
+    const head = [DIMENSIONS[name], "Clicks", "Conv.", frame.currency ?? "Revenue"];
     replace(lists[name], h("h2", {}, DIMENSIONS[name]), data.length
       ? h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Top ${DIMENSIONS[name]}` }, h("table", {},
         h("thead", {}, h("tr", {}, head.map((text, index) => h("th", { scope: "col", class: index ? "n" : undefined }, text)))), h("tbody", {}, rows)))

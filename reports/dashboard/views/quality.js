@@ -3,7 +3,7 @@
 import { get } from "../api.js";
 import { provisionalFrom, timeChart } from "../charts.js";
 import { h, replace } from "../dom.js";
-import { metric, whole } from "../format.js";
+import { REASONS, metric, whole } from "../format.js";
 import { change, filterChange, interval, reportParams, zone } from "../state.js";
 import { table, tag } from "../table.js";
 
@@ -36,16 +36,16 @@ export function open(frame) {
     const share = (count) => (every ? metric("cr", count / every) : "–");
     const shown = [["Recorded requests", whole(every)], ["Counted clicks", whole(totals.clicks)], ["Bot share", share(totals.bot_clicks)],
       ["Duplicate share", share(totals.duplicate_clicks)], ["Approval rate", metric("approval_rate", totals.approval_rate)]];
-    replace(cards, shown.map(([name, value]) => h("div", { class: "card" }, h("span", { class: "name" }, name), h("span", { class: "value" }, value))));
+    replace(cards, shown.map(([name, value]) => h("div", { class: "card plain" }, h("span", { class: "name" }, name), h("span", { class: "value" }, value))));
   }
 
   function drawVerdicts(rows, meta) {
     replace(verdicts, h("h2", {}, "Verdicts by reason"), table({
       caption: "Every recorded request",
-      rows,
+      rows: rows.filter((row) => row.clicks > 0),
       columns: [
-        ["verdict", "Verdict", (row) => (row.verdict ? h("button", { class: "link", onclick: () => change(filterChange("verdict", row.verdict)) }, tag(row.verdict)) : "(conversions without a click)")],
-        ["reason", "Reason", (row) => row.verdict_reason || "nothing against it"],
+        ["verdict", "Verdict", (row) => h("button", { class: "link", onclick: () => change(filterChange("verdict", row.verdict)) }, tag(row.verdict))],
+        ["reason", "Reason", (row) => REASONS[row.verdict_reason] ?? row.verdict_reason],
         ["clicks", "Requests", (row) => whole(row.clicks), true],
       ],
     }), meta.incomplete ? h("p", { class: "note" }, "Incomplete: reading raw events took too long. Choose a shorter period.") : null);

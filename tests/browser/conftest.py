@@ -1,0 +1,157 @@
+"""The dashboard in a real browser, on a running instance with real data."""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import httpx2
+import pytest
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request
+
+from tests.system.conftest import Instance, own_instance, start, wait_for
+
+__all__ = ["own_instance"]
+
+Scheme = Literal["light", "dark"]
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
+FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
+AGENTS = (FIREFOX, "curl/8.1", "facebookexternalhit/1.1")
+COUNTRIES = ("US", "DE", "BR")
+SHOTS = Path(__file__).parent / "screenshots"
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    if CHROMIUM is None:
+        reason = "there is no chromium on PATH: `.ci/run` installs Debian's"
+        for item in items:
+            if Path(__file__).parent in item.path.parents:
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+@pytest.fixture(scope="session")
+def browser_type_launch_args() -> dict[str, Any]:
+    return {
+        "executable_path": CHROMIUM,
+        "args": ["--no-sandbox", "--disable-background-networking"],
+    }
+
+
+def click(instance: Instance, code: str, number: int) -> str:
+    """A click from one of a few countries, by a browser or program; its click id."""
+    headers = {
+        "User-Agent": AGENTS[number % 10 % 3 if number % 10 > 7 else 0],
+        "CF-IPCountry": COUNTRIES[number % 3],
+        "X-Forwarded-For": f"203.0.113.{number % 200}",
+        "Referer": "https://blog.example/",
+    }
+    url = f"{instance.run['edge_url']}/{code}?sub1={('mail', 'feed')[number % 2]}"
+    answer = httpx2.get(url, headers=headers)
+    assert answer.status_code == 302
+    return answer.headers["location"].rpartition("click_id=")[2]
+
+
+def post(instance: Instance, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    headers = {"Authorization": f"Bearer {instance.demo('key')}"}
+    answer = httpx2.post(instance.run["edge_url"] + path, json=body, headers=headers)
+    assert answer.status_code in (200, 201), answer.text
+    return answer.json()
+
+
+def stored(instance: Instance, events: int) -> None:
+    """Waits until so many events are stored."""
+
+    def there() -> bool:
+        balance = instance.api("reports_url", path="/v1/balance").json()
+        return sum(stream["stored"] for stream in balance["streams"]) >= events
+
+    wait_for(f"{events} events are stored", there)
+
+
+def fill(instance: Instance) -> None:
+    """60 clicks on two links, 6 conversions of them, a forged one and a webhook."""
+    affiliate = post(instance, "/v1/affiliates", {"name": "Coupon Corner"})["id"]
+    of = {"campaign_id": "cmp_1", "affiliate_id": affiliate}
+    to = "https://shop.example/p?ref={affiliate_id}&s={sub1}"
+    code = post(instance, "/v1/links", of | {"destination": to, "tracking_code": "corner"})
+    codes = (instance.demo("link").rpartition("/")[2], code["tracking_code"])
+    ids = [click(instance, codes[number % 3 == 0], number) for number in range(60)]
+    for number, click_id in enumerate(ids[:12:2]):
+        sale = {"click_id": click_id, "order_id": f"order_{number}", "order_value": "49.90"}
+        post(instance, "/v1/conversions", sale)
+    forged = {"click_id": "0" * 26, "order_id": "forged", "order_value": 10}
+    post(instance, "/v1/conversions", forged)
+    hook = {"url": "http://127.0.0.1:9/hook", "events": ["conversion.created"]}
+    post(instance, "/v1/webhooks", hook)
+    stored(instance, 67)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
+    running = start(tmp_path_factory.mktemp("browser") / "data", LINKJOLT_WEBHOOK_ALLOW_PRIVATE="1")
+    fill(running)
+    yield running
+    if running.process.poll() is None:
+        running.stop()
+
+
+@dataclass
+class Dashboard:
+    """A page of the dashboard, and what went wrong on it."""
+
+    page: Page
+    url: str
+    errors: list[str] = field(default_factory=list[str])
+    foreign: list[str] = field(default_factory=list[str])
+    # Statuses of answers that the test provokes; the browser logs each as an error.
+    provoked: set[int] = field(default_factory=set[int])
+
+    def watch(self) -> None:
+        self.page.on("console", self._said)
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.page.on("request", self._asked)
+
+    def _said(self, message: ConsoleMessage) -> None:
+        provoked = any(f"with a status of {status} " in message.text for status in self.provoked)
+        if message.type in ("error", "warning") and not provoked:
+            self.errors.append(f"{message.text} ({message.location.get('url', '')})")
+
+    def _asked(self, request: Request) -> None:
+        if not request.url.startswith((self.url, f"blob:{self.url}")):
+            self.foreign.append(request.url)
+
+    def log_in(self, secret: str) -> None:
+        self.page.goto(self.url)
+        self.page.get_by_label("API key").fill(secret)
+        self.page.get_by_role("button", name="Log in").click()
+        self.page.get_by_role("heading", level=1, name="Overview").wait_for()
+
+    def open(self, view: str, query: str = "") -> None:
+        self.page.goto(f"{self.url}/#/{view}{query}")
+
+    def check(self) -> None:
+        assert self.errors == []
+        assert self.foreign == []
+
+
+def open_dashboard(browser: Browser, instance: Instance, scheme: Scheme = "light") -> Dashboard:
+    context = browser.new_context(
+        viewport={"width": 1280, "height": 900}, timezone_id="UTC", color_scheme=scheme
+    )
+    page = context.new_page()
+    # Debian's browser on two busy cores.
+    page.set_default_timeout(15_000)
+    dashboard = Dashboard(page, instance.run["reports_url"])
+    dashboard.watch()
+    return dashboard
+
+
+@pytest.fixture
+def dashboard(browser: Browser, site: Instance) -> Iterator[Dashboard]:
+    """Logged in with the demo key; no error may have been seen at the end."""
+    found = open_dashboard(browser, site)
+    found.log_in(site.demo("key"))
+    yield found
+    found.page.context.close()
+    found.check()
