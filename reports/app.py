@@ -24,6 +24,7 @@ from linkjolt.redis_client import RedisError, call
 from linkjolt.registry_store import Registry
 from linkjolt.settings import Reports as Settings
 from reports import export, log_request, static
+from reports.answers import Answers
 from reports.balance import Balances
 from reports.conversion_request import read_wanted
 from reports.conversions import ConversionList
@@ -51,16 +52,17 @@ class Reports:
         self._redis = redis
         self._clickhouse = clickhouse
         self._directory = directory
+        self._answers = Answers(redis, clickhouse, settings)
         self.balances = Balances(redis, clickhouse, settings.shards)
 
     async def report(self, request: Request) -> Response:
         """GET /v1/reports (API §4)."""
         key = await authenticate(request, self._directory, _SCOPE)
         wanted = parse_request(request.query_params.multi_items(), datetime.now(UTC))
-        reporter = Reporter(key.books, self._redis, self._clickhouse, self._settings)
         if wanted.whole:
+            reporter = Reporter(key.books, self._redis, self._clickhouse, self._settings)
             return await export.stream(reporter.csv(wanted), "report")
-        found = await reporter.make(wanted)
+        found = await self._answers.report(key.books, wanted)
         if wanted.format == "json":
             return _unless_known(request, found)
         rows = [csv_columns(wanted), *(csv_row(wanted, row) for row in found.data)]

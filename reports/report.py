@@ -17,12 +17,11 @@ from linkjolt.settings import Reports as Settings
 from reports import metrics
 from reports.compare import compared, narrowed, paired, shift_of
 from reports.export import csv_text
-from reports.freshness import data_as_of
 from reports.lookup import read_names, resolve_links
 from reports.query import Query, rows_query, totals_query
 from reports.request import ReportRequest, cursor_at
 from reports.rows import EMPTY_CELL, Cell, Row, csv_columns, csv_row, make_row, measure, numbers_in
-from reports.series import fill, page_of
+from reports.series import Page, fill, page_of
 from reports.vocabulary import Interval, TimeBasis
 
 EXPORTED_ROWS_MAX = 1_000_000
@@ -67,13 +66,8 @@ class Report(msgspec.Struct, frozen=True):
     meta: Meta
 
 
-class _Answer(msgspec.Struct, frozen=True):
-    cells: list[Cell]
-    broken: bool
-
-
 class Reporter:
-    """Makes reports of the events kept under `books`. What it calls raises ClickHouseFailed."""
+    """Makes one report of the events kept under `books`. What it calls raises ClickHouseFailed."""
 
     def __init__(
         self, books: int, redis: Redis, clickhouse: ClickHouse, settings: Settings
@@ -81,35 +75,31 @@ class Reporter:
         self._books = books
         self._redis = redis
         self._clickhouse = clickhouse
-        self._shards = settings.shards
         self._seconds = settings.report_raw_max_seconds
+        # A query ran into its time limit.
+        self._broken = False
 
-    async def make(self, request: ReportRequest) -> Report:
-        """The answer to a request. Raises Rejected for an unknown link."""
+    async def make(self, request: ReportRequest, as_of: datetime | None) -> Report:
+        """The answer to a request; `as_of` was read before. Raises Rejected for an unknown link."""
         began = time.monotonic()
-        as_of = await data_as_of(self._redis, self._clickhouse, self._shards)
         request = await resolve_links(self._redis, names.owner(self._books), request)
         page = page_of(request)
-        first = rows_query(page.request, self._books, self._seconds)
-        queries = [first]
-        if not request.one_row:
-            queries.append(totals_query(request, self._books, self._seconds))
-        rows, *rest = await asyncio.gather(*map(self._run, queries))
-        cells = fill(page, rows.cells)
-        more = page.more if page.starts is not None else len(cells) > request.limit
-        shown = cells if page.starts is not None else cells[: request.limit]
-        totals = (rest or [rows])[0]
-        data = await self._rows(page.request, request, shown)
-        total = await self._totals(request, totals.cells[0] if totals.cells else EMPTY_CELL)
+        query = rows_query(page.request, self._books, self._seconds)
+        if request.one_row:
+            data, more = await self._page(query, page, request)
+            totals: Row = data[0] if data else {**measure(request, EMPTY_CELL)}
+        else:
+            (data, more), totals = await asyncio.gather(
+                self._page(query, page, request), self._totals(request)
+            )
         elapsed = time.monotonic() - began
-        incomplete = rows.broken or totals.broken
-        metrics.REPORT_SECONDS.labels(first.source).observe(elapsed)
-        metrics.INCOMPLETE.inc(incomplete)
+        metrics.REPORT_SECONDS.labels(query.source).observe(elapsed)
+        metrics.INCOMPLETE.inc(self._broken)
         return Report(
             data=data,
-            totals=total,
+            totals=totals,
             next_cursor=cursor_at(request.offset + request.limit) if more else None,
-            meta=_meta(request, as_of, first.source, elapsed, incomplete),
+            meta=_meta(request, as_of, query.source, elapsed, self._broken),
         )
 
     async def csv(self, request: ReportRequest) -> AsyncGenerator[str]:
@@ -124,14 +114,21 @@ class Reporter:
         began = time.monotonic()
         async with self._clickhouse.export(query.sql, Cell, query.parameters) as batches:
             if self._is_late(query, began):
-                message = (
-                    "takes too long from raw events: choose a shorter period, or one dimension"
-                )
-                raise Rejected(Reason.too_costly, message)
+                raise Rejected(Reason.too_costly, _TOO_COSTLY)
             yield csv_text([csv_columns(request)])
             for cells in [fill(page, list(chain(*batches)))] if page.starts else batches:
                 rows = await self._rows(page.request, request, cells)
                 yield csv_text(csv_row(request, row) for row in rows)
+
+    async def _page(
+        self, query: Query, page: Page, request: ReportRequest
+    ) -> tuple[list[Row], bool]:
+        """The rows of a page, and whether there are more."""
+        cells = fill(page, await self._run(query))
+        if page.starts is not None:
+            return await self._rows(page.request, request, cells), page.more
+        shown = cells[: request.limit]
+        return await self._rows(page.request, request, shown), len(cells) > request.limit
 
     async def _rows(
         self, page: ReportRequest, request: ReportRequest, cells: Sequence[Cell]
@@ -145,22 +142,23 @@ class Reporter:
         shift = shift_of(request)
         earlier = narrowed(compared(page, shift), cells)
         found = await self._run(rows_query(earlier, self._books, self._seconds))
-        pairs = zip(rows, paired(page, shift, cells, found.cells), strict=True)
+        pairs = zip(rows, paired(page, shift, cells, found), strict=True)
         return [row | {"previous": measure(request, before)} for row, before in pairs]
 
-    async def _totals(self, request: ReportRequest, cell: Cell) -> Row:
-        totals: Row = {**measure(request, cell)}
-        if request.compare == "none":
-            return totals
-        earlier = compared(request, shift_of(request))
-        found = await self._run(totals_query(earlier, self._books, self._seconds))
-        before = found.cells[0] if found.cells else EMPTY_CELL
-        return totals | {"previous": measure(request, before)}
+    async def _totals(self, request: ReportRequest) -> Row:
+        asked = [request]
+        if request.compare != "none":
+            asked.append(compared(request, shift_of(request)))
+        queries = [totals_query(one, self._books, self._seconds) for one in asked]
+        found = await asyncio.gather(*map(self._run, queries))
+        measured = [measure(request, cells[0] if cells else EMPTY_CELL) for cells in found]
+        return {**measured[0]} if len(measured) == 1 else {**measured[0], "previous": measured[1]}
 
-    async def _run(self, query: Query) -> _Answer:
+    async def _run(self, query: Query) -> list[Cell]:
         began = time.monotonic()
         cells = await self._clickhouse.read(query.sql, Cell, query.parameters)
-        return _Answer(cells, self._is_late(query, began))
+        self._broken = self._broken or self._is_late(query, began)
+        return cells
 
     def _is_late(self, query: Query, began: float) -> bool:
         # The engine does not say that it stopped early; it stops no earlier than this.

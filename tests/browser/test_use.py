@@ -11,7 +11,7 @@ import httpx2
 from playwright.sync_api import Browser, expect
 
 from tests.browser.conftest import Dashboard, click, open_dashboard, post
-from tests.system.conftest import Instance
+from tests.system.conftest import Instance, wait_for
 
 
 def test_an_empty_instance_shows_how_to_send_the_first_click_and_then_shows_it(
@@ -143,10 +143,7 @@ def test_an_order_is_refunded_and_the_history_says_so(dashboard: Dashboard, site
         found = site.api("reports_url", path="/v1/conversions", params=params).json()
         return found["data"][0]["order_value"]
 
-    deadline = time.monotonic() + 10
-    while value() != 40 and time.monotonic() < deadline:
-        pass
-    assert value() == 40
+    wait_for("the refund is in the list", lambda: value() == 40)
     page.reload()
     expect(row).to_contain_text("40.00")
     page.get_by_role("button", name="order_3").click()

@@ -1,0 +1,84 @@
+"""Reports that many ask for are made once, and never again after something more was stored."""
+
+import asyncio
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from redis.asyncio import Redis
+
+from linkjolt import names
+from linkjolt.clickhouse import ClickHouse
+from linkjolt.errors import Rejected
+from linkjolt.redis_client import call
+from linkjolt.settings import Reports as Settings
+from reports.answers import Answers
+from reports.request import parse_request
+from tests.rollups.sample import ACCOUNT, make_sample, store
+
+END = datetime(2026, 11, 10, tzinfo=UTC)
+PERIOD = [("from", "2026-11-09"), ("to", "2026-11-10")]
+NOW = datetime(2026, 11, 20, 15, 7, 3, tzinfo=UTC)
+
+
+async def progress(redis: Redis, ms: int) -> None:
+    for stream in names.streams(2):
+        await call(redis, "HSET", names.PROGRESS, stream.number, ms)
+
+
+@pytest.fixture
+async def answers(redis: Redis, clickhouse: ClickHouse) -> Answers:
+    await store(
+        clickhouse, make_sample(71, END - timedelta(hours=9), END - timedelta(hours=5), 100, 10)
+    )
+    await progress(redis, 1_795_327_569_038)
+    return Answers(redis, clickhouse, Settings(shards=2))
+
+
+async def test_one_is_made_for_all_who_ask_until_more_is_stored(
+    answers: Answers, redis: Redis, clickhouse: ClickHouse
+) -> None:
+    wanted = [parse_request(PERIOD, NOW + timedelta(seconds=n)) for n in range(20)]
+    found = await asyncio.gather(*(answers.report(ACCOUNT, one) for one in wanted))
+    assert all(one is found[0] for one in found)
+    await store(clickhouse, make_sample(72, END - timedelta(hours=4), END, 50, 1))
+    await progress(redis, 1_795_327_569_538)
+    later = await answers.report(ACCOUNT, wanted[0])
+    assert later.meta.data_as_of != found[0].meta.data_as_of
+    assert later.totals["clicks"] != found[0].totals["clicks"]
+
+
+async def test_accounts_and_questions_are_kept_apart(answers: Answers) -> None:
+    wanted = parse_request(PERIOD, NOW)
+    by_link = parse_request([*PERIOD, ("group_by", "link")], NOW)
+    one, other, third = (
+        await answers.report(ACCOUNT, wanted),
+        await answers.report(ACCOUNT + 1, wanted),
+        await answers.report(ACCOUNT, by_link),
+    )
+    assert one.totals["clicks"] != other.totals["clicks"]
+    assert len(third.data) > 1
+
+
+async def test_one_who_hangs_up_takes_nothing_from_the_others(answers: Answers) -> None:
+    wanted = parse_request(PERIOD, NOW)
+    first = asyncio.create_task(answers.report(ACCOUNT, wanted))
+    second = asyncio.create_task(answers.report(ACCOUNT, wanted))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert (await second).data
+
+
+async def test_a_refusal_is_not_kept(answers: Answers) -> None:
+    unknown = parse_request([*PERIOD, ("link", "tc_none")], NOW)
+    for _ in range(2):
+        with pytest.raises(Rejected):
+            await answers.report(ACCOUNT, unknown)
+    assert (await answers.report(ACCOUNT, parse_request(PERIOD, NOW))).data
+
+
+async def test_without_knowing_how_fresh_it_is_nothing_is_kept(
+    answers: Answers, redis: Redis
+) -> None:
+    await call(redis, "DEL", names.PROGRESS)
+    wanted = parse_request(PERIOD, NOW)
+    assert await answers.report(ACCOUNT, wanted) is not await answers.report(ACCOUNT, wanted)
