@@ -1,4 +1,4 @@
-"""The rows of the two raw tables: fields are the columns, in their order (001, 002, 009)."""
+"""The rows of the two raw tables: fields are the columns, in their order (001, 002, 009 to 011)."""
 
 import msgspec
 
@@ -58,6 +58,7 @@ class ClickRow(msgspec.Struct, omit_defaults=True):
     params: str = ""
     s: int = 0
     pos: int = 0
+    region: str = ""
 
 
 class ConversionRow(msgspec.Struct, omit_defaults=True):
@@ -133,6 +134,7 @@ class ConversionRow(msgspec.Struct, omit_defaults=True):
     order_free: bool = False
     author: str = ""
     note: str = ""
+    region: str = ""
 
 
 CLICK_COLUMNS = ClickRow.__struct_fields__

@@ -37,7 +37,8 @@ class Edge:
 
     def __post_init__(self) -> None:
         proxies = parse_networks(self.settings.trusted_proxies)
-        self.visits = Visits(self.settings.country_header.lower(), proxies)
+        of = self.settings
+        self.visits = Visits(of.country_header.lower(), proxies, of.region_header.lower())
 
     async def idle(self) -> None:
         """Returns when every event that was accepted is published or spooled."""

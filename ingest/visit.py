@@ -15,6 +15,7 @@ _HEAD = ',"kind":"head"'
 _PREFETCH = ',"kind":"prefetch"'
 _TEXT_MAX = 1024
 _LANGUAGE_MAX = 16
+_REGION_MAX = 16
 
 
 def _language(value: str) -> str:
@@ -34,13 +35,19 @@ _TELLING: Mapping[str, Callable[[str], str]] = {
 class Visits:
     """How an edge reads visits: what their headers tell, and which proxies it believes."""
 
-    def __init__(self, country_header: str, proxies: tuple[Network, ...]) -> None:
+    def __init__(
+        self, country_header: str, proxies: tuple[Network, ...], region_header: str = ""
+    ) -> None:
         self._proxies = proxies
         # A visitor's country and address are told by a trusted proxy or not at all.
         self.direct = dict(_TELLING)
         self.proxied = {**_TELLING, FORWARDED: self._forwarded}
         if country_header:
             self.proxied[country_header] = lambda value: member("country", value[:2])
+        if region_header:
+            self.proxied[region_header] = lambda value: member(
+                "region", value[:_REGION_MAX].upper()
+            )
 
     def _forwarded(self, value: str) -> str:
         return member("ip", forwarded_address(value, self._proxies))

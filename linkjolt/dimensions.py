@@ -15,5 +15,6 @@ SPARSE = (
     "utm_campaign",
     "utm_term",
     "utm_content",
+    "region",
 )
 EMPTY = "empty"

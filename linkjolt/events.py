@@ -29,7 +29,8 @@ class Click(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     `link`, `campaign`, `affiliate` are registry numbers. `ip` is the whole address: it lives
     only in the stream; the warehouse gets it truncated. `kind` says what is known to be no
-    click: `head` and `prefetch`. `country` comes from a trusted proxy's header or is empty.
+    click: `head` and `prefetch`. `country` and `region` come from a
+    trusted proxy's headers or are empty.
     """
 
     click_id: str
@@ -68,6 +69,7 @@ class Click(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     ttclid: str = ""
     msclkid: str = ""
     params: dict[str, str] = {}
+    region: str = ""
 
 
 Status = Literal["pending", "approved", "rejected"]

@@ -70,6 +70,9 @@ class Edge(Shared, frozen=True, kw_only=True):
     country_header: Annotated[
         str, _doc("Header in which a trusted proxy names the visitor's country.")
     ] = "CF-IPCountry"
+    region_header: Annotated[
+        str, _doc("Header in which a trusted proxy names the region of that country.")
+    ] = "CF-Region-Code"
     fast_clicks: Annotated[
         bool,
         _doc("Answer plain clicks and posts before the application; both give the same answers."),

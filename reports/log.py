@@ -26,7 +26,7 @@ from reports.period import milliseconds
 from reports.templates import fill
 
 # What a conversion has of its click's parameters.
-_CARRIED = tuple(name for name in SPARSE if name != "coupon_code")
+_CARRIED = tuple(name for name in SPARSE if name not in ("coupon_code", "region"))
 # No link has this number: it is beyond those of click ids.
 _NO_LINK = (1 << 32) - 1
 

@@ -10,7 +10,7 @@ _JUDGED = ("verdict", "reason")
 _MIDDLE = (
     *("event", "order_id", "status", "order_value", "commission_amount", "currency"),
     *("attribution", "attribution_reason", "commission_reason", "given_click_id", "author", "note"),
-    *("ip", "country", "language", "device", "os", "browser", "user_agent", "referrer"),
+    *("ip", "country", "region", "language", "device", "os", "browser", "user_agent", "referrer"),
 )
 COLUMNS = (*_FIRST, *_OF, *_JUDGED, *_MIDDLE, *RECORDED)
 

@@ -27,6 +27,7 @@ class ClickFound(msgspec.Struct, frozen=True):
     ruleset: int
     ip: str
     country: str
+    region: str
     language: str
     device: str
     os: str
@@ -101,6 +102,7 @@ class LoggedClick(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", t
     judged: Judged
     ip: str
     country: str
+    region: str
     language: str
     device: str
     os: str
@@ -172,6 +174,7 @@ def _click(row: ClickFound, names: Names) -> LoggedClick:
         ),
         ip=row.ip,
         country=row.country,
+        region=row.region,
         language=row.language,
         device=row.device,
         os=row.os,

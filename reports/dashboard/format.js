@@ -9,7 +9,7 @@ export const METRICS = {
   commission: "Commission", cr: "CR", epc: "EPC", aov: "AOV", approval_rate: "Approval rate",
 };
 export const DIMENSIONS = {
-  campaign: "Campaign", affiliate: "Affiliate", link: "Link", country: "Country", device: "Device", os: "System",
+  campaign: "Campaign", affiliate: "Affiliate", link: "Link", country: "Country", region: "Region", device: "Device", os: "System",
   browser: "Browser", language: "Language", referrer_host: "Referrer", verdict: "Verdict", currency: "Currency",
   ...Object.fromEntries(Array.from({ length: 10 }, (_, index) => [`sub${index + 1}`, `sub${index + 1}`])),
   source_id: "Source", creative_id: "Creative", coupon_code: "Coupon", utm_source: "utm_source", utm_medium: "utm_medium",

@@ -5,8 +5,8 @@ SELECT
     toUnixTimestamp64Milli(r.time) AS time_ms,
     r.campaign AS campaign, r.affiliate AS affiliate, r.link AS link,
     r.verdict AS verdict, r.reason AS reason, r.ruleset AS ruleset,
-    r.ip AS ip, r.country AS country, r.language AS language, r.device AS device, r.os AS os,
-    r.browser AS browser, r.user_agent AS user_agent, r.referrer AS referrer,
+    r.ip AS ip, r.country AS country, r.region AS region,
+    r.language AS language, r.device AS device, r.os AS os, r.browser AS browser, r.user_agent AS user_agent, r.referrer AS referrer,
     arrayFilter(pair -> pair.2 != '', $recorded) AS recorded,
     r.params AS params
 FROM clicks AS r

@@ -52,6 +52,8 @@ STORED: list[tuple[str, list[str], dict[str, str]]] = [
     ("a country in other letters", ["cf-ipcountry: br"], {"country": "br"}),
     ("a long country", ["CF-IPCountry: BRAZIL"], {"country": "BR"}),
     ("two countries", ["CF-IPCountry: BR", "CF-IPCountry: US"], {"country": "BR"}),
+    ("a region", ["CF-IPCountry: BR", "CF-Region-Code: sp"], {"country": "BR", "region": "SP"}),
+    ("a long region", ["CF-Region-Code: " + "r" * 40], {"region": "R" * 16}),
     ("a forwarded address", ["X-Forwarded-For: 198.51.100.7"], {"ip": "198.51.100.7"}),
     ("several", ["X-Forwarded-For: 203.0.113.9, 198.51.100.7"], {"ip": "198.51.100.7"}),
     ("behind trusted ones", ["X-Forwarded-For: 198.51.100.7, 127.0.0.1"], {"ip": "198.51.100.7"}),

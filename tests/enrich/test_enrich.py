@@ -70,6 +70,7 @@ def test_a_row_says_what_the_click_said():
         referrer="https://www.Blog.example:8443/post?x=1",
         language="en-US,en;q=0.9",
         country="de",
+        region="BE",
         params={"color": 'r"ed'},
         **recorded,
     )
@@ -78,7 +79,8 @@ def test_a_row_says_what_the_click_said():
     assert [getattr(row, name) for name in same] == [1, 77, 3, 4, 2, 9, TIME_MS / 1000, an_id()]
     assert (row.verdict, row.reason, row.ruleset) == ("human", "", 1)
     assert (row.device, row.os, row.browser) == ("desktop", "Windows", "Chrome")
-    assert (row.ip, row.country, row.language) == ("203.0.113.0", "DE", "en-us")
+    assert (row.ip, row.country, row.region) == ("203.0.113.0", "DE", "BE")
+    assert row.language == "en-us"
     assert (row.referrer_host, row.params) == ("blog.example", '{"color":"r\\"ed"}')
 
 

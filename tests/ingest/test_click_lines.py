@@ -11,7 +11,7 @@ from linkjolt.redirect import read_query, resolve_click
 from tests.ingest.test_destination import CLICK_ID, ROUTE
 
 PEER = "203.0.113.7"
-VISITS = Visits("cf-ipcountry", parse_networks(PEER))
+VISITS = Visits("cf-ipcountry", parse_networks(PEER), "cf-region-code")
 TEXTS = st.text(st.characters(codec="latin-1"), max_size=20)
 PAIRS = st.lists(
     st.tuples(st.sampled_from([*RECORDED, "x", 'y"', "ü"]), st.text(max_size=9)), max_size=5
@@ -22,6 +22,7 @@ HEADERS = st.fixed_dictionaries(
         "user-agent": TEXTS,
         "referer": TEXTS,
         "cf-ipcountry": TEXTS,
+        "cf-region-code": TEXTS,
         "accept-language": st.text("abc-", max_size=10),
         "x-purpose": st.sampled_from(["preview", "a"]),
     },
@@ -47,6 +48,7 @@ def event_of(method: str, headers: dict[str, str], pairs: list[tuple[str, str]])
         referrer=headers.get("referer", ""),
         language=headers.get("accept-language", ""),
         country=headers.get("cf-ipcountry", "")[:2],
+        region=headers.get("cf-region-code", "")[:16].upper(),
         kind="prefetch" if preview else "head" if method == "HEAD" else "",
         params={name: value for name, value in said.items() if name not in RECORDED},
         **{name: value for name, value in said.items() if name in RECORDED},

@@ -113,10 +113,11 @@ async def test_every_recorded_parameter_is_recorded_under_its_name(shop: Shop) -
 
 
 async def test_the_visitor_is_the_address_behind_a_trusted_proxy(shop: Shop) -> None:
-    headers = {"X-Forwarded-For": "203.0.113.9, 198.51.100.7", "CF-IPCountry": "BR"}
+    forwarded = {"X-Forwarded-For": "203.0.113.9, 198.51.100.7"}
+    headers = {**forwarded, "CF-IPCountry": "BR", "CF-Region-Code": "sp"}
     await shop.client.get("/tc_ABC123", headers=headers)
     [click] = await shop.clicks()
-    assert (click.ip, click.country) == ("198.51.100.7", "BR")
+    assert (click.ip, click.country, click.region) == ("198.51.100.7", "BR", "SP")
 
 
 async def test_a_url_over_8_kb_is_refused(shop: Shop) -> None:
