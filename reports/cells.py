@@ -31,7 +31,10 @@ _NOT_ON_CONVERSIONS = {REASON: "''"}
 
 
 class Plan(msgspec.Struct, frozen=True):
-    """Where rows come from, how they are cut (up to 3 dimensions), and which are wanted."""
+    """Where rows come from, how they are cut (up to 3 dimensions), and which are wanted.
+
+    `totals`: the sum of all rows comes before them.
+    """
 
     shape: Shape
     group_by: tuple[str, ...] = ()
@@ -39,6 +42,7 @@ class Plan(msgspec.Struct, frozen=True):
     sort: Sort | None = None
     limit: int = 1
     offset: int = 0
+    totals: bool = False
 
 
 def cells(request: ReportRequest, plan: Plan, days: Days | None, unique: bool) -> str:

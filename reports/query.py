@@ -20,6 +20,9 @@ _MINUTES_KEPT = timedelta(hours=48, minutes=15)
 # A report that takes too long answers what it has, and says `incomplete`. The number is ours, and
 # not bound: an embedded statement whose answer is streamed knows no parameters there.
 _RAW_SETTINGS = "SETTINGS max_execution_time = {:f}, timeout_overflow_mode = 'break'"
+# Of two days there is too little to read for another thread to pay.
+_SHORT_SETTINGS = "SETTINGS max_threads = 1"
+_SHORT = timedelta(days=2)
 _BASES: dict[TimeBasis, int] = {"conversion": 1, "click": 2}
 _SORTS = {
     "time": "bucket",
@@ -61,16 +64,22 @@ def _on(request: ReportRequest, seconds: int) -> bool:
 
 
 def rows_query(
-    request: ReportRequest, account: int, raw_max_seconds: float, shape: Shape | None = None
+    request: ReportRequest,
+    account: int,
+    raw_max_seconds: float,
+    shape: Shape | None = None,
+    *,
+    totals: bool = False,
 ) -> Query:
-    """The rows of one page, and one more when another page follows."""
+    """The rows of one page, and one more when another page follows; before them their `totals`."""
     plan = Plan(
         shape or choose_shape(request),
         request.group_by,
         request.interval,
         request.sort,
-        request.limit + 1,
+        request.limit + 1 + totals,
         request.offset,
+        totals,
     )
     return _query(request, plan, account, raw_max_seconds)
 
@@ -108,11 +117,18 @@ def _query(request: ReportRequest, plan: Plan, account: int, raw_max_seconds: fl
         "cells": cells(request, plan, days, unique),
         "counted": counted,
         "unique_clicks": f"uniqCombined64MergeIf(14)(c.visitors, {counted})" if unique else "0",
-        "group": _group(keys),
+        "group": _group(keys, plan.totals),
+        "total": f"grouping({_grouped(keys)[0]})" if plan.totals else "0",
         "order": _order(plan),
-        "settings": _RAW_SETTINGS.format(raw_max_seconds) if raw else "",
+        "settings": _settings(request, raw, raw_max_seconds),
     }
     return Query(fill("report", values), parameters, "raw" if raw else "rollup")
+
+
+def _settings(request: ReportRequest, raw: bool, raw_max_seconds: float) -> str:
+    if raw:
+        return _RAW_SETTINGS.format(raw_max_seconds)
+    return _SHORT_SETTINGS if request.end - request.start <= _SHORT else ""
 
 
 def _days(request: ReportRequest, plan: Plan) -> Days | None:
@@ -130,9 +146,15 @@ def _keys(plan: Plan) -> dict[str, str]:
     return keys | {f"d{index}": f"c.d{index}" if index < wanted else "''" for index in range(3)}
 
 
-def _group(keys: Mapping[str, str]) -> str:
-    columns = [text for text in keys.values() if text.startswith("c.")]
-    return f"GROUP BY {', '.join(columns)}" if columns else ""
+def _grouped(keys: Mapping[str, str]) -> list[str]:
+    return [text for text in keys.values() if text.startswith("c.")]
+
+
+def _group(keys: Mapping[str, str], totals: bool) -> str:
+    columns = ", ".join(_grouped(keys))
+    if totals:
+        return f"GROUP BY GROUPING SETS (({columns}), ())"
+    return f"GROUP BY {columns}" if columns else ""
 
 
 def _bound(name: str, values: tuple[str, ...]) -> list[int] | list[str]:

@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import chain
 from typing import Literal
 
@@ -84,20 +84,25 @@ class Reporter:
         began = time.monotonic()
         request = await resolve_links(self._redis, names.owner(self._books), request)
         page = page_of(request)
-        query = rows_query(page.request, self._books, self._seconds)
-        if request.one_row:
-            data, more = await self._page(query, page, request)
-            totals: Row = data[0] if data else {**measure(request, EMPTY_CELL)}
-        else:
-            (data, more), totals = await asyncio.gather(
-                self._page(query, page, request), self._totals(request)
-            )
+        together = _together(page, request)
+        query = rows_query(page.request, self._books, self._seconds, totals=together)
+        apart = not together and not request.one_row
+        cells, totals, before = await asyncio.gather(
+            self._run(query),
+            self._sum(request if apart else None),
+            self._sum(_earlier(request)),
+        )
+        sums = [cell for cell in cells if cell.total] if together else cells[:1]
+        rows = fill(page, [cell for cell in cells if not cell.total])
+        more = page.more if page.starts is not None else len(rows) > request.limit
+        shown = rows if page.starts is not None else rows[: request.limit]
+        data = await self._rows(page.request, request, shown)
         elapsed = time.monotonic() - began
         metrics.REPORT_SECONDS.labels(query.source).observe(elapsed)
         metrics.INCOMPLETE.inc(self._broken)
         return Report(
             data=data,
-            totals=totals,
+            totals=_totals(request, totals or (sums or [EMPTY_CELL])[0], before),
             next_cursor=cursor_at(request.offset + request.limit) if more else None,
             meta=_meta(request, as_of, query.source, elapsed, self._broken),
         )
@@ -120,16 +125,6 @@ class Reporter:
                 rows = await self._rows(page.request, request, cells)
                 yield csv_text(csv_row(request, row) for row in rows)
 
-    async def _page(
-        self, query: Query, page: Page, request: ReportRequest
-    ) -> tuple[list[Row], bool]:
-        """The rows of a page, and whether there are more."""
-        cells = fill(page, await self._run(query))
-        if page.starts is not None:
-            return await self._rows(page.request, request, cells), page.more
-        shown = cells[: request.limit]
-        return await self._rows(page.request, request, shown), len(cells) > request.limit
-
     async def _rows(
         self, page: ReportRequest, request: ReportRequest, cells: Sequence[Cell]
     ) -> list[Row]:
@@ -145,14 +140,12 @@ class Reporter:
         pairs = zip(rows, paired(page, shift, cells, found), strict=True)
         return [row | {"previous": measure(request, before)} for row, before in pairs]
 
-    async def _totals(self, request: ReportRequest) -> Row:
-        asked = [request]
-        if request.compare != "none":
-            asked.append(compared(request, shift_of(request)))
-        queries = [totals_query(one, self._books, self._seconds) for one in asked]
-        found = await asyncio.gather(*map(self._run, queries))
-        measured = [measure(request, cells[0] if cells else EMPTY_CELL) for cells in found]
-        return {**measured[0]} if len(measured) == 1 else {**measured[0], "previous": measured[1]}
+    async def _sum(self, request: ReportRequest | None) -> Cell | None:
+        """What all rows of a request come to."""
+        if request is None:
+            return None
+        cells = await self._run(totals_query(request, self._books, self._seconds))
+        return cells[0] if cells else EMPTY_CELL
 
     async def _run(self, query: Query) -> list[Cell]:
         began = time.monotonic()
@@ -165,6 +158,25 @@ class Reporter:
         return query.source == "raw" and time.monotonic() - began >= self._seconds
 
 
+def _together(page: Page, request: ReportRequest) -> bool:
+    """Whether one query tells rows and totals: where the page's source is as quick for both.
+
+    Visitors of days are merged, and there are fewer states of them by no dimension at all.
+    """
+    short = request.end - request.start <= timedelta(days=2)
+    whole = request.offset == 0 and not page.more and not request.one_row
+    return whole and (short or "unique_clicks" not in request.metrics)
+
+
+def _earlier(request: ReportRequest) -> ReportRequest | None:
+    return compared(request, shift_of(request)) if request.compare != "none" else None
+
+
+def _totals(request: ReportRequest, cell: Cell, before: Cell | None) -> Row:
+    totals: Row = {**measure(request, cell)}
+    return totals if before is None else totals | {"previous": measure(request, before)}
+
+
 def _meta(
     request: ReportRequest,
     as_of: datetime | None,
@@ -172,7 +184,7 @@ def _meta(
     elapsed_seconds: float,
     incomplete: bool,
 ) -> Meta:
-    earlier = compared(request, shift_of(request)) if request.compare != "none" else None
+    earlier = _earlier(request)
     several = not request.one_row and "unique_clicks" in request.metrics
     return Meta(
         data_as_of=as_of,

@@ -25,7 +25,10 @@ _KINDS: dict[str, Kind] = {"campaign": "campaign", "affiliate": "affiliate", "li
 
 
 class Cell(msgspec.Struct, frozen=True):
-    """One row of a report's SQL: `bucket` in UTC seconds, d0 to d2 the values of `group_by`."""
+    """One row of a report's SQL: `bucket` in UTC seconds, d0 to d2 the values of `group_by`.
+
+    `total` is 1 for the sum of all rows.
+    """
 
     bucket: int
     d0: str | int
@@ -42,6 +45,7 @@ class Cell(msgspec.Struct, frozen=True):
     revenue_minor: int
     commission_minor: int
     currencies: list[str]
+    total: int = 0
 
     @property
     def values(self) -> tuple[str | int, str | int, str | int]:

@@ -1,7 +1,8 @@
--- Rows of a report: cells of one source summed by the report's dimensions and buckets.
+-- Rows of a report: cells of one source summed by the report's dimensions and buckets; before them,
+-- where it is wanted, the row of their totals.
 SELECT * FROM (
     SELECT
-        $keys,
+        $keys, $total AS total,
         sumIf(c.clicks, $counted) AS clicks,
         $unique_clicks AS unique_clicks,
         sumIf(c.clicks, c.verdict = 'bot') AS bot_clicks,
@@ -16,6 +17,6 @@ SELECT * FROM (
     FROM ($cells) AS c
     $group
 )
-ORDER BY $order
+ORDER BY total DESC, $order
 LIMIT {limit:UInt32} OFFSET {offset:UInt32}
 $settings

@@ -27,18 +27,21 @@ function qr(text) {
 export function open(frame) {
   const box = h("div", {});
   const find = h("input", { type: "search", "aria-label": "Find a link", placeholder: "Code, destination, affiliate", oninput: () => draw() });
-  const element = h("section", { class: "panel" }, h("div", { class: "head" }, find, h("button", { class: "primary", onclick: () => create() }, "New link")), box);
+  const element = h("section", { class: "panel" }, h("div", { class: "head" }, find, h("button", { class: "primary", onclick: () => create().catch((error) => frame.fail(error)) }, "New link")), box);
   let links = [];
   let names = new Map();
   let counts = new Map();
 
   async function refresh(signal) {
     const report = get("/v1/reports", { ...reportParams(frame.params, frame.currency), group_by: "link", metrics: "clicks,conversions,commission", limit: 1000 }, signal);
-    const [found, campaigns, affiliates] = await Promise.all([all("/v1/links"), all("/v1/campaigns"), all("/v1/affiliates")]);
-    links = found;
-    names = new Map([...campaigns, ...affiliates].map((one) => [one.id, one.name]));
+    [links] = await Promise.all([all("/v1/links"), readNames()]);
     counts = new Map((await report).data.map((row) => [row.link, row]));
     draw();
+  }
+
+  async function readNames() {
+    const [campaigns, affiliates] = await Promise.all([all("/v1/campaigns"), all("/v1/affiliates")]);
+    names = new Map([...campaigns, ...affiliates].map((one) => [one.id, one.name]));
   }
 
   function draw() {
@@ -61,6 +64,7 @@ export function open(frame) {
   }
 
   async function create() {
+    await readNames();
     const options = (kind) => [...names].filter(([id]) => id.startsWith(kind)).map(([id, name]) => h("option", { value: id }, name));
     if (!options("cmp_").length || !options("aff_").length) return frame.fail(new Error("A link needs a campaign and an affiliate: make them under Affiliates first."));
     return openForm("New link", [
