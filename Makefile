@@ -11,10 +11,10 @@ PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c requireme
 run: $(VENV)/run.stamp
 	@exec $(BIN)/linkjolt up --demo
 
-# Lint, types and all tests; three files of tests at a time, for most of them wait for servers.
+# Lint, types and all tests; two files of tests at a time, for most of them wait for servers.
 # Those of the browser apart: its driver keeps a loop running that asynchronous tests cannot share.
 test: check
-	$(BIN)/python -m pytest -n 3 --dist loadfile
+	$(BIN)/python -m pytest -n 2 --dist loadfile
 	$(BIN)/python -m pytest -n 2 --dist loadfile tests/browser
 
 check: $(VENV)/test.stamp

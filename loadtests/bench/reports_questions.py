@@ -50,6 +50,14 @@ QUESTIONS = (
         time_basis="click",
         metrics=_PAYOUT,
     ),
+    _over(
+        30 * 24, "days against those before", interval="day", compare="previous", metrics=_PAYOUT
+    ),
+    _over(
+        30 * 24, "payout against before", group_by="affiliate", compare="previous", metrics=_PAYOUT
+    ),
+    _over(30 * 24, "payout by status", group_by="affiliate,status", metrics=_PAYOUT),
+    _whole("regions", group_by="region", metrics=_PAYOUT),
     _over(48, "minutes of 48 hours", interval="minute"),
     _over(24, "links of 24 hours", group_by="link", limit="100"),
 )
