@@ -138,7 +138,8 @@ async def shop(redis: Redis, redis_server: RedisServer, tmp_path: Path) -> Async
     registry = Registry(redis)
     link = await make_link(registry)
     key = await make_key(registry, ["conversions:write", "links:write"])
-    settings = Settings(redis_url=redis_server.url, data=str(tmp_path))
+    # Patient: a machine that is busy with other tests is no outage.
+    settings = Settings(redis_url=redis_server.url, data=str(tmp_path), redis_timeout_seconds=5)
     async with open_edge(settings, asyncio.Event()) as edge:
         transport = httpx2.ASGITransport(app=create_app(edge))
         async with httpx2.AsyncClient(transport=transport, base_url="http://edge") as client:
