@@ -9,7 +9,6 @@ a request failed, a feed ended, the audit is not clean.
 import asyncio
 import math
 import multiprocessing
-import re
 import sys
 import tempfile
 import time
@@ -17,18 +16,17 @@ from collections import Counter
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import click
 import httpx2
 import uvloop
 
-from loadtests.chaos_instance import Failed, Instance
+from loadtests.chaos_instance import Failed, Instance, wait_for
 from loadtests.clicker import Tally, percentile
 from loadtests.clicker import click as send_clicks
 from loadtests.freshness import Probe
+from loadtests.live_reader import Feed, age_seconds, listen
 
 _REFRESH_SECONDS = 10.0
 _API_P99_MAX_SECONDS = 0.150
@@ -44,16 +42,6 @@ _SERIES = {
 _TOP = {"from": "24h", "limit": "8", "metrics": "clicks,conversions,revenue"}
 _LISTS = ("link", "affiliate", "campaign", "country", "referrer_host", "device")
 _OVERVIEW = (_SERIES, *({**_TOP, "group_by": name} for name in _LISTS))
-_TICK_AS_OF = re.compile(rb'event: tick\n[^{]*\{"data_as_of":"([^"]+)"')
-
-
-@dataclass
-class Feed:
-    """What one dashboard was sent; `error` says why its feed ended before it was to."""
-
-    ticks: int = 0
-    events: int = 0
-    error: str = ""
 
 
 @dataclass
@@ -84,36 +72,7 @@ async def _ask(client: httpx2.AsyncClient, seen: Seen, query: dict[str, str]) ->
     if answer is None or answer.status_code != 200:
         seen.failed += 1
         return
-    seen.report_ages.append(_age_seconds(answer.json()["meta"]["data_as_of"]))
-
-
-def _age_seconds(as_of: str) -> float:
-    return (datetime.now(UTC) - datetime.fromisoformat(as_of)).total_seconds()
-
-
-async def listen(url: str, key: str, feed: Feed, ages: list[float] | None) -> None:
-    """The live feed, read as it comes; events are counted, not decoded. Until cancelled.
-
-    Where `ages` is given, each tick adds how old the data was when it came.
-    """
-    parts = urlsplit(url)
-    head = f"GET /v1/live HTTP/1.1\r\nHost: {parts.netloc}\r\nAuthorization: Bearer {key}\r\n\r\n"
-    reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
-    try:
-        writer.write(head.encode())
-        status, rest = await reader.readline(), b""
-        while b" 200 " in status and (data := await reader.read(1 << 16)):
-            # The end of what came may be the beginning of an event.
-            whole, _, rest = (rest + data).rpartition(b"\n\n")
-            feed.ticks += whole.count(b"event: tick\n")
-            feed.events += whole.count(b"event: click\n")
-            if ages is not None:
-                ages += [_age_seconds(at.decode()) for at in _TICK_AS_OF.findall(whole)]
-        feed.error = f"after {status.decode().strip()}"
-    except OSError as error:
-        feed.error = str(error)
-    finally:
-        writer.close()
+    seen.report_ages.append(age_seconds(answer.json()["meta"]["data_as_of"]))
 
 
 async def _watch_memory(pid: int, seen: Seen) -> None:
@@ -204,7 +163,12 @@ async def _first_click(instance: Instance) -> list[str]:
     ):
         codes = await instance.make_links(_LINKS)
         await Probe(edge, reports).seconds_until_visible(codes[0])
+        await wait_for("a report tells how fresh it is", lambda: _is_dated(reports), 10)
     return [f"{instance.edge_url}/{code}?sub1=load" for code in codes]
+
+
+async def _is_dated(reports: httpx2.AsyncClient) -> bool:
+    return (await reports.get("/v1/reports")).json()["meta"]["data_as_of"] is not None
 
 
 async def load(instance: Instance, count: int, rate: float, seconds: float) -> list[str]:

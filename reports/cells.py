@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from linkjolt.dimensions import EMPTY, SPARSE
+from reports import columns
 from reports.days import OTHER_DAYS, PERIOD, WHOLE_DAYS, Days, day_dimension
 from reports.request import Filter, ReportRequest, Sort
 from reports.templates import bucket_of, fill
@@ -18,7 +19,6 @@ from reports.vocabulary import FURTHER, LEDGER, NUMBERED, REASON, Interval, Time
 
 Shape = Literal["minute", "quarter", "dimension", "ledger", "raw"]
 
-_NO_VISITORS = "arrayReduce('uniqCombined64State(14)', emptyArrayUInt64())"
 _CONVERSION_TIMES: dict[TimeBasis, str] = {
     "conversion": "r.time",
     "click": "if(toUnixTimestamp(r.click_time) = 0, r.time, r.click_time)",
@@ -33,31 +33,33 @@ _NOT_ON_CONVERSIONS = {REASON: "''"}
 class Plan(msgspec.Struct, frozen=True):
     """Where rows come from, how they are cut (up to 3 dimensions), and which are wanted.
 
-    `totals`: the sum of all rows comes before them.
+    `fields`: of `rows.Cell`, those that rows tell. `offset_seconds`: the zone's, where it is one
+    throughout. `totals`: the sum of all rows comes before them.
     """
 
     shape: Shape
+    fields: tuple[str, ...]
     group_by: tuple[str, ...] = ()
     interval: Interval = "none"
     sort: Sort | None = None
     limit: int = 1
     offset: int = 0
     totals: bool = False
+    offset_seconds: int | None = None
 
 
-def cells(request: ReportRequest, plan: Plan, days: Days | None, unique: bool) -> str:
-    """The SELECT of all cells of a plan; `unique`: with the states of visitors."""
+def cells(request: ReportRequest, plan: Plan, days: Days | None) -> str:
+    """The SELECT of all cells of a plan."""
     match plan.shape:
         case "raw":
-            return f"{_raw_clicks(request, plan, unique)} UNION ALL {_facts(request, plan, unique)}"
+            return f"{_raw_clicks(request, plan)} UNION ALL {_facts(request, plan)}"
         case "ledger":
-            clicks = _rollup(request, plan, days, unique)
-            return f"{clicks} UNION ALL {_facts(request, plan, unique)}"
+            return f"{_rollup(request, plan, days)} UNION ALL {_facts(request, plan)}"
         case _:
-            return _rollup(request, plan, days, unique)
+            return _rollup(request, plan, days)
 
 
-def _rollup(request: ReportRequest, plan: Plan, days: Days | None, unique: bool) -> str:
+def _rollup(request: ReportRequest, plan: Plan, days: Days | None) -> str:
     """Whole days by the day and the rest by the quarter; minutes, or all by the quarter."""
     used = {*plan.group_by, *(one.name for one in request.filters)} - {*LEDGER}
     further = next((name for name in FURTHER if name in used), "")
@@ -65,23 +67,27 @@ def _rollup(request: ReportRequest, plan: Plan, days: Days | None, unique: bool)
     rows = _dimension_rows(further)
     alone = day_dimension(used)
     if days is None or alone is None:
-        return _cells(request, plan, unique, f"rollup_{fine}", f"{PERIOD} AND {rows}")
+        return _cells(request, plan, f"rollup_{fine}", f"{PERIOD} AND {rows}")
     day_rows = rows if further else f"r.dimension = '{alone}'"
-    by_day = _cells(request, plan, unique, "rollup_day", f"{WHOLE_DAYS} AND {day_rows}")
-    rest = _cells(request, plan, unique, f"rollup_{fine}", f"{OTHER_DAYS} AND {rows}")
+    by_day = _cells(request, plan, "rollup_day", f"{WHOLE_DAYS} AND {day_rows}")
+    rest = _cells(request, plan, f"rollup_{fine}", f"{OTHER_DAYS} AND {rows}")
     return f"{by_day} UNION ALL {rest}"
 
 
-def _cells(request: ReportRequest, plan: Plan, unique: bool, table: str, rows: str) -> str:
-    columns = dict.fromkeys(FURTHER, _VALUE) | dict.fromkeys(LEDGER, "''")
-    values = {
-        "table": table,
-        "bucket": bucket_of(plan.interval, "r.time"),
-        "visitors": "r.visitors" if unique else "0",
-        "bases": "(0)" if plan.shape == "ledger" else "(0, {basis:UInt8})",
-        "conditions": f"{rows} AND {_conditions(request, columns, 'r.basis = 0')}",
-    }
-    return fill("cells_rollup", values | _slots(plan, columns))
+def _cells(request: ReportRequest, plan: Plan, table: str, rows: str) -> str:
+    values = dict.fromkeys(FURTHER, _VALUE) | dict.fromkeys(LEDGER, "''")
+    bases = "(0)" if plan.shape == "ledger" else "(0, {basis:UInt8})"
+    return fill(
+        "cells_rollup",
+        {
+            "keys": _select(_keys(plan, values, "r.time")),
+            "sums": _sums(plan, columns.ROLLUP),
+            "table": table,
+            "join": "",
+            "bases": bases,
+            "conditions": f"{rows} AND {_conditions(request, values, 'r.basis = 0')}",
+        },
+    )
 
 
 def _dimension_rows(name: str) -> str:
@@ -94,41 +100,55 @@ def _dimension_rows(name: str) -> str:
     return f"r.dimension IN ('{name}', '{EMPTY}') AND (r.dimension != '{EMPTY}' OR {bit})"
 
 
-def _raw_clicks(request: ReportRequest, plan: Plan, unique: bool) -> str:
+def _raw_clicks(request: ReportRequest, plan: Plan) -> str:
+    keys = _keys(plan, _NOT_ON_CLICKS, "r.time")
     values = {
-        "bucket": bucket_of(plan.interval, "r.time"),
-        "visitors": "uniqCombined64State(14)(r.visitor)" if unique else "0",
+        "keys": _select(keys),
+        "group": "".join(f"{name}, " for name in keys),
+        "sums": _sums(plan, columns.CLICKS),
         "conditions": _conditions(request, _NOT_ON_CLICKS, "1"),
     }
-    return fill("cells_raw_clicks", values | _slots(plan, _NOT_ON_CLICKS))
+    return fill("cells_raw_clicks", values)
 
 
-def _facts(request: ReportRequest, plan: Plan, unique: bool) -> str:
+def _facts(request: ReportRequest, plan: Plan) -> str:
     """Cells of conversions, from their facts."""
     time = _CONVERSION_TIMES[request.time_basis]
+    keys = _keys(plan, _NOT_ON_CONVERSIONS, time)
     values = {
+        "keys": _select(keys),
+        "group": "".join(f"{name}, " for name in keys),
+        "sums": _sums(plan, columns.FACTS),
         "time": time,
-        "bucket": bucket_of(plan.interval, time),
-        "visitors": _NO_VISITORS if unique else "0",
         "conditions": _conditions(request, _NOT_ON_CONVERSIONS, "0"),
     }
-    return fill("cells_raw_conversions", values | _slots(plan, _NOT_ON_CONVERSIONS))
+    return fill("cells_raw_conversions", values)
 
 
-def _slots(plan: Plan, columns: Mapping[str, str]) -> dict[str, str]:
-    """What stands for $d0, $d1 and $d2: a report's dimensions, or nothing."""
-    slots = {f"d{index}": "''" for index in range(3)}
+def _keys(plan: Plan, values: Mapping[str, str], time: str) -> dict[str, str]:
+    """Texts of `bucket`, d0, d1 and d2, as far as rows are cut by them."""
+    keys: dict[str, str] = {}
+    if plan.interval != "none":
+        keys["bucket"] = bucket_of(plan.interval, time, plan.offset_seconds)
     for index, name in enumerate(plan.group_by):
-        column = columns.get(name, f"r.{name}")
-        slots[f"d{index}"] = column if name in NUMBERED else f"toString({column})"
-    return slots
+        text = values.get(name, f"r.{name}")
+        keys[f"d{index}"] = text if name in NUMBERED else f"toString({text})"
+    return keys
 
 
-def _conditions(request: ReportRequest, columns: Mapping[str, str], clicks: str) -> str:
+def _select(keys: Mapping[str, str]) -> str:
+    return "".join(f"{text} AS {name}, " for name, text in keys.items())
+
+
+def _sums(plan: Plan, source: Mapping[str, str]) -> str:
+    return ", ".join(f"{source[name]} AS {name}" for name in columns.added(plan.fields))
+
+
+def _conditions(request: ReportRequest, values: Mapping[str, str], clicks: str) -> str:
     """All filters; those of conversions spare the rows of which the text `clicks` is true."""
     texts = ["1"]
     for index, one in enumerate(request.filters):
-        text = _condition(index, one, columns.get(one.name, f"r.{one.name}"))
+        text = _condition(index, one, values.get(one.name, f"r.{one.name}"))
         texts.append(f"({clicks} OR {text})" if one.name in _OF_CONVERSIONS else text)
     return " AND ".join(texts)
 

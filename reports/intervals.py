@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
+from functools import lru_cache
 from zoneinfo import ZoneInfo
 
 from reports.period import first_instant
@@ -82,6 +83,21 @@ def _next_day(day: date, interval: Interval) -> date:
             return (day.replace(day=1) + timedelta(days=32)).replace(day=1)
         case _:
             return day + timedelta(days=1)
+
+
+@lru_cache(maxsize=256)
+def steady_offset(start: datetime, end: datetime, zone: str) -> int | None:
+    """The zone's offset from UTC in seconds over [start, end); None where it may change.
+
+    Looked at every six hours, for no zone's clock moves forth and back in less; over no more than
+    32 days, for longer a look would cost more than it saves.
+    """
+    if end - start > timedelta(days=32):
+        return None
+    first, last = int(start.timestamp()), int(end.timestamp())
+    here = ZoneInfo(zone)
+    offsets = {_offset(at, here) for at in (*range(first, last, 6 * 3600), last)}
+    return offsets.pop() if len(offsets) == 1 else None
 
 
 def _offset(seconds: int, zone: ZoneInfo) -> int:

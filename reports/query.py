@@ -1,17 +1,18 @@
 """Which source answers a report, and its SQL: filled from constants only, every value bound."""
 
-from collections.abc import Mapping
 from datetime import timedelta
 from typing import Literal
 
 import msgspec
 
 from reports.cells import Plan, Shape, cells
+from reports.columns import fields_of, summed
 from reports.days import Days, whole_days
+from reports.intervals import steady_offset
 from reports.period import milliseconds
 from reports.request import ReportRequest
 from reports.templates import fill
-from reports.vocabulary import BASE, FURTHER, LEDGER, NUMBERED, REASON, TimeBasis
+from reports.vocabulary import BASE, FURTHER, LEDGER, METRICS, NUMBERED, REASON, TimeBasis
 
 Parameters = dict[str, object]
 
@@ -74,12 +75,14 @@ def rows_query(
     """The rows of one page, and one more when another page follows; before them their `totals`."""
     plan = Plan(
         shape or choose_shape(request),
+        _fields(request),
         request.group_by,
         request.interval,
         request.sort,
         request.limit + 1 + totals,
         request.offset,
         totals,
+        _offset(request),
     )
     return _query(request, plan, account, raw_max_seconds)
 
@@ -88,7 +91,9 @@ def totals_query(
     request: ReportRequest, account: int, raw_max_seconds: float, shape: Shape | None = None
 ) -> Query:
     """One row over all that the report's rows sum, whatever the page."""
-    return _query(request, Plan(shape or choose_shape(request)), account, raw_max_seconds)
+    return _query(
+        request, Plan(shape or choose_shape(request), _fields(request)), account, raw_max_seconds
+    )
 
 
 def _query(request: ReportRequest, plan: Plan, account: int, raw_max_seconds: float) -> Query:
@@ -108,21 +113,28 @@ def _query(request: ReportRequest, plan: Plan, account: int, raw_max_seconds: fl
     if days is not None:
         split = list(days.split)
         parameters |= {"first_day": days.first, "last_day": days.last, "split_days": split}
-    unique = "unique_clicks" in (*request.metrics, request.sort.name)
-    counted = "1" if "verdict" in request.used else "c.verdict IN ('human', 'duplicate')"
     raw = plan.shape in ("ledger", "raw")
-    keys = _keys(plan)
     values = {
-        "keys": ", ".join(f"{text} AS {name}" for name, text in keys.items()),
-        "cells": cells(request, plan, days, unique),
-        "counted": counted,
-        "unique_clicks": f"uniqCombined64MergeIf(14)(c.visitors, {counted})" if unique else "0",
-        "group": _group(keys, plan.totals),
-        "total": f"grouping({_grouped(keys)[0]})" if plan.totals else "0",
+        "columns": _columns(request, plan),
+        "cells": cells(request, plan, days),
+        "group": _group(plan),
         "order": _order(plan),
         "settings": _settings(request, raw, raw_max_seconds),
     }
     return Query(fill("report", values), parameters, "raw" if raw else "rollup")
+
+
+def _fields(request: ReportRequest) -> tuple[str, ...]:
+    return fields_of(
+        (*request.metrics, *([request.sort.name] if request.sort.name in METRICS else []))
+    )
+
+
+def _offset(request: ReportRequest) -> int | None:
+    """The zone's offset where hours need one and it never changes; the first may begin before."""
+    if request.interval != "hour":
+        return None
+    return steady_offset(request.start - timedelta(hours=1), request.end, request.timezone)
 
 
 def _settings(request: ReportRequest, raw: bool, raw_max_seconds: float) -> str:
@@ -139,22 +151,24 @@ def _days(request: ReportRequest, plan: Plan) -> Days | None:
     return whole_days(start, end, plan.interval, request.timezone)
 
 
-def _keys(plan: Plan) -> dict[str, str]:
-    """What stands for bucket, d0, d1 and d2: columns of cells, or constants where not asked for."""
-    keys = {"bucket": "toUInt32(0)" if plan.interval == "none" else "c.bucket"}
-    wanted = len(plan.group_by)
-    return keys | {f"d{index}": f"c.d{index}" if index < wanted else "''" for index in range(3)}
+def _keys(plan: Plan) -> list[str]:
+    """The columns of cells that rows are cut by."""
+    slots = [f"d{index}" for index in range(len(plan.group_by))]
+    return slots if plan.interval == "none" else ["bucket", *slots]
 
 
-def _grouped(keys: Mapping[str, str]) -> list[str]:
-    return [text for text in keys.values() if text.startswith("c.")]
+def _columns(request: ReportRequest, plan: Plan) -> str:
+    keys = _keys(plan)
+    texts = [f"c.{key} AS {key}" for key in keys]
+    texts += [f"grouping(c.{keys[0]}) AS total"] if plan.totals else []
+    return ", ".join([*texts, summed(plan.fields, every_verdict="verdict" in request.used)])
 
 
-def _group(keys: Mapping[str, str], totals: bool) -> str:
-    columns = ", ".join(_grouped(keys))
-    if totals:
-        return f"GROUP BY GROUPING SETS (({columns}), ())"
-    return f"GROUP BY {columns}" if columns else ""
+def _group(plan: Plan) -> str:
+    keys = ", ".join(f"c.{key}" for key in _keys(plan))
+    if plan.totals:
+        return f"GROUP BY GROUPING SETS (({keys}), ())"
+    return f"GROUP BY {keys}" if keys else ""
 
 
 def _bound(name: str, values: tuple[str, ...]) -> list[int] | list[str]:
@@ -162,9 +176,10 @@ def _bound(name: str, values: tuple[str, ...]) -> list[int] | list[str]:
 
 
 def _order(plan: Plan) -> str:
-    ties = "bucket, d0, d1, d2"
-    if plan.sort is None:
-        return ties
-    name = plan.sort.name
-    column = f"d{plan.group_by.index(name)}" if name in plan.group_by else _SORTS.get(name, name)
-    return f"{column} {'DESC' if plan.sort.descending else 'ASC'} NULLS LAST, {ties}"
+    first = ["total DESC"] if plan.totals else []
+    if plan.sort is not None:
+        name = plan.sort.name
+        slot = f"d{plan.group_by.index(name)}" if name in plan.group_by else ""
+        way = "DESC" if plan.sort.descending else "ASC"
+        first.append(f"{slot or _SORTS.get(name, name)} {way} NULLS LAST")
+    return ", ".join([*first, *_keys(plan)]) or "1"

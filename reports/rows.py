@@ -27,24 +27,24 @@ _KINDS: dict[str, Kind] = {"campaign": "campaign", "affiliate": "affiliate", "li
 class Cell(msgspec.Struct, frozen=True):
     """One row of a report's SQL: `bucket` in UTC seconds, d0 to d2 the values of `group_by`.
 
-    `total` is 1 for the sum of all rows.
+    What was not asked for is as if nothing was there. `total` is 1 for the sum of all rows.
     """
 
-    bucket: int
-    d0: str | int
-    d1: str | int
-    d2: str | int
-    clicks: int
-    unique_clicks: int
-    bot_clicks: int
-    duplicate_clicks: int
-    conversions: int
-    pending: int
-    approved: int
-    rejected: int
-    revenue_minor: int
-    commission_minor: int
-    currencies: list[str]
+    bucket: int = 0
+    d0: str | int = ""
+    d1: str | int = ""
+    d2: str | int = ""
+    clicks: int = 0
+    unique_clicks: int = 0
+    bot_clicks: int = 0
+    duplicate_clicks: int = 0
+    conversions: int = 0
+    pending: int = 0
+    approved: int = 0
+    rejected: int = 0
+    revenue_minor: int = 0
+    commission_minor: int = 0
+    currencies: list[str] = []
     total: int = 0
 
     @property
@@ -52,7 +52,7 @@ class Cell(msgspec.Struct, frozen=True):
         return self.d0, self.d1, self.d2
 
 
-EMPTY_CELL = Cell(0, "", "", "", 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, [])
+EMPTY_CELL = Cell()
 
 
 class Named(msgspec.Struct, frozen=True):

@@ -9,7 +9,8 @@ from reports.vocabulary import Interval
 
 _FOLDER = Path(__file__).parent / "sql"
 _OFFSET = "timezoneOffset(toDateTime($t, {zone:String}))"
-_HOUR = f"toUInt32(toUnixTimestamp($t) - (toUnixTimestamp($t) + {_OFFSET}) % 3600)"
+_HOUR_AT = "toUInt32(toUnixTimestamp($t) - (toUnixTimestamp($t) + {}) % 3600)"
+_HOUR = _HOUR_AT.format(_OFFSET)
 # Starts of intervals in UTC seconds, $t a column. An hour is cut by the zone's offset at each
 # instant, and begins at the change of clocks that cut it: toStartOfHour errs for the rest of a day
 # on which a clock moves by half an hour.
@@ -36,6 +37,12 @@ def _template(name: str) -> Template:
     return Template((_FOLDER / f"{name}.sql").read_text(encoding="utf-8"))
 
 
-def bucket_of(interval: Interval, column: str) -> str:
-    """The start of the interval in which the column's instant lies."""
-    return Template(_BUCKETS[interval]).substitute(t=column)
+def bucket_of(interval: Interval, column: str, offset_seconds: int | None = None) -> str:
+    """The start of the interval in which the column's instant lies.
+
+    `offset_seconds`: the zone's, where it is one for all instants and hours are simple.
+    """
+    text = _BUCKETS[interval]
+    if interval == "hour" and offset_seconds is not None:
+        text = _HOUR_AT.format(offset_seconds)
+    return Template(text).substitute(t=column)

@@ -5,7 +5,8 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 
-from loadtests.dashboards import Feed, Seen, listen, table
+from loadtests.dashboards import Seen, table
+from loadtests.live_reader import Feed, listen
 from tests.chaos.environment import ROOT, plain_environ
 
 

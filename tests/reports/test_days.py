@@ -8,7 +8,7 @@ import pytest
 from linkjolt.clickhouse import ClickHouse
 from reports.days import Days, day_dimension, whole_days
 from reports.request import ReportRequest
-from reports.vocabulary import Interval
+from reports.vocabulary import METRICS, Interval
 from tests.reports.expected import expected
 from tests.reports.test_sources import read
 from tests.rollups.sample import make_sample, store
@@ -95,7 +95,13 @@ async def test_whole_days_are_answered_without_any_quarter(
     for table in ("rollup_quarter", "rollup_dimension"):
         await clickhouse.execute(f"TRUNCATE TABLE {table}")
     request = ReportRequest(
-        start=start, end=end, asked_at=end, group_by=group_by, limit=1_000, interval="day"
+        start=start,
+        end=end,
+        asked_at=end,
+        group_by=group_by,
+        metrics=METRICS,
+        limit=1_000,
+        interval="day",
     )
     assert await read(clickhouse, request) == expected(request, sample) != {}
     halved = msgspec.structs.replace(request, start=start + timedelta(hours=12))
