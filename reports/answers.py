@@ -1,7 +1,9 @@
 """Reports that many ask for at once are made once: a hundred dashboards look at the same ones."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from datetime import datetime
+from typing import Generic, TypeVar
 
 import msgspec
 from redis.asyncio import Redis
@@ -9,30 +11,38 @@ from redis.asyncio import Redis
 from linkjolt.clickhouse import ClickHouse
 from linkjolt.settings import Reports as Settings
 from reports.freshness import data_as_of
-from reports.report import Report, Reporter
+from reports.report import Reporter
 from reports.request import ReportRequest
 
 # While nothing is stored nothing is forgotten.
 _KEPT_MAX = 1_000
 _Key = tuple[int, ReportRequest]
+A = TypeVar("A")
 
 
-class Answers:
-    """Makes reports, and gives one again for as long as nothing more is stored.
+class Answers(Generic[A]):
+    """Makes answers of one kind, and gives one again for as long as nothing more is stored.
 
     Its freshness is that of the data: an answer is kept under `data_as_of`, which the aggregator
     moves on with every step, and is gone with the next.
     """
 
-    def __init__(self, redis: Redis, clickhouse: ClickHouse, settings: Settings) -> None:
+    def __init__(
+        self,
+        make: Callable[[Reporter, ReportRequest, datetime | None], Awaitable[A]],
+        redis: Redis,
+        clickhouse: ClickHouse,
+        settings: Settings,
+    ) -> None:
+        self._how = make
         self._redis = redis
         self._clickhouse = clickhouse
         self._settings = settings
         self._as_of: datetime | None = None
-        self._made: dict[_Key, asyncio.Task[Report]] = {}
+        self._made: dict[_Key, asyncio.Task[A]] = {}
 
-    async def report(self, books: int, request: ReportRequest) -> Report:
-        """The report. Raises Rejected, ClickHouseFailed."""
+    async def get(self, books: int, request: ReportRequest) -> A:
+        """The answer. Raises Rejected, ClickHouseFailed."""
         as_of = await data_as_of(self._redis, self._clickhouse, self._settings.shards)
         if as_of is None:
             return await self._make(books, request, as_of)
@@ -50,10 +60,10 @@ class Answers:
         # One who hangs up does not take it from the others.
         return await asyncio.shield(task)
 
-    def _forget_failed(self, key: _Key, done: asyncio.Task[Report]) -> None:
+    def _forget_failed(self, key: _Key, done: asyncio.Task[A]) -> None:
         if self._made.get(key) is done and (done.cancelled() or done.exception()):
             del self._made[key]
 
-    async def _make(self, books: int, request: ReportRequest, as_of: datetime | None) -> Report:
+    async def _make(self, books: int, request: ReportRequest, as_of: datetime | None) -> A:
         reporter = Reporter(books, self._redis, self._clickhouse, self._settings)
-        return await reporter.make(request, as_of)
+        return await self._how(reporter, request, as_of)

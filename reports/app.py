@@ -33,9 +33,10 @@ from reports.live_feed import Feed
 from reports.live_store import LiveStore
 from reports.log import Log
 from reports.openapi import operations
-from reports.report import Report, Reporter
+from reports.report import Report, Reporter, Tops
 from reports.request import parse_request
 from reports.rows import csv_columns, csv_row
+from reports.top_request import parse_tops
 
 _SCOPE = "reports:read"
 _EVENTS_SCOPE = "events:read"
@@ -52,7 +53,8 @@ class Reports:
         self._redis = redis
         self._clickhouse = clickhouse
         self._directory = directory
-        self._answers = Answers(redis, clickhouse, settings)
+        self._reports = Answers(Reporter.make, redis, clickhouse, settings)
+        self._tops = Answers(Reporter.tops, redis, clickhouse, settings)
         self.balances = Balances(redis, clickhouse, settings.shards)
 
     async def report(self, request: Request) -> Response:
@@ -62,11 +64,18 @@ class Reports:
         if wanted.whole:
             reporter = Reporter(key.books, self._redis, self._clickhouse, self._settings)
             return await export.stream(reporter.csv(wanted), "report")
-        found = await self._answers.report(key.books, wanted)
+        found = await self._reports.get(key.books, wanted)
         if wanted.format == "json":
-            return _unless_known(request, found)
+            return _unless_known(request, found, (found.data, found.totals, found.next_cursor))
         rows = [csv_columns(wanted), *(csv_row(wanted, row) for row in found.data)]
         return export.page(rows, "report", found.next_cursor)
+
+    async def tops(self, request: Request) -> Response:
+        """GET /v1/reports/top: the first rows by several dimensions."""
+        key = await authenticate(request, self._directory, _SCOPE)
+        wanted = parse_tops(request.query_params.multi_items(), datetime.now(UTC))
+        found = await self._tops.get(key.books, wanted)
+        return _unless_known(request, found, found.data)
 
     async def conversions(self, request: Request) -> Response:
         """GET /v1/conversions: the list."""
@@ -129,6 +138,7 @@ def create_app(
             *static.routes(),
             *probes.routes(reports.why_not_ready),
             Route("/v1/reports", reports.report, methods=["GET"]),
+            Route("/v1/reports/top", reports.tops, methods=["GET"]),
             Route("/v1/events", reports.events, methods=["GET"]),
             Route("/v1/live", live.get, methods=["GET"]),
             Route("/v1/balance", reports.balance, methods=["GET"]),
@@ -142,10 +152,10 @@ def create_app(
     )
 
 
-def _unless_known(request: Request, found: Report) -> Response:
-    """The report, or 304 where the client has it: all but how fresh and how quick it is."""
+def _unless_known(request: Request, found: Report | Tops, content: object) -> Response:
+    """The answer, or 304 where the client has it: all but how fresh and how quick it is."""
     kept = found.meta.start, found.meta.end, found.meta.incomplete, found.meta.compared
-    told = web.encode((found.data, found.totals, found.next_cursor, kept))
+    told = web.encode((content, kept))
     headers = {"ETag": f'W/"{blake2s(told, digest_size=12).hexdigest()}"'}
     if found.meta.data_as_of:
         headers["X-Data-As-Of"] = found.meta.data_as_of.isoformat()

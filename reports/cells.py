@@ -5,7 +5,7 @@ and leaves clicks alone, so that cr and epc keep their meaning; as dimensions, c
 row of none. The reason of a verdict belongs to clicks.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence, Set
 from typing import Literal
 
 import msgspec
@@ -33,13 +33,15 @@ _NOT_ON_CONVERSIONS = {REASON: "''"}
 class Plan(msgspec.Struct, frozen=True):
     """Where rows come from, how they are cut (up to 3 dimensions), and which are wanted.
 
-    `fields`: of `rows.Cell`, those that rows tell. `offset_seconds`: the zone's, where it is one
-    throughout. `totals`: the sum of all rows comes before them.
+    `fields`: of `rows.Cell`, those that rows tell. `tops`: dimensions of which each has rows of
+    its own, instead of `group_by`. `totals`: the sum of all rows comes before them.
+    `offset_seconds`: the zone's, where it is one throughout.
     """
 
     shape: Shape
     fields: tuple[str, ...]
     group_by: tuple[str, ...] = ()
+    tops: tuple[str, ...] = ()
     interval: Interval = "none"
     sort: Sort | None = None
     limit: int = 1
@@ -61,11 +63,25 @@ def cells(request: ReportRequest, plan: Plan, days: Days | None) -> str:
 
 def _rollup(request: ReportRequest, plan: Plan, days: Days | None) -> str:
     """Whole days by the day and the rest by the quarter; minutes, or all by the quarter."""
-    used = {*plan.group_by, *(one.name for one in request.filters)} - {*LEDGER}
-    further = next((name for name in FURTHER if name in used), "")
+    filtered = {one.name for one in request.filters}
+    used = {*plan.group_by, *filtered} - {*LEDGER}
+    if not plan.tops:
+        return _branches(request, plan, days, used)
+    # Of a rollup of dimensions each row has one; the others stand in every row.
+    own = () if filtered & {*FURTHER} else tuple(name for name in plan.tops if name in FURTHER)
+    others = tuple(name for name in plan.tops if name not in own)
+    return " UNION ALL ".join(
+        _branches(request, msgspec.structs.replace(plan, tops=tops), days, {*tops, *filtered})
+        for tops in (own, others)
+        if tops
+    )
+
+
+def _branches(request: ReportRequest, plan: Plan, days: Days | None, used: Set[str]) -> str:
+    further = tuple(name for name in FURTHER if name in used)
     fine = "minute" if plan.shape == "minute" else "dimension" if further else "quarter"
     rows = _dimension_rows(further)
-    alone = day_dimension(used)
+    alone = day_dimension(used - {*further[1:]})
     if days is None or alone is None:
         return _cells(request, plan, f"rollup_{fine}", f"{PERIOD} AND {rows}")
     day_rows = rows if further else f"r.dimension = '{alone}'"
@@ -83,21 +99,31 @@ def _cells(request: ReportRequest, plan: Plan, table: str, rows: str) -> str:
             "keys": _select(_keys(plan, values, "r.time")),
             "sums": _sums(plan, columns.ROLLUP),
             "table": table,
-            "join": "",
+            "join": _pairs(plan.tops, values),
             "bases": bases,
             "conditions": f"{rows} AND {_conditions(request, values, 'r.basis = 0')}",
         },
     )
 
 
-def _dimension_rows(name: str) -> str:
-    """Rows of one dimension; the `empty` rows too whose bit says that it is empty there."""
-    if not name:
+def _pairs(tops: Sequence[str], values: Mapping[str, str]) -> str:
+    """Each row once for each of these dimensions; one of a rollup of dimensions for its own."""
+    if not tops:
+        return ""
+    pairs = [f"('{name}', toString({values.get(name, f'r.{name}')}))" for name in tops]
+    if {*tops} <= {*FURTHER}:
+        pairs = ["(toString(r.dimension), r.value)"]
+    return f"ARRAY JOIN [{', '.join(pairs)}] AS pair"
+
+
+def _dimension_rows(names: Sequence[str]) -> str:
+    """Rows of these dimensions; the `empty` rows too whose bit says that one is empty there."""
+    if not names:
         return "1"
-    if name not in SPARSE:
-        return f"r.dimension = '{name}'"
-    bit = f"bitTest(toUInt64OrZero(r.value), {SPARSE.index(name)})"
-    return f"r.dimension IN ('{name}', '{EMPTY}') AND (r.dimension != '{EMPTY}' OR {bit})"
+    if len(names) > 1 or names[0] not in SPARSE:
+        return f"r.dimension IN ({', '.join(repr(name) for name in names)})"
+    bit = f"bitTest(toUInt64OrZero(r.value), {SPARSE.index(names[0])})"
+    return f"r.dimension IN ('{names[0]}', '{EMPTY}') AND (r.dimension != '{EMPTY}' OR {bit})"
 
 
 def _raw_clicks(request: ReportRequest, plan: Plan) -> str:
@@ -126,7 +152,9 @@ def _facts(request: ReportRequest, plan: Plan) -> str:
 
 
 def _keys(plan: Plan, values: Mapping[str, str], time: str) -> dict[str, str]:
-    """Texts of `bucket`, d0, d1 and d2, as far as rows are cut by them."""
+    """Texts of `bucket` (or `top`), d0, d1 and d2, as far as rows are cut by them."""
+    if plan.tops:
+        return {"top": "pair.1", "d0": "pair.2"}
     keys: dict[str, str] = {}
     if plan.interval != "none":
         keys["bucket"] = bucket_of(plan.interval, time, plan.offset_seconds)

@@ -71,6 +71,11 @@ def compared(request: ReportRequest, shift: Shift) -> ReportRequest:
     )
 
 
+def narrows(request: ReportRequest) -> bool:
+    """Whether the earlier rows are only those of values that are shown, so that they come later."""
+    return any(name not in _UNNARROWED for name in request.group_by)
+
+
 def narrowed(earlier: ReportRequest, cells: Sequence[Cell]) -> ReportRequest:
     """Only what the rows shown need: filtered by the values that they have."""
     filters = {one.name: one for one in earlier.filters}

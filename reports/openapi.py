@@ -11,6 +11,7 @@ from reports.live import SCOPES as LIVE_SCOPES
 from reports.log import LogPage
 from reports.log_request import PARAMETERS as LOGGED_BY
 from reports.request import PARAMETERS as REPORTED_BY
+from reports.top_request import PARAMETERS as TOPS_BY
 
 _SCOPE = "reports:read"
 
@@ -56,6 +57,14 @@ def _reports() -> list[Operation]:
             scope=_SCOPE,
             query=[Parameter(name, "See the README.") for name in REPORTED_BY],
             answers={200: report},
+        ),
+        Operation(
+            method="GET",
+            path="/v1/reports/top",
+            summary="The first rows by each of several dimensions, at once.",
+            scope=_SCOPE,
+            query=[Parameter(name, "As for /v1/reports; see docs/reports.md.") for name in TOPS_BY],
+            answers={200: Body(schema={"type": "object", "required": ["data", "meta"]})},
         ),
     ]
 

@@ -5,6 +5,7 @@ from typing import Literal
 
 import msgspec
 
+from linkjolt.dimensions import SPARSE
 from reports.cells import Plan, Shape, cells
 from reports.columns import fields_of, summed
 from reports.days import Days, whole_days
@@ -15,6 +16,7 @@ from reports.templates import fill
 from reports.vocabulary import BASE, FURTHER, LEDGER, METRICS, NUMBERED, REASON, TimeBasis
 
 Parameters = dict[str, object]
+Source = Literal["rollup", "raw"]
 
 # The minute rollup is kept two hours longer than this.
 _MINUTES_KEPT = timedelta(hours=48, minutes=15)
@@ -36,12 +38,18 @@ _SORTS = {
 }
 
 
+_PAGE = "LIMIT {limit:UInt32} OFFSET {offset:UInt32}"
+_BY_TOP = "LIMIT {limit:UInt32} BY top"
+# As rows of one dimension are: registry numbers are numbers.
+_TOP_TIES = f"if(top IN {NUMBERED}, toUInt64OrZero(d0), 0), d0"
+
+
 class Query(msgspec.Struct, frozen=True):
     """A statement whose rows decode to `reports.rows.Cell`."""
 
     sql: str
     parameters: Parameters
-    source: Literal["rollup", "raw"]
+    source: Source
 
 
 def choose_shape(request: ReportRequest) -> Shape:
@@ -76,13 +84,13 @@ def rows_query(
     plan = Plan(
         shape or choose_shape(request),
         _fields(request),
-        request.group_by,
-        request.interval,
-        request.sort,
-        request.limit + 1 + totals,
-        request.offset,
-        totals,
-        _offset(request),
+        group_by=request.group_by,
+        interval=request.interval,
+        sort=request.sort,
+        limit=request.limit + 1 + totals,
+        offset=request.offset,
+        totals=totals,
+        offset_seconds=_offset(request),
     )
     return _query(request, plan, account, raw_max_seconds)
 
@@ -94,6 +102,24 @@ def totals_query(
     return _query(
         request, Plan(shape or choose_shape(request), _fields(request)), account, raw_max_seconds
     )
+
+
+def tops_query(
+    request: ReportRequest, tops: tuple[str, ...], account: int, raw_max_seconds: float
+) -> Query:
+    """The first rows by each of these dimensions, all of which `joins`: `Cell.top` says which."""
+    plan = Plan("dimension", _fields(request), tops=tops, sort=request.sort, limit=request.limit)
+    return _query(request, plan, account, raw_max_seconds)
+
+
+def joins(request: ReportRequest, name: str) -> bool:
+    """Whether rows by a dimension can be told together with those by others.
+
+    The `empty` rows of sparse ones stand for several dimensions, and rows by verdict count more.
+    """
+    alone = msgspec.structs.replace(request, group_by=(name,))
+    together = choose_shape(alone) in ("quarter", "dimension")
+    return together and name not in SPARSE and name != "verdict"
 
 
 def _query(request: ReportRequest, plan: Plan, account: int, raw_max_seconds: float) -> Query:
@@ -119,6 +145,7 @@ def _query(request: ReportRequest, plan: Plan, account: int, raw_max_seconds: fl
         "cells": cells(request, plan, days),
         "group": _group(plan),
         "order": _order(plan),
+        "limit": _BY_TOP if plan.tops else _PAGE,
         "settings": _settings(request, raw, raw_max_seconds),
     }
     return Query(fill("report", values), parameters, "raw" if raw else "rollup")
@@ -153,6 +180,8 @@ def _days(request: ReportRequest, plan: Plan) -> Days | None:
 
 def _keys(plan: Plan) -> list[str]:
     """The columns of cells that rows are cut by."""
+    if plan.tops:
+        return ["top", "d0"]
     slots = [f"d{index}" for index in range(len(plan.group_by))]
     return slots if plan.interval == "none" else ["bucket", *slots]
 
@@ -182,4 +211,5 @@ def _order(plan: Plan) -> str:
         slot = f"d{plan.group_by.index(name)}" if name in plan.group_by else ""
         way = "DESC" if plan.sort.descending else "ASC"
         first.append(f"{slot or _SORTS.get(name, name)} {way} NULLS LAST")
-    return ", ".join([*first, *_keys(plan)]) or "1"
+    ties = [_TOP_TIES] if plan.tops else _keys(plan)
+    return ", ".join([*first, *ties]) or "1"

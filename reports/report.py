@@ -1,11 +1,10 @@
-"""One report: its queries run, its rows compared, named and written as JSON or CSV."""
+"""Reports: their queries run, their rows compared, named and written as JSON or CSV."""
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from datetime import datetime, timedelta
 from itertools import chain
-from typing import Literal
 
 import msgspec
 from redis.asyncio import Redis
@@ -15,48 +14,17 @@ from linkjolt.clickhouse import ClickHouse
 from linkjolt.errors import Reason, Rejected
 from linkjolt.settings import Reports as Settings
 from reports import metrics
-from reports.compare import compared, narrowed, paired, shift_of
+from reports.compare import compared, narrowed, narrows, paired, shift_of
 from reports.export import csv_text
 from reports.lookup import read_names, resolve_links
-from reports.query import Query, rows_query, totals_query
+from reports.meta import Meta, earlier_of, meta_of
+from reports.query import Query, Source, joins, rows_query, tops_query, totals_query
 from reports.request import ReportRequest, cursor_at
 from reports.rows import EMPTY_CELL, Cell, Row, csv_columns, csv_row, make_row, measure, numbers_in
 from reports.series import Page, fill, page_of
-from reports.vocabulary import Interval, TimeBasis
 
 EXPORTED_ROWS_MAX = 1_000_000
 _TOO_COSTLY = "takes too long from raw events: choose a shorter period, or fewer dimensions"
-_VISITORS_DIFFER = (
-    "a visitor counts once in each row and once in totals, so rows may add up to more;"
-    " visitors are told apart within a UTC day, and over several days are the sum of the days"
-)
-
-
-class Span(msgspec.Struct, frozen=True, rename={"start": "from", "end": "to"}):
-    """[from, to) in UTC."""
-
-    start: datetime
-    end: datetime
-
-
-class Meta(msgspec.Struct, frozen=True, rename={"start": "from", "end": "to"}):
-    """[from, to) in UTC, as it was answered; `incomplete`: the time for raw events ran out.
-
-    `compared` is the period of `previous` in rows and totals. `notes` says by metric why totals
-    are not the sum of the rows.
-    """
-
-    data_as_of: datetime | None
-    source: Literal["rollup", "raw"]
-    elapsed_ms: int
-    timezone: str
-    incomplete: bool
-    start: datetime
-    end: datetime
-    interval: Interval
-    time_basis: TimeBasis
-    compared: Span | None
-    notes: dict[str, str]
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -64,6 +32,20 @@ class Report(msgspec.Struct, frozen=True):
     totals: Row
     next_cursor: str | None
     meta: Meta
+
+
+class Tops(msgspec.Struct, frozen=True):
+    """By dimension its first rows."""
+
+    data: dict[str, list[Row]]
+    meta: Meta
+
+
+class _Sums(msgspec.Struct, frozen=True):
+    """Rows of the warehouse and what all rows come to; rows are None where not yet asked for."""
+
+    rows: list[Cell] | None
+    total: Cell
 
 
 class Reporter:
@@ -84,28 +66,48 @@ class Reporter:
         began = time.monotonic()
         request = await resolve_links(self._redis, names.owner(self._books), request)
         page = page_of(request)
-        together = _together(page, request)
-        query = rows_query(page.request, self._books, self._seconds, totals=together)
-        apart = not together and not request.one_row
-        cells, totals, before = await asyncio.gather(
-            self._run(query),
-            self._sum(request if apart else None),
-            self._sum(_earlier(request)),
+        query = rows_query(page.request, self._books, self._seconds)
+        sums, before = await asyncio.gather(
+            self._sums(page, request), self._sums_before(page, request)
         )
-        sums = [cell for cell in cells if cell.total] if together else cells[:1]
-        rows = fill(page, [cell for cell in cells if not cell.total])
+        rows = fill(page, sums.rows or [])
         more = page.more if page.starts is not None else len(rows) > request.limit
         shown = rows if page.starts is not None else rows[: request.limit]
-        data = await self._rows(page.request, request, shown)
-        elapsed = time.monotonic() - began
-        metrics.REPORT_SECONDS.labels(query.source).observe(elapsed)
-        metrics.INCOMPLETE.inc(self._broken)
+        data = await self._rows(page.request, request, shown, before.rows if before else None)
         return Report(
             data=data,
-            totals=_totals(request, totals or (sums or [EMPTY_CELL])[0], before),
+            totals=_totals(request, sums.total, before),
             next_cursor=cursor_at(request.offset + request.limit) if more else None,
-            meta=_meta(request, as_of, query.source, elapsed, self._broken),
+            meta=self._told(request, as_of, query.source, began),
         )
+
+    async def tops(self, request: ReportRequest, as_of: datetime | None) -> Tops:
+        """The first rows by each of `request.tops`, from one query where they can be."""
+        began = time.monotonic()
+        request = await resolve_links(self._redis, names.owner(self._books), request)
+        alone = {name: _alone(request, name) for name in request.tops}
+        found, source = await self._found(request, alone)
+        numbers: dict[str, set[int]] = {}
+        for name, cells in found.items():
+            numbers |= numbers_in(alone[name], cells)
+        named = await read_names(self._clickhouse, names.owner(self._books), numbers)
+        data = {name: [make_row(alone[name], one, named) for one in found[name]] for name in found}
+        return Tops(data, self._told(request, as_of, source, began))
+
+    async def _found(
+        self, request: ReportRequest, alone: Mapping[str, ReportRequest]
+    ) -> tuple[dict[str, list[Cell]], Source]:
+        """The rows by each dimension, of which `alone` has the report."""
+        joined = tuple(name for name in alone if joins(request, name))
+        queries = {"": tops_query(request, joined, self._books, self._seconds)} if joined else {}
+        for name in alone.keys() - {*joined}:
+            queries[name] = rows_query(alone[name], self._books, self._seconds)
+        answers = await asyncio.gather(*(self._run(query) for query in queries.values()))
+        cells = dict(zip(queries, answers, strict=True))
+        found = {name: cells[name][: request.limit] for name in cells if name}
+        found |= {name: [one for one in cells[""] if one.top == name] for name in joined}
+        raw = any(query.source == "raw" for query in queries.values())
+        return {name: found[name] for name in alone}, "raw" if raw else "rollup"
 
     async def csv(self, request: ReportRequest) -> AsyncGenerator[str]:
         """The header and every row of the report, at most EXPORTED_ROWS_MAX, as they are named.
@@ -126,7 +128,11 @@ class Reporter:
                 yield csv_text(csv_row(request, row) for row in rows)
 
     async def _rows(
-        self, page: ReportRequest, request: ReportRequest, cells: Sequence[Cell]
+        self,
+        page: ReportRequest,
+        request: ReportRequest,
+        cells: Sequence[Cell],
+        before: Sequence[Cell] | None = None,
     ) -> list[Row]:
         """Named rows, each with `previous` where a comparison is wanted."""
         numbers = numbers_in(request, cells)
@@ -135,15 +141,36 @@ class Reporter:
         if request.compare == "none" or not cells:
             return rows
         shift = shift_of(request)
-        earlier = narrowed(compared(page, shift), cells)
-        found = await self._run(rows_query(earlier, self._books, self._seconds))
-        pairs = zip(rows, paired(page, shift, cells, found), strict=True)
-        return [row | {"previous": measure(request, before)} for row, before in pairs]
+        if before is None:
+            earlier = narrowed(compared(page, shift), cells)
+            before = await self._run(rows_query(earlier, self._books, self._seconds))
+        pairs = zip(rows, paired(page, shift, cells, before), strict=True)
+        return [row | {"previous": measure(request, cell)} for row, cell in pairs]
 
-    async def _sum(self, request: ReportRequest | None) -> Cell | None:
-        """What all rows of a request come to."""
-        if request is None:
+    async def _sums(self, page: Page, request: ReportRequest) -> _Sums:
+        """A page's rows, and what all rows of the request come to."""
+        if _together(page, request):
+            query = rows_query(page.request, self._books, self._seconds, totals=True)
+            cells = await self._run(query)
+            rows = [cell for cell in cells if not cell.total]
+            return _Sums(rows, next((cell for cell in cells if cell.total), EMPTY_CELL))
+        query = rows_query(page.request, self._books, self._seconds)
+        if request.one_row:
+            rows = await self._run(query)
+            return _Sums(rows, rows[0] if rows else EMPTY_CELL)
+        return _Sums(*await asyncio.gather(self._run(query), self._total(request)))
+
+    async def _sums_before(self, page: Page, request: ReportRequest) -> _Sums | None:
+        """The same of the period compared with; without rows where only some are needed."""
+        earlier = earlier_of(request)
+        if earlier is None:
             return None
+        if narrows(request):
+            return _Sums(None, await self._total(earlier))
+        rows = compared(page.request, shift_of(request))
+        return await self._sums(Page(rows, more=page.more), earlier)
+
+    async def _total(self, request: ReportRequest) -> Cell:
         cells = await self._run(totals_query(request, self._books, self._seconds))
         return cells[0] if cells else EMPTY_CELL
 
@@ -152,6 +179,14 @@ class Reporter:
         cells = await self._clickhouse.read(query.sql, Cell, query.parameters)
         self._broken = self._broken or self._is_late(query, began)
         return cells
+
+    def _told(
+        self, request: ReportRequest, as_of: datetime | None, source: Source, began: float
+    ) -> Meta:
+        elapsed = time.monotonic() - began
+        metrics.REPORT_SECONDS.labels(source).observe(elapsed)
+        metrics.INCOMPLETE.inc(self._broken)
+        return meta_of(request, as_of, source, elapsed, self._broken)
 
     def _is_late(self, query: Query, began: float) -> bool:
         # The engine does not say that it stopped early; it stops no earlier than this.
@@ -168,34 +203,10 @@ def _together(page: Page, request: ReportRequest) -> bool:
     return whole and (short or "unique_clicks" not in request.metrics)
 
 
-def _earlier(request: ReportRequest) -> ReportRequest | None:
-    return compared(request, shift_of(request)) if request.compare != "none" else None
+def _alone(request: ReportRequest, name: str) -> ReportRequest:
+    return msgspec.structs.replace(request, group_by=(name,), tops=())
 
 
-def _totals(request: ReportRequest, cell: Cell, before: Cell | None) -> Row:
+def _totals(request: ReportRequest, cell: Cell, before: _Sums | None) -> Row:
     totals: Row = {**measure(request, cell)}
-    return totals if before is None else totals | {"previous": measure(request, before)}
-
-
-def _meta(
-    request: ReportRequest,
-    as_of: datetime | None,
-    source: Literal["rollup", "raw"],
-    elapsed_seconds: float,
-    incomplete: bool,
-) -> Meta:
-    earlier = _earlier(request)
-    several = not request.one_row and "unique_clicks" in request.metrics
-    return Meta(
-        data_as_of=as_of,
-        source=source,
-        elapsed_ms=round(elapsed_seconds * 1000),
-        timezone=request.timezone,
-        incomplete=incomplete,
-        start=request.start,
-        end=request.end,
-        interval=request.interval,
-        time_basis=request.time_basis,
-        compared=Span(earlier.start, earlier.end) if earlier else None,
-        notes={"unique_clicks": _VISITORS_DIFFER} if several else {},
-    )
+    return totals if before is None else totals | {"previous": measure(request, before.total)}

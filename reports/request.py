@@ -71,7 +71,10 @@ class Sort(msgspec.Struct, frozen=True):
 
 
 class ReportRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """[start, end) in UTC; `asked_at` is now. `whole`: every row is wanted, not a page."""
+    """[start, end) in UTC; `asked_at` is now. `whole`: every row is wanted, not a page.
+
+    `tops`: dimensions by each of which the first rows are wanted, instead of `group_by`.
+    """
 
     start: datetime
     end: datetime
@@ -79,6 +82,7 @@ class ReportRequest(msgspec.Struct, frozen=True, kw_only=True):
     timezone: str = "UTC"
     interval: Interval = "none"
     group_by: tuple[str, ...] = ()
+    tops: tuple[str, ...] = ()
     filters: tuple[Filter, ...] = ()
     metrics: tuple[str, ...] = DEFAULT_METRICS
     time_basis: TimeBasis = "conversion"
@@ -109,10 +113,10 @@ def parse_request(parameters: Sequence[tuple[str, str]], now: datetime) -> Repor
     interval = _word(values, "interval", INTERVALS, "none")
     if interval == "minute" and period.end - period.start > _MINUTES_MAX:
         raise _invalid("interval", "minutes reach over 48 hours at most")
-    group_by = _words(values, "group_by", DIMENSIONS)
+    group_by = read_words("group_by", values.get("group_by", ""), DIMENSIONS)
     if len(group_by) > GROUPS_MAX:
         raise _invalid("group_by", f"names more than {GROUPS_MAX} dimensions")
-    metrics = _words(values, "metrics", METRICS) or DEFAULT_METRICS
+    metrics = read_words("metrics", values.get("metrics", ""), METRICS) or DEFAULT_METRICS
     form = _word(values, "format", FORMATS, "json")
     return ReportRequest(
         start=period.start,
@@ -162,8 +166,9 @@ def _word(values: Mapping[str, str], name: str, known: Sequence[W], default: str
     raise _invalid(name, f"must be one of {', '.join(known)}")
 
 
-def _words(values: Mapping[str, str], name: str, known: Sequence[str]) -> tuple[str, ...]:
-    words = tuple(word.strip() for word in values.get(name, "").split(",") if word.strip())
+def read_words(name: str, text: str, known: Sequence[str]) -> tuple[str, ...]:
+    """The words of a parameter, each known and named once; Rejected otherwise."""
+    words = tuple(word.strip() for word in text.split(",") if word.strip())
     for word in words:
         if word not in known:
             raise _invalid(name, f"{word[:64]!r} is not one of {', '.join(known)}")

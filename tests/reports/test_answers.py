@@ -12,6 +12,7 @@ from linkjolt.errors import Rejected
 from linkjolt.redis_client import call
 from linkjolt.settings import Reports as Settings
 from reports.answers import Answers
+from reports.report import Report, Reporter
 from reports.request import parse_request
 from tests.rollups.sample import ACCOUNT, make_sample, store
 
@@ -26,59 +27,59 @@ async def progress(redis: Redis, ms: int) -> None:
 
 
 @pytest.fixture
-async def answers(redis: Redis, clickhouse: ClickHouse) -> Answers:
+async def answers(redis: Redis, clickhouse: ClickHouse) -> Answers[Report]:
     await store(
         clickhouse, make_sample(71, END - timedelta(hours=9), END - timedelta(hours=5), 100, 10)
     )
     await progress(redis, 1_795_327_569_038)
-    return Answers(redis, clickhouse, Settings(shards=2))
+    return Answers(Reporter.make, redis, clickhouse, Settings(shards=2))
 
 
 async def test_one_is_made_for_all_who_ask_until_more_is_stored(
-    answers: Answers, redis: Redis, clickhouse: ClickHouse
+    answers: Answers[Report], redis: Redis, clickhouse: ClickHouse
 ) -> None:
     wanted = [parse_request(PERIOD, NOW + timedelta(seconds=n)) for n in range(20)]
-    found = await asyncio.gather(*(answers.report(ACCOUNT, one) for one in wanted))
+    found = await asyncio.gather(*(answers.get(ACCOUNT, one) for one in wanted))
     assert all(one is found[0] for one in found)
     await store(clickhouse, make_sample(72, END - timedelta(hours=4), END, 50, 1))
     await progress(redis, 1_795_327_569_538)
-    later = await answers.report(ACCOUNT, wanted[0])
+    later = await answers.get(ACCOUNT, wanted[0])
     assert later.meta.data_as_of != found[0].meta.data_as_of
     assert later.totals["clicks"] != found[0].totals["clicks"]
 
 
-async def test_accounts_and_questions_are_kept_apart(answers: Answers) -> None:
+async def test_accounts_and_questions_are_kept_apart(answers: Answers[Report]) -> None:
     wanted = parse_request(PERIOD, NOW)
     by_link = parse_request([*PERIOD, ("group_by", "link")], NOW)
     one, other, third = (
-        await answers.report(ACCOUNT, wanted),
-        await answers.report(ACCOUNT + 1, wanted),
-        await answers.report(ACCOUNT, by_link),
+        await answers.get(ACCOUNT, wanted),
+        await answers.get(ACCOUNT + 1, wanted),
+        await answers.get(ACCOUNT, by_link),
     )
     assert one.totals["clicks"] != other.totals["clicks"]
     assert len(third.data) > 1
 
 
-async def test_one_who_hangs_up_takes_nothing_from_the_others(answers: Answers) -> None:
+async def test_one_who_hangs_up_takes_nothing_from_the_others(answers: Answers[Report]) -> None:
     wanted = parse_request(PERIOD, NOW)
-    first = asyncio.create_task(answers.report(ACCOUNT, wanted))
-    second = asyncio.create_task(answers.report(ACCOUNT, wanted))
+    first = asyncio.create_task(answers.get(ACCOUNT, wanted))
+    second = asyncio.create_task(answers.get(ACCOUNT, wanted))
     await asyncio.sleep(0)
     first.cancel()
     assert (await second).data
 
 
-async def test_a_refusal_is_not_kept(answers: Answers) -> None:
+async def test_a_refusal_is_not_kept(answers: Answers[Report]) -> None:
     unknown = parse_request([*PERIOD, ("link", "tc_none")], NOW)
     for _ in range(2):
         with pytest.raises(Rejected):
-            await answers.report(ACCOUNT, unknown)
-    assert (await answers.report(ACCOUNT, parse_request(PERIOD, NOW))).data
+            await answers.get(ACCOUNT, unknown)
+    assert (await answers.get(ACCOUNT, parse_request(PERIOD, NOW))).data
 
 
 async def test_without_knowing_how_fresh_it_is_nothing_is_kept(
-    answers: Answers, redis: Redis
+    answers: Answers[Report], redis: Redis
 ) -> None:
     await call(redis, "DEL", names.PROGRESS)
     wanted = parse_request(PERIOD, NOW)
-    assert await answers.report(ACCOUNT, wanted) is not await answers.report(ACCOUNT, wanted)
+    assert await answers.get(ACCOUNT, wanted) is not await answers.get(ACCOUNT, wanted)
