@@ -39,9 +39,13 @@ _SERIES = {
     "compare": "previous",
     "metrics": "clicks,unique_clicks,conversions,cr,revenue,commission,epc,aov",
 }
-_TOP = {"from": "24h", "limit": "8", "metrics": "clicks,conversions,revenue"}
-_LISTS = ("link", "affiliate", "campaign", "country", "referrer_host", "device")
-_OVERVIEW = (_SERIES, *({**_TOP, "group_by": name} for name in _LISTS))
+_TOPS = {
+    "from": "24h",
+    "dimensions": "link,affiliate,campaign,country,referrer_host,device",
+    "metrics": "clicks,conversions,revenue",
+    "limit": "8",
+}
+_OVERVIEW = (("/v1/reports", _SERIES), ("/v1/reports/top", _TOPS))
 
 
 @dataclass
@@ -60,14 +64,14 @@ async def _look(client: httpx2.AsyncClient, seen: Seen, after: float, until: flo
     """The overview every ten seconds, for the first time `after` seconds from now."""
     await asyncio.sleep(after)
     while (began := time.monotonic()) < until:
-        await asyncio.gather(*(_ask(client, seen, query) for query in _OVERVIEW))
+        await asyncio.gather(*(_ask(client, seen, *wanted) for wanted in _OVERVIEW))
         await asyncio.sleep(max(0.0, began + _REFRESH_SECONDS - time.monotonic()))
 
 
-async def _ask(client: httpx2.AsyncClient, seen: Seen, query: dict[str, str]) -> None:
+async def _ask(client: httpx2.AsyncClient, seen: Seen, path: str, query: dict[str, str]) -> None:
     began, answer = time.perf_counter(), None
     with suppress(httpx2.HTTPError):
-        answer = await client.get("/v1/reports", params=query)
+        answer = await client.get(path, params=query)
     seen.took.append(time.perf_counter() - began)
     if answer is None or answer.status_code != 200:
         seen.failed += 1

@@ -108,6 +108,21 @@ class Second(msgspec.Struct, frozen=True, array_like=True):
     others: int
     conversions: int
 
+    def __add__(self, other: "Second") -> "Second":
+        return Second(
+            self.second,
+            self.clicks + other.clicks,
+            self.others + other.others,
+            self.conversions + other.conversions,
+        )
+
+
+def merge(into: dict[int, Second], seconds: Iterable[Second]) -> None:
+    """Adds what is told of each second to what was told of it before."""
+    for one in seconds:
+        had = into.get(one.second)
+        into[one.second] = had + one if had else one
+
 
 class Tick(msgspec.Struct, frozen=True):
     """`event: tick` and the first, `hello`: seconds to be added up.

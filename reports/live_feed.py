@@ -17,6 +17,7 @@ from reports.live_events import (
     Second,
     Tick,
     live_event,
+    merge,
     not_before,
     sse,
     token,
@@ -72,14 +73,7 @@ class Counters:
         self.add(seconds)
 
     def add(self, seconds: Iterable[Second]) -> None:
-        for one in seconds:
-            had = self._seconds.get(one.second, Second(one.second, 0, 0, 0))
-            self._seconds[one.second] = Second(
-                one.second,
-                had.clicks + one.clicks,
-                had.others + one.others,
-                had.conversions + one.conversions,
-            )
+        merge(self._seconds, seconds)
         least = int(time.time()) - _COUNTED_SECONDS
         for second in [second for second in self._seconds if second < least]:
             del self._seconds[second]

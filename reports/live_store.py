@@ -15,6 +15,7 @@ from reports.live_events import (
     LiveFound,
     Positions,
     Second,
+    merge,
     numbers_in,
 )
 from reports.lookup import read_names
@@ -31,6 +32,12 @@ _RANGE = (
 )
 
 
+_FOUND: Mapping[redis_names.StreamKind, type[LiveFound]] = {
+    "clicks": LiveClickFound,
+    "conversions": LiveFactFound,
+}
+
+
 class _Position(msgspec.Struct, frozen=True):
     s: int
     pos: int
@@ -39,13 +46,13 @@ class _Position(msgspec.Struct, frozen=True):
 class _Counted(msgspec.Struct, frozen=True):
     account: int
     second: int
-    clicks: int
-    others: int
-    conversions: int
+    clicks: int = 0
+    others: int = 0
+    conversions: int = 0
 
 
 class LiveStore:
-    """Reads for the feed; raises ClickHouseFailed."""
+    """Reads for the feed, each only where its streams have moved; raises ClickHouseFailed."""
 
     def __init__(self, redis: Redis, clickhouse: ClickHouse, shards: int) -> None:
         self._redis = redis
@@ -66,27 +73,40 @@ class LiveStore:
         self, accounts: Collection[int], begins: Positions, ends: Positions
     ) -> Mapping[int, list[Second]]:
         """Events by account and second of their time."""
-        sql = fill("live_counts", {"range": _RANGE})
-        rows = await self._clickhouse.read(sql, _Counted, _bounds(accounts, begins, ends))
-        found: dict[int, list[Second]] = {account: [] for account in accounts}
-        for row in rows:
-            second = Second(row.second, row.clicks, row.others, row.conversions)
-            found[row.account].append(second)
-        return found
+        found: dict[int, dict[int, Second]] = {account: {} for account in accounts}
+        for kind in self._moved(begins, ends):
+            sql = fill(f"live_counts_{kind}", {"range": _RANGE})
+            rows = await self._clickhouse.read(sql, _Counted, _bounds(accounts, begins, ends))
+            for row in rows:
+                second = Second(row.second, row.clicks, row.others, row.conversions)
+                merge(found[row.account], [second])
+        return {
+            account: [seconds[at] for at in sorted(seconds)] for account, seconds in found.items()
+        }
 
     async def events(
         self, accounts: Collection[int], begins: Positions, ends: Positions, limit: int = SHOWN_MAX
     ) -> Mapping[int, list[LiveFound]]:
         """The last events of each account, the oldest first."""
         parameters = {**_bounds(accounts, begins, ends), "limit": limit}
-        clicks = fill("live_clicks", {"range": _RANGE})
-        facts = fill("live_conversions", {"range": _RANGE})
-        rows: list[LiveFound] = [
-            *await self._clickhouse.read(clicks, LiveClickFound, parameters),
-            *await self._clickhouse.read(facts, LiveFactFound, parameters),
-        ]
+        rows: list[LiveFound] = []
+        for kind in self._moved(begins, ends):
+            sql = fill(f"live_{kind}", {"range": _RANGE})
+            rows += await self._clickhouse.read(sql, _FOUND[kind], parameters)
         rows.sort(key=lambda row: (row.time_ms, row.id))
         return {account: [r for r in rows if r.account == account] for account in accounts}
+
+    def _moved(self, begins: Positions, ends: Positions) -> list[redis_names.StreamKind]:
+        """The kinds of events that lie between the positions."""
+        return [
+            kind
+            for kind in _FOUND
+            if any(
+                begins.get(one.number, ends[one.number]) < ends[one.number]
+                for one in redis_names.streams(self._shards)
+                if one.kind == kind
+            )
+        ]
 
     async def names(self, books: int, rows: Collection[LiveFound]) -> Names:
         return await read_names(self._clickhouse, redis_names.owner(books), numbers_in(rows))
