@@ -109,18 +109,22 @@ def _groupings(alone: bool) -> dict[str, str]:
     """
     named = (*DENSE, EMPTY)
     keys = _CLICK_KEYS if alone else (*_CLICK_KEYS, *_NUMBERS)
-    sets = [(*keys, name) for name in named]
-    # A link's grouping has the numbers of its campaign and affiliate: it is looked for first.
-    told = [f"grouping({name}) = 0, '{name}'" for name in named]
-    if alone:
-        sets += [(*keys, *held) for held in _NUMBERED.values()]
-        told += [f"grouping({n}) = 0, '{n}'" for n in ("link", "campaign", "affiliate")]
-    values = ", ".join(f"grouping({name}) = 0, toString({name})" for name in named)
+    held = {name: (name,) for name in named} | (_NUMBERED if alone else {})
+    # Which of these a grouping lacks is a number, its first the highest bit.
+    told = (*named, *_NUMBERS) if alone else named
+    lacks = {
+        name: sum(1 << bit for bit, one in enumerate(reversed(told)) if one not in columns)
+        for name, columns in held.items()
+    }
+    names = ", ".join(f"'{name}'" for name in lacks)
+    grouping = f"grouping({', '.join(told)})"
     zero = {n: "toUInt32(0)" if alone else f"raw.{n}" for n in _NUMBERS}
     return zero | {
-        "grouping_sets": ", ".join(f"({', '.join(one)})" for one in sets),
-        "grouped_dimension": f"multiIf({', '.join(told)}, 'total')",
-        "grouped_value": f"multiIf({values}, '')",
+        "grouping_sets": ", ".join(f"({', '.join((*keys, *one))})" for one in held.values()),
+        "grouped_dimension": f"transform({grouping}, {list(lacks.values())}, [{names}], '')",
+        # A grouping has no value of what it lacks.
+        "grouped_value": f"concat({', '.join(DENSE)}, if(grouping({EMPTY}) = 0,"
+        f" toString({EMPTY}), ''))",
         "dense": ", ".join(DENSE),
         "empty": _EMPTY_SET,
         "empty_name": EMPTY,
