@@ -6,12 +6,13 @@ from collections.abc import Mapping, Sequence
 import msgspec
 import structlog
 
-from aggregator import metrics, restored, rollups
+from aggregator import metrics, restored
 from aggregator.batches import Reject, click_rows, cut, lines_of, read_lines
 from aggregator.conversions import clicks_of, conversion_rows, first_waiting
 from aggregator.known import read_known
 from aggregator.lease import LeaseLost, Leases
 from aggregator.notes import Notes
+from aggregator.pulls import Pulls
 from aggregator.salts import Salts
 from aggregator.streams import Closed, Entry, Streams, lines_in
 from aggregator.warehouse import Warehouse, encode_rows
@@ -68,7 +69,7 @@ class Aggregation:
     def forget(self) -> None:
         """After a failure or a doubt: positions are read from the warehouse again."""
         self._positions: dict[int, int] = {}
-        self._watermarks: rollups.Watermarks = {}
+        self._pulls = Pulls(self._clickhouse)
         self._unpulled: Counter[int] = Counter()
 
     async def step(self) -> Step:
@@ -122,8 +123,7 @@ class Aggregation:
     def _forget(self, stream: Stream) -> None:
         """Another aggregator may have stored the stream, or closed it, since we looked."""
         self._positions.pop(stream.number, None)
-        for key in [key for key in self._watermarks if key[1] == stream.number]:
-            del self._watermarks[key]
+        self._pulls.forget(stream)
         if stream.kind == "conversions":
             self._notes.clear()
 
@@ -237,6 +237,5 @@ class Aggregation:
             metrics.REJECTED.labels(reject.reason).inc()
 
     async def _pull(self, stream: Stream, upto: int) -> None:
-        marks, s = self._watermarks, stream.number
-        await rollups.catch_up(self._clickhouse, stream.kind, s, upto, marks)
-        self._unpulled[s] = 0
+        await self._pulls.follow(stream, upto, self._now_ms)
+        self._unpulled[stream.number] = 0

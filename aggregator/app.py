@@ -2,7 +2,8 @@
 
 import asyncio
 import time
-from contextlib import suppress
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
 
 import structlog
 from redis.asyncio import Redis
@@ -28,7 +29,7 @@ log = structlog.get_logger()
 
 
 class Loop:
-    """Runs step after step; `quiet` is held by whoever needs the warehouse to stand still."""
+    """Runs step after step, but for whoever needs the warehouse to stand still: `quiet`."""
 
     def __init__(self, redis: Redis, clickhouse: ClickHouse, settings: Settings) -> None:
         streams = Streams(redis)
@@ -38,8 +39,17 @@ class Loop:
         self._aggregation = Aggregation(streams, clickhouse, self._salts, settings, leases)
         self._mirror = Mirror(redis, clickhouse)
         self._trim = Trim(streams, self._aggregation.trimmable, settings)
-        self.quiet = asyncio.Lock()
+        self._turn = asyncio.Lock()
         self._pause_seconds = _PAUSE_FIRST_SECONDS
+
+    @asynccontextmanager
+    async def quiet(self) -> AsyncGenerator[None]:
+        """No step is under way; rollups may be pulled and rebuilt by others meanwhile."""
+        async with self._turn:
+            try:
+                yield
+            finally:
+                self._aggregation.forget()
 
     async def run(self, stop: asyncio.Event) -> None:
         """Steps until `stop`, then until all that was accepted before is stored (4 s at most)."""
@@ -57,7 +67,7 @@ class Loop:
     async def _step(self) -> float:
         """One step and the seconds to wait before the next."""
         try:
-            async with self.quiet:
+            async with self._turn:
                 # First, for a full Redis refuses what the others write to it.
                 await self._trim.step()
                 await self._salts.prepare(time.time_ns() // 1_000_000)

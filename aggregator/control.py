@@ -1,6 +1,8 @@
 """The control socket: commands reach the process that holds the embedded warehouse."""
 
 import asyncio
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 from redis.asyncio import Redis
@@ -20,14 +22,17 @@ _MESSAGE_MAX_CHARACTERS = 500
 
 
 def create_app(
-    redis: Redis, clickhouse: ClickHouse, settings: Settings, quiet: asyncio.Lock
+    redis: Redis,
+    clickhouse: ClickHouse,
+    settings: Settings,
+    quiet: Callable[[], AbstractAsyncContextManager[None]],
 ) -> Starlette:
     """POST /{operation}, each run while the aggregator stands still."""
 
     def route(operation: Operation[Any, Any]) -> Route:
         async def answer(request: Request) -> Response:
             wanted = web.decode(await web.read_body(request), operation.takes)
-            async with quiet:
+            async with quiet():
                 done = await operation.run(redis, clickhouse, settings, wanted)
             return web.json_response(done)
 

@@ -60,9 +60,11 @@ class Rollup(msgspec.Struct, frozen=True):
 ROLLUPS = (
     Rollup("rollup_minute", "toStartOfMinute"),
     Rollup("rollup_quarter", "toStartOfFifteenMinutes"),
-    Rollup("rollup_day", "toStartOfDay", by_dimension=True, alone=True),
     Rollup("rollup_dimension", "toStartOfFifteenMinutes", by_dimension=True),
+    Rollup("rollup_day", "toStartOfDay", by_dimension=True, alone=True),
 )
+# Reports take no day from the last that is not over an hour ago, so that it may follow later.
+FRESH, DAYS = ROLLUPS[:3], ROLLUPS[3:]
 
 
 def _fill(name: str, values: Mapping[str, str]) -> str:

@@ -1,5 +1,7 @@
 """Rollups are pulled from raw: a step, a recovery, a backfill, a new rollup are one function."""
 
+import asyncio
+from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -24,15 +26,21 @@ __all__ = ["ROLLUPS", "Difference", "Rollup", "Source", "Watermarks", "catch_up"
 Watermarks = dict[tuple[str, int], int]
 
 CHUNK_ROWS = 500_000
+# Half of a small pull is the engine's planning, by one thread.
+_PULLS_AT_ONCE = 3
 _MINUTE_COMPARED_SECONDS = 24 * 3600
 
 
 class Span(msgspec.Struct, frozen=True):
-    """Raw rows after a position: the first and last of at most so many, and their number."""
+    """Raw rows after a position: the first and last of at most so many, and their number.
+
+    `earliest`: the UTC second of the earliest event among them.
+    """
 
     first: int
     last: int
     rows: int
+    earliest: int = 0
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -103,6 +111,33 @@ async def watermark(clickhouse: ClickHouse, rollup: str, s: int) -> int:
     return (await clickhouse.read(WATERMARKS[rollup], _Number, {"s": s}))[0].number
 
 
+class Spans:
+    """Where pulls of one stream end, asked for once for all rollups that stand at one place."""
+
+    def __init__(
+        self, clickhouse: ClickHouse, source: Source, s: int, base: int, rows: int
+    ) -> None:
+        self._clickhouse = clickhouse
+        self._sql = SPANS[source]
+        self._parameters = {"s": s, "base": base, "rows": rows}
+        self._known: dict[int, Span] = {}
+        self._one = asyncio.Lock()
+
+    async def end(self, after: int) -> int:
+        """Where a pull from there ends."""
+        async with self._one:
+            if after not in self._known:
+                parameters = {**self._parameters, "after": after}
+                found = await self._clickhouse.read(self._sql, Span, parameters)
+                self._known[after] = found[0]
+        return chunk_end(self._known[after], self._parameters["base"], self._parameters["rows"])
+
+    @property
+    def earliest(self) -> int | None:
+        """The UTC second of the earliest event that was pulled; None where there was none."""
+        return min((span.earliest for span in self._known.values() if span.rows), default=None)
+
+
 async def catch_up(
     clickhouse: ClickHouse,
     source: Source,
@@ -110,32 +145,35 @@ async def catch_up(
     base: int,
     remembered: Watermarks | None = None,
     chunk_rows: int = CHUNK_ROWS,
-) -> None:
-    """Pulls every rollup from its watermark to `base`, a position up to which raw is complete.
+    wanted: Sequence[Rollup] = ROLLUPS,
+) -> int | None:
+    """Pulls rollups from their watermarks to `base`, a position up to which raw is complete.
 
-    `remembered` saves reading the watermarks; an entry is gone while its pull is in doubt.
+    `remembered` saves reading the watermarks; an entry is gone while its pull is in doubt. Answers
+    the UTC second of the earliest event pulled, None where there was none.
     """
     known = {} if remembered is None else remembered
-    ends: dict[int, int] = {}
-    for rollup in ROLLUPS:
-        key = (rollup.table, s)
-        at = known.pop(key, None)
-        if at is None:
-            at = await watermark(clickhouse, rollup.table, s)
-        while at < base:
-            if at not in ends:
-                span = await _span(clickhouse, source, s, at, base, chunk_rows)
-                ends[at] = chunk_end(span, base, chunk_rows)
-            at = await pull(clickhouse, rollup.table, source, s, at, ends[at])
-            fault("aggregator_after_rollup")
-        known[key] = at
+    spans = Spans(clickhouse, source, s, base, chunk_rows)
+    turns = asyncio.Semaphore(_PULLS_AT_ONCE)
 
+    async def follow(table: str) -> None:
+        async with turns:
+            at = known.pop((table, s), None)
+            if at is None:
+                at = await watermark(clickhouse, table, s)
+            while at < base:
+                at = await pull(clickhouse, table, source, s, at, await spans.end(at))
+                fault("aggregator_after_rollup")
+            known[table, s] = at
 
-async def _span(
-    clickhouse: ClickHouse, source: Source, s: int, after: int, base: int, rows: int
-) -> Span:
-    parameters = {"s": s, "after": after, "base": base, "rows": rows}
-    return (await clickhouse.read(SPANS[source], Span, parameters))[0]
+    # None is left running by the failure of another: it would pull what is pulled anew.
+    ends = await asyncio.gather(
+        *(follow(rollup.table) for rollup in reversed(wanted)), return_exceptions=True
+    )
+    for end in ends:
+        if end is not None:
+            raise end
+    return spans.earliest
 
 
 async def differences(clickhouse: ClickHouse, source: Source, rollup: str) -> list[Difference]:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Generic, TypeVar
 
 import msgspec
@@ -14,17 +14,24 @@ from reports.freshness import data_as_of
 from reports.report import Reporter
 from reports.request import ReportRequest
 
-# While nothing is stored nothing is forgotten.
 _KEPT_MAX = 1_000
+# An answer whose data is no older is given while the next is made.
+_GIVEN_AGAIN = timedelta(seconds=1.3)
 _Key = tuple[int, ReportRequest]
 A = TypeVar("A")
+
+
+class _Made(msgspec.Struct, Generic[A], frozen=True):
+    as_of: datetime
+    task: asyncio.Task[A]
 
 
 class Answers(Generic[A]):
     """Makes answers of one kind, and gives one again for as long as nothing more is stored.
 
-    Its freshness is that of the data: an answer is kept under `data_as_of`, which the aggregator
-    moves on with every step, and is gone with the next.
+    What is stored is told by `data_as_of`, which the aggregator moves on with every step. Who asks
+    after it moved starts the next answer; he is given the last one where that is fresh enough, as
+    its own `data_as_of` tells.
     """
 
     def __init__(
@@ -39,30 +46,42 @@ class Answers(Generic[A]):
         self._clickhouse = clickhouse
         self._settings = settings
         self._as_of: datetime | None = None
-        self._made: dict[_Key, asyncio.Task[A]] = {}
+        self._last: dict[_Key, _Made[A]] = {}
+        self._next: dict[_Key, _Made[A]] = {}
 
     async def get(self, books: int, request: ReportRequest) -> A:
         """The answer. Raises Rejected, ClickHouseFailed."""
         as_of = await data_as_of(self._redis, self._clickhouse, self._settings.shards)
         if as_of is None:
             return await self._make(books, request, as_of)
-        if as_of != self._as_of or len(self._made) >= _KEPT_MAX:
-            self._as_of = as_of
-            self._made.clear()
         # What is asked for within a minute reaches equally far.
         minute = request.asked_at.replace(second=0, microsecond=0)
         key = books, msgspec.structs.replace(request, asked_at=minute)
-        task = self._made.get(key)
-        if task is None:
+        now = datetime.now(UTC)
+        if as_of != self._as_of:
+            self._as_of = as_of
+            self._last = {k: v for k, v in self._last.items() if now - v.as_of <= _GIVEN_AGAIN}
+        last = self._last.get(key)
+        if last and last.as_of == as_of:
+            return last.task.result()
+        coming = self._next.get(key)
+        if coming is None:
             task = asyncio.create_task(self._make(books, request, as_of))
-            self._made[key] = task
-            task.add_done_callback(lambda done: self._forget_failed(key, done))
+            coming = self._next[key] = _Made(as_of, task)
+            task.add_done_callback(lambda _: self._done(key))
+        if last:
+            return last.task.result()
         # One who hangs up does not take it from the others.
-        return await asyncio.shield(task)
+        return await asyncio.shield(coming.task)
 
-    def _forget_failed(self, key: _Key, done: asyncio.Task[A]) -> None:
-        if self._made.get(key) is done and (done.cancelled() or done.exception()):
-            del self._made[key]
+    def _done(self, key: _Key) -> None:
+        made = self._next.pop(key)
+        if made.task.cancelled() or made.task.exception():
+            return
+        # While nothing is stored nothing is forgotten.
+        if len(self._last) >= _KEPT_MAX:
+            self._last.clear()
+        self._last[key] = made
 
     async def _make(self, books: int, request: ReportRequest, as_of: datetime | None) -> A:
         reporter = Reporter(books, self._redis, self._clickhouse, self._settings)

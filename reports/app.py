@@ -28,6 +28,7 @@ from reports.answers import Answers
 from reports.balance import Balances
 from reports.conversion_request import read_wanted
 from reports.conversions import ConversionList
+from reports.freshness import data_as_of
 from reports.live import Live
 from reports.live_feed import Feed
 from reports.live_store import LiveStore
@@ -63,7 +64,8 @@ class Reports:
         wanted = parse_request(request.query_params.multi_items(), datetime.now(UTC))
         if wanted.whole:
             reporter = Reporter(key.books, self._redis, self._clickhouse, self._settings)
-            return await export.stream(reporter.csv(wanted), "report")
+            as_of = await data_as_of(self._redis, self._clickhouse, self._settings.shards)
+            return await export.stream(reporter.csv(wanted, as_of), "report")
         found = await self._reports.get(key.books, wanted)
         if wanted.format == "json":
             return _unless_known(request, found, (found.data, found.totals, found.next_cursor))

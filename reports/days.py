@@ -30,12 +30,22 @@ OTHER_DAYS = (
 )
 
 
+# Clicks of a day that is not over are pulled into it a little later (`aggregator.pulls`): half a
+# minute, and this is ample for clocks that differ.
+_SETTLED_AFTER = timedelta(hours=1)
+
+
 class Days(msgspec.Struct, frozen=True):
     """[first, last) in UTC seconds, both midnights; without the days that begin at `split`."""
 
     first: int
     last: int
     split: tuple[int, ...] = ()
+
+
+def settled_until(asked_at: datetime, as_of: datetime | None) -> datetime:
+    """Days that end by then have all that is stored up to `as_of`."""
+    return min(asked_at, as_of or asked_at) - _SETTLED_AFTER
 
 
 @lru_cache(maxsize=256)

@@ -8,7 +8,7 @@ import msgspec
 from linkjolt.dimensions import SPARSE
 from reports.cells import Plan, Shape, cells
 from reports.columns import fields_of, summed
-from reports.days import Days, whole_days
+from reports.days import Days, settled_until, whole_days
 from reports.intervals import steady_offset
 from reports.period import milliseconds
 from reports.request import ReportRequest
@@ -174,7 +174,9 @@ def _days(request: ReportRequest, plan: Plan) -> Days | None:
     """The days that the day rollup may answer for."""
     if plan.shape not in ("quarter", "dimension", "ledger"):
         return None
-    start, end = milliseconds(request.start) // 1000, milliseconds(request.end) // 1000
+    settled = settled_until(request.asked_at, request.as_of)
+    start = milliseconds(request.start) // 1000
+    end = milliseconds(min(request.end, settled)) // 1000
     return whole_days(start, end, plan.interval, request.timezone)
 
 

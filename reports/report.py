@@ -64,7 +64,7 @@ class Reporter:
     async def make(self, request: ReportRequest, as_of: datetime | None) -> Report:
         """The answer to a request; `as_of` was read before. Raises Rejected for an unknown link."""
         began = time.monotonic()
-        request = await resolve_links(self._redis, names.owner(self._books), request)
+        request = await self._known(request, as_of)
         page = page_of(request)
         query = rows_query(page.request, self._books, self._seconds)
         sums, before = await asyncio.gather(
@@ -84,7 +84,7 @@ class Reporter:
     async def tops(self, request: ReportRequest, as_of: datetime | None) -> Tops:
         """The first rows by each of `request.tops`, from one query where they can be."""
         began = time.monotonic()
-        request = await resolve_links(self._redis, names.owner(self._books), request)
+        request = await self._known(request, as_of)
         alone = {name: _alone(request, name) for name in request.tops}
         found, source = await self._found(request, alone)
         numbers: dict[str, set[int]] = {}
@@ -109,12 +109,12 @@ class Reporter:
         raw = any(query.source == "raw" for query in queries.values())
         return {name: found[name] for name in alone}, "raw" if raw else "rollup"
 
-    async def csv(self, request: ReportRequest) -> AsyncGenerator[str]:
+    async def csv(self, request: ReportRequest, as_of: datetime | None) -> AsyncGenerator[str]:
         """The header and every row of the report, at most EXPORTED_ROWS_MAX, as they are named.
 
         The warehouse has answered before the first text comes, so a slow reader holds up nobody.
         """
-        request = await resolve_links(self._redis, names.owner(self._books), request)
+        request = await self._known(request, as_of)
         request = msgspec.structs.replace(request, limit=EXPORTED_ROWS_MAX)
         page = page_of(request)
         query = rows_query(page.request, self._books, self._seconds)
@@ -126,6 +126,10 @@ class Reporter:
             for cells in [fill(page, list(chain(*batches)))] if page.starts else batches:
                 rows = await self._rows(page.request, request, cells)
                 yield csv_text(csv_row(request, row) for row in rows)
+
+    async def _known(self, request: ReportRequest, as_of: datetime | None) -> ReportRequest:
+        request = await resolve_links(self._redis, names.owner(self._books), request)
+        return msgspec.structs.replace(request, as_of=as_of)
 
     async def _rows(
         self,

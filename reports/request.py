@@ -73,6 +73,7 @@ class Sort(msgspec.Struct, frozen=True):
 class ReportRequest(msgspec.Struct, frozen=True, kw_only=True):
     """[start, end) in UTC; `asked_at` is now. `whole`: every row is wanted, not a page.
 
+    `as_of`: up to when all is stored, where that is known.
     `tops`: dimensions by each of which the first rows are wanted, instead of `group_by`.
     """
 
@@ -92,6 +93,7 @@ class ReportRequest(msgspec.Struct, frozen=True, kw_only=True):
     format: Format = "json"
     compare: Compare = "none"
     whole: bool = False
+    as_of: datetime | None = None
 
     @property
     def one_row(self) -> bool:

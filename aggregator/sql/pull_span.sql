@@ -1,6 +1,9 @@
--- The first so many rows after a position: where they begin and end, and how many there are.
-SELECT min(pos) AS first, max(pos) AS last, count() AS rows FROM (
-    SELECT pos FROM $source
+-- The first so many rows after a position: where they begin and end, how many there are, and the UTC
+-- second of the earliest event.
+SELECT min(pos) AS first, max(pos) AS last, count() AS rows,
+    toUnixTimestamp(min(time)) AS earliest
+FROM (
+    SELECT pos, time FROM $source
     WHERE s = {s:UInt16} AND pos > {after:UInt64} AND pos <= {base:UInt64}
     ORDER BY pos LIMIT {rows:UInt64}
 )

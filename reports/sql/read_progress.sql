@@ -1,2 +1,10 @@
--- How far the last rollup to be pulled holds each stream.
-SELECT link AS s, max(pos) AS pos FROM rollup_dimension WHERE account = 0 GROUP BY link
+-- How far the rollups that are pulled with every step hold each stream.
+SELECT s, min(pos) AS pos FROM (
+    SELECT link AS s, max(pos) AS pos FROM rollup_minute WHERE account = 0 GROUP BY link
+    UNION ALL
+    SELECT link AS s, max(pos) AS pos FROM rollup_quarter WHERE account = 0 GROUP BY link
+    UNION ALL
+    SELECT link AS s, max(pos) AS pos FROM rollup_dimension WHERE account = 0 GROUP BY link
+)
+GROUP BY s
+HAVING count() = 3

@@ -1,24 +1,30 @@
 """Repair: a rollup becomes what raw makes of it, at once or not at all, and goes on from there."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
+from redis.asyncio import Redis
 
 from aggregator import repair as repair_module
 from aggregator import rollups
+from aggregator.app import Loop
 from aggregator.audit import find_differences
 from aggregator.operations import TABLES
 from aggregator.repair import Rebuilt, incomplete_months, rebuild_range, repair
+from aggregator.rollup_sql import FRESH
 from aggregator.rollups import watermark
 from aggregator.rows import click_marker, conversion_marker
 from linkjolt.balance import Balance, HourBalance, StreamBalance
 from linkjolt.clickhouse import ClickHouse, ClickHouseFailed
 from linkjolt.errors import Rejected
+from linkjolt.settings import Aggregator as Settings
 from tests.aggregator.conftest import Line
 from tests.rollups.sample import Sample, make_sample
 from tests.rollups.sample import store as store_sample
 from tests.rollups.test_catch_up import Count, cells, inserts
+from tests.waiting import wait_until
 
 START = datetime(2026, 10, 30, 21, 7, tzinfo=UTC)
 END = datetime(2026, 11, 2, 5, 0, tzinfo=UTC)
@@ -195,17 +201,42 @@ def test_a_month_is_incomplete_where_an_hour_lacks_events_though_another_has_too
     assert incomplete_months(balance_of(hour(202610, 0))) == set()
 
 
-async def test_an_aggregator_at_work_goes_on_after_a_repair(line: Line) -> None:
+async def test_an_aggregator_at_work_goes_on_after_a_repair(
+    line: Line, redis: Redis, clickhouse: ClickHouse
+) -> None:
+    """It remembers how far it pulled, which a repair moves on: days follow half a minute later."""
+    loop = Loop(redis, clickhouse, Settings(shards=1, slice_ms=50))
+    stop = asyncio.Event()
+    running = asyncio.create_task(loop.run(stop))
     await line.click(20)
-    await line.step_until_idle()
+    by_quarter = "sum(clicks)) AS n FROM rollup_quarter WHERE account != 0"
+    by_day = "sum(clicks)) AS n FROM rollup_day WHERE account != 0 AND dimension = 'total'"
+
+    async def stored(count: int) -> None:
+        async def told() -> bool:
+            return await line.count(by_quarter) == count
+
+        await wait_until(told)
+
+    await stored(20)
+    await line.click(7)
+    await stored(27)
+    assert await line.count(by_day) < 27
     month = rollups.month_of(await line.count("max(pos)) AS n FROM clicks"))
-    for table in TABLES:
-        await line.clickhouse.execute(DAMAGES["doubled cells"].format(table, month))
-    found = await line.audit()
-    assert not found.clean
-    assert len(await repair(line.clickhouse, found.balance, HOURS)) == len(TABLES)
-    assert (await line.audit()).clean
+    async with loop.quiet():
+        for table in TABLES:
+            await clickhouse.execute(DAMAGES["doubled cells"].format(table, month))
+        found = await line.audit()
+        assert not found.clean
+        repaired = await repair(clickhouse, found.balance, HOURS)
+        assert {one.rollup for one in repaired} >= {rollup.table for rollup in FRESH}
+        assert (await line.audit()).clean
+        assert await line.count(by_day) == 27
     await line.click(5)
+    await stored(32)
+    stop.set()
+    await running
+    line.restart()
     await line.step_until_idle()
     assert (await line.audit()).clean
-    assert await line.count("sum(clicks)) AS n FROM rollup_quarter WHERE account != 0") == 25
+    assert await line.count(by_day) == 32

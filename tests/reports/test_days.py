@@ -97,7 +97,7 @@ async def test_whole_days_are_answered_without_any_quarter(
     request = ReportRequest(
         start=start,
         end=end,
-        asked_at=end,
+        asked_at=end + timedelta(hours=1),
         group_by=group_by,
         metrics=METRICS,
         limit=1_000,
@@ -106,3 +106,28 @@ async def test_whole_days_are_answered_without_any_quarter(
     assert await read(clickhouse, request) == expected(request, sample) != {}
     halved = msgspec.structs.replace(request, start=start + timedelta(hours=12))
     assert await read(clickhouse, halved) != expected(halved, sample)
+
+
+@pytest.mark.parametrize("late", ["asked_at", "as_of"])
+async def test_a_day_that_may_still_be_pulled_is_answered_by_quarters(
+    clickhouse: ClickHouse, late: str
+) -> None:
+    """Of a day that was over less than an hour ago its rollup may lack half a minute."""
+    start = datetime(2026, 10, 30, tzinfo=UTC)
+    end = start + timedelta(days=2)
+    sample = make_sample(15, start, end, clicks=300)
+    await store(clickhouse, sample)
+    await clickhouse.execute(f"DELETE FROM rollup_day WHERE time = '{end - timedelta(days=1):%F}'")
+    at = {"asked_at": end + timedelta(hours=5), "as_of": end + timedelta(hours=5)}
+    at[late] = end + timedelta(minutes=59)
+    request = ReportRequest(
+        start=start,
+        end=end,
+        metrics=METRICS,
+        interval="day",
+        asked_at=at["asked_at"],
+        as_of=at["as_of"],
+    )
+    assert await read(clickhouse, request) == expected(request, sample)
+    settled = msgspec.structs.replace(request, **{late: end + timedelta(hours=1)})
+    assert await read(clickhouse, settled) != expected(request, sample)

@@ -20,7 +20,7 @@ from tests.rollups.sample import Sample, make_sample, store
 
 END = datetime(2026, 11, 10, tzinfo=UTC)
 OVERVIEW = ("link", "affiliate", "campaign", "country", "referrer_host", "device")
-_FILTERS = (
+_FILTERS: tuple[dict[str, str], ...] = (
     {},
     {"country": "US"},
     {"affiliate": "aff_11"},

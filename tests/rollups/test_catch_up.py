@@ -78,14 +78,16 @@ async def test_the_size_of_the_steps_does_not_change_a_cell(
 ) -> None:
     small = make_sample(2, START, END, clicks=60, conversions=12)
     await store(clickhouse, small)
-    whole = [await cells(clickhouse, table) for table in TABLES]
+    # Minutes of these days are forgotten by the first merge.
+    kept = [table for table in TABLES if table != "rollup_minute"]
+    whole = [await cells(clickhouse, table) for table in kept]
     for table in TABLES:
         await clickhouse.execute(f"TRUNCATE TABLE {table}")
     for s in (0, 2):
         await catch_up(clickhouse, "clicks", s, pos_at(1 << 42), chunk_rows=chunk_rows)
     for s in (1, 3):
         await catch_up(clickhouse, "conversions", s, pos_at(1 << 42), chunk_rows=chunk_rows)
-    assert [await cells(clickhouse, table) for table in TABLES] == whole
+    assert [await cells(clickhouse, table) for table in kept] == whole
 
 
 @pytest.mark.parametrize("done", range(len(TABLES)))

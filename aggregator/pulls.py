@@ -1,0 +1,53 @@
+"""When rollups are pulled: with every step, but for days, which no report reads so soon."""
+
+import msgspec
+
+from aggregator.rollup_sql import DAYS, FRESH
+from aggregator.rollups import Watermarks, catch_up
+from linkjolt.clickhouse import ClickHouse
+from linkjolt.names import Stream
+
+# A pull of days takes as long as all others together, however little there is to pull.
+_DAYS_EVERY_MS = 30_000
+_NONE = 1 << 62
+
+
+class Lag(msgspec.Struct, frozen=True):
+    """When the days of a stream were pulled, and the UTC second of the earliest event since."""
+
+    pulled_ms: int = 0
+    earliest: int = _NONE
+
+    def is_over(self, now_ms: int) -> bool:
+        """Whether days have to be pulled: a while has gone by, or one that is over got an event."""
+        today = now_ms // 86_400_000 * 86_400
+        return now_ms - self.pulled_ms >= _DAYS_EVERY_MS or self.earliest < today
+
+
+class Pulls:
+    """What is remembered of one's own pulls; all of it may be forgotten any time."""
+
+    def __init__(self, clickhouse: ClickHouse) -> None:
+        self._clickhouse = clickhouse
+        self._watermarks: Watermarks = {}
+        self._lags: dict[int, Lag] = {}
+
+    def forget(self, stream: Stream) -> None:
+        """Another may have pulled the stream since."""
+        self._lags.pop(stream.number, None)
+        for key in [key for key in self._watermarks if key[1] == stream.number]:
+            del self._watermarks[key]
+
+    async def follow(self, stream: Stream, upto: int, now_ms: int) -> None:
+        """Rollups of the stream reach `upto`, or its day rollup later: see `reports.days`."""
+        kind, s, marks = stream.kind, stream.number, self._watermarks
+        # Gone while a pull is in doubt.
+        lag = self._lags.pop(s, Lag())
+        earliest = await catch_up(self._clickhouse, kind, s, upto, marks, wanted=FRESH)
+        if earliest is not None:
+            lag = Lag(lag.pulled_ms, min(lag.earliest, earliest))
+        # A conversion may count on the day of its click.
+        if kind == "conversions" or lag.is_over(now_ms):
+            await catch_up(self._clickhouse, kind, s, upto, marks, wanted=DAYS)
+            lag = Lag(now_ms)
+        self._lags[s] = lag
