@@ -12,7 +12,15 @@ import msgspec
 
 from linkjolt.dimensions import EMPTY, SPARSE
 from reports import columns
-from reports.days import OTHER_DAYS, PERIOD, WHOLE_DAYS, Days, day_dimension
+from reports.days import (
+    EARLIER,
+    IS_EARLIER,
+    OTHER_DAYS,
+    PERIOD,
+    WHOLE_DAYS,
+    Days,
+    day_dimension,
+)
 from reports.request import Filter, ReportRequest, Sort
 from reports.templates import bucket_of, fill
 from reports.vocabulary import FURTHER, LEDGER, NUMBERED, REASON, Interval, TimeBasis
@@ -24,6 +32,7 @@ _CONVERSION_TIMES: dict[TimeBasis, str] = {
     "click": "if(toUnixTimestamp(r.click_time) = 0, r.time, r.click_time)",
 }
 _VALUE = f"if(r.dimension = '{EMPTY}', '', r.value)"
+_ROLLUP_VALUES = dict.fromkeys(FURTHER, _VALUE) | dict.fromkeys(LEDGER, "''")
 _OF_CONVERSIONS = ("currency", *LEDGER)
 # What stands for them on clicks, and for a click's reason on conversions.
 _NOT_ON_CLICKS = dict.fromkeys(_OF_CONVERSIONS, "''") | {REASON: "r.reason"}
@@ -35,7 +44,8 @@ class Plan(msgspec.Struct, frozen=True):
 
     `fields`: of `rows.Cell`, those that rows tell. `tops`: dimensions of which each has rows of
     its own, instead of `group_by`. `totals`: the sum of all rows comes before them.
-    `offset_seconds`: the zone's, where it is one throughout.
+    `offset_seconds`: the zone's, where it is one throughout. `earlier`: rows of an earlier period,
+    too, apart from the others.
     """
 
     shape: Shape
@@ -48,69 +58,95 @@ class Plan(msgspec.Struct, frozen=True):
     offset: int = 0
     totals: bool = False
     offset_seconds: int | None = None
+    earlier: bool = False
 
 
-def cells(request: ReportRequest, plan: Plan, days: Days | None) -> str:
-    """The SELECT of all cells of a plan."""
-    match plan.shape:
-        case "raw":
-            return f"{_raw_clicks(request, plan)} UNION ALL {_facts(request, plan)}"
-        case "ledger":
-            return f"{_rollup(request, plan, days)} UNION ALL {_facts(request, plan)}"
-        case _:
-            return _rollup(request, plan, days)
+class Cells(msgspec.Struct, frozen=True):
+    """What a report sums: `source` follows FROM, its rows are named `row`.
+
+    `keys` are texts of what rows are cut by: `earlier`, `bucket` or `top`, d0, d1, d2.
+    """
+
+    source: str
+    row: Literal["r", "c"]
+    keys: dict[str, str]
 
 
-def _rollup(request: ReportRequest, plan: Plan, days: Days | None) -> str:
+class _Branch(msgspec.Struct, frozen=True):
+    """Some rows of a rollup, and the `tops` that they stand for."""
+
+    table: str
+    rows: str
+    tops: tuple[str, ...] = ()
+
+
+def cells(request: ReportRequest, plan: Plan, days: Days | None) -> Cells:
+    """All cells of a plan; a rollup alone is summed as it is, for that is planned sooner."""
+    keys = _keys(plan, _ROLLUP_VALUES, "r.time")
+    selects: list[str] = []
+    if plan.shape == "raw":
+        selects.append(_raw_clicks(request, plan))
+    else:
+        branches = _branches(request, plan, days)
+        if len(branches) == 1 and plan.shape != "ledger":
+            return Cells(_rollup(request, plan, branches[0]), "r", keys)
+        sums = f"r.verdict AS verdict, r.currency AS currency, {_sums(plan, columns.ROLLUP)}"
+        selects += [
+            f"SELECT {_select(keys)}{sums} FROM {_rollup(request, plan, branch)}"
+            for branch in branches
+        ]
+    if plan.shape in ("raw", "ledger"):
+        selects.append(_facts(request, plan))
+    return Cells(f"({' UNION ALL '.join(selects)}) AS c", "c", {key: f"c.{key}" for key in keys})
+
+
+def _branches(request: ReportRequest, plan: Plan, days: Days | None) -> list[_Branch]:
     """Whole days by the day and the rest by the quarter; minutes, or all by the quarter."""
     filtered = {one.name for one in request.filters}
-    used = {*plan.group_by, *filtered} - {*LEDGER}
     if not plan.tops:
-        return _branches(request, plan, days, used)
+        return _split(plan, days, {*plan.group_by, *filtered} - {*LEDGER})
     # Of a rollup of dimensions each row has one; the others stand in every row.
     own = () if filtered & {*FURTHER} else tuple(name for name in plan.tops if name in FURTHER)
     others = tuple(name for name in plan.tops if name not in own)
-    return " UNION ALL ".join(
-        _branches(request, msgspec.structs.replace(plan, tops=tops), days, {*tops, *filtered})
+    return [
+        msgspec.structs.replace(branch, tops=tops)
         for tops in (own, others)
         if tops
-    )
+        for branch in _split(plan, days, {*tops, *filtered})
+    ]
 
 
-def _branches(request: ReportRequest, plan: Plan, days: Days | None, used: Set[str]) -> str:
+def _split(plan: Plan, days: Days | None, used: Set[str]) -> list[_Branch]:
     further = tuple(name for name in FURTHER if name in used)
     fine = "minute" if plan.shape == "minute" else "dimension" if further else "quarter"
     rows = _dimension_rows(further)
     alone = day_dimension(used - {*further[1:]})
     if days is None or alone is None:
-        return _cells(request, plan, f"rollup_{fine}", f"{PERIOD} AND {rows}")
+        period = f"({PERIOD} OR {EARLIER})" if plan.earlier else PERIOD
+        return [_Branch(f"rollup_{fine}", f"{period} AND {rows}")]
     day_rows = rows if further else f"r.dimension = '{alone}'"
-    by_day = _cells(request, plan, "rollup_day", f"{WHOLE_DAYS} AND {day_rows}")
-    rest = _cells(request, plan, f"rollup_{fine}", f"{OTHER_DAYS} AND {rows}")
-    return f"{by_day} UNION ALL {rest}"
+    return [
+        _Branch("rollup_day", f"{WHOLE_DAYS} AND {day_rows}"),
+        _Branch(f"rollup_{fine}", f"{OTHER_DAYS} AND {rows}"),
+    ]
 
 
-def _cells(request: ReportRequest, plan: Plan, table: str, rows: str) -> str:
-    values = dict.fromkeys(FURTHER, _VALUE) | dict.fromkeys(LEDGER, "''")
-    bases = "(0)" if plan.shape == "ledger" else "(0, {basis:UInt8})"
-    return fill(
-        "cells_rollup",
-        {
-            "keys": _select(_keys(plan, values, "r.time")),
-            "sums": _sums(plan, columns.ROLLUP),
-            "table": table,
-            "join": _pairs(plan.tops, values),
-            "bases": bases,
-            "conditions": f"{rows} AND {_conditions(request, values, 'r.basis = 0')}",
-        },
-    )
+def _rollup(request: ReportRequest, plan: Plan, branch: _Branch) -> str:
+    spared = _conditions(request, _ROLLUP_VALUES, "r.basis = 0")
+    values = {
+        "table": branch.table,
+        "join": _pairs(branch.tops),
+        "bases": "(0)" if plan.shape == "ledger" else "(0, {basis:UInt8})",
+        "conditions": f"{branch.rows} AND {spared}",
+    }
+    return fill("rollup", values)
 
 
-def _pairs(tops: Sequence[str], values: Mapping[str, str]) -> str:
+def _pairs(tops: Sequence[str]) -> str:
     """Each row once for each of these dimensions; one of a rollup of dimensions for its own."""
     if not tops:
         return ""
-    pairs = [f"('{name}', toString({values.get(name, f'r.{name}')}))" for name in tops]
+    pairs = [f"('{name}', toString({_ROLLUP_VALUES.get(name, f'r.{name}')}))" for name in tops]
     if {*tops} <= {*FURTHER}:
         pairs = ["(toString(r.dimension), r.value)"]
     return f"ARRAY JOIN [{', '.join(pairs)}] AS pair"
@@ -152,10 +188,9 @@ def _facts(request: ReportRequest, plan: Plan) -> str:
 
 
 def _keys(plan: Plan, values: Mapping[str, str], time: str) -> dict[str, str]:
-    """Texts of `bucket` (or `top`), d0, d1 and d2, as far as rows are cut by them."""
     if plan.tops:
         return {"top": "pair.1", "d0": "pair.2"}
-    keys: dict[str, str] = {}
+    keys: dict[str, str] = {"earlier": IS_EARLIER} if plan.earlier else {}
     if plan.interval != "none":
         keys["bucket"] = bucket_of(plan.interval, time, plan.offset_seconds)
     for index, name in enumerate(plan.group_by):

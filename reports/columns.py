@@ -15,23 +15,23 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "aov": ("revenue_minor", "conversions", "currencies"),
     "approval_rate": ("approved", "rejected"),
 }
-# Of a field, the sum of cells `c` that it is, and the column of cells it adds up. All cells have
-# a verdict and a currency.
+# Of a field, the sum that it is, $ its rows, and the column of cells it adds up. All cells have a
+# verdict and a currency.
 _SUMS: dict[str, tuple[str, str]] = {
-    "clicks": ("sumIf(c.clicks, {counted})", "clicks"),
-    "unique_clicks": ("uniqCombined64MergeIf(14)(c.visitors, {counted})", "visitors"),
-    "bot_clicks": ("sumIf(c.clicks, c.verdict = 'bot')", "clicks"),
-    "duplicate_clicks": ("sumIf(c.clicks, c.verdict = 'duplicate')", "clicks"),
+    "clicks": ("sumIf($.clicks, {counted})", "clicks"),
+    "unique_clicks": ("uniqCombined64MergeIf(14)($.visitors, {counted})", "visitors"),
+    "bot_clicks": ("sumIf($.clicks, $.verdict = 'bot')", "clicks"),
+    "duplicate_clicks": ("sumIf($.clicks, $.verdict = 'duplicate')", "clicks"),
     **{
-        name: (f"sum(c.{name})", name)
+        name: (f"sum($.{name})", name)
         for name in (
             *("conversions", "pending", "approved", "rejected"),
             *("revenue_minor", "commission_minor"),
         )
     },
-    "currencies": ("arraySort(groupUniqArrayIf(toString(c.currency), c.currency != ''))", ""),
+    "currencies": ("arraySort(groupUniqArrayIf(toString($.currency), $.currency != ''))", ""),
 }
-_COUNTED = "c.verdict IN ('human', 'duplicate')"
+_COUNTED = "$.verdict IN ('human', 'duplicate')"
 _ADDED = dict.fromkeys(column for _, column in _SUMS.values() if column)
 _NO_VISITORS = "arrayReduce('uniqCombined64State(14)', emptyArrayUInt64())"
 # What a cell's columns are in each source `r`.
@@ -58,7 +58,11 @@ def added(fields: Iterable[str]) -> list[str]:
     return list(dict.fromkeys(_SUMS[field][1] for field in fields if _SUMS[field][1]))
 
 
-def summed(fields: Iterable[str], *, every_verdict: bool) -> str:
-    """The fields as columns of a statement; clicks of every verdict, or of people alone."""
+def summed(fields: Iterable[str], row: str, *, every_verdict: bool) -> str:
+    """The fields as columns of a statement, summed from rows of this name.
+
+    Clicks are those of every verdict, or of people alone.
+    """
     counted = "1" if every_verdict else _COUNTED
-    return ", ".join(f"{_SUMS[field][0].format(counted=counted)} AS {field}" for field in fields)
+    texts = (f"{_SUMS[field][0].format(counted=counted)} AS {field}" for field in fields)
+    return ", ".join(texts).replace("$", row)

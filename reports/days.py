@@ -16,6 +16,8 @@ PERIOD = (
     "r.time >= toDateTime(intDiv({start_ms:Int64}, 1000), 'UTC')"
     " AND r.time < toDateTime(intDiv({end_ms:Int64}, 1000), 'UTC')"
 )
+EARLIER = PERIOD.replace("{start_ms", "{earlier_start_ms").replace("{end_ms", "{earlier_end_ms")
+IS_EARLIER = "r.time < toDateTime(intDiv({start_ms:Int64}, 1000), 'UTC')"
 # Nothing is stored in an ingest month that ended a day before the period (clocks differ).
 WHOLE_DAYS = (
     "r.time >= toDateTime({first_day:UInt32}, 'UTC')"

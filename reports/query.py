@@ -1,12 +1,13 @@
 """Which source answers a report, and its SQL: filled from constants only, every value bound."""
 
-from datetime import timedelta
+from collections.abc import Sequence
+from datetime import datetime, timedelta
 from typing import Literal
 
 import msgspec
 
 from linkjolt.dimensions import SPARSE
-from reports.cells import Plan, Shape, cells
+from reports.cells import Cells, Plan, Shape, cells
 from reports.columns import fields_of, summed
 from reports.days import Days, settled_until, whole_days
 from reports.intervals import steady_offset
@@ -90,9 +91,41 @@ def rows_query(
         limit=request.limit + 1 + totals,
         offset=request.offset,
         totals=totals,
-        offset_seconds=_offset(request),
+        offset_seconds=_offset(request, request.start),
     )
     return _query(request, plan, account, raw_max_seconds)
+
+
+def both_query(
+    request: ReportRequest, earlier: ReportRequest, account: int, raw_max_seconds: float
+) -> Query:
+    """All rows and totals of a report and of an earlier one which `joins_earlier`."""
+    plan = Plan(
+        choose_shape(request),
+        _fields(request),
+        group_by=request.group_by,
+        interval=request.interval,
+        sort=request.sort,
+        limit=earlier.limit,
+        totals=True,
+        offset_seconds=_offset(request, earlier.start),
+        earlier=True,
+    )
+    query = _query(request, plan, account, raw_max_seconds)
+    query.parameters["earlier_start_ms"] = milliseconds(earlier.start)
+    query.parameters["earlier_end_ms"] = milliseconds(earlier.end)
+    return query
+
+
+def joins_earlier(request: ReportRequest, earlier: ReportRequest) -> bool:
+    """Whether one rollup tells both, none of them from whole days."""
+    shapes = {choose_shape(one) for one in (request, earlier)}
+    return (
+        len(shapes) == 1
+        and shapes <= {"minute", "quarter", "dimension"}
+        and earlier.end <= request.start
+        and all(_days(one) is None for one in (request, earlier))
+    )
 
 
 def totals_query(
@@ -135,16 +168,17 @@ def _query(request: ReportRequest, plan: Plan, account: int, raw_max_seconds: fl
     for index, one in enumerate(request.filters):
         parameters[f"in{index}"] = _bound(one.name, one.include)
         parameters[f"out{index}"] = _bound(one.name, one.exclude)
-    days = _days(request, plan)
+    days = _days(request) if plan.shape in ("quarter", "dimension", "ledger") else None
     if days is not None:
         split = list(days.split)
         parameters |= {"first_day": days.first, "last_day": days.last, "split_days": split}
     raw = plan.shape in ("ledger", "raw")
+    source = cells(request, plan, days)
     values = {
-        "columns": _columns(request, plan),
-        "cells": cells(request, plan, days),
-        "group": _group(plan),
-        "order": _order(plan),
+        "columns": _columns(request, plan, source),
+        "source": source.source,
+        "group": _group(plan, [*source.keys]),
+        "order": _order(plan, [*source.keys]),
         "limit": _BY_TOP if plan.tops else _PAGE,
         "settings": _settings(request, raw, raw_max_seconds),
     }
@@ -157,11 +191,11 @@ def _fields(request: ReportRequest) -> tuple[str, ...]:
     )
 
 
-def _offset(request: ReportRequest) -> int | None:
+def _offset(request: ReportRequest, start: datetime) -> int | None:
     """The zone's offset where hours need one and it never changes; the first may begin before."""
     if request.interval != "hour":
         return None
-    return steady_offset(request.start - timedelta(hours=1), request.end, request.timezone)
+    return steady_offset(start - timedelta(hours=1), request.end, request.timezone)
 
 
 def _settings(request: ReportRequest, raw: bool, raw_max_seconds: float) -> str:
@@ -170,48 +204,38 @@ def _settings(request: ReportRequest, raw: bool, raw_max_seconds: float) -> str:
     return _SHORT_SETTINGS if request.end - request.start <= _SHORT else ""
 
 
-def _days(request: ReportRequest, plan: Plan) -> Days | None:
+def _days(request: ReportRequest) -> Days | None:
     """The days that the day rollup may answer for."""
-    if plan.shape not in ("quarter", "dimension", "ledger"):
-        return None
     settled = settled_until(request.asked_at, request.as_of)
     start = milliseconds(request.start) // 1000
     end = milliseconds(min(request.end, settled)) // 1000
-    return whole_days(start, end, plan.interval, request.timezone)
+    return whole_days(start, end, request.interval, request.timezone)
 
 
-def _keys(plan: Plan) -> list[str]:
-    """The columns of cells that rows are cut by."""
-    if plan.tops:
-        return ["top", "d0"]
-    slots = [f"d{index}" for index in range(len(plan.group_by))]
-    return slots if plan.interval == "none" else ["bucket", *slots]
+def _columns(request: ReportRequest, plan: Plan, source: Cells) -> str:
+    texts = [f"{text} AS {key}" for key, text in source.keys.items()]
+    texts += [f"grouping({[*source.keys][-1]}) AS total"] if plan.totals else []
+    sums = summed(plan.fields, source.row, every_verdict="verdict" in request.used)
+    return ", ".join([*texts, sums])
 
 
-def _columns(request: ReportRequest, plan: Plan) -> str:
-    keys = _keys(plan)
-    texts = [f"c.{key} AS {key}" for key in keys]
-    texts += [f"grouping(c.{keys[0]}) AS total"] if plan.totals else []
-    return ", ".join([*texts, summed(plan.fields, every_verdict="verdict" in request.used)])
-
-
-def _group(plan: Plan) -> str:
-    keys = ", ".join(f"c.{key}" for key in _keys(plan))
+def _group(plan: Plan, keys: Sequence[str]) -> str:
+    names = ", ".join(keys)
     if plan.totals:
-        return f"GROUP BY GROUPING SETS (({keys}), ())"
-    return f"GROUP BY {keys}" if keys else ""
+        return f"GROUP BY GROUPING SETS (({names}), ({'earlier' if plan.earlier else ''}))"
+    return f"GROUP BY {names}" if keys else ""
 
 
 def _bound(name: str, values: tuple[str, ...]) -> list[int] | list[str]:
     return [int(value) for value in values] if name in NUMBERED else list(values)
 
 
-def _order(plan: Plan) -> str:
+def _order(plan: Plan, keys: Sequence[str]) -> str:
     first = ["total DESC"] if plan.totals else []
     if plan.sort is not None:
         name = plan.sort.name
         slot = f"d{plan.group_by.index(name)}" if name in plan.group_by else ""
         way = "DESC" if plan.sort.descending else "ASC"
         first.append(f"{slot or _SORTS.get(name, name)} {way} NULLS LAST")
-    ties = [_TOP_TIES] if plan.tops else _keys(plan)
+    ties = [_TOP_TIES] if plan.tops else keys
     return ", ".join([*first, *ties]) or "1"

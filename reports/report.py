@@ -18,7 +18,16 @@ from reports.compare import compared, narrowed, narrows, paired, shift_of
 from reports.export import csv_text
 from reports.lookup import read_names, resolve_links
 from reports.meta import Meta, earlier_of, meta_of
-from reports.query import Query, Source, joins, rows_query, tops_query, totals_query
+from reports.query import (
+    Query,
+    Source,
+    both_query,
+    joins,
+    joins_earlier,
+    rows_query,
+    tops_query,
+    totals_query,
+)
 from reports.request import ReportRequest, cursor_at
 from reports.rows import EMPTY_CELL, Cell, Row, csv_columns, csv_row, make_row, measure, numbers_in
 from reports.series import Page, fill, page_of
@@ -67,9 +76,7 @@ class Reporter:
         request = await self._known(request, as_of)
         page = page_of(request)
         query = rows_query(page.request, self._books, self._seconds)
-        sums, before = await asyncio.gather(
-            self._sums(page, request), self._sums_before(page, request)
-        )
+        sums, before = await self._both(page, request)
         rows = fill(page, sums.rows or [])
         more = page.more if page.starts is not None else len(rows) > request.limit
         shown = rows if page.starts is not None else rows[: request.limit]
@@ -151,28 +158,34 @@ class Reporter:
         pairs = zip(rows, paired(page, shift, cells, before), strict=True)
         return [row | {"previous": measure(request, cell)} for row, cell in pairs]
 
+    async def _both(self, page: Page, request: ReportRequest) -> tuple[_Sums, _Sums | None]:
+        """The sums of a report and of the one compared with, from one query where they can be."""
+        earlier = earlier_of(request)
+        if earlier is None:
+            return await self._sums(page, request), None
+        if narrows(request):
+            return await asyncio.gather(self._sums(page, request), self._whole(earlier))
+        before = Page(compared(page.request, shift_of(request)), more=page.more)
+        if _together(page, request) and joins_earlier(page.request, before.request):
+            query = both_query(page.request, before.request, self._books, self._seconds)
+            cells = await self._run(query)
+            now, then = ([cell for cell in cells if cell.earlier == n] for n in (0, 1))
+            return _apart(now), _apart(then)
+        return await asyncio.gather(self._sums(page, request), self._sums(before, earlier))
+
+    async def _whole(self, request: ReportRequest) -> _Sums:
+        return _Sums(None, await self._total(request))
+
     async def _sums(self, page: Page, request: ReportRequest) -> _Sums:
         """A page's rows, and what all rows of the request come to."""
         if _together(page, request):
             query = rows_query(page.request, self._books, self._seconds, totals=True)
-            cells = await self._run(query)
-            rows = [cell for cell in cells if not cell.total]
-            return _Sums(rows, next((cell for cell in cells if cell.total), EMPTY_CELL))
+            return _apart(await self._run(query))
         query = rows_query(page.request, self._books, self._seconds)
         if request.one_row:
             rows = await self._run(query)
             return _Sums(rows, rows[0] if rows else EMPTY_CELL)
         return _Sums(*await asyncio.gather(self._run(query), self._total(request)))
-
-    async def _sums_before(self, page: Page, request: ReportRequest) -> _Sums | None:
-        """The same of the period compared with; without rows where only some are needed."""
-        earlier = earlier_of(request)
-        if earlier is None:
-            return None
-        if narrows(request):
-            return _Sums(None, await self._total(earlier))
-        rows = compared(page.request, shift_of(request))
-        return await self._sums(Page(rows, more=page.more), earlier)
 
     async def _total(self, request: ReportRequest) -> Cell:
         cells = await self._run(totals_query(request, self._books, self._seconds))
@@ -195,6 +208,11 @@ class Reporter:
     def _is_late(self, query: Query, began: float) -> bool:
         # The engine does not say that it stopped early; it stops no earlier than this.
         return query.source == "raw" and time.monotonic() - began >= self._seconds
+
+
+def _apart(cells: Sequence[Cell]) -> _Sums:
+    rows = [cell for cell in cells if not cell.total]
+    return _Sums(rows, next((cell for cell in cells if cell.total), EMPTY_CELL))
 
 
 def _together(page: Page, request: ReportRequest) -> bool:

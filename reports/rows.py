@@ -27,7 +27,8 @@ _KINDS: dict[str, Kind] = {"campaign": "campaign", "affiliate": "affiliate", "li
 class Cell(msgspec.Struct, frozen=True):
     """One row of a report's SQL: `bucket` in UTC seconds, d0 to d2 the values of `group_by`.
 
-    What was not asked for is as if nothing was there. `total` is 1 for the sum of all rows;
+    What was not asked for is as if nothing was there. `total` is 1 for the sum of all rows,
+    `earlier` for a row of the period compared with;
     `top` is the dimension of a row among those of several.
     """
 
@@ -47,6 +48,7 @@ class Cell(msgspec.Struct, frozen=True):
     commission_minor: int = 0
     currencies: list[str] = []
     total: int = 0
+    earlier: int = 0
     top: str = ""
 
     @property

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from linkjolt.clickhouse import ClickHouse
 from linkjolt.settings import Reports as Settings
 from reports.compare import Shift, back, compared, shift_of
+from reports.query import joins_earlier
 from reports.request import ReportRequest, parse_request
 from tests.reports.conftest import Client, make_secret, open_http
 from tests.reports.expected import expected
@@ -97,6 +98,35 @@ async def test_each_interval_is_compared_with_the_one_so_far_before(
     now = [row["previous"]["clicks"] for row in report["data"]]
     assert now == [row["clicks"] for row in earlier["data"]]
     assert sum(now) > 100
+
+
+@pytest.mark.parametrize("by", [{"interval": "hour"}, {"group_by": "verdict", "interval": "15m"}])
+async def test_one_query_tells_both_periods_of_a_short_report(
+    client: Client, clickhouse: ClickHouse, sample: Sample, by: dict[str, str]
+) -> None:
+    """The hour of 10:15 belongs to both: its first quarter to one, the rest to the other."""
+    await store(clickhouse, sample)
+    period = {"from": "2026-11-08T10:15:00Z", "to": "2026-11-09T10:15:00Z"}
+    wanted = {**by, "metrics": "clicks,unique_clicks,revenue", "currency": "EUR", "limit": "900"}
+    request = asked(**period, **wanted, compare="previous")
+    assert joins_earlier(request, compared(request, shift_of(request)))
+    report = await client.report(**period, **wanted, compare="previous")
+    alone = await client.report(**period, **wanted)
+    earlier = await client.report(
+        **{"from": "2026-11-07T10:15:00Z", "to": "2026-11-08T10:15:00Z"}, **wanted
+    )
+    assert [row | {"previous": 0} for row in alone["data"]] == [
+        row | {"previous": 0} for row in report["data"]
+    ]
+    was = {(row["time"], row.get("verdict")): row for row in earlier["data"]}
+    for row in report["data"]:
+        before = datetime.fromisoformat(row["time"]) - timedelta(days=1)
+        then = was.get((before.isoformat(), row.get("verdict")), {"clicks": 0, "revenue": 0})
+        assert row["previous"]["clicks"] == then["clicks"], row
+        assert row["previous"]["revenue"] == then["revenue"], row
+    assert report["totals"]["previous"]["clicks"] == earlier["totals"]["clicks"] > 50
+    assert report["totals"]["previous"]["unique_clicks"] == earlier["totals"]["unique_clicks"]
+    assert report["totals"]["unique_clicks"] == alone["totals"]["unique_clicks"]
 
 
 async def test_a_series_has_every_interval_and_its_pages_join(

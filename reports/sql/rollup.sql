@@ -1,0 +1,6 @@
+-- Rows of a rollup. Markers belong to account 0, so they are never among them.
+$table AS r
+$join
+WHERE r.account = {account:UInt32}
+    AND r.basis IN $bases
+    AND $conditions
