@@ -11,12 +11,14 @@ from redis.asyncio import Redis
 from linkjolt.clickhouse import ClickHouse
 from linkjolt.settings import Reports as Settings
 from reports.freshness import data_as_of
+from reports.lookup import NameCache
+from reports.period import down_to_quarter
 from reports.report import Reporter
 from reports.request import ReportRequest
 
 _KEPT_MAX = 1_000
 # An answer whose data is no older is given while the next is made.
-_GIVEN_AGAIN = timedelta(seconds=1.3)
+_GIVEN_AGAIN = timedelta(seconds=1.5)
 _Key = tuple[int, ReportRequest]
 A = TypeVar("A")
 
@@ -40,11 +42,13 @@ class Answers(Generic[A]):
         redis: Redis,
         clickhouse: ClickHouse,
         settings: Settings,
+        named: NameCache,
     ) -> None:
         self._how = make
         self._redis = redis
         self._clickhouse = clickhouse
         self._settings = settings
+        self._named = named
         self._as_of: datetime | None = None
         self._last: dict[_Key, _Made[A]] = {}
         self._next: dict[_Key, _Made[A]] = {}
@@ -54,9 +58,7 @@ class Answers(Generic[A]):
         as_of = await data_as_of(self._redis, self._clickhouse, self._settings.shards)
         if as_of is None:
             return await self._make(books, request, as_of)
-        # What is asked for within a minute reaches equally far.
-        minute = request.asked_at.replace(second=0, microsecond=0)
-        key = books, msgspec.structs.replace(request, asked_at=minute)
+        key = books, msgspec.structs.replace(request, asked_at=_reach(request))
         now = datetime.now(UTC)
         if as_of != self._as_of:
             self._as_of = as_of
@@ -84,5 +86,12 @@ class Answers(Generic[A]):
         self._last[key] = made
 
     async def _make(self, books: int, request: ReportRequest, as_of: datetime | None) -> A:
-        reporter = Reporter(books, self._redis, self._clickhouse, self._settings)
+        reporter = Reporter(books, self._redis, self._clickhouse, self._settings, self._named)
         return await self._how(reporter, request, as_of)
+
+
+def _reach(request: ReportRequest) -> datetime:
+    """What is asked for within a quarter of an hour, or a minute, reaches equally far."""
+    if request.interval == "minute":
+        return request.asked_at.replace(second=0, microsecond=0)
+    return down_to_quarter(request.asked_at)

@@ -33,6 +33,7 @@ from reports.live import Live
 from reports.live_feed import Feed
 from reports.live_store import LiveStore
 from reports.log import Log
+from reports.lookup import NameCache
 from reports.openapi import operations
 from reports.report import Report, Reporter, Tops
 from reports.request import parse_request
@@ -54,8 +55,9 @@ class Reports:
         self._redis = redis
         self._clickhouse = clickhouse
         self._directory = directory
-        self._reports = Answers(Reporter.make, redis, clickhouse, settings)
-        self._tops = Answers(Reporter.tops, redis, clickhouse, settings)
+        self._named = NameCache(clickhouse)
+        self._reports = Answers(Reporter.make, redis, clickhouse, settings, self._named)
+        self._tops = Answers(Reporter.tops, redis, clickhouse, settings, self._named)
         self.balances = Balances(redis, clickhouse, settings.shards)
 
     async def report(self, request: Request) -> Response:
@@ -63,7 +65,9 @@ class Reports:
         key = await authenticate(request, self._directory, _SCOPE)
         wanted = parse_request(request.query_params.multi_items(), datetime.now(UTC))
         if wanted.whole:
-            reporter = Reporter(key.books, self._redis, self._clickhouse, self._settings)
+            reporter = Reporter(
+                key.books, self._redis, self._clickhouse, self._settings, self._named
+            )
             as_of = await data_as_of(self._redis, self._clickhouse, self._settings.shards)
             return await export.stream(reporter.csv(wanted, as_of), "report")
         found = await self._reports.get(key.books, wanted)

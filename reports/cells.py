@@ -5,7 +5,7 @@ and leaves clicks alone, so that cr and epc keep their meaning; as dimensions, c
 row of none. The reason of a verdict belongs to clicks.
 """
 
-from collections.abc import Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import msgspec
@@ -73,11 +73,10 @@ class Cells(msgspec.Struct, frozen=True):
 
 
 class _Branch(msgspec.Struct, frozen=True):
-    """Some rows of a rollup, and the `tops` that they stand for."""
+    """Some rows of a rollup."""
 
     table: str
     rows: str
-    tops: tuple[str, ...] = ()
 
 
 def cells(request: ReportRequest, plan: Plan, days: Days | None) -> Cells:
@@ -103,20 +102,7 @@ def cells(request: ReportRequest, plan: Plan, days: Days | None) -> Cells:
 def _branches(request: ReportRequest, plan: Plan, days: Days | None) -> list[_Branch]:
     """Whole days by the day and the rest by the quarter; minutes, or all by the quarter."""
     filtered = {one.name for one in request.filters}
-    if not plan.tops:
-        return _split(plan, days, {*plan.group_by, *filtered} - {*LEDGER})
-    # Of a rollup of dimensions each row has one; the others stand in every row.
-    own = () if filtered & {*FURTHER} else tuple(name for name in plan.tops if name in FURTHER)
-    others = tuple(name for name in plan.tops if name not in own)
-    return [
-        msgspec.structs.replace(branch, tops=tops)
-        for tops in (own, others)
-        if tops
-        for branch in _split(plan, days, {*tops, *filtered})
-    ]
-
-
-def _split(plan: Plan, days: Days | None, used: Set[str]) -> list[_Branch]:
+    used = {*plan.group_by, *plan.tops, *filtered} - {*LEDGER}
     further = tuple(name for name in FURTHER if name in used)
     fine = "minute" if plan.shape == "minute" else "dimension" if further else "quarter"
     rows = _dimension_rows(further)
@@ -135,7 +121,7 @@ def _rollup(request: ReportRequest, plan: Plan, branch: _Branch) -> str:
     spared = _conditions(request, _ROLLUP_VALUES, "r.basis = 0")
     values = {
         "table": branch.table,
-        "join": _pairs(branch.tops),
+        "join": _pairs(plan.tops),
         "bases": "(0)" if plan.shape == "ledger" else "(0, {basis:UInt8})",
         "conditions": f"{branch.rows} AND {spared}",
     }

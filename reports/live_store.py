@@ -1,6 +1,5 @@
 """What the live feed reads: everything stored between two positions of every stream."""
 
-import time
 from collections.abc import Collection, Mapping
 from datetime import datetime
 
@@ -19,13 +18,12 @@ from reports.live_events import (
     merge,
     numbers_in,
 )
-from reports.lookup import read_names
-from reports.rows import Named, Names
+from reports.lookup import NameCache
+from reports.rows import Names
 from reports.templates import fill
 
 # Events an account is shown of one step: more than anybody reads.
 SHOWN_MAX = 50
-_NAMED_SECONDS = 10.0
 _RANGE = (
     "r.pos > transform(r.s, {streams:Array(UInt16)}, {begins:Array(UInt64)}, toUInt64(0))"
     " AND r.pos <= transform(r.s, {streams:Array(UInt16)}, {ends:Array(UInt64)}, toUInt64(0))"
@@ -60,8 +58,7 @@ class LiveStore:
         self._redis = redis
         self._clickhouse = clickhouse
         self._shards = shards
-        self._named: dict[int, dict[tuple[str, int], Named]] = {}
-        self._named_at = 0.0
+        self._named = NameCache(clickhouse)
 
     async def as_of(self) -> datetime | None:
         return await data_as_of(self._redis, self._clickhouse, self._shards)
@@ -113,17 +110,7 @@ class LiveStore:
         ]
 
     async def names(self, books: int, rows: Collection[LiveFound]) -> Names:
-        """Names of what the rows belong to, as they were a few seconds ago at most."""
-        if time.monotonic() - self._named_at > _NAMED_SECONDS:
-            self._named.clear()
-            self._named_at = time.monotonic()
-        known = self._named.setdefault(books, {})
-        missing = {
-            kind: {number for number in numbers if (kind, number) not in known}
-            for kind, numbers in numbers_in(rows).items()
-        }
-        known |= await read_names(self._clickhouse, redis_names.owner(books), missing)
-        return known
+        return await self._named.read(redis_names.owner(books), numbers_in(rows))
 
 
 def _bounds(accounts: Collection[int], begins: Positions, ends: Positions) -> dict[str, object]:

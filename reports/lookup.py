@@ -1,5 +1,6 @@
 """Names of registry numbers, from the warehouse's mirror; numbers of tracking codes."""
 
+import time
 from collections.abc import Mapping, Set
 from pathlib import Path
 
@@ -14,8 +15,31 @@ from linkjolt.registry_reads import read_entry, read_pointer
 from reports.request import Filter, ReportRequest
 from reports.rows import Named, Names
 
+_NAMED_SECONDS = 5.0
 _FOLDER = Path(__file__).parent / "sql"
 _NAMES = (_FOLDER / "read_names.sql").read_text(encoding="utf-8")
+
+
+class NameCache:
+    """Names as the mirror had them a few seconds ago at most: they are asked for all the time."""
+
+    def __init__(self, clickhouse: ClickHouse) -> None:
+        self._clickhouse = clickhouse
+        self._known: dict[int, dict[tuple[str, int], Named]] = {}
+        self._since = 0.0
+
+    async def read(self, account: int, numbers: Mapping[str, Set[int]]) -> Names:
+        """What the mirror knows of these numbers, and of others. Raises ClickHouseFailed."""
+        if time.monotonic() - self._since > _NAMED_SECONDS:
+            self._known = {}
+            self._since = time.monotonic()
+        known = self._known.setdefault(account, {})
+        missing = {
+            kind: {number for number in some if (kind, number) not in known}
+            for kind, some in numbers.items()
+        }
+        known |= await read_names(self._clickhouse, account, missing)
+        return known
 
 
 async def read_names(

@@ -140,19 +140,27 @@ def totals_query(
 def tops_query(
     request: ReportRequest, tops: tuple[str, ...], account: int, raw_max_seconds: float
 ) -> Query:
-    """The first rows by each of these dimensions, all of which `joins`: `Cell.top` says which."""
+    """The first rows by each of `tops_together`; `Cell.top` says which."""
     plan = Plan("dimension", _fields(request), tops=tops, sort=request.sort, limit=request.limit)
     return _query(request, plan, account, raw_max_seconds)
 
 
-def joins(request: ReportRequest, name: str) -> bool:
-    """Whether rows by a dimension can be told together with those by others.
+def tops_together(request: ReportRequest) -> list[tuple[str, ...]]:
+    """The `tops` of a request that one query each can tell; what is left out needs a report.
 
-    The `empty` rows of sparse ones stand for several dimensions, and rows by verdict count more.
+    Of a rollup of dimensions each row has one; the others stand in every row. The `empty` rows of
+    sparse ones stand for several dimensions, and rows by verdict count more.
     """
-    alone = msgspec.structs.replace(request, group_by=(name,))
-    together = choose_shape(alone) in ("quarter", "dimension")
-    return together and name not in SPARSE and name != "verdict"
+    joined = [name for name in request.tops if _joins(request, name)]
+    filtered = {one.name for one in request.filters}
+    own = () if filtered & {*FURTHER} else tuple(name for name in joined if name in FURTHER)
+    others = tuple(name for name in joined if name not in own)
+    return [tops for tops in (own, others) if tops]
+
+
+def _joins(request: ReportRequest, name: str) -> bool:
+    together = choose_shape(msgspec.structs.replace(request, group_by=(name,)))
+    return together in ("quarter", "dimension") and name not in SPARSE and name != "verdict"
 
 
 def _query(request: ReportRequest, plan: Plan, account: int, raw_max_seconds: float) -> Query:

@@ -16,16 +16,16 @@ from linkjolt.settings import Reports as Settings
 from reports import metrics
 from reports.compare import compared, narrowed, narrows, paired, shift_of
 from reports.export import csv_text
-from reports.lookup import read_names, resolve_links
+from reports.lookup import NameCache, resolve_links
 from reports.meta import Meta, earlier_of, meta_of
 from reports.query import (
     Query,
     Source,
     both_query,
-    joins,
     joins_earlier,
     rows_query,
     tops_query,
+    tops_together,
     totals_query,
 )
 from reports.request import ReportRequest, cursor_at
@@ -61,11 +61,17 @@ class Reporter:
     """Makes one report of the events kept under `books`. What it calls raises ClickHouseFailed."""
 
     def __init__(
-        self, books: int, redis: Redis, clickhouse: ClickHouse, settings: Settings
+        self,
+        books: int,
+        redis: Redis,
+        clickhouse: ClickHouse,
+        settings: Settings,
+        named: NameCache,
     ) -> None:
         self._books = books
         self._redis = redis
         self._clickhouse = clickhouse
+        self._named = named
         self._seconds = settings.report_raw_max_seconds
         # A query ran into its time limit.
         self._broken = False
@@ -97,7 +103,7 @@ class Reporter:
         numbers: dict[str, set[int]] = {}
         for name, cells in found.items():
             numbers |= numbers_in(alone[name], cells)
-        named = await read_names(self._clickhouse, names.owner(self._books), numbers)
+        named = await self._named.read(names.owner(self._books), numbers)
         data = {name: [make_row(alone[name], one, named) for one in found[name]] for name in found}
         return Tops(data, self._told(request, as_of, source, began))
 
@@ -105,16 +111,18 @@ class Reporter:
         self, request: ReportRequest, alone: Mapping[str, ReportRequest]
     ) -> tuple[dict[str, list[Cell]], Source]:
         """The rows by each dimension, of which `alone` has the report."""
-        joined = tuple(name for name in alone if joins(request, name))
-        queries = {"": tops_query(request, joined, self._books, self._seconds)} if joined else {}
-        for name in alone.keys() - {*joined}:
-            queries[name] = rows_query(alone[name], self._books, self._seconds)
-        answers = await asyncio.gather(*(self._run(query) for query in queries.values()))
-        cells = dict(zip(queries, answers, strict=True))
-        found = {name: cells[name][: request.limit] for name in cells if name}
-        found |= {name: [one for one in cells[""] if one.top == name] for name in joined}
-        raw = any(query.source == "raw" for query in queries.values())
-        return {name: found[name] for name in alone}, "raw" if raw else "rollup"
+        together = tops_together(request)
+        apart = alone.keys() - {*chain(*together)}
+        queries = [tops_query(request, tops, self._books, self._seconds) for tops in together]
+        queries += [rows_query(alone[name], self._books, self._seconds) for name in apart]
+        answers = await asyncio.gather(*(self._run(query) for query in queries))
+        found: dict[str, list[Cell]] = {name: [] for name in alone}
+        for cell in chain(*answers[: len(together)]):
+            found[cell.top].append(cell)
+        for name, cells in zip(apart, answers[len(together) :], strict=True):
+            found[name] = cells[: request.limit]
+        raw = any(query.source == "raw" for query in queries)
+        return found, "raw" if raw else "rollup"
 
     async def csv(self, request: ReportRequest, as_of: datetime | None) -> AsyncGenerator[str]:
         """The header and every row of the report, at most EXPORTED_ROWS_MAX, as they are named.
@@ -147,7 +155,7 @@ class Reporter:
     ) -> list[Row]:
         """Named rows, each with `previous` where a comparison is wanted."""
         numbers = numbers_in(request, cells)
-        named = await read_names(self._clickhouse, names.owner(self._books), numbers)
+        named = await self._named.read(names.owner(self._books), numbers)
         rows = [make_row(request, cell, named) for cell in cells]
         if request.compare == "none" or not cells:
             return rows

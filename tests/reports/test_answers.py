@@ -12,6 +12,7 @@ from linkjolt.errors import Rejected
 from linkjolt.redis_client import call
 from linkjolt.settings import Reports as Settings
 from reports.answers import Answers
+from reports.lookup import NameCache
 from reports.report import Report, Reporter
 from reports.request import parse_request
 from tests.rollups.sample import ACCOUNT, make_sample, store
@@ -32,7 +33,7 @@ async def answers(redis: Redis, clickhouse: ClickHouse) -> Answers[Report]:
         clickhouse, make_sample(71, END - timedelta(hours=9), END - timedelta(hours=5), 100, 10)
     )
     await progress(redis, 1_795_327_569_038)
-    return Answers(Reporter.make, redis, clickhouse, Settings(shards=2))
+    return Answers(Reporter.make, redis, clickhouse, Settings(shards=2), NameCache(clickhouse))
 
 
 async def test_one_is_made_for_all_who_ask_until_more_is_stored(

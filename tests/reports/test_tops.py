@@ -9,10 +9,8 @@ from redis.asyncio import Redis
 
 from aggregator.mirror import Mirror
 from linkjolt.clickhouse import ClickHouse
-from linkjolt.dimensions import DENSE
 from linkjolt.errors import Reason, Rejected
-from reports.query import joins
-from reports.request import parse_request
+from reports.query import tops_together
 from reports.top_request import parse_tops
 from reports.vocabulary import DIMENSIONS, METRICS
 from tests.reports.conftest import Client
@@ -72,10 +70,15 @@ async def test_they_are_the_rows_of_the_reports_by_each(
     assert rows > 300
 
 
-def test_what_an_overview_shows_is_one_query() -> None:
-    request = parse_request([("from", "24h")], END)
-    assert all(joins(request, name) for name in OVERVIEW)
-    assert all(joins(request, name) for name in DENSE)
+def test_what_an_overview_shows_is_two_queries() -> None:
+    wanted = [("from", "24h"), ("dimensions", ",".join((*OVERVIEW, "verdict", "sub1")))]
+    assert tops_together(parse_tops(wanted, END)) == [
+        ("country", "referrer_host", "device"),
+        ("link", "affiliate", "campaign"),
+    ]
+    narrowed = parse_tops([*wanted, ("country", "US")], END)
+    assert tops_together(narrowed) == [("link", "affiliate", "campaign", "country")]
+    assert tops_together(parse_tops([*wanted, ("status", "approved")], END)) == []
 
 
 async def test_it_tells_how_fresh_it_is_and_is_not_sent_again(
