@@ -102,19 +102,28 @@ class Feed:
 
         Raises ClickHouseFailed.
         """
+        listener = Listener(account)
         async with self._turn:
             if not self._listeners:
                 self._positions = await self._store.positions()
-            if account not in self._counters:
-                self._counters[account] = Counters(await self._recent(account))
-            listener = Listener(account)
-            listener.put(await self._hello(account))
-            if since is not None:
-                listener.put(await self._missed(account, since))
+            # From now on others may leave: what is read for this account is kept for it.
             self._listeners.append(listener)
+            try:
+                await self._welcome(listener, since)
+            except BaseException:
+                self.leave(listener)
+                raise
             metrics.LIVE_CLIENTS.set(len(self._listeners))
             self._somebody.set()
         return listener
+
+    async def _welcome(self, listener: Listener, since: Positions | None) -> None:
+        account = listener.account
+        if account not in self._counters:
+            self._counters[account] = Counters(await self._recent(account))
+        listener.put(await self._hello(account))
+        if since is not None:
+            listener.put(await self._missed(account, since))
 
     def leave(self, listener: Listener) -> None:
         with suppress(ValueError):

@@ -10,7 +10,7 @@ const VIEWS = {
   overview: "Overview", live: "Live", builder: "Report builder", links: "Links", conversions: "Conversions",
   affiliates: "Affiliates", quality: "Quality", pipeline: "Pipeline", webhooks: "Webhooks", settings: "Settings",
 };
-const REFRESH_MS = 5_000;
+const REFRESH_MS = 10_000;
 const REFRESH_ANYWAY_MS = 30_000;
 const root = document.getElementById("app");
 

@@ -1,6 +1,7 @@
 """Reports that many ask for are made once, and never again after something more was stored."""
 
 import asyncio
+import time
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -16,6 +17,7 @@ from reports.lookup import NameCache
 from reports.report import Report, Reporter
 from reports.request import parse_request
 from tests.rollups.sample import ACCOUNT, make_sample, store
+from tests.waiting import wait_until
 
 END = datetime(2026, 11, 10, tzinfo=UTC)
 PERIOD = [("from", "2026-11-09"), ("to", "2026-11-10")]
@@ -84,3 +86,25 @@ async def test_without_knowing_how_fresh_it_is_nothing_is_kept(
     await call(redis, "DEL", names.PROGRESS)
     wanted = parse_request(PERIOD, NOW)
     assert await answers.get(ACCOUNT, wanted) is not await answers.get(ACCOUNT, wanted)
+
+
+async def test_the_last_answer_is_given_while_the_next_is_made_if_its_data_is_fresh(
+    answers: Answers[Report], redis: Redis
+) -> None:
+    wanted = parse_request(PERIOD, NOW)
+    now_ms = time.time_ns() // 1_000_000
+    await progress(redis, now_ms - 1_501)
+    stale = await answers.get(ACCOUNT, wanted)
+    await progress(redis, now_ms - 1_500)
+    assert await answers.get(ACCOUNT, wanted) is not stale
+    # As if of this instant, however long the first answers took.
+    ahead_ms = time.time_ns() // 1_000_000 + 10_000
+    await progress(redis, ahead_ms)
+    fresh = await answers.get(ACCOUNT, wanted)
+    await progress(redis, ahead_ms + 1)
+    assert await answers.get(ACCOUNT, wanted) is fresh
+
+    async def is_made() -> bool:
+        return await answers.get(ACCOUNT, wanted) is not fresh
+
+    await wait_until(is_made)
