@@ -60,6 +60,16 @@ class Reports:
         self._tops = Answers(Reporter.tops, redis, clickhouse, settings, self._named)
         self.balances = Balances(redis, clickhouse, settings.shards)
 
+    def routes(self) -> list[Route]:
+        """What these endpoints are reached by."""
+        return [
+            Route("/v1/reports", self.report, methods=["GET"]),
+            Route("/v1/reports/top", self.tops, methods=["GET"]),
+            Route("/v1/events", self.events, methods=["GET"]),
+            Route("/v1/balance", self.balance, methods=["GET"]),
+            Route(PATH, self.conversions, methods=["GET"]),
+        ]
+
     async def report(self, request: Request) -> Response:
         """GET /v1/reports (API §4)."""
         key = await authenticate(request, self._directory, _SCOPE)
@@ -143,12 +153,8 @@ def create_app(
         routes=[
             *static.routes(),
             *probes.routes(reports.why_not_ready),
-            Route("/v1/reports", reports.report, methods=["GET"]),
-            Route("/v1/reports/top", reports.tops, methods=["GET"]),
-            Route("/v1/events", reports.events, methods=["GET"]),
+            *reports.routes(),
             Route("/v1/live", live.get, methods=["GET"]),
-            Route("/v1/balance", reports.balance, methods=["GET"]),
-            Route(PATH, reports.conversions, methods=["GET"]),
             *Conversions(redis, directory, settings).routes(),
             *openapi_page.routes(operations(), settings.reports_url()),
             *registry_api.routes(Registry(redis), directory, settings),
