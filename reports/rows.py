@@ -15,6 +15,7 @@ import msgspec
 from linkjolt.money import to_major
 from linkjolt.registry import Kind, public_id
 from reports.request import ReportRequest
+from reports.visitors import unbiased
 from reports.vocabulary import MONEY, NUMBERED
 
 Value = str | int | float | Decimal | None | list[str]
@@ -151,7 +152,7 @@ def _counts(cell: Cell) -> dict[str, Value]:
     decided = cell.approved + cell.rejected
     return {
         "clicks": cell.clicks,
-        "unique_clicks": cell.unique_clicks,
+        "unique_clicks": unbiased(cell.unique_clicks),
         "bot_clicks": cell.bot_clicks,
         "duplicate_clicks": cell.duplicate_clicks,
         "conversions": cell.conversions,
