@@ -63,7 +63,7 @@ ROLLUPS = (
     Rollup("rollup_dimension", "toStartOfFifteenMinutes", by_dimension=True),
     Rollup("rollup_day", "toStartOfDay", by_dimension=True, alone=True),
 )
-# Reports take no day from the last that is not over an hour ago, so that it may follow later.
+# Reports read no day from the last that was over less than an hour ago: it may follow later.
 FRESH, DAYS = ROLLUPS[:3], ROLLUPS[3:]
 
 

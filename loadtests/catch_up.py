@@ -42,6 +42,7 @@ _AGENTS = 2_000
 _VISITORS = 200_000
 _TARGET_PER_SECOND = 100_000
 _SEED = 7
+_PULLS = {PULLS[rollup.table, "clicks"] for rollup in ROLLUPS}
 T = TypeVar("T")
 
 
@@ -108,18 +109,26 @@ async def fill(redis: Redis, events: int) -> None:
 class Spent:
     """Processor seconds of this process, of all its threads, by what it waited for meanwhile.
 
-    One thing is done at a time, but for merges, which count where they run.
+    One stage is done at a time, but for merges, which count where they run; of one stage, the pulls
+    of rollups, several things may be.
     """
 
     def __init__(self) -> None:
         self.seconds: defaultdict[str, float] = defaultdict(float)
+        self._under_way = 0
 
     async def on(self, stage: str, work: Awaitable[T]) -> T:
-        began = time.process_time()
+        self.seconds[stage] -= self._at_edge(1)
         try:
             return await work
         finally:
-            self.seconds[stage] += time.process_time() - began
+            self.seconds[stage] += self._at_edge(-1)
+
+    def _at_edge(self, more: int) -> float:
+        """The clock where the first begins or the last ends, so that none counts twice."""
+        alone = self._under_way == max(0, -more)
+        self._under_way += more
+        return time.process_time() if alone else 0.0
 
 
 class SpentStreams(Streams):
@@ -135,7 +144,7 @@ class SpentStreams(Streams):
 
 
 class SpentEngine(ClickHouse):
-    """An engine; a pull of clicks counts under its rollup."""
+    """An engine; pulls of clicks count as one, for they are done side by side."""
 
     def __init__(self, engine: ClickHouse, spent: Spent) -> None:
         self.remote = engine.remote
@@ -146,8 +155,8 @@ class SpentEngine(ClickHouse):
     async def execute(
         self, sql: str, parameters: Parameters | None = None, token: str = ""
     ) -> None:
-        table = next((r.table for r in ROLLUPS if sql == PULLS[r.table, "clicks"]), "other")
-        await self._spent.on(table, self._engine.execute(sql, parameters, token))
+        stage = "rollups" if sql in _PULLS else "other"
+        await self._spent.on(stage, self._engine.execute(sql, parameters, token))
 
     async def insert(
         self, table: str, columns: Sequence[str], *lines: bytes, token: str = ""
@@ -166,6 +175,9 @@ async def drain(redis: Redis, engine: ClickHouse, spent: Spent) -> float:
     began, processor_began = time.perf_counter(), time.process_time()
     while (await aggregation.step()).behind:
         pass
+    # Days, too, which follow later.
+    aggregation.forget()
+    await aggregation.step()
     spent.seconds["all"] = time.process_time() - processor_began
     return time.perf_counter() - began
 
