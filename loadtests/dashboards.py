@@ -28,7 +28,7 @@ from loadtests.clicker import click as send_clicks
 from loadtests.freshness import Probe
 from loadtests.live_reader import Feed, age_seconds, listen
 
-_REFRESH_SECONDS = 10.0
+REFRESH_SECONDS = 10.0
 _API_P99_MAX_SECONDS = 0.150
 _AGE_P99_MAX_SECONDS = 1.5
 _GROWTH_MAX = 1.5
@@ -65,7 +65,7 @@ async def _look(client: httpx2.AsyncClient, seen: Seen, after: float, until: flo
     await asyncio.sleep(after)
     while (began := time.monotonic()) < until:
         await asyncio.gather(*(_ask(client, seen, *wanted) for wanted in _OVERVIEW))
-        await asyncio.sleep(max(0.0, began + _REFRESH_SECONDS - time.monotonic()))
+        await asyncio.sleep(max(0.0, began + REFRESH_SECONDS - time.monotonic()))
 
 
 async def _ask(client: httpx2.AsyncClient, seen: Seen, path: str, query: dict[str, str]) -> None:
@@ -105,7 +105,7 @@ async def open_dashboards(instance: Instance, count: int, seconds: float) -> See
         for number, feed in enumerate(seen.feeds):
             ages = None if number else seen.tick_ages
             beside.append(tasks.create_task(listen(url, key, feed, ages)))
-        gap = min(_REFRESH_SECONDS, seconds / 2) / count
+        gap = min(REFRESH_SECONDS, seconds / 2) / count
         await asyncio.gather(*(_look(client, seen, gap * n, until) for n in range(count)))
         for task in beside:
             task.cancel()

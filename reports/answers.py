@@ -32,8 +32,9 @@ class Answers(Generic[A]):
     """Makes answers of one kind, and gives one again for as long as nothing more is stored.
 
     What is stored is told by `data_as_of`, which the aggregator moves on with every step. Who asks
-    after it moved starts the next answer; he is given the last one where that is fresh enough, as
-    its own `data_as_of` tells.
+    after it moved starts the next answer, unless one is being made, for one of a kind at a time is
+    enough for the warehouse. He is given the last one where that is fresh enough, else the one
+    being made: each tells by its own `data_as_of` how old it is.
     """
 
     def __init__(
@@ -71,7 +72,7 @@ class Answers(Generic[A]):
             task = asyncio.create_task(self._make(books, request, as_of))
             coming = self._next[key] = _Made(as_of, task)
             task.add_done_callback(lambda _: self._done(key))
-        if last:
+        if last and now - last.as_of <= _GIVEN_AGAIN:
             return last.task.result()
         # One who hangs up does not take it from the others.
         return await asyncio.shield(coming.task)

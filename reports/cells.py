@@ -22,10 +22,9 @@ from reports.days import (
     day_dimension,
 )
 from reports.request import Filter, ReportRequest, Sort
+from reports.shapes import Shape
 from reports.templates import bucket_of, fill
 from reports.vocabulary import FURTHER, LEDGER, NUMBERED, REASON, Interval, TimeBasis
-
-Shape = Literal["minute", "quarter", "dimension", "ledger", "raw"]
 
 _CONVERSION_TIMES: dict[TimeBasis, str] = {
     "conversion": "r.time",

@@ -5,8 +5,8 @@ from datetime import datetime
 import msgspec
 
 from reports.compare import compared, shift_of
-from reports.query import Source
 from reports.request import ReportRequest
+from reports.shapes import Source
 from reports.vocabulary import Interval, TimeBasis
 
 _VISITORS_DIFFER = (

@@ -1,26 +1,23 @@
-"""Which source answers a report, and its SQL: filled from constants only, every value bound."""
+"""The SQL of reports: filled from constants only, every value bound."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from typing import Literal
 
 import msgspec
 
 from linkjolt.dimensions import SPARSE
-from reports.cells import Cells, Plan, Shape, cells
+from reports.cells import Cells, Plan, cells
 from reports.columns import fields_of, summed
 from reports.days import Days, settled_until, whole_days
 from reports.intervals import steady_offset
 from reports.period import milliseconds
 from reports.request import ReportRequest
+from reports.shapes import Shape, Source, choose_shape, source_of
 from reports.templates import fill
-from reports.vocabulary import BASE, FURTHER, LEDGER, METRICS, NUMBERED, REASON, TimeBasis
+from reports.vocabulary import FURTHER, METRICS, NUMBERED, TimeBasis
 
 Parameters = dict[str, object]
-Source = Literal["rollup", "raw"]
 
-# The minute rollup is kept two hours longer than this.
-_MINUTES_KEPT = timedelta(hours=48, minutes=15)
 # A report that takes too long answers what it has, and says `incomplete`. The number is ours, and
 # not bound: an embedded statement whose answer is streamed knows no parameters there.
 _RAW_SETTINGS = "SETTINGS max_execution_time = {:f}, timeout_overflow_mode = 'break'"
@@ -51,26 +48,6 @@ class Query(msgspec.Struct, frozen=True):
     sql: str
     parameters: Parameters
     source: Source
-
-
-def choose_shape(request: ReportRequest) -> Shape:
-    """The smallest source that holds the answer exactly."""
-    used = request.used
-    further = [name for name in used if name in FURTHER]
-    facts = any(name in LEDGER for name in used)
-    if request.interval == "minute":
-        kept = request.start >= request.asked_at - _MINUTES_KEPT
-        return "minute" if kept and _on(request, 60) and {*used} <= {*BASE} else "raw"
-    if REASON in used or len(further) > 1 or not _on(request, 900):
-        return "raw"
-    if facts:
-        return "ledger"
-    return "dimension" if further else "quarter"
-
-
-def _on(request: ReportRequest, seconds: int) -> bool:
-    edges = (milliseconds(request.start), milliseconds(request.end))
-    return all(edge % (seconds * 1000) == 0 for edge in edges)
 
 
 def rows_query(
@@ -180,7 +157,6 @@ def _query(request: ReportRequest, plan: Plan, account: int, raw_max_seconds: fl
     if days is not None:
         split = list(days.split)
         parameters |= {"first_day": days.first, "last_day": days.last, "split_days": split}
-    raw = plan.shape in ("ledger", "raw")
     source = cells(request, plan, days)
     values = {
         "columns": _columns(request, plan, source),
@@ -188,9 +164,9 @@ def _query(request: ReportRequest, plan: Plan, account: int, raw_max_seconds: fl
         "group": _group(plan, [*source.keys]),
         "order": _order(plan, [*source.keys]),
         "limit": _BY_TOP if plan.tops else _PAGE,
-        "settings": _settings(request, raw, raw_max_seconds),
+        "settings": _settings(request, source_of(plan.shape), raw_max_seconds),
     }
-    return Query(fill("report", values), parameters, "raw" if raw else "rollup")
+    return Query(fill("report", values), parameters, source_of(plan.shape))
 
 
 def _fields(request: ReportRequest) -> tuple[str, ...]:
@@ -206,8 +182,8 @@ def _offset(request: ReportRequest, start: datetime) -> int | None:
     return steady_offset(start - timedelta(hours=1), request.end, request.timezone)
 
 
-def _settings(request: ReportRequest, raw: bool, raw_max_seconds: float) -> str:
-    if raw:
+def _settings(request: ReportRequest, source: Source, raw_max_seconds: float) -> str:
+    if source == "raw":
         return _RAW_SETTINGS.format(raw_max_seconds)
     return _SHORT_SETTINGS if request.end - request.start <= _SHORT else ""
 

@@ -20,7 +20,6 @@ from reports.lookup import NameCache, resolve_links
 from reports.meta import Meta, earlier_of, meta_of
 from reports.query import (
     Query,
-    Source,
     both_query,
     joins_earlier,
     rows_query,
@@ -31,6 +30,7 @@ from reports.query import (
 from reports.request import ReportRequest, cursor_at
 from reports.rows import EMPTY_CELL, Cell, Row, csv_columns, csv_row, make_row, measure, numbers_in
 from reports.series import Page, fill, page_of
+from reports.shapes import Source, choose_shape, source_of
 
 EXPORTED_ROWS_MAX = 1_000_000
 _TOO_COSTLY = "takes too long from raw events: choose a shorter period, or fewer dimensions"
@@ -81,7 +81,6 @@ class Reporter:
         began = time.monotonic()
         request = await self._known(request, as_of)
         page = page_of(request)
-        query = rows_query(page.request, self._books, self._seconds)
         sums, before = await self._both(page, request)
         rows = fill(page, sums.rows or [])
         more = page.more if page.starts is not None else len(rows) > request.limit
@@ -91,7 +90,7 @@ class Reporter:
             data=data,
             totals=_totals(request, sums.total, before),
             next_cursor=cursor_at(request.offset + request.limit) if more else None,
-            meta=self._told(request, as_of, query.source, began),
+            meta=self._told(request, as_of, source_of(choose_shape(page.request)), began),
         )
 
     async def tops(self, request: ReportRequest, as_of: datetime | None) -> Tops:

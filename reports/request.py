@@ -109,7 +109,7 @@ class ReportRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 def parse_request(parameters: Sequence[tuple[str, str]], now: datetime) -> ReportRequest:
     """The report that query parameters ask for; Rejected, naming the parameter, for any other."""
-    values = _once(parameters)
+    values = once(parameters)
     zone = check_zone(values.get("timezone", "UTC"))
     period = read_period(values.get("from", "24h"), values.get("to"), zone, now)
     interval = _word(values, "interval", INTERVALS, "none")
@@ -148,10 +148,13 @@ def _invalid(field: str, message: str) -> Rejected:
     return Rejected(Reason.invalid_field, message, field=field)
 
 
-def _once(parameters: Sequence[tuple[str, str]]) -> dict[str, str]:
+def once(
+    parameters: Sequence[tuple[str, str]], known: Sequence[str] = PARAMETERS
+) -> dict[str, str]:
+    """Each of these parameters by its name; Rejected for another, and for one that comes twice."""
     values: dict[str, str] = {}
     for name, value in parameters:
-        if name not in PARAMETERS:
+        if name not in known:
             message = "is not a known parameter"
             raise Rejected(Reason.unknown_field, message, field=name[:64])
         if name in values:

@@ -6,7 +6,7 @@ from datetime import datetime
 import msgspec
 
 from linkjolt.errors import Reason, Rejected
-from reports.request import ReportRequest, parse_request, read_words
+from reports.request import ReportRequest, once, parse_request, read_words
 from reports.vocabulary import DIMENSIONS
 
 TOPS_MAX = 12
@@ -20,19 +20,11 @@ PARAMETERS = (
 
 def parse_tops(parameters: Sequence[tuple[str, str]], now: datetime) -> ReportRequest:
     """A request with `tops`; Rejected, naming the parameter, for any other."""
-    for name, _ in parameters:
-        if name not in PARAMETERS:
-            message = "is not a known parameter"
-            raise Rejected(Reason.unknown_field, message, field=name[:64])
-    rest = [(name, value) for name, value in parameters if name != "dimensions"]
-    given = [value for name, value in parameters if name == "dimensions"]
-    if len(given) != 1:
-        raise _invalid("dimensions", "must be given once, its names separated by commas")
-    tops = read_words("dimensions", given[0], DIMENSIONS)
+    values = once(parameters, PARAMETERS)
+    tops = read_words("dimensions", values.pop("dimensions", ""), DIMENSIONS)
     if not 1 <= len(tops) <= TOPS_MAX:
         raise _invalid("dimensions", f"must name 1 to {TOPS_MAX} dimensions")
-    limited = any(name == "limit" for name, _ in rest)
-    request = parse_request(rest if limited else [*rest, ("limit", _LIMIT)], now)
+    request = parse_request([*({"limit": _LIMIT} | values).items()], now)
     if request.limit > LIMIT_MAX:
         raise _invalid("limit", f"must be a number from 1 to {LIMIT_MAX}")
     return msgspec.structs.replace(request, tops=tops)

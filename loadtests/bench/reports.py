@@ -23,10 +23,11 @@ from loadtests.bench.rows import Row, Verdict, spread
 from loadtests.bench.streams import open_redis
 from reports.freshness import data_as_of
 from reports.lookup import NameCache
-from reports.query import Shape, choose_shape, rows_query, totals_query
+from reports.query import rows_query, totals_query
 from reports.report import Reporter
 from reports.request import ReportRequest
 from reports.rows import Cell
+from reports.shapes import Shape, choose_shape
 
 BUDGET_CLICKS = 100_000_000
 P99_MAX_MS = 50.0

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 
-from loadtests.dashboards import Seen, table
+from loadtests.dashboards import REFRESH_SECONDS, Seen, table
 from loadtests.live_reader import Feed, listen
 from tests.chaos.environment import ROOT, plain_environ
 
@@ -26,6 +26,11 @@ def test_a_few_dashboards_see_what_is_stored_and_the_figures_are_told() -> None:
     assert {"API, p99", "age of data at a live tick, p99", "end over middle"} <= set(by_name(lines))
     assert ", 0 failed" in by_name(lines)["reports"]
     assert lines[-2:] == ["clicks by status: {302: 300}", "audit: clean"]
+
+
+def test_a_dashboard_under_load_asks_as_often_as_a_real_one() -> None:
+    text = (ROOT / "reports/dashboard/app.js").read_text()
+    assert f"const REFRESH_MS = {REFRESH_SECONDS * 1000:_.0f};" in text
 
 
 def test_a_figure_beyond_its_budget_is_said_so() -> None:

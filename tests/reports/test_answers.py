@@ -108,3 +108,18 @@ async def test_the_last_answer_is_given_while_the_next_is_made_if_its_data_is_fr
         return await answers.get(ACCOUNT, wanted) is not fresh
 
     await wait_until(is_made)
+
+
+async def test_an_answer_that_grew_old_while_nothing_was_stored_is_not_given(
+    answers: Answers[Report], redis: Redis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its successor was never asked for, and data stood still meanwhile."""
+    wanted = parse_request(PERIOD, NOW)
+    ahead_ms = time.time_ns() // 1_000_000 + 10_000
+    await progress(redis, ahead_ms)
+    old = await answers.get(ACCOUNT, wanted)
+    await progress(redis, ahead_ms + 1)
+    other = parse_request([*PERIOD, ("group_by", "link")], NOW)
+    await answers.get(ACCOUNT, other)
+    monkeypatch.setattr("reports.answers._GIVEN_AGAIN", timedelta(seconds=-60))
+    assert await answers.get(ACCOUNT, wanted) is not old

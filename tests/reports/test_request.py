@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 import pytest
 
 from linkjolt.errors import Reason, Rejected
-from reports.query import choose_shape
 from reports.request import Filter, Sort, cursor_at, parse_request
+from reports.shapes import choose_shape
 from reports.vocabulary import DEFAULT_METRICS
 
 NOW = datetime(2026, 11, 20, 10, 7, 31, 250_000, tzinfo=UTC)

@@ -9,9 +9,10 @@ import pytest
 
 from linkjolt.clickhouse import ClickHouse
 from linkjolt.dimensions import DENSE, SPARSE
-from reports.query import Shape, choose_shape, rows_query, totals_query
+from reports.query import rows_query, totals_query
 from reports.request import Filter, ReportRequest
 from reports.rows import Cell
+from reports.shapes import Shape, choose_shape
 from reports.vocabulary import BASE, FURTHER, INTERVALS, METRICS
 from tests.reports.expected import Key, Sums, expected
 from tests.rollups.sample import ACCOUNT, Sample, make_sample, store
