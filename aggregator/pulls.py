@@ -3,7 +3,7 @@
 import msgspec
 
 from aggregator.rollup_sql import DAYS, FRESH
-from aggregator.rollups import Watermarks, catch_up
+from aggregator.rollups import Watermarks, catch_up, watermark
 from linkjolt.clickhouse import ClickHouse
 from linkjolt.names import Stream
 
@@ -37,6 +37,13 @@ class Pulls:
         self._lags.pop(stream.number, None)
         for key in [key for key in self._watermarks if key[1] == stream.number]:
             del self._watermarks[key]
+
+    async def begins(self, stream: Stream) -> bool:
+        """Whether a rollup that reports read at once holds nothing of the stream."""
+        for rollup in FRESH:
+            at = await watermark(self._clickhouse, rollup.table, stream.number)
+            self._watermarks[rollup.table, stream.number] = at
+        return any(self._watermarks[rollup.table, stream.number] == 0 for rollup in FRESH)
 
     async def follow(self, stream: Stream, upto: int, now_ms: int) -> None:
         """Rollups of the stream reach `upto`, or its day rollup later: see `reports.days`."""

@@ -110,6 +110,10 @@ class Streams:
         await call(self._redis, "HSET", names.PROGRESS, stream.number, stored_until_ms)
         await call(self._redis, "XGROUP", "SETID", stream.key, GROUP, entry_id(pos))
 
+    async def tell_none(self, stream: Stream) -> None:
+        """Reports hold the stream up to no instant, until one is told."""
+        await call(self._redis, "HDEL", names.PROGRESS, stream.number)
+
     async def read_by_all(self, stream: Stream) -> int:
         """A position below which no consumer group, the warehouse's left out, needs an entry."""
         try:

@@ -19,7 +19,7 @@ _FIELDS: dict[str, tuple[str, ...]] = {
 # verdict and a currency.
 _SUMS: dict[str, tuple[str, str]] = {
     "clicks": ("sumIf($.clicks, {counted})", "clicks"),
-    "unique_clicks": ("uniqCombined64MergeIf(14)($.visitors, {counted})", "visitors"),
+    "unique_clicks": ("uniqCombined64MergeIf(16)($.visitors, {counted})", "visitors"),
     "bot_clicks": ("sumIf($.clicks, $.verdict = 'bot')", "clicks"),
     "duplicate_clicks": ("sumIf($.clicks, $.verdict = 'duplicate')", "clicks"),
     **{
@@ -33,12 +33,12 @@ _SUMS: dict[str, tuple[str, str]] = {
 }
 _COUNTED = "$.verdict IN ('human', 'duplicate')"
 _ADDED = dict.fromkeys(column for _, column in _SUMS.values() if column)
-_NO_VISITORS = "arrayReduce('uniqCombined64State(14)', emptyArrayUInt64())"
+_NO_VISITORS = "arrayReduce('uniqCombined64State(16)', emptyArrayUInt64())"
 # What a cell's columns are in each source `r`.
 ROLLUP = {column: f"r.{column}" for column in _ADDED}
 CLICKS = dict.fromkeys(_ADDED, "toInt64(0)") | {
     "clicks": "toInt64(count())",
-    "visitors": "uniqCombined64State(14)(r.visitor)",
+    "visitors": "uniqCombined64State(16)(r.visitor)",
 }
 FACTS = {column: f"toInt64(sum(r.{column}))" for column in _ADDED} | {
     "clicks": "toInt64(0)",

@@ -13,7 +13,7 @@ FROM (
         account, bucket, campaign, affiliate, link, verdict,
         $grouped_dimension AS dimension, $grouped_value AS value,
         toInt64(count()) AS clicks,
-        uniqCombined64State(14)(visitor) AS visitors
+        uniqCombined64State(16)(visitor) AS visitors
     FROM (
         SELECT
             account, $bucket AS bucket, campaign, affiliate, link, verdict, visitor,
@@ -27,7 +27,7 @@ FROM (
         account, $bucket AS bucket, $campaign AS campaign, $affiliate AS affiliate, $link AS link,
         verdict, pair.1 AS dimension, pair.2 AS value,
         toInt64(count()) AS clicks,
-        uniqCombined64State(14)(visitor) AS visitors
+        uniqCombined64State(16)(visitor) AS visitors
     FROM clicks AS raw
     ARRAY JOIN $sparse_pairs AS pair
     WHERE account != 0 AND $range

@@ -3,7 +3,7 @@ SELECT
     account, $bucket AS bucket, campaign, affiliate, link, verdict, '' AS currency,
     toUInt8(0) AS basis, {month:UInt32} AS month, '' AS dimension, '' AS value,
     toInt64(count()) AS clicks,
-    uniqCombined64State(14)(visitor) AS visitors,
+    uniqCombined64State(16)(visitor) AS visitors,
     toInt64(0) AS conversions, toInt64(0) AS pending, toInt64(0) AS approved,
     toInt64(0) AS rejected, toInt64(0) AS revenue_minor, toInt64(0) AS commission_minor,
     toUInt64(0) AS watermark

@@ -5,7 +5,7 @@ SELECT
     verdict, currency, basis,
     {month:UInt32} AS month, $dimension AS dimension, $value AS value,
     toInt64(0) AS clicks,
-    arrayReduce('uniqCombined64State(14)', emptyArrayUInt64()) AS visitors,
+    arrayReduce('uniqCombined64State(16)', emptyArrayUInt64()) AS visitors,
     toInt64(sum(raw.conversions)) AS conversions,
     toInt64(sum(raw.pending)) AS pending,
     toInt64(sum(raw.approved)) AS approved,

@@ -25,11 +25,11 @@ SELECT count() AS number FROM (
     GROUP BY account, bucket, campaign, affiliate, link, verdict, currency, basis, dimension, value
     HAVING max(side) != 1 OR min(side) != -1
         OR sum(side * clicks) != 0
-        OR (uniqCombined64MergeIf(14)(visitors, side = 1) AS by_raw)
-            != (uniqCombined64MergeIf(14)(visitors, side = -1) AS by_rollup)
-            -- A state of exactly 512 is still a set or already an estimate, as its visitors came:
-            -- a quarter of such cells differed by that alone. Estimates of 512 lie within 4 %.
-            AND (512 NOT IN (by_raw, by_rollup) OR abs(toInt64(by_raw) - toInt64(by_rollup)) > 20)
+        OR (uniqCombined64MergeIf(16)(visitors, side = 1) AS by_raw)
+            != (uniqCombined64MergeIf(16)(visitors, side = -1) AS by_rollup)
+            -- A state of exactly 2,048 is still a set or already an estimate, as its visitors came:
+            -- a quarter of such cells differed by that alone. Estimates of 2,048 lie within 2 %.
+            AND (2048 NOT IN (by_raw, by_rollup) OR abs(toInt64(by_raw) - toInt64(by_rollup)) > 40)
         OR sum(side * conversions) != 0 OR sum(side * pending) != 0
         OR sum(side * approved) != 0 OR sum(side * rejected) != 0
         OR sum(side * revenue_minor) != 0 OR sum(side * commission_minor) != 0

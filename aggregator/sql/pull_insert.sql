@@ -13,7 +13,7 @@ SELECT $cell_columns FROM (
         toUInt32(0) AS affiliate, toUInt32({s:UInt16}) AS link, '' AS verdict, '' AS currency,
         toUInt8(0) AS basis, {month:UInt32} AS month, '' AS dimension, '' AS value,
         toInt64(0) AS clicks,
-        arrayReduce('uniqCombined64State(14)', emptyArrayUInt64()) AS visitors,
+        arrayReduce('uniqCombined64State(16)', emptyArrayUInt64()) AS visitors,
         toInt64(0) AS conversions, toInt64(0) AS pending, toInt64(0) AS approved,
         toInt64(0) AS rejected, toInt64(0) AS revenue_minor, toInt64(0) AS commission_minor,
         {upto:UInt64} AS watermark

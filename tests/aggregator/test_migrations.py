@@ -1,18 +1,24 @@
-"""Migrations with the engines of a cluster; the engine here can only read them, not run them."""
+"""Migrations, run on what is there; with the engines of a cluster they can only be read here."""
 
 import re
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from aggregator import migrate
-from aggregator.migrate import Tables, filled
-from linkjolt.clickhouse import ClickHouse
+from aggregator.audit import find_differences
+from aggregator.migrate import PLAIN, Tables, filled
+from aggregator.repair import prepare
+from linkjolt.clickhouse import ClickHouse, ClickHouseFailed
+from tests.rollups.sample import insert_clicks, make_sample
 
 _FILES = sorted((Path(migrate.__file__).parent / "migrations").glob("*.sql"))
 MIGRATIONS = {path.stem: path.read_text("utf-8") for path in _FILES}
 PULLED_OR_RAW = {
-    name for name in MIGRATIONS if "rollup" in name or name.endswith(("_clicks", "_conversions"))
+    name
+    for name in MIGRATIONS
+    if name.endswith(("_clicks", "_conversions", "_minute", "_quarter", "_dimension", "_day"))
 }
 
 
@@ -27,7 +33,24 @@ async def test_every_table_of_a_cluster_is_replicated(name: str, clickhouse: Cli
 
 @pytest.mark.parametrize("name", MIGRATIONS)
 def test_only_tables_on_a_server_know_tokens(name: str) -> None:
-    plain = Tables()
-    assert "deduplication_window" not in filled(MIGRATIONS[name], plain, 50, remote=False)
-    on_server = filled(MIGRATIONS[name], plain, 50, remote=True)
+    assert "deduplication_window" not in filled(MIGRATIONS[name], PLAIN, 50, remote=False)
+    on_server = filled(MIGRATIONS[name], PLAIN, 50, remote=True)
     assert ("deduplication_window" in on_server) == (name in PULLED_OR_RAW)
+
+
+async def test_rollups_of_an_older_version_are_made_anew_and_pulled_from_raw(
+    clickhouse: ClickHouse,
+) -> None:
+    start = datetime(2026, 11, 10, 12, tzinfo=UTC)
+    anew = sorted(name for name in MIGRATIONS if "rollup" in name)
+    await clickhouse.execute(filled(MIGRATIONS[anew[0]], PLAIN, 50, remote=False))
+    for name in anew[1:]:
+        smaller = MIGRATIONS[name].replace("uniqCombined64(16)", "uniqCombined64(14)")
+        await clickhouse.execute(filled(smaller, PLAIN, 50, remote=False))
+    await insert_clicks(clickhouse, make_sample(1, start, start + timedelta(hours=3)).clicks)
+    with pytest.raises(ClickHouseFailed, match="uniqCombined64"):
+        await prepare(clickhouse)
+    await clickhouse.execute(f"DELETE FROM migrations WHERE name IN {tuple(anew)}")
+    assert await migrate.migrate(clickhouse) == anew
+    await prepare(clickhouse)
+    assert await find_differences(clickhouse) == []

@@ -1,21 +1,21 @@
--- Quarters of an hour by one dimension more. Columns and markers as in rollup_quarter.
--- Dimensions that most clicks leave empty (sub1..sub10, source_id and their like) have rows only
--- for values; dimension `empty` counts the rest, its value the number whose bit n is set where the
--- n-th of them (order of `linkjolt.dimensions.SPARSE`) is empty.
-CREATE TABLE IF NOT EXISTS rollup_dimension {on_cluster} (
+-- UTC days by one dimension at most, for long periods. Dimension `total` stands for all events;
+-- `campaign`, `affiliate` and `link` have their numbers in these columns (a link those of its
+-- campaign and affiliate too), 0 elsewhere; the others stand as in rollup_dimension. Markers as in
+-- rollup_quarter. Small granules, for all states of visitors in one are read where one is wanted.
+CREATE TABLE IF NOT EXISTS rollup_day {on_cluster} (
     account UInt32,
     dimension LowCardinality(String),
-    time DateTime('UTC'),
     value String,
     campaign UInt32,
     affiliate UInt32,
     link UInt32,
+    time DateTime('UTC'),
     verdict LowCardinality(String),
     currency LowCardinality(String),
     basis UInt8,
     month UInt32,
     clicks SimpleAggregateFunction(sum, Int64),
-    visitors AggregateFunction(uniqCombined64(14), UInt64),
+    visitors AggregateFunction(uniqCombined64(16), UInt64),
     conversions SimpleAggregateFunction(sum, Int64),
     pending SimpleAggregateFunction(sum, Int64),
     approved SimpleAggregateFunction(sum, Int64),
@@ -26,5 +26,5 @@ CREATE TABLE IF NOT EXISTS rollup_dimension {on_cluster} (
 )
 ENGINE = {aggregating_merge_tree}
 PARTITION BY month
-ORDER BY (account, dimension, time, value, campaign, affiliate, link, verdict, currency, basis)
-{durable_once}
+ORDER BY (account, dimension, value, campaign, affiliate, link, time, verdict, currency, basis)
+{durable_once}, index_granularity = 256

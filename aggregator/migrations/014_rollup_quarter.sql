@@ -12,7 +12,7 @@ CREATE TABLE IF NOT EXISTS rollup_quarter {on_cluster} (
     basis UInt8,
     month UInt32,
     clicks SimpleAggregateFunction(sum, Int64),
-    visitors AggregateFunction(uniqCombined64(14), UInt64),
+    visitors AggregateFunction(uniqCombined64(16), UInt64),
     conversions SimpleAggregateFunction(sum, Int64),
     pending SimpleAggregateFunction(sum, Int64),
     approved SimpleAggregateFunction(sum, Int64),

@@ -1,9 +1,12 @@
--- Minutes of the last two days, for live charts. Pulled from raw; `month` is the ingest month of the pulled
--- rows. A marker row (account 0, link = stream) carries the position pulled up to.
--- basis: 0 clicks, 1 conversions at their own time, 2 conversions at their click's time.
-CREATE TABLE IF NOT EXISTS rollup_minute {on_cluster} (
+-- Quarters of an hour by one dimension more. Columns and markers as in rollup_quarter.
+-- Dimensions that most clicks leave empty (sub1..sub10, source_id and their like) have rows only
+-- for values; dimension `empty` counts the rest, its value the number whose bit n is set where the
+-- n-th of them (order of `linkjolt.dimensions.SPARSE`) is empty.
+CREATE TABLE IF NOT EXISTS rollup_dimension {on_cluster} (
     account UInt32,
+    dimension LowCardinality(String),
     time DateTime('UTC'),
+    value String,
     campaign UInt32,
     affiliate UInt32,
     link UInt32,
@@ -12,7 +15,7 @@ CREATE TABLE IF NOT EXISTS rollup_minute {on_cluster} (
     basis UInt8,
     month UInt32,
     clicks SimpleAggregateFunction(sum, Int64),
-    visitors AggregateFunction(uniqCombined64(14), UInt64),
+    visitors AggregateFunction(uniqCombined64(16), UInt64),
     conversions SimpleAggregateFunction(sum, Int64),
     pending SimpleAggregateFunction(sum, Int64),
     approved SimpleAggregateFunction(sum, Int64),
@@ -23,6 +26,5 @@ CREATE TABLE IF NOT EXISTS rollup_minute {on_cluster} (
 )
 ENGINE = {aggregating_merge_tree}
 PARTITION BY month
-ORDER BY (account, time, campaign, affiliate, link, verdict, currency, basis)
-TTL time + INTERVAL {minute_rollup_hours} HOUR DELETE WHERE account != 0
+ORDER BY (account, dimension, time, value, campaign, affiliate, link, verdict, currency, basis)
 {durable_once}
