@@ -2,25 +2,33 @@
 
 import msgspec
 
+from aggregator.day_counts import count_days, uncounted
 from aggregator.rollup_sql import DAYS, FRESH
-from aggregator.rollups import Watermarks, catch_up, watermark
+from aggregator.rollups import Source, Watermarks, catch_up, watermark
 from linkjolt.clickhouse import ClickHouse
 from linkjolt.names import Stream
 
 # A pull of days takes as long as all others together, however little there is to pull.
 _DAYS_EVERY_MS = 30_000
 _NONE = 1 << 62
+_DAY_SECONDS = 86_400
+# A day is counted when what is late by little is stored, and well before a report asks for it.
+_COUNTED_AFTER_SECONDS = 600
 
 
 class Lag(msgspec.Struct, frozen=True):
-    """When the days of a stream were pulled, and the UTC second of the earliest event since."""
+    """When the days of a stream were pulled, and the UTC second of the earliest event since.
+
+    Days before the UTC second `counted` have their unique clicks counted.
+    """
 
     pulled_ms: int = 0
     earliest: int = _NONE
+    counted: int = 0
 
     def is_over(self, now_ms: int) -> bool:
         """Whether days have to be pulled: a while has gone by, or one that is over got an event."""
-        today = now_ms // 86_400_000 * 86_400
+        today = _midnight(now_ms // 1000)
         return now_ms - self.pulled_ms >= _DAYS_EVERY_MS or self.earliest < today
 
 
@@ -52,9 +60,24 @@ class Pulls:
         lag = self._lags.pop(s, Lag())
         earliest = await catch_up(self._clickhouse, kind, s, upto, marks, wanted=FRESH)
         if earliest is not None:
-            lag = Lag(lag.pulled_ms, min(lag.earliest, earliest))
+            lag = Lag(lag.pulled_ms, min(lag.earliest, earliest), lag.counted)
         # A conversion may count on the day of its click.
         if kind == "conversions" or lag.is_over(now_ms):
             await catch_up(self._clickhouse, kind, s, upto, marks, wanted=DAYS)
-            lag = Lag(now_ms)
+            lag = Lag(now_ms, counted=await self._count(kind, lag, now_ms))
         self._lags[s] = lag
+
+    async def _count(self, kind: Source, lag: Lag, now_ms: int) -> int:
+        """Counts the days that are over; answers up to where."""
+        over = _midnight(now_ms // 1000 - _COUNTED_AFTER_SECONDS)
+        if kind == "clicks" and (lag.counted != over or lag.earliest < over):
+            days = {*await uncounted(self._clickhouse, over)}
+            if self._clickhouse.remote:
+                # Another aggregator's pull may have been under way beside ours.
+                days |= {*range(_midnight(min(lag.earliest, over - 1)), over, _DAY_SECONDS)}
+            await count_days(self._clickhouse, days)
+        return over
+
+
+def _midnight(second: int) -> int:
+    return second // _DAY_SECONDS * _DAY_SECONDS

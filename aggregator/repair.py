@@ -12,6 +12,7 @@ import msgspec
 
 from aggregator import rollups
 from aggregator.audit import find_differences
+from aggregator.day_counts import count_staging
 from aggregator.rollup_sql import DIFFERENCES, MONTHS, PULLS, ROLLUPS, SOURCES, SPANS, Source
 from aggregator.rollups import Span, chunk_end, month_end, month_of, month_start
 from linkjolt import names
@@ -139,6 +140,8 @@ async def rebuild(clickhouse: ClickHouse, rollup: str, month: int, minute_hours:
         upto = min(end.upto, month_end(month))
         if upto >= month_start(month):
             await _fill(clickhouse, rollup, end.s, min(after, upto), upto)
+    if rollup == "rollup_day":
+        await count_staging(clickhouse, staging, month)
     for source in SOURCES:
         if unequal := await _unequal(clickhouse, rollup, source, month):
             await clickhouse.execute(f"DROP TABLE {staging} SYNC")

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 import msgspec
 
+from aggregator.day_counts import miscounted
 from aggregator.fence import Start, insert_once
 from aggregator.rollup_sql import (
     DIFFERENCES,
@@ -187,6 +188,8 @@ async def differences(clickhouse: ClickHouse, source: Source, rollup: str) -> li
         since = int(datetime.now(UTC).timestamp()) // 60 * 60 - _MINUTE_COMPARED_SECONDS
     for month in await clickhouse.read(MONTHS[rollup, source], _Number):
         unequal = await _unequal(clickhouse, source, rollup, month.number, since)
+        if (source, rollup) == ("clicks", "rollup_day"):
+            unequal += await miscounted(clickhouse, month.number)
         if unequal:
             found.append(Difference(rollup, source, month.number, unequal))
     return found

@@ -36,6 +36,8 @@ _OF_CONVERSIONS = ("currency", *LEDGER)
 # What stands for them on clicks, and for a click's reason on conversions.
 _NOT_ON_CLICKS = dict.fromkeys(_OF_CONVERSIONS, "''") | {REASON: "r.reason"}
 _NOT_ON_CONVERSIONS = {REASON: "''"}
+# The field of unique clicks that the day rollup has counted.
+DAY_VISITORS = "day_unique_clicks"
 
 
 class Plan(msgspec.Struct, frozen=True):
@@ -72,10 +74,11 @@ class Cells(msgspec.Struct, frozen=True):
 
 
 class _Branch(msgspec.Struct, frozen=True):
-    """Some rows of a rollup."""
+    """Some rows of a rollup; `counted`: those of days, with numbers in place of visitors."""
 
     table: str
     rows: str
+    counted: bool = False
 
 
 def cells(request: ReportRequest, plan: Plan, days: Days | None) -> Cells:
@@ -88,14 +91,36 @@ def cells(request: ReportRequest, plan: Plan, days: Days | None) -> Cells:
         branches = _branches(request, plan, days)
         if len(branches) == 1 and plan.shape != "ledger":
             return Cells(_rollup(request, plan, branches[0]), "r", keys)
-        sums = f"r.verdict AS verdict, r.currency AS currency, {_sums(plan, columns.ROLLUP)}"
-        selects += [
-            f"SELECT {_select(keys)}{sums} FROM {_rollup(request, plan, branch)}"
-            for branch in branches
-        ]
+        selects += [_select_branch(request, plan, branch, keys) for branch in branches]
     if plan.shape in ("raw", "ledger"):
         selects.append(_facts(request, plan))
     return Cells(f"({' UNION ALL '.join(selects)}) AS c", "c", {key: f"c.{key}" for key in keys})
+
+
+def tells_days(request: ReportRequest, plan: Plan) -> bool:
+    """Whether a row adds up one row a day of the day rollup, so that its numbers do.
+
+    Of two affiliates together, or of all below a total, a visitor may have come from both.
+    """
+    used = {*plan.group_by, *plan.tops, *(one.name for one in request.filters)} - {*LEDGER}
+    # Counted are people; a report that knows verdicts counts all, in its totals, too.
+    if "verdict" in request.used or {*SPARSE} & used or "unique_clicks" not in plan.fields:
+        return False
+    if plan.totals and plan.group_by:
+        return False
+    # Each has rows of its own where none is a registry number.
+    beside = {*plan.tops[1:]} if {*plan.tops} <= {*FURTHER} else set[str]()
+    alone = day_dimension(used - beside)
+    chosen = {one.name for one in request.filters if len(one.include) == 1}
+    return alone == "total" or alone in {*plan.group_by, *plan.tops[:1], *chosen}
+
+
+def _select_branch(
+    request: ReportRequest, plan: Plan, branch: _Branch, keys: Mapping[str, str]
+) -> str:
+    sums = _sums(plan, columns.COUNTED_DAYS if branch.counted else columns.ROLLUP)
+    told = f"r.verdict AS verdict, r.currency AS currency, {sums}"
+    return f"SELECT {_select(keys)}{told} FROM {_rollup(request, plan, branch)}"
 
 
 def _branches(request: ReportRequest, plan: Plan, days: Days | None) -> list[_Branch]:
@@ -111,17 +136,19 @@ def _branches(request: ReportRequest, plan: Plan, days: Days | None) -> list[_Br
         return [_Branch(f"rollup_{fine}", f"{period} AND {rows}")]
     day_rows = rows if further else f"r.dimension = '{alone}'"
     return [
-        _Branch("rollup_day", f"{WHOLE_DAYS} AND {day_rows}"),
+        _Branch("rollup_day", f"{WHOLE_DAYS} AND {day_rows}", DAY_VISITORS in plan.fields),
         _Branch(f"rollup_{fine}", f"{OTHER_DAYS} AND {rows}"),
     ]
 
 
 def _rollup(request: ReportRequest, plan: Plan, branch: _Branch) -> str:
-    spared = _conditions(request, _ROLLUP_VALUES, "r.basis = 0")
+    spared = _conditions(request, _ROLLUP_VALUES, "r.basis IN (0, 3)")
+    bases = ["0", *(["3"] if branch.counted else [])]
+    bases += ["{basis:UInt8}"] if plan.shape != "ledger" else []
     values = {
         "table": branch.table,
         "join": _pairs(plan.tops),
-        "bases": "(0)" if plan.shape == "ledger" else "(0, {basis:UInt8})",
+        "bases": f"({', '.join(bases)})",
         "conditions": f"{branch.rows} AND {spared}",
     }
     return fill("rollup", values)

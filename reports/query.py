@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from linkjolt.dimensions import SPARSE
-from reports.cells import Cells, Plan, cells
+from reports.cells import DAY_VISITORS, Cells, Plan, cells, tells_days
 from reports.columns import fields_of, summed
 from reports.days import Days, settled_until, whole_days
 from reports.intervals import steady_offset
@@ -126,12 +126,15 @@ def tops_together(request: ReportRequest) -> list[tuple[str, ...]]:
     """The `tops` of a request that one query each can tell; what is left out needs a report.
 
     Of a rollup of dimensions each row has one; the others stand in every row. The `empty` rows of
-    sparse ones stand for several dimensions, and rows by verdict count more.
+    sparse ones stand for several dimensions, and rows by verdict count more. Of whole days each
+    of the others has rows of its own, whose unique clicks are counted.
     """
     joined = [name for name in request.tops if _joins(request, name)]
     filtered = {one.name for one in request.filters}
     own = () if filtered & {*FURTHER} else tuple(name for name in joined if name in FURTHER)
     others = tuple(name for name in joined if name not in own)
+    if others and _days(request) is not None:
+        return [tops for tops in (own, *((name,) for name in others)) if tops]
     return [tops for tops in (own, others) if tops]
 
 
@@ -157,6 +160,8 @@ def _query(request: ReportRequest, plan: Plan, account: int, raw_max_seconds: fl
     if days is not None:
         split = list(days.split)
         parameters |= {"first_day": days.first, "last_day": days.last, "split_days": split}
+    if days is not None and tells_days(request, plan):
+        plan = msgspec.structs.replace(plan, fields=(*plan.fields, DAY_VISITORS))
     source = cells(request, plan, days)
     values = {
         "columns": _columns(request, plan, source),
@@ -220,6 +225,8 @@ def _order(plan: Plan, keys: Sequence[str]) -> str:
         name = plan.sort.name
         slot = f"d{plan.group_by.index(name)}" if name in plan.group_by else ""
         way = "DESC" if plan.sort.descending else "ASC"
+        if name == "unique_clicks" and DAY_VISITORS in plan.fields:
+            name = f"{name} + {DAY_VISITORS}"
         first.append(f"{slot or _SORTS.get(name, name)} {way} NULLS LAST")
     ties = [_TOP_TIES] if plan.tops else keys
     return ", ".join([*first, *ties]) or "1"

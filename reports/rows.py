@@ -14,8 +14,8 @@ import msgspec
 
 from linkjolt.money import to_major
 from linkjolt.registry import Kind, public_id
+from linkjolt.visitors import unbiased
 from reports.request import ReportRequest
-from reports.visitors import unbiased
 from reports.vocabulary import MONEY, NUMBERED
 
 Value = str | int | float | Decimal | None | list[str]
@@ -30,7 +30,8 @@ class Cell(msgspec.Struct, frozen=True):
 
     What was not asked for is as if nothing was there. `total` is 1 for the sum of all rows,
     `earlier` for a row of the period compared with;
-    `top` is the dimension of a row among those of several.
+    `top` is the dimension of a row among those of several. `unique_clicks` is an estimate of those
+    that are not in `day_unique_clicks`.
     """
 
     bucket: int = 0
@@ -39,6 +40,7 @@ class Cell(msgspec.Struct, frozen=True):
     d2: str | int = ""
     clicks: int = 0
     unique_clicks: int = 0
+    day_unique_clicks: int = 0
     bot_clicks: int = 0
     duplicate_clicks: int = 0
     conversions: int = 0
@@ -51,6 +53,11 @@ class Cell(msgspec.Struct, frozen=True):
     total: int = 0
     earlier: int = 0
     top: str = ""
+
+    @property
+    def visitors(self) -> int:
+        """Unique clicks as they are told."""
+        return unbiased(self.unique_clicks) + self.day_unique_clicks
 
     @property
     def values(self) -> tuple[str | int, str | int, str | int]:
@@ -152,7 +159,7 @@ def _counts(cell: Cell) -> dict[str, Value]:
     decided = cell.approved + cell.rejected
     return {
         "clicks": cell.clicks,
-        "unique_clicks": unbiased(cell.unique_clicks),
+        "unique_clicks": cell.visitors,
         "bot_clicks": cell.bot_clicks,
         "duplicate_clicks": cell.duplicate_clicks,
         "conversions": cell.conversions,

@@ -20,6 +20,7 @@ SELECT count() AS number FROM (
             -1 AS side
         FROM $rollup
         WHERE account != 0 AND month = {month:UInt32} AND (basis = 0) = {clicks:UInt8}
+            AND basis != 3
     )
     WHERE bucket >= toDateTime({since:UInt32}, 'UTC')
     GROUP BY account, bucket, campaign, affiliate, link, verdict, currency, basis, dimension, value

@@ -7,11 +7,14 @@ import pytest
 
 from linkjolt.clickhouse import ClickHouse
 from reports.days import Days, day_dimension, whole_days
-from reports.request import ReportRequest
+from reports.query import rows_query, tops_query, totals_query
+from reports.request import ReportRequest, parse_request
+from reports.rows import Cell
+from reports.top_request import parse_tops
 from reports.vocabulary import METRICS, Interval
 from tests.reports.expected import expected
 from tests.reports.test_sources import read
-from tests.rollups.sample import make_sample, store
+from tests.rollups.sample import ACCOUNT, make_sample, store
 
 
 def at(text: str) -> int:
@@ -131,3 +134,63 @@ async def test_a_day_that_may_still_be_pulled_is_answered_by_quarters(
     assert await read(clickhouse, request) == expected(request, sample)
     settled = msgspec.structs.replace(request, **{late: end + timedelta(hours=1)})
     assert await read(clickhouse, settled) != expected(request, sample)
+
+
+@pytest.mark.parametrize(
+    ("parameters", "counted"),
+    [
+        ({}, True),
+        ({"interval": "day"}, True),
+        ({"group_by": "affiliate", "currency": "EUR"}, True),
+        ({"group_by": "link", "affiliate": "aff_11"}, True),
+        ({"affiliate": "aff_11"}, True),
+        ({"group_by": "country,status"}, True),
+        ({"dimensions": "country,device"}, True),
+        # A visitor may have come by both, or by several of them.
+        ({"affiliate": "aff_11,aff_12"}, False),
+        ({"affiliate": "-aff_11"}, False),
+        ({"group_by": "campaign,affiliate"}, False),
+        ({"group_by": "campaign", "affiliate": "aff_11"}, False),
+        ({"dimensions": "campaign,affiliate"}, False),
+        # Not counted by these.
+        ({"group_by": "sub1"}, False),
+        ({"group_by": "verdict"}, False),
+        ({"group_by": "country", "verdict": "human"}, False),
+        ({"metrics": "clicks"}, False),
+    ],
+)
+def test_unique_clicks_of_days_add_up_where_a_row_is_one_of_each_day(
+    parameters: dict[str, str], counted: bool
+) -> None:
+    now = datetime(2026, 11, 20, tzinfo=UTC)
+    asked = [*({"from": "2026-11-01T00:00:00Z"} | parameters).items()]
+    if "dimensions" in parameters:
+        request = parse_tops(asked, now)
+        query = tops_query(request, request.tops, 1, 60)
+    else:
+        query = rows_query(parse_request(asked, now), 1, 60)
+    assert ("day_unique_clicks" in query.sql) is counted
+    assert ("basis:UInt8}, 3)" in query.sql or "(0, 3" in query.sql) is counted
+
+
+@pytest.mark.parametrize("group_by", ["", "affiliate", "country", "verdict", "sub1", "campaign"])
+async def test_totals_and_rows_of_whole_days_count_visitors_as_events_do(
+    clickhouse: ClickHouse, group_by: str
+) -> None:
+    start = datetime(2026, 10, 30, tzinfo=UTC)
+    end = start + timedelta(days=3)
+    sample = make_sample(16, start, end, clicks=900)
+    await store(clickhouse, sample)
+    asked = {"from": start.isoformat(), "to": end.isoformat(), "group_by": group_by}
+    given = [(name, value) for name, value in asked.items() if value]
+    request = parse_request([*given, ("limit", "900")], end + timedelta(hours=2))
+    assert await read(clickhouse, request) == await read(clickhouse, request, "raw")
+    for shape in (None, "raw"):
+        query = totals_query(request, ACCOUNT, 60, shape)
+        [cell] = await clickhouse.read(query.sql, Cell, query.parameters)
+        whole = msgspec.structs.replace(request, group_by=())
+        [sums] = expected(whole, sample).values()
+        if group_by != "verdict":
+            assert cell.visitors == sums.unique_clicks
+        else:
+            assert cell.clicks == sum(click.account == ACCOUNT for click in sample.clicks)

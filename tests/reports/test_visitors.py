@@ -4,12 +4,17 @@ import msgspec
 import pytest
 
 from linkjolt.clickhouse import ClickHouse
-from reports.visitors import unbiased
+from linkjolt.visitors import unbiased, unbiased_sql
 
 TRIALS = 60
 
 
 class Estimate(msgspec.Struct, frozen=True):
+    estimate: int
+
+
+class Told(msgspec.Struct, frozen=True):
+    told: int
     estimate: int
 
 
@@ -39,3 +44,11 @@ def test_more_visitors_are_never_told_as_fewer_but_where_counting_changes() -> N
         320_000,
         10**9,
     ]
+
+
+async def test_the_engine_takes_off_the_same_bias(clickhouse: ClickHouse) -> None:
+    sql = f"""SELECT toUInt64(number * 997) AS told, {unbiased_sql("told")} AS estimate
+        FROM numbers(400)"""
+    rows = await clickhouse.read(sql, Told)
+    assert all(abs(row.estimate - unbiased(row.told)) <= 1 for row in rows)
+    assert any(row.estimate < row.told for row in rows)

@@ -6,6 +6,7 @@ from datetime import datetime
 
 import msgspec
 
+from aggregator.day_counts import count_days, uncounted
 from aggregator.rollups import catch_up
 from aggregator.rows import (
     CLICK_COLUMNS,
@@ -21,6 +22,7 @@ from linkjolt.dimensions import SPARSE
 ACCOUNT = 7
 _VERDICTS = ("human",) * 7 + ("duplicate", "bot", "prefetch")
 _CURRENCIES = ("USD", "USD", "EUR", "JPY")
+_END_OF_TIME = (1 << 32) - 1
 _encoder = msgspec.json.Encoder()
 
 
@@ -59,8 +61,8 @@ def _click(rng: random.Random, ms: int, stored_ms: int) -> ClickRow:
         "time": ms / 1000,
         "click_id": f"{rng.getrandbits(128):032x}",
         "verdict": rng.choice(_VERDICTS),
-        # So few that the engine counts distinct ones exactly.
-        "visitor": 1 + rng.randrange(300),
+        # So few that the engine counts distinct ones exactly; other ones every UTC day.
+        "visitor": ms // 86_400_000 * 1_000 + rng.randrange(300),
         "s": rng.choice((0, 2)),
         # Several rows of one entry share its position.
         "pos": pos_at(stored_ms, rng.randrange(3)),
@@ -125,10 +127,11 @@ async def insert_conversions(clickhouse: ClickHouse, rows: Sequence[ConversionRo
 
 
 async def store(clickhouse: ClickHouse, sample: Sample) -> None:
-    """Inserts a sample and pulls all rollups up to its end."""
+    """Inserts a sample and pulls all rollups up to its end, with all days counted."""
     await insert_clicks(clickhouse, sample.clicks)
     await insert_conversions(clickhouse, sample.conversions)
     for s in (0, 2):
         await catch_up(clickhouse, "clicks", s, max(row.pos for row in sample.clicks))
     for s in (1, 3):
         await catch_up(clickhouse, "conversions", s, max(row.pos for row in sample.conversions))
+    await count_days(clickhouse, await uncounted(clickhouse, _END_OF_TIME))

@@ -34,3 +34,16 @@ def unbiased(estimate: int) -> int:
         return estimate
     (low, fewer), (high, more) = _LINES[bisect_right(_ESTIMATES, estimate) - 1]
     return fewer + round((estimate - low) * (more - fewer) / (high - low))
+
+
+def unbiased_sql(estimate: str) -> str:
+    """`unbiased` as an expression of the engine's, to within 1; `estimate` is another, a UInt64."""
+    # What each line adds: so much of it as lies below the estimate.
+    widths = [high - low for (low, _), (high, _) in _LINES]
+    slopes = [(more - few) / (high - low) for (low, few), (high, more) in _LINES]
+    added = (
+        f"arraySum((low, width, slope) -> least(greatest({estimate} - low, 0), width) * slope,"
+        f" {list(_ESTIMATES[:-1])}, {widths}, {slopes})"
+    )
+    inside = f"{estimate} > {_ESTIMATES[0]} AND {estimate} < {_ESTIMATES[-1]}"
+    return f"toUInt64(if({inside}, {_MEASURED[0][1]} + round({added}), {estimate}))"
