@@ -3,14 +3,18 @@
 import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from aggregator import migrate
+from aggregator import migrate, rollups
 from aggregator.audit import find_differences
 from aggregator.migrate import PLAIN, Tables, filled
 from aggregator.repair import prepare
+from linkjolt import names
 from linkjolt.clickhouse import ClickHouse, ClickHouseFailed
+from linkjolt.redis_client import call
+from tests.aggregator.conftest import Line
 from tests.rollups.sample import insert_clicks, make_sample
 
 _FILES = sorted((Path(migrate.__file__).parent / "migrations").glob("*.sql"))
@@ -54,3 +58,27 @@ async def test_rollups_of_an_older_version_are_made_anew_and_pulled_from_raw(
     assert await migrate.migrate(clickhouse) == anew
     await prepare(clickhouse)
     assert await find_differences(clickhouse) == []
+
+
+async def test_a_rollup_made_anew_is_no_report_up_to_an_instant_before_it_is_pulled(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await line.click(5)
+    await line.step_until_idle()
+    stream = names.clicks(0)
+    told = await call(line.redis, "HGET", names.PROGRESS, stream.number)
+    await line.clickhouse.execute("TRUNCATE TABLE rollup_quarter SYNC")
+    line.restart()
+    seen: list[object] = []
+    pull = rollups.pull
+
+    async def look(*arguments: Any) -> int:
+        seen.append(await call(line.redis, "HGET", names.PROGRESS, stream.number))
+        return await pull(*arguments)
+
+    monkeypatch.setattr(rollups, "pull", look)
+    await line.aggregation.position(stream)
+    assert seen == [None]
+    await line.step_until_idle()
+    assert int(await call(line.redis, "HGET", names.PROGRESS, stream.number)) >= int(told)
+    assert (await line.audit()).clean

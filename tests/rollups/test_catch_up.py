@@ -35,13 +35,13 @@ class Count(msgspec.Struct, frozen=True):
 
 
 async def cells(clickhouse: ClickHouse, table: str) -> Cells:
-    """The number of merged cells and a digest of all of them, markers left out."""
+    """The number of merged cells and a digest of all; markers and counts of days left out."""
     keys = "account, time, campaign, affiliate, link, verdict, currency, basis, month"
     keys += ", dimension, value" if table in ("rollup_day", "rollup_dimension") else ""
     sql = f"""SELECT count() AS cells, sum(cityHash64(*)) AS digest FROM (
         SELECT {keys}, sum(clicks), uniqCombined64Merge(16)(visitors), sum(conversions),
             sum(pending), sum(approved), sum(rejected), sum(revenue_minor), sum(commission_minor)
-        FROM {table} WHERE account != 0 GROUP BY {keys})"""
+        FROM {table} WHERE account != 0 AND basis != 3 GROUP BY {keys})"""
     return (await clickhouse.read(sql, Cells))[0]
 
 
