@@ -1,66 +1,97 @@
 """Unique clicks of days that are over, as numbers: to add them up spares a report the states.
 
-A pull that brings a click of a counted day counts the day again, in the same INSERT.
+A day's numbers say of how many clicks they tell. Where that is not how many the day has, it is
+counted anew, so that nothing has to be remembered. One aggregator at a time counts.
 """
 
-from collections.abc import Iterable
 from datetime import UTC, datetime
-from itertools import groupby
+from pathlib import Path
+from string import Template
 
 import msgspec
 
-from aggregator.rollup_sql import COUNTED, COUNTED_DIMENSIONS, count_cells, states_of
+from aggregator.fence import Start
 from linkjolt.clickhouse import ClickHouse
+from linkjolt.dimensions import DENSE
 from linkjolt.visitors import unbiased_sql
 
 _DAY_SECONDS = 86_400
 _TABLE = "rollup_day"
-_PEOPLE = "account != 0 AND dimension = 'total' AND basis = 0 AND verdict IN ('human', 'duplicate')"
-_UNCOUNTED = f"""SELECT DISTINCT toUnixTimestamp(time) AS day FROM (
-    SELECT account, time FROM {_TABLE}
-    WHERE ({_PEOPLE} OR {COUNTED}) AND time < toDateTime({{before:UInt32}}, 'UTC')
-    GROUP BY account, time HAVING max(basis) = 0
-) ORDER BY day"""
+# An answer to a repeat may stand for a first that is not there (`aggregator.fence`).
+_ATTEMPTS = 3
+# A click has one value of each, so that a row of one has all of its visitors.
+_DIMENSIONS = ", ".join(f"'{name}'" for name in ("total", "campaign", "affiliate", "link", *DENSE))
+_PEOPLE = "basis = 0 AND verdict IN ('human', 'duplicate')"
+_BY_DAY = f"""FROM {_TABLE}
+    WHERE account != 0 AND dimension = 'total' AND ({_PEOPLE} OR basis = 3)
+    GROUP BY account, time"""
+_HAD, _TOLD = "sumIf(clicks, basis = 0)", "sumIf(clicks, basis = 3)"
+_UNCOUNTED = f"""SELECT toUnixTimestamp(time) AS day, sum(told) AS counted FROM (
+    SELECT time, {_HAD} AS had, {_TOLD} AS told {_BY_DAY}
+)
+WHERE time < toDateTime({{before:UInt32}}, 'UTC')
+GROUP BY time HAVING max(had != told) ORDER BY day"""
 _OF_MONTH = f"SELECT DISTINCT time FROM {_TABLE} WHERE account != 0 AND month = {{month:UInt32}}"
-# The greatest of several estimates may be a little more than that of all.
+# Below some thousand visitors numbers are exact; two estimates of the same may differ a little.
 _MISCOUNTED = f"""SELECT count() AS cells FROM (
-    SELECT max(unique_clicks) AS told, uniqCombined64Merge(16)(visitors) AS estimate FROM {_TABLE}
-    WHERE account != 0 AND dimension IN ({COUNTED_DIMENSIONS})
-        AND (basis = 3 OR basis = 0 AND verdict IN ('human', 'duplicate'))
-        AND time IN (SELECT time FROM {_TABLE} WHERE {COUNTED} AND time IN ({_OF_MONTH}))
+    SELECT sum(unique_clicks) AS told, uniqCombined64Merge(16)(visitors) AS estimate
+    FROM {_TABLE}
+    WHERE account != 0 AND dimension IN ({_DIMENSIONS}) AND ({_PEOPLE} OR basis = 3)
+        AND time IN ({_OF_MONTH})
+        AND (account, time) IN (
+            SELECT account, time {_BY_DAY} HAVING {_HAD} = {_TOLD}
+        )
     GROUP BY account, time, campaign, affiliate, link, dimension, value
-) WHERE abs(toInt64({unbiased_sql("estimate")}) - toInt64(told)) > if(told > 2000, told / 50, 0)
+) WHERE abs(toInt64({unbiased_sql("estimate")}) - told) > if(told > 2000, told / 50, 0)
 SETTINGS enable_shared_storage_snapshot_in_query = 1"""
+_CELLS = (Path(__file__).parent / "sql" / "count_cells.sql").read_text(encoding="utf-8")
 _COLUMNS = (
     "account, time, campaign, affiliate, link, verdict, currency, basis, month, dimension, value,"
-    " clicks, visitors, conversions, pending, approved, rejected, revenue_minor, commission_minor,"
-    " pos, unique_clicks"
+    " clicks, visitors, unique_clicks"
 )
-_DAYS = "SELECT toDateTime(arrayJoin({days:Array(UInt32)}), 'UTC')"
 # Nothing is stored in an ingest month that ended a day before (clocks differ).
-_STATES = f"{states_of(_TABLE, _DAYS)} AND month >= {{since_month:UInt32}}"
+_RECENT = f"(SELECT * FROM {_TABLE} WHERE month >= {{since_month:UInt32}})"
+_DAY = "toDateTime({day:UInt32}, 'UTC')"
 
 
-class _Day(msgspec.Struct, frozen=True):
+class Day(msgspec.Struct, frozen=True):
+    """A day, as the UTC second at which it begins, and of how many clicks its numbers tell."""
+
     day: int
+    counted: int
 
 
 class _Cells(msgspec.Struct, frozen=True):
     cells: int
 
 
-async def uncounted(clickhouse: ClickHouse, before: int) -> list[int]:
-    """Days before a UTC second that have clicks of people and are not counted, as UTC seconds."""
-    return [row.day for row in await clickhouse.read(_UNCOUNTED, _Day, {"before": before})]
+def _insert(table: str, cells: str, days: str) -> str:
+    values = {
+        "cells": cells,
+        "days": days,
+        "dimensions": _DIMENSIONS,
+        "unbiased": unbiased_sql("estimate"),
+    }
+    return f"INSERT INTO {table} ({_COLUMNS})\n{Template(_CELLS).substitute(values)}"
 
 
-async def count_days(clickhouse: ClickHouse, days: Iterable[int]) -> None:
-    """Counts days (UTC seconds), a month in one INSERT; to do it again changes nothing."""
-    for month, some in groupby(sorted(days), _month):
-        chosen = [*some]
-        since = _month(chosen[0] - _DAY_SECONDS)
-        parameters = {"days": chosen, "month": month, "since_month": since}
-        await clickhouse.execute(_insert(_TABLE, _STATES), parameters)
+async def count_days(clickhouse: ClickHouse, before: int) -> None:
+    """Counts the days before a UTC second that are not; to do it again changes nothing."""
+    for attempt in range(_ATTEMPTS):
+        uncounted = await clickhouse.read(_UNCOUNTED, Day, {"before": before})
+        for day in uncounted:
+            await count_day(clickhouse, day, attempt)
+        if not uncounted:
+            return
+
+
+async def count_day(clickhouse: ClickHouse, found: Day, attempt: int) -> None:
+    """A server executes it once from where it starts, however late; see `aggregator.fence`."""
+    month, day = _month(found.day), found.day
+    start = Start(f"{_TABLE}/{day}", 0, found.counted)
+    token = start.token(attempt) if clickhouse.remote else ""
+    parameters = {"day": day, "month": month, "since_month": _month(day - _DAY_SECONDS)}
+    await clickhouse.execute(_insert(_TABLE, _RECENT, _DAY), parameters, token)
 
 
 async def miscounted(clickhouse: ClickHouse, month: int) -> int:
@@ -70,16 +101,11 @@ async def miscounted(clickhouse: ClickHouse, month: int) -> int:
 
 async def count_staging(clickhouse: ClickHouse, staging: str, month: int) -> None:
     """What is counted and has clicks in the staging table of a month is counted in it, too."""
-    counted = f"SELECT time FROM {_TABLE} WHERE {COUNTED}"
+    counted = f"SELECT time FROM {_TABLE} WHERE account != 0 AND dimension = 'total' AND basis = 3"
     days = f"SELECT DISTINCT time FROM {staging} WHERE account != 0 AND time IN ({counted})"
-    others = f"{states_of(_TABLE, days)} AND month != {{month:UInt32}}"
-    states = f"{states_of(staging, days)} UNION ALL {others}"
-    await clickhouse.execute(_insert(staging, states), {"month": month})
-
-
-def _insert(table: str, states: str) -> str:
-    columns = _COLUMNS.replace(" time,", " bucket,").replace(" pos,", " watermark,")
-    return f"INSERT INTO {table} ({_COLUMNS}) SELECT {columns} FROM ({count_cells(states)})"
+    others = f"SELECT * FROM {_TABLE} WHERE month != {{month:UInt32}}"
+    cells = f"(SELECT * FROM {staging} UNION ALL {others})"
+    await clickhouse.execute(_insert(staging, cells, days), {"month": month})
 
 
 def _month(day: int) -> int:

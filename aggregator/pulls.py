@@ -2,9 +2,9 @@
 
 import msgspec
 
-from aggregator.day_counts import count_days, uncounted
+from aggregator.day_counts import count_days
 from aggregator.rollup_sql import DAYS, FRESH
-from aggregator.rollups import Source, Watermarks, catch_up, watermark
+from aggregator.rollups import Watermarks, catch_up, watermark
 from linkjolt.clickhouse import ClickHouse
 from linkjolt.names import Stream
 
@@ -17,14 +17,10 @@ _COUNTED_AFTER_SECONDS = 600
 
 
 class Lag(msgspec.Struct, frozen=True):
-    """When the days of a stream were pulled, and the UTC second of the earliest event since.
-
-    Days before the UTC second `counted` have their unique clicks counted.
-    """
+    """When the days of a stream were pulled, and the UTC second of the earliest event since."""
 
     pulled_ms: int = 0
     earliest: int = _NONE
-    counted: int = 0
 
     def is_over(self, now_ms: int) -> bool:
         """Whether days have to be pulled: a while has gone by, or one that is over got an event."""
@@ -60,23 +56,19 @@ class Pulls:
         lag = self._lags.pop(s, Lag())
         earliest = await catch_up(self._clickhouse, kind, s, upto, marks, wanted=FRESH)
         if earliest is not None:
-            lag = Lag(lag.pulled_ms, min(lag.earliest, earliest), lag.counted)
+            lag = Lag(lag.pulled_ms, min(lag.earliest, earliest))
         # A conversion may count on the day of its click.
         if kind == "conversions" or lag.is_over(now_ms):
             await catch_up(self._clickhouse, kind, s, upto, marks, wanted=DAYS)
-            lag = Lag(now_ms, counted=await self._count(kind, lag, now_ms))
+            if kind == "clicks" and self._counts(stream):
+                over = _midnight(now_ms // 1000 - _COUNTED_AFTER_SECONDS)
+                await count_days(self._clickhouse, over)
+            lag = Lag(now_ms)
         self._lags[s] = lag
 
-    async def _count(self, kind: Source, lag: Lag, now_ms: int) -> int:
-        """Counts the days that are over; answers up to where."""
-        over = _midnight(now_ms // 1000 - _COUNTED_AFTER_SECONDS)
-        if kind == "clicks" and (lag.counted != over or lag.earliest < over):
-            days = {*await uncounted(self._clickhouse, over)}
-            if self._clickhouse.remote:
-                # Another aggregator's pull may have been under way beside ours.
-                days |= {*range(_midnight(min(lag.earliest, over - 1)), over, _DAY_SECONDS)}
-            await count_days(self._clickhouse, days)
-        return over
+    def _counts(self, stream: Stream) -> bool:
+        """Of several aggregators one counts: whoever has the first stream."""
+        return not self._clickhouse.remote or stream.shard == 0
 
 
 def _midnight(second: int) -> int:

@@ -8,7 +8,6 @@ from typing import Literal
 import msgspec
 
 from linkjolt.dimensions import DENSE, EMPTY, SPARSE
-from linkjolt.visitors import unbiased_sql
 
 Source = Literal["clicks", "conversions"]
 SOURCES: tuple[Source, ...] = ("clicks", "conversions")
@@ -20,9 +19,6 @@ _RANGE_OF_MONTH = (
     "pos > {after:UInt64} AND pos <= {upto:UInt64}"
     " AND pos <= transform(toUInt32(s), streams, watermarks, toUInt64(0))"
 )
-_OF_STATES = "account, bucket, campaign, affiliate, link, dimension, value, verdict, visitors"
-# Rows of days whose unique clicks are counted: some of each account that has any.
-COUNTED = "account != 0 AND dimension = 'total' AND basis = 3"
 _CLICK_KEYS = ("account", "bucket", "verdict")
 # Of a rollup by one dimension alone, what a cell has of these by its dimension; else 0.
 _NUMBERED = {
@@ -32,8 +28,6 @@ _NUMBERED = {
     "link": ("campaign", "affiliate", "link"),
 }
 _NUMBERS = _NUMBERED["link"]
-# A click has one value of each of these, so that a row of one has all of its visitors.
-COUNTED_DIMENSIONS = ", ".join(f"'{name}'" for name in (*_NUMBERED, *DENSE))
 _KEYS = ("account", "campaign", "affiliate", "link", "verdict", "currency", "basis", "month")
 _SUMS = (
     "clicks",
@@ -140,13 +134,10 @@ def _groupings(alone: bool) -> dict[str, str]:
     }
 
 
-def _bucket(rollup: Rollup, source: Source) -> str:
-    return f"{rollup.bucket}(toDateTime({_TIMES[source]}, 'UTC'))"
-
-
 def _cells(rollup: Rollup, source: Source, rows: str) -> str:
     """The SELECT that computes the cells of a rollup from the raw rows of a range."""
-    values = {"bucket": _bucket(rollup, source), "range": rows}
+    bucket = f"{rollup.bucket}(toDateTime({_TIMES[source]}, 'UTC'))"
+    values = {"bucket": bucket, "range": rows}
     if source == "clicks":
         name = "click_dimensions" if rollup.by_dimension else "clicks"
         return _fill(name, values | _groupings(rollup.alone))
@@ -163,45 +154,14 @@ def _cells(rollup: Rollup, source: Source, rows: str) -> str:
 
 def _pull(rollup: Rollup, source: Source) -> str:
     named = ("dimension", "value") if rollup.by_dimension else ()
-    unique = ("unique_clicks",) if rollup.alone else ()
-    same = (*_KEYS, *named, *_SUMS, *unique)
-    none = "".join(f", toUInt64(0) AS {name}" for name in unique)
-    cells = _cells(rollup, source, _RANGE)
+    same = (*_KEYS, *named, *_SUMS)
     values = {
         "rollup": rollup.table,
         "columns": ", ".join((*same, "time", "pos")),
         "cell_columns": ", ".join((*same, "bucket", "watermark")),
-        "cells": f"SELECT *{none} FROM ({cells})" if unique else cells,
-        "unique": none,
-        "counts": _late_counts(rollup) if rollup.alone and source == "clicks" else "",
+        "cells": _cells(rollup, source, _RANGE),
     }
     return _fill("insert", values)
-
-
-def _late_counts(rollup: Rollup) -> str:
-    """Unique clicks of days that were counted before and get clicks by this pull.
-
-    They land with these clicks or not at all.
-    """
-    touched = f"SELECT DISTINCT {_bucket(rollup, 'clicks')} FROM clicks AS raw WHERE {_RANGE}"
-    late = f"SELECT DISTINCT time FROM {rollup.table} WHERE {COUNTED} AND time IN ({touched})"
-    pulled = _cells(rollup, "clicks", f"{_RANGE} AND {_bucket(rollup, 'clicks')} IN ({late})")
-    states = f"{states_of(rollup.table, late)} UNION ALL SELECT {_OF_STATES} FROM ({pulled})"
-    return f"UNION ALL {count_cells(states)}"
-
-
-def states_of(table: str, days: str) -> str:
-    """The visitors that a table of days holds, of some; `days` is a list or a SELECT."""
-    columns = _OF_STATES.replace("bucket", "time AS bucket")
-    return f"SELECT {columns} FROM {table} WHERE account != 0 AND basis = 0 AND time IN ({days})"
-
-
-def count_cells(states: str) -> str:
-    """The SELECT of unique clicks of days, for the ingest month {month}."""
-    unbiased = unbiased_sql("estimate")
-    values = {"states": states, "dimensions": COUNTED_DIMENSIONS, "unbiased": unbiased}
-    text = (_FOLDER / "count_cells.sql").read_text(encoding="utf-8")
-    return Template(text).substitute(values)
 
 
 def _differences(rollup: Rollup, source: Source) -> str:

@@ -36,17 +36,16 @@ _COUNTED = "$.verdict IN ('human', 'duplicate')"
 _ADDED = dict.fromkeys(column for _, column in _SUMS.values() if column)
 _NO_VISITORS = "arrayReduce('uniqCombined64State(16)', emptyArrayUInt64())"
 # What a cell's columns are in each source `r`.
-ROLLUP = {column: f"r.{column}" for column in _ADDED} | {"unique_clicks": "toUInt64(0)"}
+ROLLUP = {column: f"r.{column}" for column in _ADDED} | {"unique_clicks": "toInt64(0)"}
 COUNTED_DAYS = ROLLUP | {"visitors": _NO_VISITORS, "unique_clicks": "r.unique_clicks"}
 CLICKS = dict.fromkeys(_ADDED, "toInt64(0)") | {
     "clicks": "toInt64(count())",
     "visitors": "uniqCombined64State(16)(r.visitor)",
-    "unique_clicks": "toUInt64(0)",
 }
 FACTS = {column: f"toInt64(sum(r.{column}))" for column in _ADDED} | {
     "clicks": "toInt64(0)",
     "visitors": _NO_VISITORS,
-    "unique_clicks": "toUInt64(0)",
+    "unique_clicks": "toInt64(0)",
     "revenue_minor": "toInt64(sum(r.order_value_minor))",
 }
 

@@ -2,8 +2,8 @@
 -- `campaign`, `affiliate` and `link` have their numbers in these columns (a link those of its
 -- campaign and affiliate too), 0 elsewhere; the others stand as in rollup_dimension. Markers as in
 -- rollup_quarter. Small granules, for all states of visitors in one are read where one is wanted.
--- Of days that are over, basis 3 has the number of unique clicks of people: salts change by the UTC
--- day, so that numbers add up. It never falls, so the greatest counts, whoever wrote it.
+-- Of days that are over, basis 3 has unique clicks of people, as numbers: salts change by the UTC
+-- day, so that they add up. Its `clicks` are those that the numbers tell of (`aggregator.day_counts`).
 CREATE TABLE IF NOT EXISTS rollup_day {on_cluster} (
     account UInt32,
     dimension LowCardinality(String),
@@ -25,7 +25,7 @@ CREATE TABLE IF NOT EXISTS rollup_day {on_cluster} (
     revenue_minor SimpleAggregateFunction(sum, Int64),
     commission_minor SimpleAggregateFunction(sum, Int64),
     pos SimpleAggregateFunction(max, UInt64),
-    unique_clicks SimpleAggregateFunction(max, UInt64)
+    unique_clicks SimpleAggregateFunction(sum, Int64)
 )
 ENGINE = {aggregating_merge_tree}
 PARTITION BY month

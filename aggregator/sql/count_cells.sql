@@ -1,16 +1,24 @@
--- Unique clicks of days by what the day rollup holds whole, basis 3: a number in place of a state.
+-- Unique clicks of days by what the day rollup holds whole, basis 3: what their numbers lack, so that
+-- all of a key add up. `clicks` says of how many clicks of people they tell. One block, as a pull.
 SELECT
-    account, bucket, campaign, affiliate, link, '' AS verdict, '' AS currency,
+    account, time, campaign, affiliate, link, '' AS verdict, '' AS currency,
     toUInt8(3) AS basis, {month:UInt32} AS month, dimension, value,
-    toInt64(0) AS clicks,
+    people - counted AS clicks,
     arrayReduce('uniqCombined64State(16)', emptyArrayUInt64()) AS visitors,
-    toInt64(0) AS conversions, toInt64(0) AS pending, toInt64(0) AS approved,
-    toInt64(0) AS rejected, toInt64(0) AS revenue_minor, toInt64(0) AS commission_minor,
-    toUInt64(0) AS watermark, $unbiased AS unique_clicks
+    visitors_of_day - told AS unique_clicks
 FROM (
-    SELECT account, bucket, campaign, affiliate, link, dimension, value,
-        uniqCombined64Merge(16)(visitors) AS estimate
-    FROM ($states)
-    WHERE verdict IN ('human', 'duplicate') AND dimension IN ($dimensions)
-    GROUP BY account, bucket, campaign, affiliate, link, dimension, value
+    SELECT
+        account, time, campaign, affiliate, link, dimension, value,
+        sumIf(cell.clicks, basis = 0) AS people,
+        sumIf(cell.clicks, basis = 3) AS counted,
+        sum(cell.unique_clicks) AS told,
+        uniqCombined64Merge(16)(cell.visitors) AS estimate,
+        toInt64($unbiased) AS visitors_of_day
+    FROM $cells AS cell
+    WHERE account != 0 AND dimension IN ($dimensions) AND time IN ($days)
+        AND (basis = 3 OR basis = 0 AND verdict IN ('human', 'duplicate'))
+    GROUP BY account, time, campaign, affiliate, link, dimension, value
 )
+WHERE people != counted OR visitors_of_day != told
+ORDER BY account
+SETTINGS max_threads = 1, max_block_size = 100000000

@@ -12,7 +12,7 @@ from typing import NamedTuple, Self
 import click
 import msgspec
 
-from aggregator.day_counts import count_days, uncounted
+from aggregator.day_counts import count_days
 from aggregator.migrate import migrate
 from aggregator.rollups import Source, Watermarks, catch_up, month_end, month_of
 from linkjolt import clickhouse, names
@@ -187,8 +187,7 @@ async def fill(engine: ClickHouse, size: Size, end: datetime) -> None:
             if time.monotonic() - said > _SAID_EVERY_SECONDS:
                 said = time.monotonic()
                 click.echo(f"reports: {chunk.end:,} {stream.kind}")
-    today = int(end.timestamp()) // 86_400 * 86_400
-    await count_days(engine, await uncounted(engine, today))
+    await count_days(engine, int(end.timestamp()) // 86_400 * 86_400)
 
 
 def _minutes_left_out(stream: names.Stream, end: datetime) -> Watermarks:

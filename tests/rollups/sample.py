@@ -6,7 +6,7 @@ from datetime import datetime
 
 import msgspec
 
-from aggregator.day_counts import count_days, uncounted
+from aggregator.day_counts import count_days
 from aggregator.rollups import catch_up
 from aggregator.rows import (
     CLICK_COLUMNS,
@@ -134,4 +134,4 @@ async def store(clickhouse: ClickHouse, sample: Sample) -> None:
         await catch_up(clickhouse, "clicks", s, max(row.pos for row in sample.clicks))
     for s in (1, 3):
         await catch_up(clickhouse, "conversions", s, max(row.pos for row in sample.conversions))
-    await count_days(clickhouse, await uncounted(clickhouse, _END_OF_TIME))
+    await count_days(clickhouse, _END_OF_TIME)
