@@ -3,7 +3,7 @@
 import msgspec
 
 from aggregator.day_counts import count_days
-from aggregator.rollup_sql import DAYS, FRESH
+from aggregator.rollup_sql import DAYS, FRESH, ROLLUPS
 from aggregator.rollups import Watermarks, catch_up, watermark
 from linkjolt.clickhouse import ClickHouse
 from linkjolt.names import Stream
@@ -43,11 +43,11 @@ class Pulls:
             del self._watermarks[key]
 
     async def begins(self, stream: Stream) -> bool:
-        """Whether a rollup that reports read at once holds nothing of the stream."""
-        for rollup in FRESH:
+        """Whether a rollup holds nothing of the stream."""
+        for rollup in ROLLUPS:
             at = await watermark(self._clickhouse, rollup.table, stream.number)
             self._watermarks[rollup.table, stream.number] = at
-        return any(self._watermarks[rollup.table, stream.number] == 0 for rollup in FRESH)
+        return any(self._watermarks[rollup.table, stream.number] == 0 for rollup in ROLLUPS)
 
     async def follow(self, stream: Stream, upto: int, now_ms: int) -> None:
         """Rollups of the stream reach `upto`, or its day rollup later: see `reports.days`."""
