@@ -95,7 +95,7 @@ class Aggregation:
         """The stored position; when it is read from the rows, rollups are brought up to it."""
         if stream.number not in self._positions:
             position = await self._warehouse.position(stream)
-            if await self._pulls.begins(stream):
+            if position and await self._pulls.begins(stream):
                 # Made anew, perhaps: reports are complete up to no instant before it is pulled.
                 await self._streams.tell_none(stream)
             await self._pull(stream, position)
