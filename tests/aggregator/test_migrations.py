@@ -82,3 +82,13 @@ async def test_a_rollup_made_anew_is_no_report_up_to_an_instant_before_it_is_pul
     await line.step_until_idle()
     assert int(await call(line.redis, "HGET", names.PROGRESS, stream.number)) >= int(told)
     assert (await line.audit()).clean
+
+
+async def test_a_stream_that_has_stored_nothing_keeps_its_instant(line: Line) -> None:
+    await line.click()
+    await line.step_until_idle()
+    stream = names.conversions(0)
+    told = await call(line.redis, "HGET", names.PROGRESS, stream.number)
+    line.restart()
+    await line.aggregation.position(stream)
+    assert await call(line.redis, "HGET", names.PROGRESS, stream.number) == told is not None
