@@ -28,7 +28,6 @@ from linkjolt.settings import Aggregator as Settings
 # How long a conversion waits for a click that is missing, from when Redis took it.
 _TOLD_GRACE_MS = 2_000
 _SPOOLED_GRACE_MS = 30_000
-_PULL_BATCHES = 4
 _read_click = msgspec.json.Decoder(Click).decode
 log = structlog.get_logger()
 
@@ -157,7 +156,8 @@ class Aggregation:
             return False
         with metrics.BATCH_SECONDS.time():
             store = self._store_clicks if stream.kind == "clicks" else self._store_conversions
-            upto = await store(stream, cut(read, self._settings.batch_rows), after)
+            batch = cut(read, self._settings.batch_rows)
+            upto = await store(stream, batch, after)
         if upto == after:
             await self._pull(stream, after)
             await self._streams.tell(stream, after, time_ms(read[0].pos))
@@ -165,10 +165,10 @@ class Aggregation:
         fault("aggregator_after_base_insert")
         self._positions[stream.number] = upto
         stored_all = upto == read[-1].pos and lines_in(read) < self._settings.batch_rows
-        unpulled = self._unpulled[stream.number] + 1
-        if not stored_all and unpulled < _PULL_BATCHES:
+        self._unpulled[stream.number] += lines_in(batch)
+        with_another = self._unpulled[stream.number] + self._settings.batch_rows
+        if not stored_all and with_another <= self._pulls.rows:
             # Far behind, rollups follow in larger steps: they cost less, and nobody reads this yet.
-            self._unpulled[stream.number] = unpulled
             return True
         await self._pull(stream, upto)
         fault("aggregator_before_cursor")

@@ -1,5 +1,7 @@
 """When rollups are pulled: with every step, but for days, which no report reads so soon."""
 
+import time
+
 import msgspec
 
 from aggregator.day_counts import count_days
@@ -11,6 +13,10 @@ from linkjolt.names import Stream
 # A pull of days takes as long as all others together, however little there is to pull.
 _DAYS_EVERY_MS = 30_000
 _NONE = 1 << 62
+# Far behind, large pulls make fewer cells of as many rows. But what makes a cell of nearly every
+# row takes memory by the row: it also takes long, and is pulled in smaller pieces.
+_ROWS_MIN, _ROWS_FIRST, _ROWS_MAX = 200_000, 400_000, 1_600_000
+_PULL_SECONDS = 3.0
 _DAY_SECONDS = 86_400
 # A day is counted when what is late by little is stored, and well before a report asks for it.
 _COUNTED_AFTER_SECONDS = 600
@@ -29,9 +35,13 @@ class Lag(msgspec.Struct, frozen=True):
 
 
 class Pulls:
-    """What is remembered of one's own pulls; all of it may be forgotten any time."""
+    """What is remembered of one's own pulls; all of it may be forgotten any time.
+
+    `rows`: how many raw rows are to be pulled at once while more wait.
+    """
 
     def __init__(self, clickhouse: ClickHouse) -> None:
+        self.rows = _ROWS_FIRST
         self._clickhouse = clickhouse
         self._watermarks: Watermarks = {}
         self._lags: dict[int, Lag] = {}
@@ -54,12 +64,14 @@ class Pulls:
         kind, s, marks = stream.kind, stream.number, self._watermarks
         # Gone while a pull is in doubt.
         lag = self._lags.pop(s, Lag())
-        earliest = await catch_up(self._clickhouse, kind, s, upto, marks, wanted=FRESH)
-        if earliest is not None:
-            lag = Lag(lag.pulled_ms, min(lag.earliest, earliest))
+        began = time.monotonic()
+        pulled = await catch_up(self._clickhouse, kind, s, upto, marks, self.rows, FRESH)
+        if pulled:
+            lag = Lag(lag.pulled_ms, min(lag.earliest, pulled.earliest))
+            self.rows = next_rows(self.rows, pulled.rows, time.monotonic() - began)
         # A conversion may count on the day of its click.
         if kind == "conversions" or lag.is_over(now_ms):
-            await catch_up(self._clickhouse, kind, s, upto, marks, wanted=DAYS)
+            await catch_up(self._clickhouse, kind, s, upto, marks, self.rows, DAYS)
             if kind == "clicks" and self._counts(stream):
                 over = _midnight(now_ms // 1000 - _COUNTED_AFTER_SECONDS)
                 await count_days(self._clickhouse, over)
@@ -69,6 +81,14 @@ class Pulls:
     def _counts(self, stream: Stream) -> bool:
         """Of several aggregators one counts: whoever has the first stream."""
         return not self._clickhouse.remote or stream.shard == 0
+
+
+def next_rows(rows: int, pulled: int, seconds: float) -> int:
+    """How many rows to pull at once after a pull of `pulled` took so long, where it were `rows`."""
+    if pulled < _ROWS_MIN // 2:
+        # It tells more of what a pull costs than of what a row does.
+        return rows
+    return max(_ROWS_MIN, min(_ROWS_MAX, int(pulled * _PULL_SECONDS / seconds)))
 
 
 def _midnight(second: int) -> int:

@@ -178,6 +178,8 @@ def _months(rollup: Rollup, source: Source) -> str:
     return _fill("months", {"rollup": rollup.table, "source": source, "month": _MONTH})
 
 
+# Behind a pull that has a token. Without, it would cost a tenth of a pull for nothing.
+IN_ONE_PIECE = "ORDER BY account"
 # By rollup table and source.
 PULLS = {(r.table, source): _pull(r, source) for r in ROLLUPS for source in SOURCES}
 DIFFERENCES = {(r.table, source): _differences(r, source) for r in ROLLUPS for source in SOURCES}

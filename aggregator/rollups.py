@@ -10,6 +10,7 @@ from aggregator.day_counts import miscounted
 from aggregator.fence import Start, insert_once
 from aggregator.rollup_sql import (
     DIFFERENCES,
+    IN_ONE_PIECE,
     MONTHS,
     PULLS,
     ROLLUPS,
@@ -42,6 +43,13 @@ class Span(msgspec.Struct, frozen=True):
     last: int
     rows: int
     earliest: int = 0
+
+
+class Pulled(msgspec.Struct, frozen=True):
+    """The raw rows that were pulled, and the UTC second of the earliest event among them."""
+
+    rows: int
+    earliest: int
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -102,7 +110,7 @@ async def pull(
     return await insert_once(
         clickhouse,
         Start(rollup, s, after),
-        lambda token: clickhouse.execute(sql, parameters, token),
+        lambda token: clickhouse.execute(sql + IN_ONE_PIECE, parameters, token),
         lambda: watermark(clickhouse, rollup, s),
     )
 
@@ -134,9 +142,12 @@ class Spans:
         return chunk_end(self._known[after], self._parameters["base"], self._parameters["rows"])
 
     @property
-    def earliest(self) -> int | None:
-        """The UTC second of the earliest event that was pulled; None where there was none."""
-        return min((span.earliest for span in self._known.values() if span.rows), default=None)
+    def pulled(self) -> Pulled | None:
+        """None where there was nothing."""
+        spans = [span for span in self._known.values() if span.rows]
+        if not spans:
+            return None
+        return Pulled(sum(span.rows for span in spans), min(span.earliest for span in spans))
 
 
 async def catch_up(
@@ -147,11 +158,11 @@ async def catch_up(
     remembered: Watermarks | None = None,
     chunk_rows: int = CHUNK_ROWS,
     wanted: Sequence[Rollup] = ROLLUPS,
-) -> int | None:
+) -> Pulled | None:
     """Pulls rollups from their watermarks to `base`, a position up to which raw is complete.
 
-    `remembered` saves reading the watermarks; an entry is gone while its pull is in doubt. Answers
-    the UTC second of the earliest event pulled, None where there was none.
+    `remembered` saves reading the watermarks; an entry is gone while its pull is in doubt. None
+    where there was nothing to pull.
     """
     known = {} if remembered is None else remembered
     spans = Spans(clickhouse, source, s, base, chunk_rows)
@@ -174,7 +185,7 @@ async def catch_up(
     for end in ends:
         if end is not None:
             raise end
-    return spans.earliest
+    return spans.pulled
 
 
 async def differences(clickhouse: ClickHouse, source: Source, rollup: str) -> list[Difference]:

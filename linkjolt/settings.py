@@ -104,7 +104,7 @@ class Aggregator(Shared, frozen=True, kw_only=True):
     slice_ms: Annotated[
         int, Meta(ge=50, le=60_000), _doc("Width of a slice of stream time, one insert each.")
     ] = 500
-    batch_rows: Annotated[Count, _doc("Rows at which a batch is cut between entries.")] = 100_000
+    batch_rows: Annotated[Count, _doc("Rows at which a batch is cut between entries.")] = 200_000
     stream_retention_hours: Annotated[
         float, Meta(ge=0), _doc("How long stored events stay in the streams.")
     ] = 24.0

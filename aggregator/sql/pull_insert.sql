@@ -1,8 +1,9 @@
 -- One INSERT is one block of one partition, hence one part: cells and marker land together or not
 -- at all. The marker (account 0, link = stream) says up to which position the cells reach.
 -- The cells are merged already; merging them again on insert took a third of a pull.
--- By one thread and in one piece: from several each piece gets a part of the token of its own, and
--- a second pull from the same place is no repeat when it has more or fewer of them.
+-- By one thread; under a token also in one piece (`IN_ONE_PIECE`): from several each piece gets a
+-- part of the token of its own, and a second pull from the same place is no repeat when it has more
+-- or fewer of them.
 INSERT INTO $rollup ($columns)
 SETTINGS optimize_on_insert = 0, max_threads = 1, max_block_size = 100000000
 SELECT $cell_columns FROM (
@@ -18,4 +19,3 @@ SELECT $cell_columns FROM (
         toInt64(0) AS rejected, toInt64(0) AS revenue_minor, toInt64(0) AS commission_minor,
         {upto:UInt64} AS watermark
 )
-ORDER BY account

@@ -4,7 +4,7 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from aggregator.pulls import Lag, Pulls
+from aggregator.pulls import Lag, Pulls, next_rows
 from aggregator.rollup_sql import DAYS, FRESH
 from aggregator.rollups import differences, watermark
 from linkjolt import names
@@ -34,6 +34,22 @@ async def store(clickhouse: ClickHouse, start: datetime, seed: int) -> int:
     clicks = [click for click in sample.clicks if click.s == CLICKS.number]
     await insert_clicks(clickhouse, clicks)
     return pos_at(ms(start + timedelta(minutes=2)))
+
+
+@pytest.mark.parametrize(
+    ("pulled", "seconds", "rows"),
+    [
+        (400_000, 1.5, 800_000),
+        (400_000, 6.0, 200_000),
+        (400_000, 0.1, 1_600_000),
+        (300_000, 60.0, 200_000),
+        (20, 60.0, 400_000),
+    ],
+)
+def test_a_pull_that_took_long_is_followed_by_smaller_ones(
+    pulled: int, seconds: float, rows: int
+) -> None:
+    assert next_rows(400_000, pulled, seconds) == rows
 
 
 async def test_days_follow_after_half_a_minute(clickhouse: ClickHouse) -> None:

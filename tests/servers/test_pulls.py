@@ -7,7 +7,7 @@ import pytest
 
 from aggregator import rollups
 from aggregator.migrate import migrate
-from aggregator.rollup_sql import PULLS, ROLLUPS
+from aggregator.rollup_sql import IN_ONE_PIECE, PULLS, ROLLUPS
 from aggregator.rows import ClickRow
 from aggregator.warehouse import Warehouse as Raw
 from aggregator.warehouse import encode_rows
@@ -52,6 +52,7 @@ async def test_the_first_pull_from_a_place_is_the_only_one(
         await Raw(client).insert_clicks(encode_rows(rows), 0, end)
     for upto in ends[1:] + ends[:1]:
         parameters = {"s": 0, "after": 0, "upto": upto, "month": rollups.month_of(upto)}
-        await client.execute(PULLS[rollup, "clicks"], parameters, "one token for all")
+        sql = PULLS[rollup, "clicks"] + IN_ONE_PIECE
+        await client.execute(sql, parameters, "one token for all")
     marks = f"SELECT min(pos) AS first, max(pos) AS last FROM {rollup} WHERE account = 0"
     assert await client.read(marks, Marks) == [Marks(ends[1], ends[1])]
