@@ -15,6 +15,7 @@ from uvicorn.server import ServerState
 from ingest.clicks import depart
 from ingest.edge import Edge
 from ingest.plain_head import MAX_BYTES, HeaderLines, read_head
+from ingest.publish import FRAME_CLICKS_MAX
 from ingest.visit import with_address
 from linkjolt import web
 from linkjolt.http_protocol import BoundedProtocol
@@ -53,16 +54,20 @@ class Departures:
         self.direct = HeaderLines(edge.visits.direct)
         self._proxied = HeaderLines(edge.visits.proxied)
         self._route_now = edge.directory.route_now
-        self._kept: asyncio.Future[None] | None = None
+        # Of the clicks of this turn, where each leads and what is published of it.
         self._leaving: list[tuple[ClickProtocol, str]] = []
+        self._lines: list[str] = []
         self._defaults: list[tuple[bytes, bytes]] = []
         self._begin = ""
 
     def read(self) -> None:
         """Reads what came in this turn so far."""
         came, self.came = self.came, []
-        for protocol in came:
-            protocol.read()
+        try:
+            for protocol in came:
+                protocol.read()
+        finally:
+            self._publish()
 
     def take(self, protocol: "ClickProtocol", data: bytes) -> bool:
         """True where this is a whole click on an open link in memory, which is under way now."""
@@ -77,11 +82,15 @@ class Departures:
         if told is None:
             return False
         protocol.begin()
-        location, kept = depart(self._edge, route, query, with_address(protocol.ip, told))
-        if kept is not None and kept is self._kept:
+        # Only a proxy tells another address than its own.
+        direct = protocol.lines is self.direct
+        told = protocol.ip + told if direct else with_address(protocol.ip, told)
+        location, line = depart(self._edge, route, query, told)
+        if line:
             self._leaving.append((protocol, location))
+            self._lines.append(line)
         else:
-            self._begin_frame(kept, [(protocol, location)])
+            self._leave([(protocol, location)])
         return True
 
     def connected(self, client: tuple[str, int] | None) -> tuple[str, HeaderLines]:
@@ -89,14 +98,17 @@ class Departures:
         ip, proxied = self._edge.visits.peer(client)
         return ip, self._proxied if proxied else self.direct
 
-    def _begin_frame(
-        self, kept: asyncio.Future[None] | None, leaving: "list[tuple[ClickProtocol, str]]"
-    ) -> None:
-        if kept is None or kept.done():
-            self._leave(leaving)
-            return
-        self._kept, self._leaving = kept, leaving
-        kept.add_done_callback(partial(self._leave, leaving))
+    def _publish(self) -> None:
+        """What was taken leaves when it is on disk; together it costs half of one by one."""
+        lines, leaving = self._lines, self._leaving
+        self._lines, self._leaving = [], []
+        for begin in range(0, len(lines), FRAME_CLICKS_MAX):
+            end = begin + FRAME_CLICKS_MAX
+            kept = self._edge.clicks.publish(*lines[begin:end])
+            if kept.done():
+                self._leave(leaving[begin:end])
+            else:
+                kept.add_done_callback(partial(self._leave, leaving[begin:end]))
 
     def _leave(
         self, leaving: "list[tuple[ClickProtocol, str]]", _: asyncio.Future[None] | None = None

@@ -20,17 +20,18 @@ _SPECULATIVE = (b"sec-purpose", b"purpose", b"x-moz")
 Departure = tuple[str, asyncio.Future[None] | None]
 
 
-def depart(edge: Edge, route: Route, query: str, told: str) -> Departure:
-    """Records a click on an open link, unless it asks not to be, and sends the visitor on.
+def depart(edge: Edge, route: Route, query: str, told: str) -> tuple[str, str]:
+    """Where a click on an open link leads, and the line to publish before the visitor goes there.
 
-    `query` is the raw one, and `told` what the visit tells of itself (`visit.Visits`).
+    No line where the click asks not to be recorded. `query` is the raw one, and `told` what the
+    visit tells of itself (`visit.Visits`).
     """
     pairs = read_query(query) if query else ()
     click_id = edge.click_ids.make(route.link.number)
     location, line = resolve_click(route, pairs, told, click_id)
     if pairs and ("notrack", "1") in pairs:
-        return location, None
-    return location, edge.clicks.publish(line)
+        return location, ""
+    return location, line
 
 
 class Clicks:
@@ -101,7 +102,8 @@ def _depart(edge: Edge, route: Route, scope: Scope) -> Departure:
         # Several lines are one list (RFC 9110, 5.3); a proxy may add its word as a line of its own.
         headers[FORWARDED] = ",".join([value for name, value in lines if name == FORWARDED])
     told = edge.visits.told(scope["client"], scope["method"], headers)
-    return depart(edge, route, scope["query_string"].decode("latin-1"), told)
+    location, line = depart(edge, route, scope["query_string"].decode("latin-1"), told)
+    return location, edge.clicks.publish(line) if line else None
 
 
 def _speculative(scope: Scope) -> bool:

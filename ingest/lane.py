@@ -41,8 +41,8 @@ class Lane(Generic[E, R]):
         self._open: _Frame[E, R] | None = None  # The last of them, while it takes events.
         self._drain: asyncio.Task[None] | None = None
 
-    def add(self, event: E, size_bytes: int) -> tuple[asyncio.Future[R], int]:
-        """The frame's answer to come, and the event's place in the frame.
+    def add(self, size_bytes: int, *events: E) -> tuple[asyncio.Future[R], int]:
+        """The answer to come of the frame that takes the events, and the first one's place in it.
 
         Rejected(unavailable), at once where too much waits, else from the future.
         """
@@ -50,12 +50,13 @@ class Lane(Generic[E, R]):
         if waiting_bytes > self._waiting_max_bytes:
             raise Rejected(Reason.unavailable, "too many events wait for Redis")
         frame = self._open
-        if frame is None or len(frame.events) >= self._frame_events_max:
+        if frame is None or len(frame.events) + len(events) > self._frame_events_max:
             frame = self._new_frame()
-        frame.events.append(event)
+        place = len(frame.events)
+        frame.events += events
         frame.size_bytes += size_bytes
         self._waiting_bytes = waiting_bytes
-        return frame.answer, len(frame.events) - 1
+        return frame.answer, place
 
     def _new_frame(self) -> _Frame[E, R]:
         frame = self._open = _Frame[E, R]()

@@ -36,11 +36,12 @@ def read_head(data: bytes) -> tuple[str, str, list[str]] | None:
     """What may be a tracking code, the query, and the lines of headers of a plain head."""
     if not (data.startswith(b"GET /") and data.endswith(b"\r\n\r\n")):
         return None
-    first, *lines = data[5:-4].decode("latin-1").split("\r\n")
-    target, _, version = first.partition(" ")
+    lines = data[5:-4].decode("latin-1").split("\r\n")
+    target, _, version = lines[0].partition(" ")
     code, mark, query = target.partition("?")
     if version != "HTTP/1.1" or (mark and not _query(query)):
         return None
+    del lines[0]
     return code.removeprefix("c/"), query, lines
 
 

@@ -34,13 +34,17 @@ class ClickPublisher:
             waiting_max_bytes=settings.waiting_max_bytes,
         )
 
-    def publish(self, line: str) -> asyncio.Future[None]:
-        """Done when the click is on disk, or shed: the visitor goes on either way."""
+    def publish(self, *lines: str) -> asyncio.Future[None]:
+        """Done when these clicks are on disk, or shed: the visitors go on either way.
+
+        One frame takes them, so at most FRAME_CLICKS_MAX.
+        """
         try:
-            # At most four bytes a character where it is not plain.
-            return self.lane.add(line, len(line) if line.isascii() else len(line) * 4)[0]
+            # At most four bytes a character where a line is not plain.
+            size_bytes = sum([len(line) if line.isascii() else len(line) * 4 for line in lines])
+            return self.lane.add(size_bytes, *lines)[0]
         except Rejected:
-            self._shed(1)
+            self._shed(len(lines))
             shed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             shed.set_result(None)
             return shed
@@ -123,7 +127,7 @@ class ConversionPublisher:
         known of it then.
         """
         entry = self.entry(posted)
-        return self.lane.add(entry, len(entry.line) + len(entry.reserved))
+        return self.lane.add(len(entry.line) + len(entry.reserved), entry)
 
     def entry(self, posted: Posted) -> Entry:
         """What a call carries of the post."""

@@ -21,7 +21,7 @@ async def test_one_frame_is_under_way_while_the_next_one_grows() -> None:
     answers = [lane.add(1, 1)]
     await asyncio.sleep(0)
     await asyncio.sleep(0)
-    answers += [lane.add(number, 1) for number in (2, 3, 4, 5)]
+    answers += [lane.add(1, number) for number in (2, 3, 4, 5)]
     release.set()
     assert [(await future, place) for future, place in answers] == [
         (1, 0),
@@ -40,7 +40,7 @@ async def test_a_failed_frame_is_told_and_the_next_one_goes() -> None:
         return 7
 
     lane = Lane(send, frame_events_max=1, waiting_max_bytes=100)
-    (first, _), (second, _) = lane.add(1, 1), lane.add(2, 1)
+    (first, _), (second, _) = lane.add(1, 1), lane.add(1, 2)
     with pytest.raises(ZeroDivisionError):
         await first
     assert await second == 7
@@ -51,6 +51,6 @@ async def test_what_waits_is_bounded() -> None:
         await asyncio.Event().wait()
 
     lane = Lane(send, frame_events_max=10, waiting_max_bytes=100)
-    lane.add(b"", 60)
+    lane.add(60, b"")
     with pytest.raises(Rejected):
-        lane.add(b"", 60)
+        lane.add(60, b"")
