@@ -16,7 +16,6 @@ from ingest.clicks import depart
 from ingest.edge import Edge
 from ingest.plain_head import MAX_BYTES, HeaderLines, read_head
 from ingest.publish import FRAME_CLICKS_MAX
-from ingest.visit import with_address
 from linkjolt import web
 from linkjolt.http_protocol import BoundedProtocol
 
@@ -78,13 +77,10 @@ class Departures:
         route = self._route_now(code)
         if route is None or route.closed:
             return False
-        told = protocol.lines.told(lines)
+        told = protocol.lines.told(lines, protocol.ip)
         if told is None:
             return False
         protocol.begin()
-        # Only a proxy tells another address than its own.
-        direct = protocol.lines is self.direct
-        told = protocol.ip + told if direct else with_address(protocol.ip, told)
         location, line = depart(self._edge, route, query, told)
         if line:
             self._leaving.append((protocol, location))
@@ -149,8 +145,7 @@ class ClickProtocol(BoundedProtocol):
         self.ip = ""  # The other end's address, told.
         self.lines = departures.direct
         self._departures = departures
-        self.exchange = _Exchange()
-        self.cycle = cast(RequestResponseCycle, self.exchange)
+        self.exchange = self.cycle = cast(RequestResponseCycle, _Exchange())
         self._came = b""  # Not read yet: anything else that happens waits for it.
         self._parsing = False  # The parser is inside a message.
         self._answered_at = 0.0
@@ -215,7 +210,7 @@ class ClickProtocol(BoundedProtocol):
         if self._head_timer is not None:
             self._head_came()
         self.exchange.response_complete = False
-        self.cycle = cast(RequestResponseCycle, self.exchange)
+        self.cycle = self.exchange
 
     def finish(self, answer: bytes, now: float) -> None:
         """Writes an answer, if somebody is still there, and goes on with what is in line."""

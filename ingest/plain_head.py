@@ -3,6 +3,8 @@
 import re
 from collections.abc import Callable, Iterable, Mapping
 
+from ingest.visit import FORWARDED, with_address
+
 # Anything larger goes the ordinary way, and is refused there if it is too large.
 MAX_BYTES = 8_000
 _LINES_KEPT = 4_096
@@ -55,10 +57,15 @@ class HeaderLines:
         """`telling` says what a header tells, by its lower-case name."""
         self._telling = telling
         self._bits = {name: 2 << place for place, name in enumerate(telling)}
+        # Only this one may tell an address.
+        self._forwarded = self._bits.get(FORWARDED, 0)
         self._kept: dict[str, tuple[int, str]] = {}
 
-    def told(self, lines: Iterable[str]) -> str | None:
-        """What all lines tell; None where one is not plain, or tells what another one did."""
+    def told(self, lines: Iterable[str], ip: str) -> str | None:
+        """What all lines tell; None where one is not plain, or tells what another one did.
+
+        `ip` is what the other end's address tells, for where no other one is told.
+        """
         kept, seen, said = self._kept, 1, ""
         for line in lines:
             try:
@@ -70,7 +77,7 @@ class HeaderLines:
                     return None
                 seen |= bit
                 said += tells
-        return said
+        return with_address(ip, said) if seen & self._forwarded else ip + said
 
     def _look(self, line: str) -> tuple[int, str]:
         known = self._read(line)

@@ -18,7 +18,7 @@ LINK_MAX = (1 << 30) - 1
 _SEQUENCES = 1 << 12
 _MASK_45 = (1 << 45) - 1
 _MS = 1_000_000  # Nanoseconds.
-_pack_first, _pack_rest = struct.Struct(">I").pack, struct.Struct(">Q").pack
+_pack = struct.Struct(">IQ").pack
 _read_big = int.from_bytes
 _MIDDLES_KEPT = 100_000
 _VALUES = {character: value for value, character in enumerate(ALPHABET)}
@@ -75,6 +75,7 @@ class ClickIds:
         if not 0 <= worker < WORKERS:
             raise ValueError(f"worker {worker} is not in 0..{WORKERS - 1}")
         self._worker = worker
+        # The key's block is hashed once, not for every id.
         self._keyed = blake2s(digest_size=4, key=key)
         self._clock_ns = clock_ns
         self._middles: dict[int, str] = {}  # Characters 9 to 17, by the bits that they write.
@@ -91,8 +92,8 @@ class ClickIds:
                 # The millisecond is used up (or the clock stepped back): borrow the next one.
                 self._begin(self._until_ns // _MS)
         sequence = self._sequence
-        mac = self._begun.copy()
-        mac.update(_pack_rest(self._rest | link << 24 | sequence))
+        mac = self._keyed.copy()
+        mac.update(_pack(self._first, self._rest | link << 24 | sequence))
         # `encode_base32` of 45, 45 and 40 bits, of which only the last change with every click.
         bits = link << 4 | sequence >> 8
         middle = self._middles.get(bits) or self._write_middle(bits)
@@ -114,10 +115,7 @@ class ClickIds:
     def _begin(self, time_ms: int) -> None:
         self._until_ns, self._sequence = (time_ms + 1) * _MS, 0
         # Time and worker where they stand in the first 32 bits and the next 64.
-        first, self._rest = time_ms >> 10, (time_ms & 1023) << 54 | self._worker << 12
-        # The key's block is hashed when something follows it: once here, not for every id.
-        self._begun = self._keyed.copy()
-        self._begun.update(_pack_first(first))
+        self._first, self._rest = time_ms >> 10, (time_ms & 1023) << 54 | self._worker << 12
         # Characters 0 to 8, by the highest bit of the link.
         self._begins = (_nine(time_ms << 1), _nine(time_ms << 1 | 1))
 

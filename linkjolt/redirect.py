@@ -63,17 +63,18 @@ def resolve_click(route: Route, pairs: Sequence[Pair], told: str, click_id: str)
 
     `told` is what the visit tells of itself (`ingest.visit.Visits`).
     """
-    line = f'{{"click_id":"{click_id}",{route.said}{told}'
+    if not pairs and route.around:
+        begin, end = route.around
+        line = f'{{"click_id":"{click_id}",{route.said}{told}}}'
+        return f"{begin}{click_id}{end}", line
     destination = compile_destination(route.link.destination, route.campaign.click_id_param)
-    if not pairs and destination.around:
-        begin, end = destination.around
-        return f"{begin}{click_id}{end}", line + "}"
     recorded: dict[str, str] = {}
     params: dict[str, str] = {}
     for name, value in pairs:
         (recorded if name in _RECORDED else params)[name] = value
     value_of = partial(_macro_value, route, told, recorded, click_id)
     place = location(destination, passed_on(route.link, pairs), value_of)
+    line = f'{{"click_id":"{click_id}",{route.said}{told}'
     line += "".join([member(name, value) for name, value in recorded.items()])
     if params:
         line += f',"params":{_encode(params).decode()}'

@@ -8,6 +8,7 @@ from typing import Literal
 import msgspec
 
 from linkjolt import names
+from linkjolt.destination import compile_destination
 from linkjolt.money import Commission
 
 Kind = Literal["campaign", "affiliate", "link", "key", "coupon", "webhook"]
@@ -200,6 +201,11 @@ class Route(msgspec.Struct, frozen=True, dict=True):
             f'"account":{link.account},"link":{link.number},'
             f'"campaign":{link.campaign},"affiliate":{link.affiliate}'
         )
+
+    @cached_property
+    def around(self) -> tuple[str, str] | None:
+        """What stands around the click id where nothing else changes (`Destination.around`)."""
+        return compile_destination(self.link.destination, self.campaign.click_id_param).around
 
 
 class CouponRoute(msgspec.Struct, frozen=True):
