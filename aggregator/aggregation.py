@@ -68,7 +68,7 @@ class Aggregation:
     def forget(self) -> None:
         """After a failure or a doubt: positions are read from the warehouse again."""
         self._positions: dict[int, int] = {}
-        self._pulls = Pulls(self._clickhouse)
+        self._pulls = Pulls(self._clickhouse, self._settings.batch_rows)
         self._unpulled: Counter[int] = Counter()
 
     async def step(self) -> Step:

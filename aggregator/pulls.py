@@ -15,7 +15,7 @@ _DAYS_EVERY_MS = 30_000
 _NONE = 1 << 62
 # Far behind, large pulls make fewer cells of as many rows. But what makes a cell of nearly every
 # row takes memory by the row: it also takes long, and is pulled in smaller pieces.
-_ROWS_MIN, _ROWS_FIRST, _ROWS_MAX = 200_000, 400_000, 1_600_000
+_BATCHES_FIRST, _BATCHES_MAX = 2, 8
 _PULL_SECONDS = 3.0
 _DAY_SECONDS = 86_400
 # A day is counted when what is late by little is stored, and well before a report asks for it.
@@ -37,12 +37,13 @@ class Lag(msgspec.Struct, frozen=True):
 class Pulls:
     """What is remembered of one's own pulls; all of it may be forgotten any time.
 
-    `rows`: how many raw rows are to be pulled at once while more wait.
+    `rows`: how many raw rows are to be pulled at once while more wait, at least `batch_rows`.
     """
 
-    def __init__(self, clickhouse: ClickHouse) -> None:
-        self.rows = _ROWS_FIRST
+    def __init__(self, clickhouse: ClickHouse, batch_rows: int) -> None:
+        self.rows = _BATCHES_FIRST * batch_rows
         self._clickhouse = clickhouse
+        self._batch_rows = batch_rows
         self._watermarks: Watermarks = {}
         self._lags: dict[int, Lag] = {}
 
@@ -68,7 +69,8 @@ class Pulls:
         pulled = await catch_up(self._clickhouse, kind, s, upto, marks, self.rows, FRESH)
         if pulled:
             lag = Lag(lag.pulled_ms, min(lag.earliest, pulled.earliest))
-            self.rows = next_rows(self.rows, pulled.rows, time.monotonic() - began)
+            seconds = time.monotonic() - began
+            self.rows = next_rows(self.rows, pulled.rows, seconds, self._batch_rows)
         # A conversion may count on the day of its click.
         if kind == "conversions" or lag.is_over(now_ms):
             await catch_up(self._clickhouse, kind, s, upto, marks, self.rows, DAYS)
@@ -83,12 +85,13 @@ class Pulls:
         return not self._clickhouse.remote or stream.shard == 0
 
 
-def next_rows(rows: int, pulled: int, seconds: float) -> int:
+def next_rows(rows: int, pulled: int, seconds: float, batch_rows: int) -> int:
     """How many rows to pull at once after a pull of `pulled` took so long, where it were `rows`."""
-    if pulled < _ROWS_MIN // 2:
+    if pulled < batch_rows:
         # It tells more of what a pull costs than of what a row does.
         return rows
-    return max(_ROWS_MIN, min(_ROWS_MAX, int(pulled * _PULL_SECONDS / seconds)))
+    wanted = int(pulled * _PULL_SECONDS / seconds)
+    return max(batch_rows, min(_BATCHES_MAX * batch_rows, wanted))
 
 
 def _midnight(second: int) -> int:

@@ -5,7 +5,7 @@ import asyncio
 import msgspec
 import pytest
 
-from aggregator import pulls, rollups
+from aggregator import rollups
 from aggregator.warehouse import Warehouse
 from linkjolt import names
 from linkjolt.clickhouse import ClickHouse, ClickHouseFailed
@@ -95,15 +95,16 @@ async def test_rollups_that_lag_behind_a_long_queue_are_complete_at_its_end(
 
 
 async def test_far_behind_rollups_follow_by_so_many_rows_at_once(
-    line: Line, monkeypatch: pytest.MonkeyPatch
+    line: Line,
 ) -> None:
-    monkeypatch.setattr(pulls, "_ROWS_FIRST", 12)
     line.restart(batch_rows=5)
     await line.click(30)
     pulled: list[int] = []
     while (await line.step()).behind:
         pulled.append(await line.count("sum(clicks)) AS n FROM rollup_quarter"))
-    assert pulled == [0, 10, 10, 20, 20, 30]
+    # Two batches at first; then it depends on how long that took.
+    assert pulled[:2] == [0, 10]
+    assert await line.count("sum(clicks)) AS n FROM rollup_quarter") == 30
     assert (await line.audit()).clean
 
 

@@ -72,7 +72,7 @@ async def store(clickhouse: ClickHouse, pulls: Pulls, now: datetime, *rows: Clic
 
 
 async def test_a_day_is_counted_ten_minutes_after_it_was_over(clickhouse: ClickHouse) -> None:
-    pulls = Pulls(clickhouse)
+    pulls = Pulls(clickhouse, 200_000)
     noon = DAY + timedelta(hours=12)
     rows = [click(noon, noon, visitor, 1 + visitor % 2) for visitor in range(1, 6)]
     again = click(noon, noon, 5, 2, country="BR", verdict="duplicate")
@@ -89,7 +89,7 @@ async def test_a_day_is_counted_ten_minutes_after_it_was_over(clickhouse: ClickH
 
 
 async def test_a_late_click_is_counted_with_the_step_that_pulls_it(clickhouse: ClickHouse) -> None:
-    pulls = Pulls(clickhouse)
+    pulls = Pulls(clickhouse, 200_000)
     later = OVER + timedelta(hours=5)
     await store(clickhouse, pulls, DAY, click(DAY, DAY, 1), click(DAY, DAY, 2, 2))
     await pulls.follow(CLICKS, pos_at(second(OVER) * 1000), second(later) * 1000)
@@ -106,17 +106,19 @@ async def test_after_a_crash_between_pull_and_count_the_next_one_counts(
     clickhouse: ClickHouse,
 ) -> None:
     later = OVER + timedelta(hours=5)
-    await store(clickhouse, Pulls(clickhouse), later, click(DAY, DAY, 1), click(later, later, 2))
+    await store(
+        clickhouse, Pulls(clickhouse, 200_000), later, click(DAY, DAY, 1), click(later, later, 2)
+    )
     late = click(DAY, later + timedelta(seconds=1), 3)
     await insert_clicks(clickhouse, [late])
     await catch_up(clickhouse, "clicks", 0, late.pos)
     assert (await numbers(clickhouse))["total", "0"] == 1
-    await Pulls(clickhouse).follow(CLICKS, late.pos, second(later) * 1000 + 2_000)
+    await Pulls(clickhouse, 200_000).follow(CLICKS, late.pos, second(later) * 1000 + 2_000)
     assert (await numbers(clickhouse))["total", "0"] == 2
 
 
 async def test_a_day_whose_first_click_is_late_is_counted_with_it(clickhouse: ClickHouse) -> None:
-    pulls = Pulls(clickhouse)
+    pulls = Pulls(clickhouse, 200_000)
     later = OVER + timedelta(hours=5)
     await store(clickhouse, pulls, later, click(later, later, 1))
     evening = later + timedelta(seconds=5)

@@ -49,11 +49,11 @@ async def store(clickhouse: ClickHouse, start: datetime, seed: int) -> int:
 def test_a_pull_that_took_long_is_followed_by_smaller_ones(
     pulled: int, seconds: float, rows: int
 ) -> None:
-    assert next_rows(400_000, pulled, seconds) == rows
+    assert next_rows(400_000, pulled, seconds, batch_rows=200_000) == rows
 
 
 async def test_days_follow_after_half_a_minute(clickhouse: ClickHouse) -> None:
-    pulls = Pulls(clickhouse)
+    pulls = Pulls(clickhouse, 200_000)
     first = await store(clickhouse, NOON, 1)
     await pulls.follow(CLICKS, first, ms(NOON) + 120_000)
     assert await holds(clickhouse) == ({first}, {first})
@@ -66,7 +66,7 @@ async def test_days_follow_after_half_a_minute(clickhouse: ClickHouse) -> None:
 
 
 async def test_days_that_are_over_follow_at_once(clickhouse: ClickHouse) -> None:
-    pulls = Pulls(clickhouse)
+    pulls = Pulls(clickhouse, 200_000)
     midnight = NOON + timedelta(hours=12)
     first = await store(clickhouse, midnight - timedelta(minutes=4), 1)
     await pulls.follow(CLICKS, first, ms(midnight) - 10_000)
@@ -83,9 +83,9 @@ async def test_days_that_are_over_follow_at_once(clickhouse: ClickHouse) -> None
 async def test_one_who_remembers_nothing_pulls_everything(clickhouse: ClickHouse) -> None:
     now = ms(NOON) + 120_000
     first = await store(clickhouse, NOON, 1)
-    await Pulls(clickhouse).follow(CLICKS, first, now)
+    await Pulls(clickhouse, 200_000).follow(CLICKS, first, now)
     second = await store(clickhouse, NOON + timedelta(minutes=2), 2)
-    pulls = Pulls(clickhouse)
+    pulls = Pulls(clickhouse, 200_000)
     await pulls.follow(CLICKS, second, now + 1)
     assert await holds(clickhouse) == ({second}, {second})
     third = await store(clickhouse, NOON + timedelta(minutes=4), 3)
@@ -95,7 +95,7 @@ async def test_one_who_remembers_nothing_pulls_everything(clickhouse: ClickHouse
 
 
 async def test_conversions_are_pulled_into_days_at_once(clickhouse: ClickHouse) -> None:
-    pulls = Pulls(clickhouse)
+    pulls = Pulls(clickhouse, 200_000)
     for upto in (pos_at(ms(NOON)), pos_at(ms(NOON) + 1)):
         await pulls.follow(CONVERSIONS, upto, ms(NOON))
         for rollup in (*FRESH, *DAYS):
