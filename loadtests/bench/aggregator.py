@@ -11,7 +11,7 @@ from loadtests.bench.plan import Failed, Plan
 from loadtests.bench.programs import environ_with, on_cores
 from loadtests.bench.rows import Row, judged
 
-EVENTS = 1_000_000
+EVENTS = 5_000_000
 _PER_SECOND_MIN = 100_000
 _LIMIT_SECONDS = 600
 _STORED = re.compile(r"^stored +(\d+) events/s on one core, (\d+) MiB at most$", re.MULTILINE)
