@@ -95,7 +95,7 @@ class Departures:
         return ip, self._proxied if proxied else self.direct
 
     def _publish(self) -> None:
-        """What was taken leaves when it is on disk; together it costs half of one by one."""
+        """What was taken in this turn leaves when it is on disk."""
         lines, leaving = self._lines, self._leaving
         self._lines, self._leaving = [], []
         for begin in range(0, len(lines), FRAME_CLICKS_MAX):
