@@ -19,7 +19,7 @@ from aggregator.enrich import (
     utc_day,
     write_click,
 )
-from aggregator.rollups import month_of
+from aggregator.months import month_of
 from aggregator.streams import Entry
 from linkjolt.clickid import LENGTH
 from linkjolt.errors import Reason, Rejected

@@ -4,16 +4,17 @@ A day's numbers say of how many clicks they tell. Where that is not how many the
 counted anew, so that nothing has to be remembered. One aggregator at a time counts.
 """
 
-from datetime import UTC, datetime
 from pathlib import Path
 from string import Template
 
 import msgspec
+import structlog
 
 from aggregator.fence import Start
+from aggregator.months import month_at
 from linkjolt.clickhouse import ClickHouse
 from linkjolt.dimensions import DENSE
-from linkjolt.visitors import unbiased_sql
+from linkjolt.visitors import PEOPLE, unbiased_sql
 
 _DAY_SECONDS = 86_400
 _TABLE = "rollup_day"
@@ -21,7 +22,7 @@ _TABLE = "rollup_day"
 _ATTEMPTS = 3
 # A click has one value of each, so that a row of one has all of its visitors.
 _DIMENSIONS = ", ".join(f"'{name}'" for name in ("total", "campaign", "affiliate", "link", *DENSE))
-_PEOPLE = "basis = 0 AND verdict IN ('human', 'duplicate')"
+_PEOPLE = f"basis = 0 AND verdict IN {PEOPLE}"
 _BY_DAY = f"""FROM {_TABLE}
     WHERE account != 0 AND dimension = 'total' AND ({_PEOPLE} OR basis = 3)
     GROUP BY account, time"""
@@ -52,6 +53,7 @@ _COLUMNS = (
 # Nothing is stored in an ingest month that ended a day before (clocks differ).
 _RECENT = f"(SELECT * FROM {_TABLE} WHERE month >= {{since_month:UInt32}})"
 _DAY = "toDateTime({day:UInt32}, 'UTC')"
+log = structlog.get_logger()
 
 
 class Day(msgspec.Struct, frozen=True):
@@ -70,6 +72,7 @@ def _insert(table: str, cells: str, days: str) -> str:
         "cells": cells,
         "days": days,
         "dimensions": _DIMENSIONS,
+        "people": _PEOPLE,
         "unbiased": unbiased_sql("estimate"),
     }
     return f"INSERT INTO {table} ({_COLUMNS})\n{Template(_CELLS).substitute(values)}"
@@ -77,20 +80,22 @@ def _insert(table: str, cells: str, days: str) -> str:
 
 async def count_days(clickhouse: ClickHouse, before: int) -> None:
     """Counts the days before a UTC second that are not; to do it again changes nothing."""
+    uncounted: list[Day] = []
     for attempt in range(_ATTEMPTS):
         uncounted = await clickhouse.read(_UNCOUNTED, Day, {"before": before})
         for day in uncounted:
             await count_day(clickhouse, day, attempt)
         if not uncounted:
             return
+    log.warning("days had to be counted again and again", days=len(uncounted))
 
 
 async def count_day(clickhouse: ClickHouse, found: Day, attempt: int) -> None:
     """A server executes it once from where it starts, however late; see `aggregator.fence`."""
-    month, day = _month(found.day), found.day
+    month, day = month_at(found.day), found.day
     start = Start(f"{_TABLE}/{day}", 0, found.counted)
     token = start.token(attempt) if clickhouse.remote else ""
-    parameters = {"day": day, "month": month, "since_month": _month(day - _DAY_SECONDS)}
+    parameters = {"day": day, "month": month, "since_month": month_at(day - _DAY_SECONDS)}
     await clickhouse.execute(_insert(_TABLE, _RECENT, _DAY), parameters, token)
 
 
@@ -106,8 +111,3 @@ async def count_staging(clickhouse: ClickHouse, staging: str, month: int) -> Non
     others = f"SELECT * FROM {_TABLE} WHERE month != {{month:UInt32}}"
     cells = f"(SELECT * FROM {staging} UNION ALL {others})"
     await clickhouse.execute(_insert(staging, cells, days), {"month": month})
-
-
-def _month(day: int) -> int:
-    date = datetime.fromtimestamp(day, UTC)
-    return date.year * 100 + date.month

@@ -13,8 +13,9 @@ import msgspec
 from aggregator import rollups
 from aggregator.audit import find_differences
 from aggregator.day_counts import count_staging
+from aggregator.months import month_end, month_of, month_start
 from aggregator.rollup_sql import DIFFERENCES, MONTHS, PULLS, ROLLUPS, SOURCES, SPANS, Source
-from aggregator.rollups import Span, chunk_end, month_end, month_of, month_start
+from aggregator.rollups import Span, chunk_end
 from linkjolt import names
 from linkjolt.balance import Balance
 from linkjolt.clickhouse import ClickHouse

@@ -12,8 +12,8 @@ from redis.asyncio import Redis
 
 from aggregator.batches import cut, lines_of
 from aggregator.missing import missing_clicks, missing_conversions
+from aggregator.months import month_of
 from aggregator.repair import Rebuilt, repair
-from aggregator.rollups import month_of
 from aggregator.salts import Salts
 from aggregator.streams import GROUP, Entry, Streams
 from aggregator.warehouse import Warehouse, encode_rows

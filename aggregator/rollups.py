@@ -8,6 +8,7 @@ import msgspec
 
 from aggregator.day_counts import miscounted
 from aggregator.fence import Start, insert_once
+from aggregator.months import month_end, month_of, month_start
 from aggregator.rollup_sql import (
     DIFFERENCES,
     IN_ONE_PIECE,
@@ -63,23 +64,6 @@ class Difference(msgspec.Struct, frozen=True):
 
 class _Number(msgspec.Struct, frozen=True):
     number: int
-
-
-def month_of(pos: int) -> int:
-    """The ingest month of a position, YYYYMM in UTC: the partition of its row."""
-    day = datetime.fromtimestamp((pos >> 20) // 1000, UTC)
-    return day.year * 100 + day.month
-
-
-def month_start(month: int) -> int:
-    """The first position of an ingest month."""
-    return int(datetime(month // 100, month % 100, 1, tzinfo=UTC).timestamp()) * 1000 << 20
-
-
-def month_end(month: int) -> int:
-    """The last position of an ingest month."""
-    following = month + 1 if month % 100 < 12 else month + 89
-    return month_start(following) - 1
 
 
 def chunk_end(span: Span, base: int, rows: int) -> int:

@@ -24,6 +24,8 @@ _MEASURED = (
     (280_285, 280_000),
     (320_000, 320_000),
 )
+# The verdicts of people, among whom clicks are unique.
+PEOPLE = "('human', 'duplicate')"
 _ESTIMATES = tuple(estimate for estimate, _ in _MEASURED)
 _LINES = tuple(pairwise(_MEASURED))
 

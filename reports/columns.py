@@ -6,6 +6,8 @@ is most of what a report costs.
 
 from collections.abc import Iterable
 
+from linkjolt.visitors import PEOPLE
+
 # Of a metric, the fields of `reports.rows.Cell` it is made from, where they are not its name.
 _FIELDS: dict[str, tuple[str, ...]] = {
     "revenue": ("revenue_minor", "currencies"),
@@ -32,7 +34,7 @@ _SUMS: dict[str, tuple[str, str]] = {
     },
     "currencies": ("arraySort(groupUniqArrayIf(toString($.currency), $.currency != ''))", ""),
 }
-_COUNTED = "$.verdict IN ('human', 'duplicate')"
+_COUNTED = f"$.verdict IN {PEOPLE}"
 _ADDED = dict.fromkeys(column for _, column in _SUMS.values() if column)
 _NO_VISITORS = "arrayReduce('uniqCombined64State(16)', emptyArrayUInt64())"
 # What a cell's columns are in each source `r`.

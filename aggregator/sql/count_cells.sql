@@ -16,7 +16,7 @@ FROM (
         toInt64($unbiased) AS visitors_of_day
     FROM $cells AS cell
     WHERE account != 0 AND dimension IN ($dimensions) AND time IN ($days)
-        AND (basis = 3 OR basis = 0 AND verdict IN ('human', 'duplicate'))
+        AND (basis = 3 OR $people)
     GROUP BY account, time, campaign, affiliate, link, dimension, value
 )
 WHERE people != counted OR visitors_of_day != told

@@ -14,7 +14,8 @@ import msgspec
 
 from aggregator.day_counts import count_days
 from aggregator.migrate import migrate
-from aggregator.rollups import Source, Watermarks, catch_up, month_end, month_of
+from aggregator.months import month_end, month_of
+from aggregator.rollups import Source, Watermarks, catch_up
 from linkjolt import clickhouse, names
 from linkjolt.clickhouse import ClickHouse
 from linkjolt.position import SEQUENCE_BITS

@@ -7,7 +7,8 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
-from aggregator.rollups import Source, differences, month_of
+from aggregator.months import month_of
+from aggregator.rollups import Source, differences
 from linkjolt.clickhouse import ClickHouse
 from linkjolt.position import time_ms
 from loadtests.bench.plan import Failed

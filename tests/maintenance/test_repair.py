@@ -11,6 +11,7 @@ from aggregator import repair as repair_module
 from aggregator import rollups
 from aggregator.app import Loop
 from aggregator.audit import find_differences
+from aggregator.months import month_of
 from aggregator.operations import TABLES
 from aggregator.repair import Rebuilt, incomplete_months, rebuild_range, repair
 from aggregator.rollup_sql import FRESH
@@ -222,7 +223,7 @@ async def test_an_aggregator_at_work_goes_on_after_a_repair(
     await line.click(7)
     await stored(27)
     assert await line.count(by_day) < 27
-    month = rollups.month_of(await line.count("max(pos)) AS n FROM clicks"))
+    month = month_of(await line.count("max(pos)) AS n FROM clicks"))
     async with loop.quiet():
         for table in TABLES:
             await clickhouse.execute(DAMAGES["doubled cells"].format(table, month))

@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from aggregator import rollups
+from aggregator.months import month_end
 from aggregator.rollups import ROLLUPS, Source, Watermarks, catch_up, differences, pull, watermark
 from aggregator.rows import ClickRow
 from linkjolt.clickhouse import ClickHouse, ClickHouseFailed
@@ -95,7 +96,7 @@ async def test_a_step_that_stopped_between_rollups_is_finished_by_the_next(
     clickhouse: ClickHouse, sample: Sample, done: int
 ) -> None:
     await insert_clicks(clickhouse, sample.clicks)
-    october_end = rollups.month_end(202610)
+    october_end = month_end(202610)
     for table in TABLES[:done]:
         await pull(clickhouse, table, "clicks", 0, 0, october_end)
     await catch_up(clickhouse, "clicks", 0, pos_at(1 << 42))

@@ -4,7 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from aggregator.rollups import Span, chunk_end, month_end, month_of, month_start
+from aggregator.months import month_end, month_of, month_start
+from aggregator.rollups import Span, chunk_end
 
 
 def pos(text: str) -> int:

@@ -5,8 +5,8 @@ import time
 import msgspec
 import pytest
 
-from aggregator import rollups
 from aggregator.migrate import migrate
+from aggregator.months import month_of
 from aggregator.rollup_sql import IN_ONE_PIECE, PULLS, ROLLUPS
 from aggregator.rows import ClickRow
 from aggregator.warehouse import Warehouse as Raw
@@ -51,7 +51,7 @@ async def test_the_first_pull_from_a_place_is_the_only_one(
         rows = [click(end, number + end % BATCHES * clicks) for number in range(clicks)]
         await Raw(client).insert_clicks(encode_rows(rows), 0, end)
     for upto in ends[1:] + ends[:1]:
-        parameters = {"s": 0, "after": 0, "upto": upto, "month": rollups.month_of(upto)}
+        parameters = {"s": 0, "after": 0, "upto": upto, "month": month_of(upto)}
         sql = PULLS[rollup, "clicks"] + IN_ONE_PIECE
         await client.execute(sql, parameters, "one token for all")
     marks = f"SELECT min(pos) AS first, max(pos) AS last FROM {rollup} WHERE account = 0"

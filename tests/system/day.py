@@ -11,7 +11,7 @@ from tests.system import model
 from tests.system.conftest import Instance
 from tests.system.dialects import DIALECTS
 from tests.system.model import DIGITS, Order
-from tests.system.patient import Patient
+from tests.system.patient import Patient, pass_millisecond
 
 _BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 
@@ -144,7 +144,10 @@ class Day:
         text, minor = self._amount("USD")
         late = self._chance.random() < 0.5
         click = self._click(self._late if late else self._links[0][0])
-        if not late:
+        if late:
+            # A window of no days lasts for the click's millisecond.
+            pass_millisecond()
+        else:
             click = click[:-1] + ("0" if click[-1] != "0" else "1")
         body = {"click_id": click, "order_id": self._order_id(), "order_value": text}
         self._post(body, Order("", None, "USD", minor, "pending"))

@@ -43,3 +43,10 @@ class Patient:
                 said, again = repr(error), True
             assert again and time.monotonic() < deadline, f"{method} {path}: {said}"
             time.sleep(0.05)
+
+
+def pass_millisecond() -> None:
+    """Returns in a later one: what happened before is over then."""
+    before_ms = time.time_ns() // 1_000_000
+    while time.time_ns() // 1_000_000 == before_ms:
+        time.sleep(0.0005)
