@@ -46,6 +46,7 @@ class Frame {
     this.known = [];
     this.asOf = null;
     this.lastEvent = null;
+    this.undrawn = null;
     this.drawn = 0;
     this.view = null;
     replace(root, h("div", { class: "shell" }, this.nav, h("div", { class: "side" }, this.bar, this.main)));
@@ -96,6 +97,7 @@ class Frame {
     this.stop?.abort();
     this.stop = new AbortController();
     this.drawn = Date.now();
+    if (this.isComplete()) this.undrawn = null;
     try {
       if (!this.currency) {
         await this.chooseCurrency();
@@ -158,11 +160,19 @@ class Frame {
 
   tick(detail) {
     this.asOf = detail.data_as_of;
-    if (detail.seconds.length) this.lastEvent = Date.now();
+    if (detail.seconds.length) {
+      this.lastEvent = Date.now();
+      this.undrawn = detail.seconds.at(-1)[0] * 1000;
+    }
     this.tellFresh();
     const wait = this.view?.live?.() ?? 0;
-    const due = detail.seconds.length ? (wait || REFRESH_MS) : REFRESH_ANYWAY_MS;
+    const due = detail.seconds.length || this.isComplete() ? (wait || REFRESH_MS) : REFRESH_ANYWAY_MS;
     if (this.view?.auto && document.visibilityState === "visible" && Date.now() - this.drawn > due) this.refresh();
+  }
+
+  // Whether reports are complete up to events that no refresh has shown for sure: they follow the feed.
+  isComplete() {
+    return this.undrawn !== null && this.asOf !== null && Date.parse(this.asOf) > this.undrawn + 1000;
   }
 
   tellFresh() {
