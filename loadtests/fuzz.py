@@ -53,7 +53,11 @@ def _said(answers: Answers) -> str:
 def alike(one: Answers, other: Answers) -> bool:
     """True where nobody could tell the answers apart."""
     ends = one.ended == other.ended and one.silent == other.silent
-    return ends and normalised(one.raw) == normalised(other.raw)
+    said, also = normalised(one.raw), normalised(other.raw)
+    if one.cut or other.cut:
+        # Whoever writes to a server that has answered and ended is reset, now and then too early.
+        return ends and (said.startswith(also) or also.startswith(said))
+    return ends and said == also
 
 
 @dataclass
@@ -103,10 +107,12 @@ class Fuzz:
 
 async def _ask(wires: tuple[Wire, Wire], sent: Sent) -> tuple[Answers, Answers]:
     due: Heads = read_heads(sent.whole)
-    for segment in sent.segments:
+    # With an upgrade uvicorn throws away what came with it, which between segments chance decides.
+    segments = (sent.whole,) if b"upgrade" in sent.whole.lower() else sent.segments
+    for segment in segments:
         for wire in wires:
             wire.send(segment)
-        if len(sent.segments) > 1:
+        if len(segments) > 1:
             # Lets the edges read it by itself, mostly.
             await asyncio.sleep(0)
     one, other = wires

@@ -86,7 +86,8 @@ class Answers(msgspec.Struct, frozen=True):
     """What came back, as sent, and the statuses of the whole answers without interim ones (1xx).
 
     `last_closes`: the last one announces the connection's end. `ended`: nothing comes any more.
-    `silent`: what was due did not come in time.
+    `silent`: what was due did not come in time. `cut`: the connection was reset, which may have
+    taken with it what was not read yet.
     """
 
     raw: bytes
@@ -94,6 +95,7 @@ class Answers(msgspec.Struct, frozen=True):
     last_closes: bool = False
     ended: bool = False
     silent: bool = False
+    cut: bool = False
 
 
 def read_answers(raw: bytes, methods: Sequence[bytes]) -> Answers:
@@ -122,6 +124,7 @@ class Wire:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
+        self.cut = False
 
     @staticmethod
     @asynccontextmanager
@@ -137,7 +140,9 @@ class Wire:
 
     def send(self, data: bytes) -> None:
         """Sends in one segment, if the socket's buffer is empty and large enough."""
-        self.writer.write(data)
+        # What uvloop says of a connection that the server has ended; `read` finds the end.
+        with suppress(RuntimeError):
+            self.writer.write(data)
 
     async def read(self, heads: Heads, seconds: float = _ANSWER_SECONDS) -> Answers:
         """Waits for as many answers as there are heads, or the connection's end where that is due.
@@ -159,7 +164,7 @@ class Wire:
                             told = True
                     data = await self._receive()
                     if not data:
-                        return msgspec.structs.replace(answers, ended=True)
+                        return msgspec.structs.replace(answers, ended=True, cut=self.cut)
                     raw += data
                     answers = read_answers(raw, heads.methods)
         except TimeoutError:
@@ -168,7 +173,8 @@ class Wire:
     async def _receive(self) -> bytes:
         try:
             return await self.reader.read(_READ_BYTES)
-        except ConnectionResetError:
+        except (ConnectionResetError, BrokenPipeError):
+            self.cut = True
             return b""
 
     async def ask(self, data: bytes) -> Answers:
