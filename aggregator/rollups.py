@@ -47,7 +47,7 @@ class Span(msgspec.Struct, frozen=True):
 
 
 class Pulled(msgspec.Struct, frozen=True):
-    """The raw rows that were pulled, and the UTC second of the earliest event among them."""
+    """How many raw rows were pulled, about, and the UTC second of the earliest event among them."""
 
     rows: int
     earliest: int
