@@ -8,17 +8,18 @@ from contextlib import asynccontextmanager, suppress
 import structlog
 from redis.asyncio import Redis
 
-from aggregator import control, metrics
-from aggregator.aggregation import Aggregation
-from aggregator.lease import LeaseLost, Leases
-from aggregator.migrate import Tables, migrate
-from aggregator.mirror import Mirror
-from aggregator.salts import Salts
-from aggregator.streams import Streams
-from aggregator.trim import Trim
-from linkjolt.clickhouse import ClickHouse, ClickHouseFailed
-from linkjolt.redis_client import RedisError
+from aggregator import metrics
+from aggregator.delivery.lease import LeaseLost, Leases
+from aggregator.delivery.step import Aggregation
+from aggregator.delivery.streams import Streams
+from aggregator.delivery.trim import Trim
+from aggregator.delivery.visitor_salts import Salts
+from aggregator.maintenance import control_socket
+from aggregator.warehouse.migrate import Tables, migrate
+from aggregator.warehouse.registry_mirror import Mirror
 from linkjolt.settings import Aggregator as Settings
+from linkjolt.storage.clickhouse import ClickHouse, ClickHouseFailed
+from linkjolt.storage.redis import RedisError
 
 _PAUSE_FIRST_SECONDS = 0.1
 _PAUSE_MAX_SECONDS = 5.0
@@ -112,7 +113,7 @@ async def run(
     log.info("aggregator started", shards=settings.shards)
     async with asyncio.TaskGroup() as tasks:
         if control_path:
-            app = control.create_app(redis, clickhouse, settings, loop.quiet)
-            tasks.create_task(control.serve(app, control_path, stop))
+            app = control_socket.create_app(redis, clickhouse, settings, loop.quiet)
+            tasks.create_task(control_socket.serve(app, control_path, stop))
         tasks.create_task(loop.run(stop))
     log.info("aggregator stopped")

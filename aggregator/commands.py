@@ -5,13 +5,14 @@ import asyncio
 import click
 
 from aggregator import app
-from aggregator.migrate import Tables
-from aggregator.migrate import migrate as run_migrations
-from linkjolt import clickhouse, processes
-from linkjolt.clickhouse import ClickHouse, ClickHouseFailed
-from linkjolt.instance import find_redis_url
-from linkjolt.redis_client import connect
+from aggregator.warehouse.migrate import Tables
+from aggregator.warehouse.migrate import migrate as run_migrations
+from linkjolt.runtime import lifecycle
+from linkjolt.runtime.instance import find_redis_url
 from linkjolt.settings import Aggregator, load
+from linkjolt.storage import clickhouse
+from linkjolt.storage.clickhouse import ClickHouse, ClickHouseFailed
+from linkjolt.storage.redis import connect
 
 _data_option = click.option("--data", help="Data directory of the instance.")
 
@@ -33,12 +34,12 @@ def aggregator(data: str | None) -> None:
         settings = load(Aggregator, overrides={"data": data})
         redis = connect(find_redis_url(settings.data, settings.redis_url))
         engine = _required_clickhouse(settings)
-        processes.announce_ready()
+        lifecycle.announce_ready()
         await app.run(settings, redis, engine, stop, "")
         await redis.aclose()
         await engine.close()
 
-    processes.run(main)
+    lifecycle.run(main)
 
 
 @click.command()
@@ -57,4 +58,4 @@ def migrate() -> None:
             await engine.close()
         click.echo("\n".join(f"ran {name}" for name in ran) or "nothing to do")
 
-    processes.run(main)
+    lifecycle.run(main)

@@ -14,26 +14,28 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
-from ingest.clicks import Clicks, ClicksFirst
-from ingest.conversions import ConversionPosts, ConversionsFirst
+from ingest.bootstrap import find_keyring, find_worker
+from ingest.clicks.http import Clicks, ClicksFirst
+from ingest.conversions.http import ConversionPosts, ConversionsFirst
 from ingest.edge import Edge
-from ingest.openapi import operations
-from ingest.postbacks import Postbacks
-from ingest.publish import ClickPublisher, ConversionPublisher
-from ingest.snapshot import Snapshot
-from ingest.spool_files import queued
-from ingest.spools import Spools
-from ingest.start import find_keyring, find_worker
-from ingest.telling import keep_telling
-from ingest.workers import keep_worker
-from linkjolt import names, openapi_page, probes, registry_api, web
-from linkjolt.clickid import ClickIds
-from linkjolt.conversions_api import PATH, Conversions
-from linkjolt.directory import Directory
-from linkjolt.redis_client import RedisError, call, connect
-from linkjolt.registry_store import Registry
+from ingest.operations import operations
+from ingest.postbacks.http import Postbacks
+from ingest.publishing.publishers import ClickPublisher, ConversionPublisher
+from ingest.publishing.spool_files import queued
+from ingest.publishing.spools import Spools
+from ingest.registry_snapshot import Snapshot
+from ingest.status_report import keep_telling
+from ingest.worker_numbers import keep_worker
+from linkjolt import redis_keys
+from linkjolt.api import routes
+from linkjolt.click_ids import ClickIds
+from linkjolt.clicks.user_agent import read_agent
+from linkjolt.conversions.api import PATH, Conversions
+from linkjolt.directory.directory import Directory
+from linkjolt.registry.store import Registry
 from linkjolt.settings import Edge as Settings
-from linkjolt.useragent import read_agent
+from linkjolt.storage.redis import RedisError, call, connect
+from linkjolt.web import openapi_page, probes, requests
 
 _ROBOTS = "User-agent: *\nDisallow: /\n"
 # Asks Chrome's private prefetch proxy not to fetch links on its own (its traffic advice file).
@@ -93,12 +95,12 @@ async def _begin(directory: Directory) -> None:
 
 
 def _click_publisher(spools: Spools, worker: int, settings: Settings) -> ClickPublisher:
-    return ClickPublisher(spools.outlet(names.clicks(worker % settings.shards)), settings)
+    return ClickPublisher(spools.outlet(redis_keys.clicks(worker % settings.shards)), settings)
 
 
 def _conversion_publishers(spools: Spools, settings: Settings) -> list[ConversionPublisher]:
     shards = range(settings.shards)
-    outlets = [spools.outlet(names.conversions(shard)) for shard in shards]
+    outlets = [spools.outlet(redis_keys.conversions(shard)) for shard in shards]
     return [
         ConversionPublisher(outlet, shard, settings)
         for shard, outlet in zip(shards, outlets, strict=True)
@@ -117,7 +119,7 @@ def _directory(redis: Redis, snapshot: Snapshot, settings: Settings) -> Director
 def create_app(edge: Edge) -> ASGIApp:
     """The routes of one edge worker, for any ASGI server."""
     posts = ConversionsFirst(routed(edge), ConversionPosts(edge))
-    return web.RequestIds(ClicksFirst(posts, edge))
+    return requests.RequestIds(ClicksFirst(posts, edge))
 
 
 def routed(edge: Edge) -> Starlette:
@@ -132,11 +134,11 @@ def routed(edge: Edge) -> Starlette:
             Route(PATH, ConversionPosts(edge), methods=["POST"]),
             *_conversions(edge).routes(),
             *Postbacks(edge).routes(),
-            *registry_api.routes(registry, edge.directory, edge.settings),
+            *routes.routes(registry, edge.directory, edge.settings),
             Route("/c/{tracking_code}", Clicks(edge), methods=["GET", "HEAD"]),
             Route("/{tracking_code}", Clicks(edge), methods=["GET", "HEAD"]),
         ],
-        exception_handlers=web.EXCEPTION_HANDLERS,
+        exception_handlers=requests.EXCEPTION_HANDLERS,
     )
     # A redirect made of the Host header is none of ours to give.
     app.router.redirect_slashes = False

@@ -6,11 +6,11 @@ import gc
 import click
 
 from ingest.app import create_app, open_edge
-from ingest.post_protocol import edge_protocol
-from linkjolt import server
-from linkjolt.instance import find_redis_url
-from linkjolt.processes import run
+from ingest.conversions.protocol import edge_protocol
+from linkjolt.runtime.instance import find_redis_url
+from linkjolt.runtime.lifecycle import run
 from linkjolt.settings import Edge, load
+from linkjolt.web import server
 
 # Objects made and not yet dropped; Python's own 700 are fewer than one batch holds.
 _COLLECT_AFTER = 20_000

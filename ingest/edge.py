@@ -7,12 +7,12 @@ from pathlib import Path
 
 from redis.asyncio import Redis
 
-from ingest.publish import ClickPublisher, ConversionPublisher
-from ingest.visit import Visits
-from linkjolt.addresses import parse_networks
-from linkjolt.clickid import ClickIds
-from linkjolt.directory import Directory
-from linkjolt.keyring import Keyring
+from ingest.publishing.publishers import ClickPublisher, ConversionPublisher
+from ingest.visitor_fields import Visits
+from linkjolt.click_ids import ClickIds
+from linkjolt.clicks.addresses import parse_networks
+from linkjolt.directory.directory import Directory
+from linkjolt.registry.keyring import Keyring
 from linkjolt.settings import Edge as Settings
 
 

@@ -1,5 +1,5 @@
 """`python -m linkjolt`: how the supervisor starts its children."""
 
-from linkjolt.cli import main
+from linkjolt.cli.main import main
 
 main(prog_name="linkjolt")

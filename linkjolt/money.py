@@ -7,7 +7,7 @@ from math import ceil, floor
 
 import msgspec
 
-from linkjolt.errors import Reason, Rejected
+from linkjolt.reasons import Reason, Rejected
 
 # ISO 4217, active codes, by the number of digits after the decimal point.
 _DIGITS: dict[int, str] = {

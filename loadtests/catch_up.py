@@ -21,19 +21,20 @@ import click
 import msgspec
 from redis.asyncio import Redis
 
-from aggregator.aggregation import Aggregation
-from aggregator.audit import audit, summary
-from aggregator.migrate import migrate
-from aggregator.rollup_sql import PULLS, ROLLUPS
-from aggregator.salts import Salts
-from aggregator.streams import Entry, Streams
-from linkjolt import clickhouse, names
-from linkjolt.clickhouse import ClickHouse, Parameters
-from linkjolt.clickid import ClickIds
+from aggregator.delivery.step import Aggregation
+from aggregator.delivery.streams import Entry, Streams
+from aggregator.delivery.visitor_salts import Salts
+from aggregator.maintenance.audit import audit, summary
+from aggregator.rollups.statements import PULLS, ROLLUPS
+from aggregator.warehouse.migrate import migrate
+from linkjolt import redis_keys
+from linkjolt.click_ids import ClickIds
 from linkjolt.events import Click
-from linkjolt.redis_client import call, connect
-from linkjolt.redis_server import RedisServer
+from linkjolt.runtime.redis_server import RedisServer
 from linkjolt.settings import Aggregator
+from linkjolt.storage import clickhouse
+from linkjolt.storage.clickhouse import ClickHouse, Parameters
+from linkjolt.storage.redis import call, connect
 
 _FRAME_CLICKS = 200
 _FRAMES_AT_ONCE = 50
@@ -91,7 +92,7 @@ def _clicks(count: int) -> Iterator[bytes]:
 
 async def fill(redis: Redis, events: int) -> None:
     """Appends frames to the first click stream, and counts them in its ledger."""
-    stream = names.clicks(0)
+    stream = redis_keys.clicks(0)
     lines = _clicks(events)
     left = events
     while left:
@@ -137,7 +138,7 @@ class SpentStreams(Streams):
         self._spent = spent
 
     async def read_batch(
-        self, stream: names.Stream, after: int, until_ms: int, lines_max: int
+        self, stream: redis_keys.Stream, after: int, until_ms: int, lines_max: int
     ) -> list[Entry]:
         read = super().read_batch(stream, after, until_ms, lines_max)
         return await self._spent.on("read", read)

@@ -20,8 +20,8 @@ from pathlib import Path
 import click
 import msgspec
 
-from linkjolt.children import bound
-from linkjolt.redis_client import connect
+from linkjolt.runtime.bound_children import bound
+from linkjolt.storage.redis import connect
 from loadtests import chaos_check
 from loadtests.chaos_check import Found, Last
 from loadtests.chaos_faults import Fault, Faults, OwnRedis, plan

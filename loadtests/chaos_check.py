@@ -6,10 +6,11 @@ from pathlib import Path
 import msgspec
 from redis.asyncio import Redis
 
-from linkjolt import clickhouse, names
-from linkjolt.clickhouse import ClickHouse
-from linkjolt.conversionid import shard_of
-from linkjolt.redis_client import call
+from linkjolt import redis_keys
+from linkjolt.conversion_ids import shard_of
+from linkjolt.storage import clickhouse
+from linkjolt.storage.clickhouse import ClickHouse
+from linkjolt.storage.redis import call
 from loadtests.chaos_instance import Audit
 from loadtests.chaos_load import Posted
 
@@ -146,7 +147,7 @@ async def untold(redis: Redis, answers: list[Posted]) -> set[str]:
     found = set[str]()
     for begin in range(0, len(queued), _PAGE):
         some = queued[begin : begin + _PAGE]
-        keys = [names.conversion(shard_of(made) or 0, made) for made in some]
+        keys = [redis_keys.conversion(shard_of(made) or 0, made) for made in some]
         held: list[bytes | None] = await call(redis, "MGET", *keys)
         found |= {made for made, value in zip(some, held, strict=True) if value is None}
     return found

@@ -11,7 +11,7 @@ from typing import Literal
 
 import msgspec
 
-from linkjolt.redis_server import RedisServer
+from linkjolt.runtime.redis_server import RedisServer
 from loadtests.chaos_instance import Instance, wait_for
 from loadtests.chaos_proxy import LossyProxy
 

@@ -16,9 +16,9 @@ from typing import Any
 import httpx2
 import msgspec
 
-from linkjolt.balance import Balance
-from linkjolt.children import bound
-from linkjolt.instance import Pids, Run, read_run
+from linkjolt.balance.balance import Balance
+from linkjolt.runtime.bound_children import bound
+from linkjolt.runtime.instance import Pids, Run, read_run
 
 _START_SECONDS = 60
 _LOOK_SECONDS = 0.05

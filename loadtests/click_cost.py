@@ -15,17 +15,17 @@ import uvloop
 from starlette.types import ASGIApp
 
 from ingest.app import routed
-from ingest.clicks import ClicksFirst
+from ingest.clicks.http import ClicksFirst
+from ingest.conversions.protocol import edge_protocol
 from ingest.edge import Edge
-from ingest.post_protocol import edge_protocol
-from ingest.publish import ClickPublisher
-from linkjolt import web
-from linkjolt.clickid import ClickIds
-from linkjolt.directory import Directory
-from linkjolt.http_protocol import BoundedProtocol
-from linkjolt.keyring import Keyring
-from linkjolt.redis_client import connect
+from ingest.publishing.publishers import ClickPublisher
+from linkjolt.click_ids import ClickIds
+from linkjolt.directory.directory import Directory
+from linkjolt.registry.keyring import Keyring
 from linkjolt.settings import Edge as Settings
+from linkjolt.storage.redis import connect
+from linkjolt.web import requests
+from linkjolt.web.bounded_protocol import BoundedProtocol
 from loadtests.in_process import CONNECTIONS, OneLink, connections, cost
 
 _ROUNDS = 300
@@ -69,9 +69,9 @@ async def _main() -> None:
     edge = _edge()
     router = routed(edge)
     ways: list[tuple[str, ASGIApp, Callable[..., BoundedProtocol], int]] = [
-        ("router", web.RequestIds(router), BoundedProtocol, 2),
-        ("application", web.RequestIds(ClicksFirst(router, edge)), BoundedProtocol, 2),
-        ("protocol", web.RequestIds(router), edge_protocol(edge), 1),
+        ("router", requests.RequestIds(router), BoundedProtocol, 2),
+        ("application", requests.RequestIds(ClicksFirst(router, edge)), BoundedProtocol, 2),
+        ("protocol", requests.RequestIds(router), edge_protocol(edge), 1),
     ]
     for name, request in (("short", _SHORT), ("browser", _BROWSER)):
         sent = [request] * CONNECTIONS

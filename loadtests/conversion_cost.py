@@ -15,29 +15,29 @@ import click
 import uvloop
 
 from ingest.app import create_app
-from ingest.conversion_case import Found, decide, make
-from ingest.conversion_post import parse_carefully, parse_post
+from ingest.conversions.body import parse_carefully, parse_post
+from ingest.conversions.decision import Found, decide, make
+from ingest.conversions.protocol import edge_protocol
 from ingest.edge import Edge
-from ingest.frames import Payload
-from ingest.post_protocol import edge_protocol
-from ingest.publish import ClickPublisher, ConversionPublisher
-from linkjolt import keys
-from linkjolt.clickid import ClickIds
-from linkjolt.conversion_answer import answer
-from linkjolt.directory import Directory
-from linkjolt.http_protocol import BoundedProtocol
-from linkjolt.keyring import Keyring
-from linkjolt.redis_client import connect
-from linkjolt.registry import ApiKey
-from linkjolt.registry_cache import Keys
+from ingest.publishing.frames import Payload
+from ingest.publishing.publishers import ClickPublisher, ConversionPublisher
+from linkjolt.click_ids import ClickIds
+from linkjolt.conversions.answer import answer
+from linkjolt.directory.caches import Keys
+from linkjolt.directory.directory import Directory
+from linkjolt.registry import api_key_secrets
+from linkjolt.registry.entries import ApiKey
+from linkjolt.registry.keyring import Keyring
 from linkjolt.settings import Edge as Settings
+from linkjolt.storage.redis import connect
+from linkjolt.web.bounded_protocol import BoundedProtocol
 from loadtests.in_process import CODE, CONNECTIONS, OneLink, connections, cost
 
 _ROUNDS = 40
 _BATCH_LINES = 2_000
 _STAGE_RUNS = 2_000
 _KEY = b"k" * 32
-_SECRET = keys.make_secret()
+_SECRET = api_key_secrets.make_secret()
 
 
 class _Directory(OneLink):
@@ -45,7 +45,7 @@ class _Directory(OneLink):
 
     def __init__(self) -> None:
         super().__init__()
-        digest = keys.digest(_SECRET)
+        digest = api_key_secrets.digest(_SECRET)
         self._keys = Keys(10, 10)
         self._keys.put(digest, _key(digest))
         self._keys.learn(_SECRET, digest)
@@ -117,7 +117,7 @@ def _stages() -> dict[str, Callable[[], object]]:
     body, now_ms = _post(1), time.time_ns() // 1_000_000
     post, publisher = parse_post(body), ConversionPublisher(cast(Any, _Sink()), 0, Settings())
     found = Found((), OneLink().found(), None)
-    key, settings = _key(keys.digest(_SECRET)), Settings()
+    key, settings = _key(api_key_secrets.digest(_SECRET)), Settings()
     case = decide(post, key, found, now_ms, _KEY)
     posted = make(case, settings, now_ms)
     return {

@@ -19,14 +19,15 @@ import httpx2
 import msgspec
 import redis
 
-from linkjolt import keys, names
-from linkjolt.children import bound
+from linkjolt import redis_keys
 from linkjolt.events import Click
 from linkjolt.money import Percentage
-from linkjolt.redis_client import StreamEntry, connect
-from linkjolt.redis_server import RedisServer, free_port
-from linkjolt.registry import Affiliate, ApiKey, Campaign, Link
-from linkjolt.registry_store import Registry
+from linkjolt.registry import api_key_secrets
+from linkjolt.registry.entries import Affiliate, ApiKey, Campaign, Link
+from linkjolt.registry.store import Registry
+from linkjolt.runtime.bound_children import bound
+from linkjolt.runtime.redis_server import RedisServer, free_port
+from linkjolt.storage.redis import StreamEntry, connect
 from loadtests.chaos_instance import Failed, wait_for
 
 _ROOT = Path(__file__).parents[1]
@@ -53,7 +54,7 @@ LINKS: dict[str, dict[str, object]] = {
     "summer-sale": {"destination": f"{_SHOP}?ref={{affiliate_id}}"},
 }
 # Valid at both edges; it may write conversions.
-KEY = keys.make_secret()
+KEY = api_key_secrets.make_secret()
 
 
 class Edge:
@@ -181,7 +182,7 @@ async def _start(pair: Pair) -> None:
 
 
 async def _fill(registry: Registry) -> None:
-    now, account = datetime(2026, 1, 1, tzinfo=UTC), names.ACCOUNT_DEFAULT
+    now, account = datetime(2026, 1, 1, tzinfo=UTC), redis_keys.ACCOUNT_DEFAULT
     terms = Percentage(rate=Decimal(30))
     for param in ("click_id", "cid"):
         campaign = Campaign(
@@ -210,8 +211,8 @@ async def _fill(registry: Registry) -> None:
         account=account,
         name="conformance",
         scopes=("conversions:write",),
-        digest=keys.digest(KEY),
-        hint=keys.hint(KEY),
+        digest=api_key_secrets.digest(KEY),
+        hint=api_key_secrets.hint(KEY),
         created_at=now,
     )
     await registry.create(key)
@@ -232,7 +233,7 @@ class Clicks:
     def _read(self) -> Iterator[Click]:
         more = True
         while more:
-            found = self._redis.xrange(names.clicks(0).key, self._after, count=_PAGE)
+            found = self._redis.xrange(redis_keys.clicks(0).key, self._after, count=_PAGE)
             rows = cast("list[StreamEntry]", found)
             for position, fields in rows:
                 self._after = f"({position.decode()}"

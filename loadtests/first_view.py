@@ -13,9 +13,9 @@ import httpx2
 import uvloop
 from playwright.sync_api import Browser, sync_playwright
 
-from linkjolt.demo import Demo, open_demo
-from linkjolt.instance import Run
-from linkjolt.redis_client import connect
+from linkjolt.runtime.instance import Run
+from linkjolt.storage.redis import connect
+from linkjolt.up.demo import Demo, open_demo
 from loadtests.clicker import percentile
 from loadtests.http_client import FIREFOX
 from loadtests.outage import instance

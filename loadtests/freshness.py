@@ -13,9 +13,9 @@ from typing import Any
 import click
 import httpx2
 
-from linkjolt.demo import open_demo
-from linkjolt.instance import read_run
-from linkjolt.redis_client import connect
+from linkjolt.runtime.instance import read_run
+from linkjolt.storage.redis import connect
+from linkjolt.up.demo import open_demo
 from loadtests.clicker import percentile
 from loadtests.http_client import FIREFOX
 

@@ -11,9 +11,9 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.server import ServerState
 
-from linkjolt.http_protocol import BoundedProtocol
 from linkjolt.money import Percentage
-from linkjolt.registry import Affiliate, Campaign, Link, Route
+from linkjolt.registry.entries import Affiliate, Campaign, Link, Route
+from linkjolt.web.bounded_protocol import BoundedProtocol
 
 CONNECTIONS = 256
 CODE = "tc_A"

@@ -18,7 +18,7 @@ from pathlib import Path
 import click
 import msgspec
 
-from linkjolt.children import bound
+from linkjolt.runtime.bound_children import bound
 from loadtests import chaos_check
 from loadtests.chaos import count
 from loadtests.chaos_check import Found

@@ -21,9 +21,9 @@ import click
 import httpx2
 import uvloop
 
-from linkjolt.demo import Demo, open_demo
-from linkjolt.instance import Run, read_run
-from linkjolt.redis_client import connect
+from linkjolt.runtime.instance import Run, read_run
+from linkjolt.storage.redis import connect
+from linkjolt.up.demo import Demo, open_demo
 from loadtests.clicker import Tally, percentile
 from loadtests.clicker import click as send_clicks
 from loadtests.http_client import FIREFOX

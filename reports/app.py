@@ -14,31 +14,33 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from linkjolt import openapi_page, probes, registry_api, web
-from linkjolt.access import authenticate, bearer, identify, require_any
-from linkjolt.clickhouse import ClickHouse, ClickHouseFailed
-from linkjolt.conversions_api import PATH, READ_SCOPES, Conversions
-from linkjolt.directory import Directory
-from linkjolt.errors import Reason, Rejected
-from linkjolt.redis_client import RedisError, call
-from linkjolt.registry_store import Registry
+from linkjolt.api import routes
+from linkjolt.auth.access import authenticate, bearer, identify, require_any
+from linkjolt.conversions.api import PATH, READ_SCOPES, Conversions
+from linkjolt.directory.directory import Directory
+from linkjolt.reasons import Reason, Rejected
+from linkjolt.registry.store import Registry
 from linkjolt.settings import Reports as Settings
-from reports import export, log_request, static
-from reports.answers import Answers
+from linkjolt.storage.clickhouse import ClickHouse, ClickHouseFailed
+from linkjolt.storage.redis import RedisError, call
+from linkjolt.web import openapi_page, probes, requests
+from reports import csv, static
+from reports.answer.answers import Answers
+from reports.answer.report import Report, Reporter, Tops
+from reports.answer.rows import csv_columns, csv_row
 from reports.balance import Balances
-from reports.conversion_request import read_wanted
-from reports.conversions import ConversionList
 from reports.freshness import data_as_of
-from reports.live import Live
-from reports.live_feed import Feed
-from reports.live_store import LiveStore
-from reports.log import Log
-from reports.lookup import NameCache
-from reports.openapi import operations
-from reports.report import Report, Reporter, Tops
-from reports.request import parse_request
-from reports.rows import csv_columns, csv_row
-from reports.top_request import parse_tops
+from reports.live.feed import Feed
+from reports.live.live import Live
+from reports.live.store import LiveStore
+from reports.log import conversion_request
+from reports.log import request as log_request
+from reports.log.conversions import ConversionList
+from reports.log.log import Log
+from reports.names import NameCache
+from reports.operations import operations
+from reports.query.request import parse_request
+from reports.query.top_request import parse_tops
 
 _SCOPE = "reports:read"
 _EVENTS_SCOPE = "events:read"
@@ -79,12 +81,12 @@ class Reports:
                 key.books, self._redis, self._clickhouse, self._settings, self._named
             )
             as_of = await data_as_of(self._redis, self._clickhouse, self._settings.shards)
-            return await export.stream(reporter.csv(wanted, as_of), "report")
+            return await csv.stream(reporter.csv(wanted, as_of), "report")
         found = await self._reports.get(key.books, wanted)
         if wanted.format == "json":
             return _unless_known(request, found, (found.data, found.totals, found.next_cursor))
         rows = [csv_columns(wanted), *(csv_row(wanted, row) for row in found.data)]
-        return export.page(rows, "report", found.next_cursor)
+        return csv.page(rows, "report", found.next_cursor)
 
     async def tops(self, request: Request) -> Response:
         """GET /v1/reports/top: the first rows by several dimensions."""
@@ -97,7 +99,9 @@ class Reports:
         """GET /v1/conversions: the list."""
         key = await identify(bearer(request.scope), self._directory)
         require_any(key, READ_SCOPES)
-        wanted = read_wanted(request.query_params.multi_items(), datetime.now(UTC))
+        wanted = conversion_request.read_wanted(
+            request.query_params.multi_items(), datetime.now(UTC)
+        )
         found = ConversionList(key.books, self._redis, self._clickhouse, self._settings)
         return await found.answer(wanted)
 
@@ -111,7 +115,7 @@ class Reports:
     async def balance(self, request: Request) -> Response:
         """GET /v1/balance: of the whole installation, not of one account."""
         await authenticate(request, self._directory, _SCOPE)
-        return web.json_response(await self.balances.read())
+        return requests.json_response(await self.balances.read())
 
     async def why_not_ready(self) -> str | None:
         try:
@@ -157,26 +161,26 @@ def create_app(
             Route("/v1/live", live.get, methods=["GET"]),
             *Conversions(redis, directory, settings).routes(),
             *openapi_page.routes(operations(), settings.reports_url()),
-            *registry_api.routes(Registry(redis), directory, settings),
+            *routes.routes(Registry(redis), directory, settings),
         ],
-        middleware=[Middleware(web.RequestIds)],
-        exception_handlers={**web.EXCEPTION_HANDLERS, ClickHouseFailed: _clickhouse_away},
+        middleware=[Middleware(requests.RequestIds)],
+        exception_handlers={**requests.EXCEPTION_HANDLERS, ClickHouseFailed: _clickhouse_away},
     )
 
 
 def _unless_known(request: Request, found: Report | Tops, content: object) -> Response:
     """The answer, or 304 where the client has it: all but how fresh and how quick it is."""
     kept = found.meta.start, found.meta.end, found.meta.incomplete, found.meta.compared
-    told = web.encode((content, kept))
+    told = requests.encode((content, kept))
     headers = {"ETag": f'W/"{blake2s(told, digest_size=12).hexdigest()}"'}
     if found.meta.data_as_of:
         headers["X-Data-As-Of"] = found.meta.data_as_of.isoformat()
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(status_code=304, headers=headers)
-    return web.json_response(found, headers={"Cache-Control": "private, no-cache", **headers})
+    return requests.json_response(found, headers={"Cache-Control": "private, no-cache", **headers})
 
 
 async def _clickhouse_away(request: Request, error: Exception) -> Response:
     _log.warning("clickhouse_away", error=str(error)[:500])
     refused = Rejected(Reason.unavailable, "ClickHouse cannot answer now")
-    return web.problem_response(refused, request.scope)
+    return requests.problem_response(refused, request.scope)

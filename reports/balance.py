@@ -6,10 +6,10 @@ import time
 import structlog
 from redis.asyncio import Redis
 
-from linkjolt.balance import Balance, StreamBalance, read_balance
-from linkjolt.clickhouse import ClickHouse, ClickHouseFailed
-from linkjolt.redis_client import RedisError
-from linkjolt.stored_counts import StoredCounts
+from linkjolt.balance.balance import Balance, StreamBalance, read_balance
+from linkjolt.balance.stored_counts import StoredCounts
+from linkjolt.storage.clickhouse import ClickHouse, ClickHouseFailed
+from linkjolt.storage.redis import RedisError
 from reports import metrics
 
 _EVERY_SECONDS = 10.0

@@ -4,14 +4,14 @@ import asyncio
 
 import click
 
-from linkjolt import server
-from linkjolt.clickhouse import server as clickhouse_server
-from linkjolt.directory import Directory
-from linkjolt.instance import find_redis_url
-from linkjolt.processes import run
-from linkjolt.redis_client import connect
+from linkjolt.directory.directory import Directory
+from linkjolt.runtime.instance import find_redis_url
+from linkjolt.runtime.lifecycle import run
 from linkjolt.settings import Edge, load
 from linkjolt.settings import Reports as Settings
+from linkjolt.storage.clickhouse import server as clickhouse_server
+from linkjolt.storage.redis import connect
+from linkjolt.web import server
 from reports.app import create_app
 
 

@@ -8,10 +8,10 @@ import msgspec
 import structlog
 from redis.asyncio import Redis
 
-from linkjolt import names
-from linkjolt.clickhouse import ClickHouse
+from linkjolt import redis_keys
 from linkjolt.position import time_ms
-from linkjolt.redis_client import RedisError, call
+from linkjolt.storage.clickhouse import ClickHouse
+from linkjolt.storage.redis import RedisError, call
 
 _PROGRESS = (Path(__file__).parent / "sql" / "read_progress.sql").read_text(encoding="utf-8")
 _log = structlog.get_logger()
@@ -28,7 +28,7 @@ async def data_as_of(redis: Redis, clickhouse: ClickHouse, shards: int) -> datet
     Without Redis, the last positions that the rollups hold: later instants may be complete too.
     """
     try:
-        told: dict[bytes, bytes] = await call(redis, "HGETALL", names.PROGRESS)
+        told: dict[bytes, bytes] = await call(redis, "HGETALL", redis_keys.PROGRESS)
         progress = {int(number): int(ms) for number, ms in told.items()}
     except RedisError as error:
         _log.warning("progress_not_read", error=type(error).__name__)
@@ -39,7 +39,7 @@ async def data_as_of(redis: Redis, clickhouse: ClickHouse, shards: int) -> datet
 
 def earliest(progress: Mapping[int, int], shards: int) -> datetime | None:
     """The least of all streams, from UTC milliseconds by stream number."""
-    found = [progress.get(stream.number) for stream in names.streams(shards)]
+    found = [progress.get(stream.number) for stream in redis_keys.streams(shards)]
     known = [ms for ms in found if ms is not None]
     if len(known) < len(found):
         return None

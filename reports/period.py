@@ -7,7 +7,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
 
-from linkjolt.errors import Reason, Rejected
+from linkjolt.reasons import Reason, Rejected
 from reports.vocabulary import PRESETS
 
 QUARTER = timedelta(minutes=15)

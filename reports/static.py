@@ -10,7 +10,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from linkjolt.errors import Reason, Rejected
+from linkjolt.reasons import Reason, Rejected
 
 FOLDER = Path(__file__).parent / "dashboard"
 _TYPES = {

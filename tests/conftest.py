@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from aggregator.migrate import migrate
-from linkjolt import clickhouse as clickhouse_module
-from linkjolt.clickhouse import ClickHouse
-from linkjolt.redis_client import call, connect
-from linkjolt.redis_server import RedisServer
+from aggregator.warehouse.migrate import migrate
+from linkjolt.runtime.redis_server import RedisServer
+from linkjolt.storage import clickhouse as clickhouse_module
+from linkjolt.storage.clickhouse import ClickHouse
+from linkjolt.storage.redis import call, connect
 
 _databases = itertools.count(1)
 

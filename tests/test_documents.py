@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from linkjolt.cli import COMMANDS
+from linkjolt.cli.main import COMMANDS
 from linkjolt.settings import PREFIX, shown
 
 _ROOT = Path(__file__).parent.parent
@@ -13,7 +13,7 @@ _DOCS = sorted((_ROOT / "docs").rglob("*.md"))
 DOCUMENTS = [*sorted(_ROOT.glob("*.md")), *_DOCS]
 OF_FILES = [_ROOT / "ARCHITECTURE.md", _ROOT / "CONTRIBUTING.md", *_DOCS]
 _LINES_MAX = {"README.md": 200, "ARCHITECTURE.md": 120}
-_FOLDERS = "linkjolt|ingest|aggregator|reports|webhooks|tests|loadtests|docs"
+_FOLDERS = "linkjolt|ingest|aggregator|reports|outbound|tests|loadtests|docs"
 _PATH = re.compile(rf"(?<![\w./-])(?:{_FOLDERS})/[\w./-]*\w")
 _TEST = re.compile(r"(tests/[\w/]+\.py)::(test_\w+)")
 _LINK = re.compile(r"\]\((?!https?://)([^)]+)\)")

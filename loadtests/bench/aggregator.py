@@ -6,7 +6,7 @@ import sys
 
 import msgspec
 
-from linkjolt.children import bound
+from linkjolt.runtime.bound_children import bound
 from loadtests.bench.plan import Failed, Plan
 from loadtests.bench.programs import environ_with, on_cores
 from loadtests.bench.rows import Row, judged

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from linkjolt import names
-from linkjolt.redis_server import free_port
+from linkjolt import redis_keys
+from linkjolt.runtime.redis_server import free_port
 from loadtests.bench import traffic
 from loadtests.bench.peer import Peer, Place, Serving
 from loadtests.bench.plan import Failed
@@ -97,8 +97,8 @@ def _serve(place: Place, root: Path = ROOT) -> Generator[Serving]:
 
 def edge_at(root: Path, name: str) -> Peer:
     """The edge of another checkout, on this one's Python."""
-    return Peer(name, names.clicks(0).key, partial(_serve, root=root))
+    return Peer(name, redis_keys.clicks(0).key, partial(_serve, root=root))
 
 
-EDGE = Peer("LinkJolt", names.clicks(0).key, _serve)
-EDGE_CONVERSIONS = Peer("LinkJolt", names.conversions(0).key, _serve)
+EDGE = Peer("LinkJolt", redis_keys.clicks(0).key, _serve)
+EDGE_CONVERSIONS = Peer("LinkJolt", redis_keys.conversions(0).key, _serve)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 
-from linkjolt.redis_server import find_binary
+from linkjolt.runtime.redis_server import find_binary
 from loadtests.bench.nginx import find_nginx
 
 _PACKAGES = ("uvicorn", "starlette", "redis", "hiredis", "uvloop", "httptools", "msgspec")

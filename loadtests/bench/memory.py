@@ -9,8 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from linkjolt import names
-from linkjolt.redis_client import call, connect
+from linkjolt import redis_keys
+from linkjolt.storage.redis import call, connect
 from loadtests.bench import traffic
 from loadtests.bench.linkjolt_peer import EDGE, ask
 from loadtests.bench.loads import all_clicks, steady_clicks
@@ -39,7 +39,7 @@ class Held(msgspec.Struct, frozen=True):
 
 async def look(url: str) -> Held:
     """Buffers of connections come and go: the least of two seconds counts."""
-    key = names.clicks(0).key
+    key = redis_keys.clicks(0).key
     async with connect(url) as redis:
         used: list[int] = []
         for _ in range(_LOOKS):
@@ -71,7 +71,7 @@ def waiting(plan: Plan, how: str, load: Callable[[Plan, Serving], Load]) -> Row:
         before = asyncio.run(look(url))
         done = load(plan, serving)
         wanted = before.events + done.answered
-        events = asyncio.run(events_in(url, names.clicks(0).key, wanted)) - before.events
+        events = asyncio.run(events_in(url, redis_keys.clicks(0).key, wanted)) - before.events
         after = asyncio.run(look(url))
     problem = event_problem(done.answered, events, done.cut)
     problems = (*done.problems, *([problem] if problem else []))

@@ -6,8 +6,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from linkjolt.clickid import ALPHABET
-from linkjolt.redis_server import free_port
+from linkjolt.click_ids import ALPHABET
+from linkjolt.runtime.redis_server import free_port
 from loadtests.bench import traffic
 from loadtests.bench.peer import Peer, Place, Serving
 from loadtests.bench.programs import program, wait_listening

@@ -8,7 +8,7 @@ from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from linkjolt.children import bound
+from linkjolt.runtime.bound_children import bound
 from loadtests.bench.plan import Cores, Failed
 
 ROOT = Path(__file__).parents[2]

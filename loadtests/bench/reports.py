@@ -12,22 +12,22 @@ import click
 import msgspec
 from redis.asyncio import Redis
 
-from linkjolt import names
-from linkjolt.clickhouse import ClickHouse
-from linkjolt.redis_client import call, connect
+from linkjolt import redis_keys
 from linkjolt.settings import Reports
+from linkjolt.storage.clickhouse import ClickHouse
+from linkjolt.storage.redis import call, connect
 from loadtests.bench.plan import Bench, Plan
 from loadtests.bench.reports_questions import QUESTIONS, Question, request_of
 from loadtests.bench.reports_warehouse import ACCOUNT, Built, Size, open_warehouse
 from loadtests.bench.rows import Row, Verdict, spread
 from loadtests.bench.streams import open_redis
+from reports.answer.report import Reporter
+from reports.answer.rows import Cell
 from reports.freshness import data_as_of
-from reports.lookup import NameCache
-from reports.query import rows_query, totals_query
-from reports.report import Reporter
-from reports.request import ReportRequest
-from reports.rows import Cell
-from reports.shapes import Shape, choose_shape
+from reports.names import NameCache
+from reports.query.query import rows_query, totals_query
+from reports.query.request import ReportRequest
+from reports.query.sources import Shape, choose_shape
 
 BUDGET_CLICKS = 100_000_000
 P99_MAX_MS = 50.0
@@ -156,8 +156,8 @@ async def _measure(plan: Plan, url: str) -> list[Timing]:
     size = Size(clicks=plan.clicks, days=plan.days)
     async with connect(url) as redis, open_warehouse(plan.warehouse, size) as (engine, built):
         end_ms = int(built.end.timestamp() * 1000)
-        progress = {stream.number: end_ms for stream in names.streams(1)}
-        await call(redis, "HSET", names.PROGRESS, *itertools.chain(*progress.items()))
+        progress = {stream.number: end_ms for stream in redis_keys.streams(1)}
+        await call(redis, "HSET", redis_keys.PROGRESS, *itertools.chain(*progress.items()))
         timings: list[Timing] = []
         for question in QUESTIONS:
             timings.append(await time_question(engine, redis, question, built, plan.seconds))

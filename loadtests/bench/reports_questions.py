@@ -3,7 +3,7 @@
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
-from reports.request import ReportRequest, parse_request
+from reports.query.request import ReportRequest, parse_request
 
 _AFFILIATE = "aff_8"
 # Without unique clicks, which the API tells unless asked otherwise and which cost the most.

@@ -12,18 +12,19 @@ from typing import NamedTuple, Self
 import click
 import msgspec
 
-from aggregator.day_counts import count_days
-from aggregator.migrate import migrate
-from aggregator.months import month_end, month_of
-from aggregator.rollups import Source, Watermarks, catch_up
-from linkjolt import clickhouse, names
-from linkjolt.clickhouse import ClickHouse
+from aggregator.rollups.day_counts import count_days
+from aggregator.rollups.pull import Source, Watermarks, catch_up
+from aggregator.warehouse.migrate import migrate
+from aggregator.warehouse.months import month_end, month_of
+from linkjolt import redis_keys
 from linkjolt.position import SEQUENCE_BITS
+from linkjolt.storage import clickhouse
+from linkjolt.storage.clickhouse import ClickHouse
 from loadtests.bench.plan import Failed
 
 _HERE = Path(__file__).parent
-_MIGRATIONS = Path(__file__).parents[2] / "aggregator" / "migrations"
-ACCOUNT = names.ACCOUNT_DEFAULT
+_MIGRATIONS = Path(__file__).parents[2] / "aggregator" / "warehouse" / "migrations"
+ACCOUNT = redis_keys.ACCOUNT_DEFAULT
 LAG_MS = 300
 _CHUNK = 1_000_000
 # The longest that the setting takes, so that a warehouse kept for days still has its minutes.
@@ -179,7 +180,7 @@ async def fill(engine: ClickHouse, size: Size, end: datetime) -> None:
     """Names, events up to `end` and their rollups, into tables that are there and empty."""
     await _run(engine, "registry", size.parameters())
     said = time.monotonic()
-    for stream in names.streams(1):
+    for stream in redis_keys.streams(1):
         events = Events.of(size, stream.kind, end)
         known = _minutes_left_out(stream, end)
         for chunk in chunks(events):
@@ -191,14 +192,14 @@ async def fill(engine: ClickHouse, size: Size, end: datetime) -> None:
     await count_days(engine, int(end.timestamp()) // 86_400 * 86_400)
 
 
-def _minutes_left_out(stream: names.Stream, end: datetime) -> Watermarks:
+def _minutes_left_out(stream: redis_keys.Stream, end: datetime) -> Watermarks:
     """Minutes are pulled from here on: what is older, the rollup would forget at once."""
     since = end - _MINUTES_PULLED
     return {("rollup_minute", stream.number): _milliseconds(since) << SEQUENCE_BITS}
 
 
 async def _store(
-    engine: ClickHouse, size: Size, events: Events, stream: names.Stream, chunk: Chunk
+    engine: ClickHouse, size: Size, events: Events, stream: redis_keys.Stream, chunk: Chunk
 ) -> None:
     """The events, and the marker of the batch that they are."""
     about = size.parameters() | msgspec.structs.asdict(events) | chunk._asdict()
@@ -206,7 +207,7 @@ async def _store(
     await engine.insert(stream.kind, ["s", "pos"], _marker(stream, chunk.pos))
 
 
-def _marker(stream: names.Stream, pos: int) -> bytes:
+def _marker(stream: redis_keys.Stream, pos: int) -> bytes:
     return msgspec.json.encode({"s": stream.number, "pos": pos})
 
 

@@ -10,9 +10,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import Route
 
-from linkjolt.clickid import ALPHABET, LENGTH
+from linkjolt.click_ids import ALPHABET, LENGTH
 from linkjolt.events import Click
-from linkjolt.redis_client import call, connect
+from linkjolt.storage.redis import call, connect
 from loadtests.bench import traffic
 
 STREAM = "bench:starlette"

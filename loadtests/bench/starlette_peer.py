@@ -4,7 +4,7 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 
-from linkjolt.redis_server import free_port
+from linkjolt.runtime.redis_server import free_port
 from loadtests.bench.peer import Peer, Place, Serving
 from loadtests.bench.programs import program, wait_listening
 from loadtests.bench.starlette_app import REDIS_URL, STREAM

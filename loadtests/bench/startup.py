@@ -13,10 +13,10 @@ from pathlib import Path
 
 import msgspec
 
-from linkjolt.children import bound
-from linkjolt.demo import Demo
-from linkjolt.instance import read_run
-from linkjolt.redis_server import free_port
+from linkjolt.runtime.bound_children import bound
+from linkjolt.runtime.instance import read_run
+from linkjolt.runtime.redis_server import free_port
+from linkjolt.up.demo import Demo
 from loadtests.bench import traffic
 from loadtests.bench.linkjolt_peer import ask
 from loadtests.bench.plan import Failed, Plan

@@ -6,8 +6,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
-from linkjolt.redis_client import call, connect, entries
-from linkjolt.redis_server import RedisServer
+from linkjolt.runtime.redis_server import RedisServer
+from linkjolt.storage.redis import call, connect, entries
 from loadtests.bench.programs import end, pin
 
 _PAGE = 1_000

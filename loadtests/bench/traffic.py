@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from linkjolt.names import ACCOUNT_DEFAULT
+from linkjolt.redis_keys import ACCOUNT_DEFAULT
 
 CONNECTIONS = 256
 DESTINATION = "https://shop.example/p"

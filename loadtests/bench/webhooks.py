@@ -8,11 +8,11 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from linkjolt import names
-from linkjolt.redis_client import call, connect
-from linkjolt.registry import Webhook, WebhookSecret
-from linkjolt.registry_store import Registry
-from linkjolt.webhook_signing import make_secret
+from linkjolt import redis_keys
+from linkjolt.registry.entries import Webhook, WebhookSecret
+from linkjolt.registry.store import Registry
+from linkjolt.storage.redis import call, connect
+from linkjolt.webhooks.signing import make_secret
 from loadtests.bench.plan import Failed, Plan
 from loadtests.bench.programs import program
 from loadtests.bench.rows import Row, judged
@@ -84,7 +84,7 @@ async def _measure(url: str, folder: Path, plan: Plan, deliveries: int) -> _Rece
     port = server.sockets[0].getsockname()[1]
     async with connect(url) as redis:
         await Registry(redis).create(_endpoint(f"http://127.0.0.1:{port}/"))
-        stream = names.conversions(0).key
+        stream = redis_keys.conversions(0).key
         for start in range(0, deliveries, _FRAME):
             frame = _frame(start, min(deliveries, start + _FRAME))
             await call(redis, "XADD", stream, "*", "f", frame)
@@ -104,7 +104,7 @@ async def _measure(url: str, folder: Path, plan: Plan, deliveries: int) -> _Rece
 def _endpoint(url: str) -> Webhook:
     return Webhook(
         number=0,
-        account=names.ACCOUNT_DEFAULT,
+        account=redis_keys.ACCOUNT_DEFAULT,
         url=url,
         events=("conversion.created",),
         secrets=(WebhookSecret(make_secret()),),

@@ -10,11 +10,11 @@ import httpx2
 import msgspec
 from redis.asyncio import Redis
 
-from linkjolt import names
-from linkjolt.errors import Rejected
-from linkjolt.redis_client import call, connect
-from linkjolt.registry import Link
-from linkjolt.registry_store import PAGE_MAX, Registry
+from linkjolt import redis_keys
+from linkjolt.reasons import Rejected
+from linkjolt.registry.entries import Link
+from linkjolt.registry.store import PAGE_MAX, Registry
+from linkjolt.storage.redis import call, connect
 from loadtests.bench import traffic
 from loadtests.chaos_instance import Failed, Instance
 from loadtests.mix import zipf
@@ -92,7 +92,7 @@ async def _write(redis: Redis, after: int, last: int) -> None:
 def _link(number: int, now: datetime) -> Link:
     return Link(
         number=0,
-        account=names.ACCOUNT_DEFAULT,
+        account=redis_keys.ACCOUNT_DEFAULT,
         campaign=_CAMPAIGN,
         affiliate=_AFFILIATE,
         tracking_code=code_of(number),

@@ -6,9 +6,9 @@ from pathlib import Path
 import msgspec
 from redis.asyncio import Redis
 
-from linkjolt import names
-from linkjolt.instance import Pids
-from linkjolt.redis_client import call
+from linkjolt import redis_keys
+from linkjolt.runtime.instance import Pids
+from linkjolt.storage.redis import call
 from loadtests.bench.programs import cpu_seconds
 from loadtests.scaling.point import Cost
 
@@ -33,9 +33,9 @@ async def look(redis: Redis, pids: Pids, shards: int) -> Used:
     memory = await call(redis, "INFO", "memory")
     events = frames = 0
     for shard in range(shards):
-        ledger: list[bytes] = await call(redis, "HVALS", names.clicks(shard).ledger)
+        ledger: list[bytes] = await call(redis, "HVALS", redis_keys.clicks(shard).ledger)
         events += sum(map(int, ledger))
-        frames += await _frames(redis, names.clicks(shard).key)
+        frames += await _frames(redis, redis_keys.clicks(shard).key)
     return Used(
         at=time.monotonic(),
         edge=sum(cpu_seconds(pid) for pid in pids.edge),

@@ -9,9 +9,9 @@ import click
 import msgspec
 from redis.asyncio import Redis
 
-from linkjolt import names
-from linkjolt.redis_client import call, connect
+from linkjolt import redis_keys
 from linkjolt.settings import Edge
+from linkjolt.storage.redis import call, connect
 from loadtests.bench import traffic, wrk
 from loadtests.bench.openloop import answer_bytes
 from loadtests.bench.streams import never_rewrite
@@ -159,10 +159,10 @@ class _Run:
         empty = self._instance.spooled
         await wait_for("the spools are empty", lambda: empty() == 0, _STORED_SECONDS)
         seconds, _ = await call(self._redis, "TIME")
-        numbers = {stream.number for stream in names.streams(self._size.shards)}
+        numbers = {stream.number for stream in redis_keys.streams(self._size.shards)}
 
         async def stored() -> bool:
-            told: dict[bytes, bytes] = await call(self._redis, "HGETALL", names.PROGRESS)
+            told: dict[bytes, bytes] = await call(self._redis, "HGETALL", redis_keys.PROGRESS)
             until = {int(number): int(ms) for number, ms in told.items()}
             return all(until.get(number, 0) > (seconds + 1) * 1_000 for number in numbers)
 

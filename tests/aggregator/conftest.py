@@ -9,20 +9,20 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
-from aggregator.aggregation import Aggregation, Step
-from aggregator.audit import Audit, audit
-from aggregator.salts import Salts
-from aggregator.streams import Streams
-from ingest.conversion import state_of
-from ingest.outlet import Outlet, new_producer
-from ingest.publish import ClickPublisher, ConversionPublisher, Posted
-from ingest.spool_files import take_one
-from linkjolt import names
-from linkjolt.balance import read_balance
-from linkjolt.clickhouse import ClickHouse
-from linkjolt.clickid import ClickIds
+from aggregator.delivery.step import Aggregation, Step
+from aggregator.delivery.streams import Streams
+from aggregator.delivery.visitor_salts import Salts
+from aggregator.maintenance.audit import Audit, audit
+from ingest.conversions.resolve import state_of
+from ingest.publishing.publishers import ClickPublisher, ConversionPublisher, Posted
+from ingest.publishing.spool_files import take_one
+from ingest.publishing.stream_producer import Outlet, new_producer
+from linkjolt import redis_keys
+from linkjolt.balance.balance import read_balance
+from linkjolt.click_ids import ClickIds
 from linkjolt.events import Click, Conversion
 from linkjolt.settings import Aggregator, Edge
+from linkjolt.storage.clickhouse import ClickHouse
 from tests.waiting import wait_until
 
 KEY = b"k" * 32
@@ -84,7 +84,7 @@ class Line:
         posted = Posted(
             conversion,
             state_of(conversion),
-            names.order_digest(1, conversion.event, conversion.order_id),
+            redis_keys.order_digest(1, conversion.event, conversion.order_id),
             "fingerprint",
         )
         await self.conversions.publish(posted)
@@ -119,8 +119,8 @@ def new_aggregation(redis: Redis, clickhouse: ClickHouse, batch_rows: int = 100_
 async def line(redis: Redis, clickhouse: ClickHouse, tmp_path: Path) -> AsyncGenerator[Line]:
     settings = Edge()
     spool = take_one(tmp_path, 1 << 20, new_producer)
-    clicks = Outlet(redis, names.clicks(0), spool, 1_000)
-    conversions = Outlet(redis, names.conversions(0), spool, 1_000)
+    clicks = Outlet(redis, redis_keys.clicks(0), spool, 1_000)
+    conversions = Outlet(redis, redis_keys.conversions(0), spool, 1_000)
     yield Line(
         redis,
         clickhouse,

@@ -7,10 +7,10 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
-from aggregator.months import month_of
-from aggregator.rollups import Source, differences
-from linkjolt.clickhouse import ClickHouse
+from aggregator.rollups.pull import Source, differences
+from aggregator.warehouse.months import month_of
 from linkjolt.position import time_ms
+from linkjolt.storage.clickhouse import ClickHouse
 from loadtests.bench.plan import Failed
 from loadtests.bench.reports import BUDGET_CLICKS, Timing, at_share, row_of, time_question
 from loadtests.bench.reports_questions import QUESTIONS

@@ -9,21 +9,22 @@ import sys
 
 import msgspec
 
-from aggregator.aggregation import Aggregation
-from aggregator.audit import audit
-from aggregator.migrate import migrate
-from aggregator.salts import Salts
-from aggregator.streams import Streams
-from aggregator.trim import Trim
-from linkjolt import clickhouse, names
-from linkjolt.clickhouse import ClickHouse
-from linkjolt.redis_client import connect
+from aggregator.delivery.step import Aggregation
+from aggregator.delivery.streams import Streams
+from aggregator.delivery.trim import Trim
+from aggregator.delivery.visitor_salts import Salts
+from aggregator.maintenance.audit import audit
+from aggregator.warehouse.migrate import migrate
+from linkjolt import redis_keys
 from linkjolt.settings import Aggregator
+from linkjolt.storage import clickhouse
+from linkjolt.storage.clickhouse import ClickHouse
+from linkjolt.storage.redis import connect
 
 # Small batches, so that every point is passed several times; nothing is kept once it is stored.
 
 SETTINGS = Aggregator(slice_ms=50, batch_rows=2, stream_retention_hours=0)
-ALL = names.streams(1)
+ALL = redis_keys.streams(1)
 
 
 class Left(msgspec.Struct, frozen=True):

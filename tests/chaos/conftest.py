@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from linkjolt.redis_server import RedisServer
-from linkjolt.registry_store import Registry
+from linkjolt.registry.store import Registry
+from linkjolt.runtime.redis_server import RedisServer
 from loadtests.chaos_proxy import LossyProxy
 from tests.chaos.shop import Custom, EdgeProcess
 from tests.ingest.conftest import make_key, make_link

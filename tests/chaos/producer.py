@@ -7,13 +7,13 @@ from pathlib import Path
 import msgspec
 from redis.asyncio import Redis
 
-from ingest.conversion import state_of
-from ingest.outlet import Outlet, new_producer
-from ingest.publish import ClickPublisher, ConversionPublisher, Posted
-from ingest.spool import Spool
-from ingest.spool_files import take_one
-from linkjolt import names
-from linkjolt.clickid import ClickIds
+from ingest.conversions.resolve import state_of
+from ingest.publishing.publishers import ClickPublisher, ConversionPublisher, Posted
+from ingest.publishing.spool import Spool
+from ingest.publishing.spool_files import take_one
+from ingest.publishing.stream_producer import Outlet, new_producer
+from linkjolt import redis_keys
+from linkjolt.click_ids import ClickIds
 from linkjolt.events import Click, Conversion
 from linkjolt.settings import Edge
 
@@ -63,7 +63,7 @@ class Producer:
             link=7,
             click_id=click_id,
         )
-        digest = names.order_digest(1, conversion.event, conversion.order_id)
+        digest = redis_keys.order_digest(1, conversion.event, conversion.order_id)
         posted = Posted(conversion, state_of(conversion), digest, "fingerprint")
         await self.conversions.publish(posted)
         self.conversion_ids.append(conversion.conversion_id)
@@ -74,8 +74,8 @@ def new_worker(redis: Redis, folder: Path) -> Producer:
     spool = take_one(folder / "spool", 1 << 20, new_producer)
     settings = Edge()
     return Producer(
-        ClickPublisher(Outlet(redis, names.clicks(0), spool, 1_000), settings),
-        ConversionPublisher(Outlet(redis, names.conversions(0), spool, 1_000), 0, settings),
+        ClickPublisher(Outlet(redis, redis_keys.clicks(0), spool, 1_000), settings),
+        ConversionPublisher(Outlet(redis, redis_keys.conversions(0), spool, 1_000), 0, settings),
         ClickIds(1, b"k" * 32),
         spool,
     )

@@ -10,13 +10,13 @@ from pathlib import Path
 import httpx2
 import msgspec
 
-from aggregator.audit import Audit, audit
-from linkjolt.balance import read_balance
-from linkjolt.children import bound
-from linkjolt.clickhouse import ClickHouse
-from linkjolt.faults import VARIABLE
-from linkjolt.redis_client import connect
-from linkjolt.redis_server import free_port
+from aggregator.maintenance.audit import Audit, audit
+from linkjolt.balance.balance import read_balance
+from linkjolt.fault_points import VARIABLE
+from linkjolt.runtime.bound_children import bound
+from linkjolt.runtime.redis_server import free_port
+from linkjolt.storage.clickhouse import ClickHouse
+from linkjolt.storage.redis import connect
 from loadtests.chaos_instance import spooled_under
 from tests.aggregator.conftest import new_aggregation
 from tests.chaos.environment import ROOT, plain_environ

@@ -11,9 +11,9 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
-from linkjolt.children import bound
-from linkjolt.faults import POINTS, VARIABLE
-from linkjolt.redis_server import RedisServer
+from linkjolt.fault_points import POINTS, VARIABLE
+from linkjolt.runtime.bound_children import bound
+from linkjolt.runtime.redis_server import RedisServer
 from tests.chaos.aggregator_child import Left
 from tests.chaos.environment import ROOT, plain_environ
 from tests.chaos.producer import Producer, new_worker

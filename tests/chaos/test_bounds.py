@@ -6,16 +6,16 @@ from pathlib import Path
 import httpx2
 from redis.asyncio import Redis
 
-from aggregator.aggregation import Aggregation
-from aggregator.audit import audit
-from aggregator.salts import Salts
-from aggregator.streams import Streams
-from aggregator.trim import Trim
-from linkjolt.clickhouse import ClickHouse
-from linkjolt.redis_client import RedisError, connect
-from linkjolt.redis_server import RedisServer
-from linkjolt.registry_store import Registry
+from aggregator.delivery.step import Aggregation
+from aggregator.delivery.streams import Streams
+from aggregator.delivery.trim import Trim
+from aggregator.delivery.visitor_salts import Salts
+from aggregator.maintenance.audit import audit
+from linkjolt.registry.store import Registry
+from linkjolt.runtime.redis_server import RedisServer
 from linkjolt.settings import Aggregator
+from linkjolt.storage.clickhouse import ClickHouse
+from linkjolt.storage.redis import RedisError, connect
 from loadtests.chaos_instance import spooled_under
 from loadtests.chaos_proxy import LossyProxy
 from tests.chaos.shop import Custom, EdgeProcess, spool_is_empty, store_all

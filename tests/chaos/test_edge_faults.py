@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from linkjolt.balance import read_balance
-from linkjolt.clickhouse import ClickHouse
-from linkjolt.faults import POINTS
-from linkjolt.redis_server import RedisServer
+from linkjolt.balance.balance import read_balance
+from linkjolt.fault_points import POINTS
+from linkjolt.runtime.redis_server import RedisServer
+from linkjolt.storage.clickhouse import ClickHouse
 from loadtests.chaos_proxy import LossyProxy
 from tests.chaos.shop import Custom, EdgeProcess, spool_is_empty, store_all
 from tests.waiting import wait_until

@@ -3,17 +3,17 @@
 import pytest
 from redis.asyncio import Redis
 
-from aggregator.aggregation import Aggregation
-from aggregator.salts import Salts
-from aggregator.streams import Streams
-from aggregator.trim import Trim, trim_below_ms
-from linkjolt import names
-from linkjolt.clickhouse import ClickHouse
+from aggregator.delivery.step import Aggregation
+from aggregator.delivery.streams import Streams
+from aggregator.delivery.trim import Trim, trim_below_ms
+from aggregator.delivery.visitor_salts import Salts
+from linkjolt import redis_keys
 from linkjolt.position import position
-from linkjolt.redis_client import call, entries
 from linkjolt.settings import Aggregator
+from linkjolt.storage.clickhouse import ClickHouse
+from linkjolt.storage.redis import call, entries
 
-STREAM = names.clicks(0)
+STREAM = redis_keys.clicks(0)
 LINE = b'{"click_id":"X","account":1,"link":1,"campaign":1,"affiliate":1}'
 
 

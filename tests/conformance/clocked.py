@@ -9,9 +9,9 @@ from pathlib import Path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ingest.app import create_app, open_edge
-from ingest.post_protocol import edge_protocol
-from linkjolt import server
+from ingest.conversions.protocol import edge_protocol
 from linkjolt.settings import Edge as Settings
+from linkjolt.web import server
 from loadtests.edge_pair import LINKS
 from loadtests.wire import Wire
 from tests.conformance.both import STILL_OPEN

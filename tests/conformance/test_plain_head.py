@@ -7,7 +7,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ingest.plain_head import MAX_BYTES, HeaderLines, read_head
+from ingest.clicks.request_head import MAX_BYTES, HeaderLines, read_head
 from loadtests.fuzz_requests import Requests
 from loadtests.wire import read_heads
 from tests.conformance.parsed import Parsed

@@ -3,7 +3,7 @@
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ingest.plain_post import read_plain_post
+from ingest.conversions.plain_post import read_plain_post
 from tests.conformance.parsed import Parsed
 from tests.conformance.test_posts import AUTH, JSON, PATH, order, post
 

@@ -6,9 +6,10 @@ from typing import Any, NamedTuple
 import msgspec
 import pytest
 
-from linkjolt import keys, names
+from linkjolt import redis_keys
 from linkjolt.events import Conversion
-from linkjolt.redis_client import connect, entries
+from linkjolt.registry import api_key_secrets
+from linkjolt.storage.redis import connect, entries
 from loadtests.edge_pair import KEY, Edge, Pair
 from loadtests.wire import Wire
 from tests.conformance.both import Both
@@ -40,7 +41,7 @@ class Stored:
 
     async def new(self) -> list[Conversion]:
         async with connect(self._url) as redis:
-            rows = await entries(redis, names.conversions(0).key, self._after)
+            rows = await entries(redis, redis_keys.conversions(0).key, self._after)
         if rows:
             self._after = f"({rows[-1][0].decode()}"
         lines = [line for _, fields in rows for line in fields[b"f"].split(b"\n")]
@@ -83,7 +84,7 @@ def chunked(body: bytes) -> bytes:
     return head + b"%x\r\n%s\r\n0\r\n\r\n" % (len(body), body)
 
 
-WRONG = f"Authorization: Bearer {keys.make_secret()}"
+WRONG = f"Authorization: Bearer {api_key_secrets.make_secret()}"
 LARGE = order("la", metadata={"a": "x" * 3_900}) + b" " * 8_000
 DEEP = b'{"metadata":' + b'{"a":' * 40 + b"1" + b"}" * 41
 ALIASES = (

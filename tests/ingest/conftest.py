@@ -14,19 +14,20 @@ from redis.asyncio import Redis
 
 from ingest.app import create_app, open_edge
 from ingest.edge import Edge
-from ingest.outlet import new_producer
-from ingest.spool import Spool
-from ingest.spool_files import take_one
-from linkjolt import keys, names
+from ingest.publishing.spool import Spool
+from ingest.publishing.spool_files import take_one
+from ingest.publishing.stream_producer import new_producer
+from linkjolt import redis_keys
 from linkjolt.events import Adjustment, Click, Conversion
-from linkjolt.facts import Fact, read_fact
 from linkjolt.money import Percentage
-from linkjolt.redis_client import entries
-from linkjolt.redis_server import RedisServer
-from linkjolt.registry import Affiliate, ApiKey, Campaign, Link
-from linkjolt.registry_store import Registry
+from linkjolt.registry import api_key_secrets
+from linkjolt.registry.entries import Affiliate, ApiKey, Campaign, Link
+from linkjolt.registry.store import Registry
+from linkjolt.runtime.redis_server import RedisServer
 from linkjolt.settings import Edge as Settings
-from tests.ingest.outlets import MAX_BYTES
+from linkjolt.storage.redis import entries
+from linkjolt.stream_lines import Fact, read_fact
+from tests.ingest.producers import MAX_BYTES
 
 DESTINATION = "https://shop.example/p?ref={affiliate_id}"
 
@@ -48,7 +49,7 @@ class Shop:
         return await self.registry.create(made)
 
     async def clicks(self) -> list[Click]:
-        lines = await self._lines(names.clicks(0))
+        lines = await self._lines(redis_keys.clicks(0))
         return [msgspec.json.decode(line, type=Click) for line in lines]
 
     async def conversions(self) -> list[Conversion]:
@@ -59,9 +60,9 @@ class Shop:
 
     async def facts(self) -> list[Fact]:
         """Conversions and their adjustments, in their order."""
-        return [read_fact(line) for line in await self._lines(names.conversions(0))]
+        return [read_fact(line) for line in await self._lines(redis_keys.conversions(0))]
 
-    async def _lines(self, stream: names.Stream) -> list[bytes]:
+    async def _lines(self, stream: redis_keys.Stream) -> list[bytes]:
         rows = await entries(self.redis, stream.key, "-")
         return [line for _, fields in rows for line in fields[b"f"].split(b"\n")]
 
@@ -84,14 +85,14 @@ class Shop:
 
 async def make_key(registry: Registry, scopes: Sequence[str], **fields: object) -> str:
     """A new key's secret."""
-    secret = keys.make_secret(test=bool(fields.get("test")))
+    secret = api_key_secrets.make_secret(test=bool(fields.get("test")))
     entry = ApiKey(
         number=0,
-        account=names.ACCOUNT_DEFAULT,
+        account=redis_keys.ACCOUNT_DEFAULT,
         name="test",
         scopes=tuple(scopes),
-        digest=keys.digest(secret),
-        hint=keys.hint(secret),
+        digest=api_key_secrets.digest(secret),
+        hint=api_key_secrets.hint(secret),
         created_at=datetime.now(UTC),
     )
     await registry.create(msgspec.structs.replace(entry, **fields))
@@ -100,7 +101,7 @@ async def make_key(registry: Registry, scopes: Sequence[str], **fields: object) 
 
 async def make_link(registry: Registry) -> Link:
     """A link of a new campaign (30 %, USD) and a new affiliate."""
-    now, account = datetime.now(UTC), names.ACCOUNT_DEFAULT
+    now, account = datetime.now(UTC), redis_keys.ACCOUNT_DEFAULT
     campaign = await registry.create(
         Campaign(
             number=0,

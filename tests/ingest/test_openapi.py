@@ -6,11 +6,11 @@ import msgspec
 from starlette.routing import Route
 
 from ingest.app import routed
-from ingest.openapi import operations
-from linkjolt.conversion_answer import ConversionAnswer
-from linkjolt.conversion_history import AdjustmentAnswer, ConversionRead
+from ingest.operations import operations
+from linkjolt.conversions.answer import ConversionAnswer
+from linkjolt.conversions.history import AdjustmentAnswer, ConversionRead
 from tests.ingest.conftest import Shop
-from tests.ingest.test_conversions import ORDER
+from tests.ingest.conversions.test_http import ORDER
 
 
 async def test_every_route_of_an_edge_has_its_place_in_the_document(shop: Shop) -> None:

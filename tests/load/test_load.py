@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from linkjolt.balance import Balance
+from linkjolt.balance.balance import Balance
 from loadtests.chaos_check import Clicks, Conversions, Found
 from loadtests.chaos_instance import Audit
 from loadtests.load import problems_of

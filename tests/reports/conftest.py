@@ -9,15 +9,15 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
-from aggregator.mirror import Mirror
-from linkjolt import keys
-from linkjolt.clickhouse import ClickHouse
-from linkjolt.directory import Directory
-from linkjolt.registry_store import Registry
+from aggregator.warehouse.registry_mirror import Mirror
+from linkjolt.directory.directory import Directory
+from linkjolt.registry import api_key_secrets
+from linkjolt.registry.store import Registry
 from linkjolt.settings import Reports as Settings
+from linkjolt.storage.clickhouse import ClickHouse
 from reports.app import create_app
-from tests.registry import samples
-from tests.rollups.sample import ACCOUNT
+from tests.aggregator.rollups.sample import ACCOUNT
+from tests.linkjolt.registry import samples
 
 
 class Client(msgspec.Struct, frozen=True):
@@ -37,7 +37,7 @@ class Client(msgspec.Struct, frozen=True):
 
 
 async def make_secret(redis: Redis, *scopes: str, account: int = ACCOUNT) -> str:
-    secret = keys.make_secret()
+    secret = api_key_secrets.make_secret()
     key = msgspec.structs.replace(samples.key(secret, *scopes), account=account)
     await Registry(redis).create(key)
     return secret

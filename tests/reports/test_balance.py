@@ -9,15 +9,16 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
-from aggregator.rows import CLICK_COLUMNS, ClickRow, click_marker
-from linkjolt import balance, names
-from linkjolt.balance import Queue, StreamBalance, balance_stream, read_balance
-from linkjolt.clickhouse import ClickHouse
-from linkjolt.edges import tell
-from linkjolt.names import Stream, clicks, conversions
+from aggregator.rows.rows import CLICK_COLUMNS, ClickRow, click_marker
+from linkjolt import redis_keys
+from linkjolt.balance import balance
+from linkjolt.balance.balance import Queue, StreamBalance, balance_stream, read_balance
+from linkjolt.balance.edge_status import tell
+from linkjolt.balance.stored_counts import StoredCounts
 from linkjolt.position import position
-from linkjolt.redis_client import call
-from linkjolt.stored_counts import StoredCounts
+from linkjolt.redis_keys import Stream, clicks, conversions
+from linkjolt.storage.clickhouse import ClickHouse
+from linkjolt.storage.redis import call
 
 HOUR = 3_600_000
 NOW_MS = int(datetime(2026, 11, 20, 10, 59, 59, tzinfo=UTC).timestamp() * 1000)
@@ -177,6 +178,6 @@ async def test_spooled_events_of_living_edges_and_shed_clicks_are_told(
 ) -> None:
     await tell(redis, 1, spooled=3, newly_shed=2)
     await tell(redis, 2, spooled=4, newly_shed=1)
-    await call(redis, "HSET", names.EDGES, 3, b'{"spooled":99,"at_ms":1}')
+    await call(redis, "HSET", redis_keys.EDGES, 3, b'{"spooled":99,"at_ms":1}')
     found = await read_balance(redis, clickhouse, shards=1)
     assert (found.spooled, found.shed) == (7, 3)

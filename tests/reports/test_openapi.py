@@ -6,11 +6,11 @@ from typing import cast
 from redis.asyncio import Redis
 from starlette.routing import Route
 
-from linkjolt.clickhouse import ClickHouse
-from linkjolt.directory import Directory
+from linkjolt.directory.directory import Directory
 from linkjolt.settings import Reports as Settings
+from linkjolt.storage.clickhouse import ClickHouse
 from reports.app import create_app
-from reports.openapi import operations
+from reports.operations import operations
 from tests.reports.conftest import Client
 
 

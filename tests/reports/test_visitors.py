@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
-from linkjolt.clickhouse import ClickHouse
-from linkjolt.visitors import unbiased, unbiased_sql
+from linkjolt.clicks.unique_visitors import unbiased, unbiased_sql
+from linkjolt.storage.clickhouse import ClickHouse
 
 TRIALS = 60
 

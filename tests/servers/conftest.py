@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from linkjolt import clickhouse
-from linkjolt.redis_server import RedisServer
+from linkjolt.runtime.redis_server import RedisServer
+from linkjolt.storage import clickhouse
 from tests.servers.installation import Installation, Warehouse
 from tests.servers.processes import Engine, Linkjolt, answers
 from tests.waiting import wait_until

@@ -7,8 +7,8 @@ from contextlib import asynccontextmanager
 import httpx2
 import msgspec
 
-from linkjolt.clickhouse import ClickHouse
-from linkjolt.redis_server import free_port
+from linkjolt.runtime.redis_server import free_port
+from linkjolt.storage.clickhouse import ClickHouse
 from tests.servers.processes import Engine, Linkjolt
 from tests.waiting import wait_until
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import httpx2
 import msgspec
 
-from linkjolt.children import bound
-from linkjolt.redis_server import free_port
+from linkjolt.runtime.bound_children import bound
+from linkjolt.runtime.redis_server import free_port
 from tests.waiting import wait_until
 
 _ROOT = Path(__file__).parents[2]

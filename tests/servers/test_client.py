@@ -2,7 +2,7 @@
 
 import pytest
 
-from linkjolt.clickhouse import ClickHouseFailed
+from linkjolt.storage.clickhouse import ClickHouseFailed
 from tests.servers.installation import Warehouse
 
 ROWS = 30_000

@@ -3,8 +3,8 @@
 import msgspec
 import pytest
 
-from linkjolt.balance import Balance
-from linkjolt.redis_server import free_port
+from linkjolt.balance.balance import Balance
+from linkjolt.runtime.redis_server import free_port
 from tests.servers.installation import CODE, Installation, Warehouse
 from tests.servers.processes import Linkjolt, answers
 from tests.waiting import wait_until

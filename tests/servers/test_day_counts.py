@@ -4,12 +4,12 @@ import time
 
 import msgspec
 
-from aggregator.day_counts import Day, count_day, count_days
-from aggregator.migrate import migrate
-from aggregator.rollups import catch_up
-from aggregator.rows import ClickRow
-from aggregator.warehouse import Warehouse as Raw
-from aggregator.warehouse import encode_rows
+from aggregator.rollups.day_counts import Day, count_day, count_days
+from aggregator.rollups.pull import catch_up
+from aggregator.rows.rows import ClickRow
+from aggregator.warehouse.migrate import migrate
+from aggregator.warehouse.writer import Warehouse as Raw
+from aggregator.warehouse.writer import encode_rows
 from tests.servers.installation import Installation
 
 TODAY = int(time.time()) // 86_400 * 86_400

@@ -5,12 +5,12 @@ import time
 import msgspec
 import pytest
 
-from aggregator.migrate import migrate
-from aggregator.months import month_of
-from aggregator.rollup_sql import IN_ONE_PIECE, PULLS, ROLLUPS
-from aggregator.rows import ClickRow
-from aggregator.warehouse import Warehouse as Raw
-from aggregator.warehouse import encode_rows
+from aggregator.rollups.statements import IN_ONE_PIECE, PULLS, ROLLUPS
+from aggregator.rows.rows import ClickRow
+from aggregator.warehouse.migrate import migrate
+from aggregator.warehouse.months import month_of
+from aggregator.warehouse.writer import Warehouse as Raw
+from aggregator.warehouse.writer import encode_rows
 from tests.servers.installation import Installation
 
 BATCHES = 3

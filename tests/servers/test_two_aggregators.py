@@ -7,18 +7,18 @@ from contextlib import suppress
 import msgspec
 from redis.asyncio import Redis
 
-from aggregator import rollups
-from aggregator.aggregation import Aggregation
-from aggregator.fence import Start
-from aggregator.migrate import migrate
-from aggregator.rows import CLICK_COLUMNS, click_marker
-from aggregator.salts import Salts
-from aggregator.streams import Streams
-from aggregator.warehouse import Warehouse as Raw
-from aggregator.warehouse import encode_rows
-from linkjolt import names
-from linkjolt.clickhouse import ClickHouseFailed
+from aggregator.delivery.step import Aggregation
+from aggregator.delivery.streams import Streams
+from aggregator.delivery.visitor_salts import Salts
+from aggregator.rollups import pull as pulling
+from aggregator.rows.rows import CLICK_COLUMNS, click_marker
+from aggregator.warehouse.insert_tokens import Start
+from aggregator.warehouse.migrate import migrate
+from aggregator.warehouse.writer import Warehouse as Raw
+from aggregator.warehouse.writer import encode_rows
+from linkjolt import redis_keys
 from linkjolt.settings import Aggregator as Settings
+from linkjolt.storage.clickhouse import ClickHouseFailed
 from tests.servers.installation import Installation, Warehouse
 from tests.servers.processes import Linkjolt
 from tests.servers.proxy import OK, InsertProxy, execute
@@ -146,7 +146,7 @@ async def test_a_token_that_a_killed_server_noted_without_its_rows_loses_nothing
     assert await raw.insert_clicks([], 0, 200, 0) == 200
     # The one that noted it, come back, is dropped as before.
     await warehouse.client.insert("clicks", CLICK_COLUMNS, raw_marker(0, 100), token=spent)
-    assert await raw.position(names.clicks(0)) == 200
+    assert await raw.position(redis_keys.clicks(0)) == 200
     assert await warehouse.count(MARKERS) == 2
 
 
@@ -164,6 +164,6 @@ async def test_a_rollup_pulled_twice_from_the_same_watermark_counts_once(
     await raw.insert_clicks(encode_rows([row]), 0, 100, 0)
     await raw.insert_clicks(encode_rows([msgspec.structs.replace(row, pos=200)]), 0, 200, 100)
     for upto, now in ((200, 200), (100, 200), (200, 200)):
-        assert await rollups.pull(client, "rollup_quarter", "clicks", 0, 0, upto) == now
+        assert await pulling.pull(client, "rollup_quarter", "clicks", 0, 0, upto) == now
     clicks = "SELECT sum(clicks) AS n FROM rollup_quarter WHERE account = 1"
     assert await warehouse.count(clicks) == 2

@@ -1,0 +1,1 @@
+"""Moves closed slices of stream time into the warehouse, each event once."""

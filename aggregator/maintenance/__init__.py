@@ -1,0 +1,1 @@
+"""Audits, repairs, restores and purges the warehouse."""

@@ -1,0 +1,80 @@
+"""The audit: does everything accepted add up, and does every rollup equal its raw events?"""
+
+import msgspec
+from redis.asyncio import Redis
+
+from aggregator.rollups import pull as pulling
+from aggregator.rollups.pull import Difference
+from aggregator.rollups.statements import SOURCES
+from linkjolt.balance.balance import Balance, read_balance
+from linkjolt.storage.clickhouse import ClickHouse
+
+
+class Repeated(msgspec.Struct, frozen=True):
+    """Ids that stand in a raw table more than once."""
+
+    table: str
+    ids: int
+
+
+class Audit(msgspec.Struct, frozen=True):
+    """`clean` when nothing differs, nothing is there twice, and every rollup cell is right."""
+
+    clean: bool
+    balance: Balance
+    rollups: tuple[Difference, ...]
+    repeated: tuple[Repeated, ...]
+
+
+class _Count(msgspec.Struct, frozen=True):
+    ids: int
+
+
+async def audit(redis: Redis, clickhouse: ClickHouse, shards: int) -> Audit:
+    """Reads everything anew; exact only while nobody writes to the warehouse."""
+    balance = await read_balance(redis, clickhouse, shards)
+    found = await find_differences(clickhouse)
+    repeated = [
+        Repeated("clicks", await _repeated(clickhouse, "clicks", "click_id")),
+        Repeated("conversions", await _repeated(clickhouse, "conversions", "conversion_id")),
+    ]
+    repeated = [row for row in repeated if row.ids]
+    even = all(stream.difference == 0 for stream in balance.streams)
+    clean = even and not found and not repeated
+    return Audit(clean, balance, tuple(found), tuple(repeated))
+
+
+async def find_differences(clickhouse: ClickHouse) -> list[Difference]:
+    """Every ingest month in which a rollup is not what raw makes of it."""
+    return [
+        difference
+        for rollup in pulling.ROLLUPS
+        for source in SOURCES
+        for difference in await pulling.differences(clickhouse, source, rollup.table)
+    ]
+
+
+async def _repeated(clickhouse: ClickHouse, table: str, column: str) -> int:
+    sql = f"""SELECT count() AS ids FROM (
+        SELECT {column} FROM {table} WHERE account != 0 GROUP BY account, {column}
+        HAVING count() > 1)"""
+    if table == "conversions":
+        sql = sql.replace("account != 0", "account != 0 AND kind = 'created'")
+    return (await clickhouse.read(sql, _Count))[0].ids
+
+
+def summary(found: Audit) -> str:
+    """For people: a line a stream, then what differs."""
+    lines = [
+        f"{stream.stream}: accepted {stream.accepted} = stored {stream.stored}"
+        f" + waiting {stream.waiting} + rejected {stream.rejected}"
+        + (f"  DIFFERENCE {stream.difference}" if stream.difference else "")
+        for stream in found.balance.streams
+    ]
+    lines += [
+        f"{d.rollup} from {d.source}, {d.month}: {d.unequal} cells differ from raw"
+        for d in found.rollups
+    ]
+    lines += [f"{row.table}: {row.ids} ids are stored more than once" for row in found.repeated]
+    lines.append("clean" if found.clean else "NOT CLEAN")
+    return "\n".join(lines)

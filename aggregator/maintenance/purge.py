@@ -1,0 +1,62 @@
+"""Purge: test events leave the warehouse, and Redis forgets what was posted by test keys."""
+
+from pathlib import Path
+from typing import cast
+
+import msgspec
+from redis.asyncio import Redis
+
+from aggregator.rollups.statements import ROLLUPS
+from linkjolt import redis_keys
+from linkjolt.conversions.reservations import read_reservation
+from linkjolt.reasons import Reason
+from linkjolt.storage.clickhouse import ClickHouse
+from linkjolt.storage.redis import call
+
+_REJECTS = (Path(__file__).parent / "sql" / "purge_rejects.sql").read_text(encoding="utf-8")
+_COUNT = (
+    "SELECT count() AS n FROM conversions WHERE account >= {least:UInt32} AND kind != 'detached'"
+)
+_DELETE = "ALTER TABLE {table} DELETE WHERE account >= {{least:UInt32}} SETTINGS mutations_sync = 2"
+_TABLES = ("conversions", *(rollup.table for rollup in ROLLUPS))
+_PAGE = 1_000
+
+
+class Purged(msgspec.Struct, frozen=True):
+    """Events that left the warehouse, and conversions whose live state was forgotten."""
+
+    events: int
+    states: int
+
+
+class _Counted(msgspec.Struct, frozen=True):
+    n: int
+
+
+async def purge_tests(redis: Redis, clickhouse: ClickHouse, shards: int) -> Purged:
+    """Nobody else may write to the warehouse meanwhile. May be repeated after a crash."""
+    states = sum([await _forget(redis, shard) for shard in range(shards)])
+    least = {"least": redis_keys.books_of_tests(0)}
+    [counted] = await clickhouse.read(_COUNT, _Counted, least)
+    # First: rows without rejects would be missed by the balance, rejects beside rows are written
+    # again by the next purge, as they are.
+    await clickhouse.execute(_REJECTS, least | {"reason": Reason.purged.value})
+    for table in _TABLES:
+        await clickhouse.execute(_DELETE.format(table=table), least)
+    return Purged(counted.n, states)
+
+
+async def _forget(redis: Redis, shard: int) -> int:
+    cursor, forgotten = 0, 0
+    while True:
+        words = ("SCAN", cursor, "MATCH", redis_keys.order(shard, "*"), "COUNT", _PAGE)
+        cursor, keys = cast(tuple[int, list[bytes]], await call(redis, *words))
+        bodies: list[bytes | None] = await call(redis, "MGET", *keys) if keys else []
+        for key, body in zip(keys, bodies, strict=True):
+            reservation = read_reservation(body) if body else None
+            if reservation and redis_keys.is_test(reservation.state.account):
+                pointer = redis_keys.conversion(shard, reservation.conversion_id)
+                await call(redis, "DEL", key, pointer)
+                forgotten += 1
+        if not int(cursor):
+            return forgotten

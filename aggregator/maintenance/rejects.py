@@ -1,0 +1,144 @@
+"""Rejects, the dead letters: listed, shown, and sent through their stream once more.
+
+A replayed line is a new event, accepted and stored; its reject stays, so that the balance of the
+hour in which it was rejected stays even, and says when it was replayed.
+"""
+
+from collections.abc import AsyncGenerator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+from redis.asyncio import Redis
+
+from aggregator.rows.batches import Reject
+from aggregator.rows.enrich import click_time_ms
+from aggregator.warehouse.writer import Warehouse
+from linkjolt import redis_keys
+from linkjolt.events import Click
+from linkjolt.reasons import Reason, Rejected
+from linkjolt.storage.clickhouse import ClickHouse
+from linkjolt.storage.lua import appending
+from linkjolt.stream_lines import read_fact
+
+_FOLDER = Path(__file__).parent
+_LIST = (_FOLDER / "sql" / "rejects.sql").read_text(encoding="utf-8")
+_ONE = (_FOLDER / "sql" / "reject.sql").read_text(encoding="utf-8")
+_REPLAY = appending(_FOLDER / "replay.lua")
+_REPLAYED = "replayed at "
+_REPEATS = (Reason.repeated_event, Reason.repeated_order)
+_PAGE = 1_000
+_END = (1 << 64) - 1
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a rejected line stands: stream number, position, line of the frame (from 0)."""
+
+    s: int
+    pos: int
+    line: int
+
+    def __str__(self) -> str:
+        return f"{self.s}/{self.pos}/{self.line}"
+
+
+class Replayed(msgspec.Struct, frozen=True):
+    """What became of one reject; `refusal` is '' where it was replayed."""
+
+    place: Place
+    refusal: str
+
+
+def parse_place(text: str) -> Place:
+    """The place of `S/POS/LINE`; Rejected for any other text."""
+    parts = text.split("/")
+    if len(parts) != 3 or not all(part.isascii() and part.isdigit() for part in parts):
+        raise Rejected(Reason.invalid_field, f"{text} is no S/POS/LINE, as the list shows it")
+    return Place(*map(int, parts))
+
+
+def place_of(reject: Reject) -> Place:
+    return Place(reject.s, reject.pos, reject.line)
+
+
+async def find(
+    clickhouse: ClickHouse,
+    *,
+    reason: str = "",
+    limit: int,
+    pending: bool = False,
+    before: Place | None = None,
+) -> list[Reject]:
+    """At most `limit` rejects, newest first; `pending`: only those not replayed yet."""
+    place = before or Place(s=1 << 31, pos=_END, line=0)
+    of = {"reason": reason, "limit": limit, "pending": int(pending), "replayed": _REPLAYED}
+    return await clickhouse.read(_LIST, Reject, of | msgspec.structs.asdict(place))
+
+
+async def one(clickhouse: ClickHouse, place: Place) -> Reject:
+    """The reject of a place; Rejected where there is none."""
+    found = await clickhouse.read(_ONE, Reject, msgspec.structs.asdict(place))
+    if not found:
+        raise Rejected(Reason.not_found, f"there is no reject {place}")
+    return found[0]
+
+
+async def replay(redis: Redis, clickhouse: ClickHouse, reject: Reject, *, force: bool) -> Replayed:
+    """Publishes the line again and notes it; a crash between the two repeats it harmlessly.
+
+    The event is marked as sent again, so that the aggregator makes a repeat a reject.
+    """
+    refusal = why_not(reject, force=force)
+    if not refusal:
+        stream = redis_keys.stream(reject.s)
+        publish = redis.register_script(_REPLAY)
+        await publish(keys=[stream.key, stream.ledger], args=[reject.body])
+        await Warehouse(clickhouse).insert_rejects([noted(reject, datetime.now(UTC))])
+    return Replayed(place_of(reject), refusal)
+
+
+async def replay_all(
+    redis: Redis, clickhouse: ClickHouse, *, reason: str, force: bool
+) -> list[Replayed]:
+    """Replays every reject (of one reason) that can be, and says of the others why not."""
+    return [
+        await replay(redis, clickhouse, reject, force=force)
+        async for reject in _all(clickhouse, reason, pending=not force)
+    ]
+
+
+async def _all(clickhouse: ClickHouse, reason: str, *, pending: bool) -> AsyncGenerator[Reject]:
+    before: Place | None = None
+    while page := await find(
+        clickhouse, reason=reason, limit=_PAGE, pending=pending, before=before
+    ):
+        for reject in page:
+            yield reject
+        before = place_of(page[-1])
+
+
+def why_not(reject: Reject, *, force: bool) -> str:
+    """Why a reject cannot be replayed; '' where it can."""
+    if reject.reason in _REPEATS:
+        return f"{reject.reason}: the event is stored, there is nothing to replay"
+    if reject.reason is Reason.purged:
+        return "purged: a test event that was stored, and is deleted"
+    if reject.message.startswith(_REPLAYED) and not force:
+        return "it was replayed before; --force replays it again"
+    try:
+        if redis_keys.stream(reject.s).kind == "conversions":
+            read_fact(reject.body.encode())
+        else:
+            click_time_ms(msgspec.json.decode(reject.body, type=Click).click_id)
+    except (msgspec.DecodeError, RecursionError, Rejected) as error:
+        return f"it still cannot be read: {error}"
+    return ""
+
+
+def noted(reject: Reject, at: datetime) -> Reject:
+    """The reject with the instant of its replay before its message."""
+    message = reject.message
+    if message.startswith(_REPLAYED):
+        message = message.partition("; ")[2]
+    message = f"{_REPLAYED}{at:%Y-%m-%dT%H:%M:%SZ}; {message}"
+    return msgspec.structs.replace(reject, message=message)

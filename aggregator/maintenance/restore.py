@@ -1,0 +1,224 @@
+"""Restore: what raw lost and the streams still hold is stored again, each event once.
+
+What lies beyond the stored position needs no restore: the next step reads it.
+"""
+
+from collections.abc import AsyncGenerator, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import msgspec
+from redis.asyncio import Redis
+
+from aggregator.delivery.missing import missing_clicks, missing_conversions
+from aggregator.delivery.streams import GROUP, Entry, Streams
+from aggregator.delivery.visitor_salts import Salts
+from aggregator.maintenance.repair import Rebuilt, repair
+from aggregator.rows.batches import cut, lines_of
+from aggregator.warehouse.months import month_of
+from aggregator.warehouse.writer import Warehouse, encode_rows
+from linkjolt import redis_keys
+from linkjolt.balance.balance import read_balance
+from linkjolt.position import position, time_ms
+from linkjolt.redis_keys import Stream
+from linkjolt.settings import Aggregator as Settings
+from linkjolt.storage.clickhouse import ClickHouse
+from linkjolt.storage.redis import ResponseError, call
+
+_SQL = Path(__file__).parent / "sql"
+_STORED = (_SQL / "restore_stored.sql").read_text(encoding="utf-8")
+_REJECTED = (_SQL / "restore_rejected.sql").read_text(encoding="utf-8")
+_PURGED = (_SQL / "restore_purged.sql").read_text(encoding="utf-8")
+_ENDS = (_SQL / "restore_ends.sql").read_text(encoding="utf-8")
+_IDS = {
+    "clicks": "click_id",
+    "conversions": "if(adjustment_id = '', conversion_id, adjustment_id)",
+}
+_PAGE_ENTRIES = 64
+# As the aggregator's own: a salt that it made is found, one made here outlives the stream.
+_SALT_MARGIN_HOURS = 48
+
+
+class RestoredStream(msgspec.Struct, frozen=True):
+    """One stream: the events it holds, from `since` on, and what became of them.
+
+    `older`: accepted events that the stream does not hold any more. `waiting`: those that the
+    next steps store. `missing`: accepted, and neither stored nor rejected nor waiting now.
+    """
+
+    stream: str
+    since: datetime | None
+    held: int
+    older: int
+    waiting: int
+    restored: int
+    rejected: int
+    missing: int
+
+
+class Restored(msgspec.Struct, frozen=True):
+    """`complete` when nothing accepted is missing in raw."""
+
+    complete: bool
+    streams: tuple[RestoredStream, ...]
+    rollups: tuple[Rebuilt, ...]
+
+
+class _Stored(msgspec.Struct, frozen=True):
+    id: str
+    pos: int
+
+
+class _Rejected(msgspec.Struct, frozen=True):
+    pos: int
+    line: int
+
+
+class _Ends(msgspec.Struct, frozen=True):
+    rows_end: int
+    marked_end: int
+
+
+class _Tally(msgspec.Struct):
+    """What is counted on the way through one stream."""
+
+    first: int = 0
+    held: int = 0
+    waiting: int = 0
+    restored: int = 0
+    rejected: int = 0
+
+
+async def restore(redis: Redis, clickhouse: ClickHouse, settings: Settings) -> Restored:
+    """Stores again what raw lacks, then repairs the rollups of the months it touched.
+
+    Nobody else may write to the warehouse meanwhile. May be repeated after a crash.
+    """
+    work = _Restore(redis, clickhouse, settings)
+    streams = redis_keys.streams(settings.shards)
+    # Conversions take over what their clicks say.
+    tallies = {
+        stream.number: await work.run(stream)
+        for stream in sorted(streams, key=lambda stream: stream.kind)
+    }
+    balance = await read_balance(redis, clickhouse, settings.shards)
+    rebuilt: list[Rebuilt] = []
+    if work.months:
+        hours = settings.minute_rollup_hours
+        rebuilt = await repair(clickhouse, balance, hours, work.months)
+    found: list[RestoredStream] = []
+    for stream, now in zip(streams, balance.streams, strict=True):
+        tally = tallies[stream.number]
+        found.append(
+            RestoredStream(
+                stream=now.stream,
+                since=_at(tally.first) if tally.held else None,
+                held=tally.held,
+                older=max(0, now.accepted - tally.held),
+                waiting=tally.waiting,
+                restored=tally.restored,
+                rejected=tally.rejected,
+                missing=now.difference,
+            )
+        )
+    complete = all(stream.missing == 0 for stream in found)
+    return Restored(complete, tuple(found), tuple(rebuilt))
+
+
+def _at(pos: int) -> datetime:
+    return datetime.fromtimestamp(time_ms(pos) / 1000, UTC)
+
+
+class _Restore:
+    """One run over all streams; `months` are the ingest months that got rows."""
+
+    def __init__(self, redis: Redis, clickhouse: ClickHouse, settings: Settings) -> None:
+        self._redis = redis
+        self._clickhouse = clickhouse
+        self._settings = settings
+        self._streams = Streams(redis)
+        self._warehouse = Warehouse(clickhouse)
+        self._salts = Salts(redis, settings.stream_retention_hours + _SALT_MARGIN_HOURS)
+        self.months: set[int] = set()
+
+    async def run(self, stream: Stream) -> _Tally:
+        """Stores what raw lacks of one stream at or below its stored position."""
+        tally = _Tally()
+        upto = await self._upto(stream)
+        async for entries in self._batches(stream):
+            tally.first = tally.first or entries[0].pos
+            tally.held += sum(entry.lines for entry in entries)
+            known = [entry for entry in entries if entry.pos <= upto]
+            tally.waiting += sum(entry.lines for entry in entries if entry.pos > upto)
+            if known:
+                await self._restore(stream, known, tally)
+        return tally
+
+    async def _upto(self, stream: Stream) -> int:
+        """The position that counts as stored, with a marker in raw, though raw may have holes.
+
+        The aggregator at work remembers what it told Redis after its last step, and goes on
+        there; the rows may say less, where they were lost.
+        """
+        of = {"table": stream.kind, "s": stream.number}
+        [ends] = await self._clickhouse.read(_ENDS, _Ends, of)
+        upto = max(ends.rows_end, await self._told(stream))
+        if ends.marked_end < upto:
+            # First, for a crash must leave a hole, which the next restore fills, and no doubles.
+            await self._mark(stream, upto)
+        return upto
+
+    async def _told(self, stream: Stream) -> int:
+        try:
+            groups = await call(self._redis, "XINFO", "GROUPS", stream.key)
+        except ResponseError:
+            return 0
+        named = {group[b"name"].decode(): group for group in groups}
+        return position(named[GROUP][b"last-delivered-id"]) if GROUP in named else 0
+
+    async def _batches(self, stream: Stream) -> AsyncGenerator[Sequence[Entry]]:
+        """All entries that the stream holds, in batches of one ingest month."""
+        after, entries, more = 0, list[Entry](), True
+        end_ms = time_ms(await self._streams.top(stream)) + 1
+        while entries or more:
+            while more and sum(entry.lines for entry in entries) < self._settings.batch_rows:
+                page = await self._streams.read(stream, after, end_ms, _PAGE_ENTRIES)
+                more = len(page) == _PAGE_ENTRIES
+                entries += page
+                after = page[-1].pos if page else after
+            if batch := cut(entries, self._settings.batch_rows):
+                yield batch
+            entries = entries[len(batch) :]
+
+    async def _restore(self, stream: Stream, entries: Sequence[Entry], tally: _Tally) -> None:
+        s, last = stream.number, entries[-1].pos
+        of = {"s": s, "first": entries[0].pos, "last": last}
+        told_of = await self._clickhouse.read(_REJECTED, _Rejected, of)
+        rejected = {(row.pos, row.line) for row in told_of}
+        lines = [line for line in lines_of(entries) if (line.pos, line.number) not in rejected]
+        sql = _STORED.replace("{id}", _IDS[stream.kind])
+        there = await self._clickhouse.read(sql, _Stored, of | {"table": stream.kind})
+        # What was purged is not to come back.
+        there += await self._clickhouse.read(_PURGED, _Stored, of)
+        stored = {(row.pos, row.id) for row in there}
+        warehouse = self._warehouse
+        if stream.kind == "clicks":
+            text, rejects = await missing_clicks(warehouse, self._salts, s, lines, stored)
+            await warehouse.insert_rejects(rejects)
+            await warehouse.insert_clicks(text, s, last)
+            restored = sum(piece.count(b"\n") for piece in text)
+        else:
+            rows, rejects = await missing_conversions(warehouse, s, lines, stored)
+            await warehouse.insert_rejects(rejects)
+            await warehouse.insert_conversions(encode_rows(rows), s, last)
+            restored = len(rows)
+        if restored:
+            self.months.add(month_of(last))
+        tally.restored += restored
+        tally.rejected += len(rejects)
+
+    async def _mark(self, stream: Stream, pos: int) -> None:
+        if stream.kind == "clicks":
+            await self._warehouse.insert_clicks([], stream.number, pos)
+        else:
+            await self._warehouse.insert_conversions([], stream.number, pos)

@@ -1,0 +1,1 @@
+"""Pulls the rollups from raw events."""

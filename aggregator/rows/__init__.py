@@ -1,0 +1,1 @@
+"""Makes warehouse rows of stream lines; pure."""

@@ -1,0 +1,1 @@
+"""Writes raw events and migrates the tables."""

@@ -1,0 +1,1 @@
+"""Answers tracking links."""

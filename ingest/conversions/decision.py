@@ -1,0 +1,133 @@
+"""What is decided of a posted conversion before anything is written: pure, but for its id."""
+
+import secrets
+from hashlib import blake2s
+
+import msgspec
+
+from ingest.conversions.attribution import Attribution, GivenClick, attribute
+from ingest.conversions.body import ConversionPost, customer_hash, time_of
+from ingest.conversions.resolve import Origin, Pay, resolve_conversion, state_of
+from ingest.publishing.publishers import Posted
+from linkjolt import redis_keys
+from linkjolt.conversion_ids import make_conversion_id, shard_of
+from linkjolt.events import Conversion
+from linkjolt.reasons import Reason, Rejected
+from linkjolt.registry.commission_rules import rule_at
+from linkjolt.registry.entries import ApiKey, CouponRoute, Duplicates, Route
+from linkjolt.settings import Edge as Settings
+
+REBILL = "rebill"
+_NO_PAY = Pay()
+
+
+class Found(msgspec.Struct, frozen=True):
+    """What the directory and their MACs say of what a post names."""
+
+    clicks: tuple[GivenClick, ...]
+    code: Route | None
+    coupon: CouponRoute | None
+
+
+class Case(msgspec.Struct, frozen=True):
+    """A post with its key, who earns it, and what that pays; `customer` is '' where unknown.
+
+    `duplicates` is what becomes of another post of its order. `first_order_only`: what it pays
+    depends on what the customer has bought before.
+    """
+
+    post: ConversionPost
+    key: ApiKey
+    time_ms: int
+    attribution: Attribution
+    pay: Pay
+    customer: str
+    duplicates: Duplicates = "refuse"
+    first_order_only: bool = False
+
+
+def decide(
+    post: ConversionPost, key: ApiKey, found: Found, now_ms: int, customer_key: bytes
+) -> Case:
+    """Rejected, naming the field, for a post that cannot be taken under this key."""
+    if post.tracking_code is not None:
+        _check_code(found.code, key.account)
+    elif post.coupon_code is not None:
+        _check_coupon(post, found.coupon)
+    time_ms = time_of(post, now_ms)
+    by = attribute(found.clicks, found.code, found.coupon, key.account, time_ms)
+    if key.campaign and (by.campaign is None or by.campaign.number != key.campaign):
+        raise Rejected(Reason.forbidden, "the API key is for another campaign")
+    customer = customer_hash(post.customer_email, customer_key)
+    campaign = by.campaign
+    # Those without an order have no other post.
+    duplicates = campaign.duplicates if campaign and post.order_id else "refuse"
+    if campaign is None or by.affiliate is None:
+        return Case(post, key, time_ms, by, _NO_PAY, customer, duplicates)
+    version, rule = rule_at(campaign, by.affiliate.number, time_ms)
+    pay = Pay(version, rule)
+    return Case(post, key, time_ms, by, pay, customer, duplicates, rule.first_order_only)
+
+
+def make(case: Case, settings: Settings, now_ms: int, conversion_id: str = "") -> Posted:
+    """The event to publish, where its order is reserved; `conversion_id` is one that it had."""
+    order, shards = case.post.order_id, settings.shards
+    books = case.key.books
+    digest = redis_keys.order_digest(books, case.post.event, order) if order else ""
+    shard = int(digest, 16) % shards if digest else _any_shard(conversion_id, shards)
+    conversion_id = conversion_id or make_conversion_id(shard, now_ms)
+    conversion, fingerprint = resolve_conversion(
+        case.post,
+        case.attribution,
+        case.pay,
+        Origin(conversion_id, books, case.time_ms, case.customer, settings.default_currency),
+    )
+    match case.duplicates:
+        case "allow":
+            return _posted(_freed(conversion), conversion_id, fingerprint, shard)
+        case "rebill":
+            # The same instant given twice is the same sale, sent twice.
+            timed = case.post.timestamp is not None
+            again = _posted(
+                _freed(conversion, REBILL),
+                _digest_of(digest, fingerprint) if timed else conversion_id,
+                fingerprint,
+                shard,
+            )
+            posted = _posted(conversion, digest, fingerprint, shard)
+            return msgspec.structs.replace(posted, again=again, timed=timed)
+        case _:
+            return _posted(conversion, digest or conversion_id, fingerprint, shard)
+
+
+def _any_shard(conversion_id: str, shards: int) -> int:
+    """That of an id which the conversion had before, else one by chance."""
+    shard = shard_of(conversion_id)
+    return secrets.randbelow(shards) if shard is None else shard
+
+
+def _posted(conversion: Conversion, digest: str, fingerprint: str, shard: int) -> Posted:
+    return Posted(conversion, state_of(conversion), digest, fingerprint, shard)
+
+
+def _freed(conversion: Conversion, event: str = "") -> Conversion:
+    """The conversion as one of several of its order."""
+    return msgspec.structs.replace(conversion, order_free=True, event=event or conversion.event)
+
+
+def _digest_of(digest: str, fingerprint: str) -> str:
+    return blake2s(f"{digest}{fingerprint}".encode(), digest_size=16).hexdigest()
+
+
+def _check_code(route: Route | None, account: int) -> None:
+    if route is None or route.link.account != account or route.link.deleted_at is not None:
+        message = "no such tracking code"
+        raise Rejected(Reason.unknown_tracking_code, message, field="tracking_code")
+
+
+def _check_coupon(post: ConversionPost, coupon: CouponRoute | None) -> None:
+    """A coupon beside a click or a code may be any; alone it must lead to an affiliate."""
+    if coupon or post.click_id or post.click_ids:
+        return
+    message = "is no coupon of an affiliate"
+    raise Rejected(Reason.unknown_reference, message, field="coupon_code")

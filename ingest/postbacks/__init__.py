@@ -1,0 +1,1 @@
+"""Takes postbacks and the pixel."""

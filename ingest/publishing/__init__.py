@@ -1,0 +1,1 @@
+"""Publishes events to the streams, or spools them while Redis is unavailable."""

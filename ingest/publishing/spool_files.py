@@ -1,0 +1,95 @@
+"""Spool files: which are free, whose they are, what to do with a broken one."""
+
+import fcntl
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+
+import structlog
+
+from ingest.publishing.spool import SCHEMA, Spool
+
+_PAGE_BYTES = 4_096
+log = structlog.get_logger()
+
+
+def take_left(folder: Path, max_bytes: int, new_producer: Callable[[], str]) -> Iterator[Spool]:
+    """The spools under the folder that no process holds any more."""
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    for path in sorted(folder.glob("*.spool")):
+        if spool := _take(path, max_bytes, new_producer):
+            yield spool
+
+
+def take_one(folder: Path, max_bytes: int, new_producer: Callable[[], str]) -> Spool:
+    """A spool that a dead worker left, else a new one. OSError where the folder takes none."""
+    for spool in take_left(folder, max_bytes, new_producer):
+        return spool
+    spool = _take(folder / f"{new_producer()}.spool", max_bytes, new_producer)
+    if spool is None:
+        raise OSError(f"no spool can be made under {folder}")
+    return spool
+
+
+def queued(folder: Path, conversion_id: str) -> bool:
+    """True while any spool under the folder keeps this conversion, whoever holds it."""
+    return any(_keeps(path, conversion_id) for path in folder.glob("*.spool"))
+
+
+def _keeps(path: Path, conversion_id: str) -> bool:
+    sql = "SELECT count(*) FROM queued WHERE conversion_id = ?"
+    try:
+        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
+            return database.execute(sql, (conversion_id,)).fetchone()[0] > 0
+    except sqlite3.Error:
+        return False
+
+
+def _take(path: Path, max_bytes: int, new_producer: Callable[[], str]) -> Spool | None:
+    lock_fd = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
+    try:
+        fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        database = _open(path, max_bytes)
+    except BlockingIOError:
+        os.close(lock_fd)
+        return None
+    except sqlite3.DatabaseError as error:
+        # Set aside for a human; the start does not wait for one.
+        log.error("spool file set aside", file=path.name, error=str(error))
+        for part in _parts(path):
+            with suppress(FileNotFoundError):
+                part.rename(part.with_name(part.name + ".bad"))
+        os.close(lock_fd)
+        return None
+
+    def checkpoint() -> None:
+        with closing(sqlite3.connect(path)) as second:
+            # Passive: it copies what it can and lets the writer go on.
+            second.execute("PRAGMA wal_checkpoint(PASSIVE)")
+
+    def closed() -> None:
+        os.close(lock_fd)
+
+    return Spool(database, new_producer, checkpoint, closed)
+
+
+def _parts(path: Path) -> list[Path]:
+    return [path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")]
+
+
+def _open(path: Path, max_bytes: int) -> sqlite3.Connection:
+    database = sqlite3.connect(path, check_same_thread=False)
+    try:
+        if database.execute("PRAGMA quick_check").fetchone() != ("ok",):
+            raise sqlite3.DatabaseError("quick_check failed")
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = FULL")
+        database.execute("PRAGMA wal_autocheckpoint = 0")
+        database.executescript(SCHEMA)
+        database.execute(f"PRAGMA max_page_count = {max(64, max_bytes // _PAGE_BYTES)}")
+    except sqlite3.DatabaseError:
+        database.close()
+        raise
+    return database

@@ -1,0 +1,1 @@
+"""Replays access logs as clicks."""

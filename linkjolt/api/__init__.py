@@ -1,0 +1,1 @@
+"""Serves the resources of the registry, one file each."""

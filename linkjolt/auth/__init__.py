@@ -1,0 +1,1 @@
+"""Decides which key may do what."""

@@ -1,0 +1,1 @@
+"""Counts what was accepted against what is stored."""

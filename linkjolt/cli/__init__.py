@@ -1,0 +1,1 @@
+"""Names the commands and runs the one that is called."""

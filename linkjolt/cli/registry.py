@@ -1,0 +1,231 @@
+"""`linkjolt keys` and `linkjolt links`: the registry from the command line, account `default`."""
+
+import asyncio
+import csv
+import sys
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import TextIO, TypeVar
+
+import click
+import msgspec
+from redis.exceptions import RedisError
+
+from linkjolt import settings
+from linkjolt.api.api_keys import KeyForm, new_key
+from linkjolt.api.links import create_links
+from linkjolt.api.links_csv import EXPORTED, BadCsv, Row, cells_of, read_rows
+from linkjolt.api.registry_answers import KeyAnswer, key_answer, link_answer
+from linkjolt.reasons import Rejected
+from linkjolt.redis_keys import ACCOUNT_DEFAULT
+from linkjolt.registry import api_key_secrets as secrets
+from linkjolt.registry.entries import SCOPES, ApiKey, Link, public_id, read_id
+from linkjolt.registry.store import Registry
+from linkjolt.runtime.instance import find_redis_url, read_run
+from linkjolt.storage.redis import connect
+
+T = TypeVar("T")
+_ROWS_AT_ONCE = 500
+
+_data = click.option(
+    "--data",
+    envvar="LINKJOLT_DATA",
+    default="./data",
+    show_default=True,
+    help="Data directory of the running instance.",
+)
+_redis_url = click.option(
+    "--redis-url",
+    envvar="LINKJOLT_REDIS_URL",
+    default="",
+    help="Redis-protocol server; by default that of the running instance.",
+)
+_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
+
+
+@asynccontextmanager
+async def _registry(url: str) -> AsyncGenerator[Registry]:
+    try:
+        redis = connect(url)
+    except ValueError as error:
+        raise click.ClickException(f"LINKJOLT_REDIS_URL: {error}") from None
+    try:
+        yield Registry(redis)
+    finally:
+        await redis.aclose()
+
+
+def _run(work: Coroutine[None, None, T]) -> T:
+    """The work's result; what it refuses becomes one line and exit code 1."""
+    try:
+        return asyncio.run(work)
+    except Rejected as error:
+        raise click.ClickException(_said(error)) from None
+    except RedisError as error:
+        raise click.ClickException(f"Redis: {error}") from None
+
+
+def _said(error: Rejected) -> str:
+    return f"{error.field}: {error.message}" if error.field else error.message
+
+
+@click.group()
+def keys() -> None:
+    """API keys."""
+
+
+@keys.command("create")
+@click.option("--name", required=True, help="What the key is for.")
+@click.option(
+    "--scope", "scopes", multiple=True, required=True, type=click.Choice(SCOPES), help="Repeatable."
+)
+@click.option("--expires-at", help="RFC 3339 instant, such as 2027-01-31T00:00:00Z.")
+@click.option("--test", is_flag=True, help="What is posted with it is no real event.")
+@click.option("--campaign", help="For the scope postback: the one campaign it is for, as cmp_1.")
+@_json
+@_data
+@_redis_url
+def create_key(
+    data: str,
+    redis_url: str,
+    as_json: bool,
+    campaign: str | None,
+    **fields: object,
+) -> None:
+    """Make a key and print its secret, this once."""
+    form = {**fields, "campaign_id": campaign}
+    identity, secret = _run(_create_key(find_redis_url(data, redis_url), form))
+    if as_json:
+        click.echo(msgspec.json.encode({"id": identity, "key": secret}).decode())
+    else:
+        click.echo(f"{identity}  {secret}\nIt is shown this once: store it now.")
+
+
+async def _create_key(url: str, fields: Mapping[str, object]) -> tuple[str, str]:
+    try:
+        form = msgspec.convert(fields, KeyForm)
+    except msgspec.ValidationError as error:
+        raise click.UsageError(str(error).replace("`", "")) from None
+    secret = secrets.make_secret(test=form.test)
+    digest, hint = secrets.digest(secret), secrets.hint(secret)
+    key = new_key(form, ACCOUNT_DEFAULT, datetime.now(UTC), digest, hint)
+    async with _registry(url) as registry:
+        return public_id("key", (await registry.create(key)).number), secret
+
+
+@keys.command("list")
+@_json
+@_data
+@_redis_url
+def list_keys(as_json: bool, data: str, redis_url: str) -> None:
+    """The keys that are not revoked."""
+    found = _run(_list_keys(find_redis_url(data, redis_url)))
+    if as_json:
+        click.echo(msgspec.json.encode(found).decode())
+        return
+    for key in found:
+        expiry = f"until {key.expires_at:%Y-%m-%dT%H:%M:%SZ}" if key.expires_at else "no expiry"
+        click.echo(f"{key.id}  {key.hint}  {key.name}  {','.join(key.scopes)}  {expiry}")
+
+
+async def _list_keys(url: str) -> list[KeyAnswer]:
+    async with _registry(url) as registry:
+        return [key_answer(key) async for key in registry.each(ApiKey, ACCOUNT_DEFAULT)]
+
+
+@keys.command("revoke")
+@click.argument("key_id", metavar="ID")
+@_data
+@_redis_url
+def revoke_key(key_id: str, data: str, redis_url: str) -> None:
+    """Refuse a key from now on, on every edge within a second."""
+    number = read_id("key", key_id)
+    if number is None:
+        raise click.UsageError(f"{key_id} is no key's id, such as key_1")
+    _run(_revoke_key(find_redis_url(data, redis_url), number))
+    click.echo(f"{key_id} revoked")
+
+
+async def _revoke_key(url: str, number: int) -> None:
+    async with _registry(url) as registry:
+        await registry.delete(ApiKey, ACCOUNT_DEFAULT, number, datetime.now(UTC))
+
+
+@click.group()
+def links() -> None:
+    """Tracking links."""
+
+
+@links.command("import")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False))
+@_data
+@_redis_url
+def import_links(file: str, data: str, redis_url: str) -> None:
+    """Create a link for each line of a CSV file.
+
+    Columns: campaign_id, affiliate_id, destination; optional tracking_code, pass_params (all, none
+    or names with spaces between), fallback_url. Bad lines are named, the others go in.
+    """
+    url = find_redis_url(data, redis_url)
+    try:
+        rows = list(read_rows(file))
+    except BadCsv as error:
+        raise click.ClickException(str(error)) from None
+    with click.progressbar(length=len(rows), label="links", file=sys.stderr) as bar:
+        bad = _run(_import_rows(url, rows, bar.update))
+    for line, error in bad:
+        click.echo(f"line {line}: {_said(error)}", err=True)
+    click.echo(f"{len(rows) - len(bad)} links imported, {len(bad)} lines refused")
+    if bad:
+        raise SystemExit(1)
+
+
+async def _import_rows(
+    url: str, rows: Sequence[Row], advance: Callable[[int], None]
+) -> list[tuple[int, Rejected]]:
+    bad: list[tuple[int, Rejected]] = []
+    async with _registry(url) as registry:
+        for start in range(0, len(rows), _ROWS_AT_ONCE):
+            chunk = rows[start : start + _ROWS_AT_ONCE]
+            for row, outcome in zip(chunk, await _import_chunk(registry, chunk), strict=True):
+                if isinstance(outcome, Rejected):
+                    bad.append((row.line, outcome))
+            advance(len(chunk))
+    return bad
+
+
+async def _import_chunk(registry: Registry, rows: Sequence[Row]) -> list[Link | Rejected]:
+    try:
+        forms = [row.form for row in rows]
+        return await create_links(registry, ACCOUNT_DEFAULT, forms, datetime.now(UTC))
+    except RedisError as error:
+        message = f"Redis: {error}; stopped at line {rows[0].line}, what is above it went in"
+        raise click.ClickException(message) from None
+
+
+@links.command("export")
+@click.argument("file", type=click.File("w", encoding="utf-8", lazy=True), default="-")
+@_data
+@_redis_url
+def export_links(file: TextIO, data: str, redis_url: str) -> None:
+    """Write every link as CSV, with its URL, to FILE or standard output."""
+    _run(_export(find_redis_url(data, redis_url), _edge_url(data), file))
+
+
+async def _export(url: str, edge_url: str, file: TextIO) -> None:
+    writer = csv.writer(file, lineterminator="\n")
+    async with _registry(url) as registry:
+        writer.writerow(EXPORTED)
+        async for link in registry.each(Link, ACCOUNT_DEFAULT):
+            writer.writerow(cells_of(link_answer(link, edge_url)))
+
+
+def _edge_url(data: str) -> str:
+    """Where links live: as the settings say, else as the running instance says."""
+    try:
+        shared = settings.load(settings.Shared)
+    except settings.BadSetting as error:
+        raise click.ClickException(str(error)) from None
+    run = None if shared.public_url else read_run(data)
+    return run.edge_url if run else shared.edge_url()

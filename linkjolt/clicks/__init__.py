@@ -1,0 +1,1 @@
+"""Resolves a click: where it leads and what is recorded of it."""

@@ -1,0 +1,1 @@
+"""Keeps the state of conversions and adjusts it."""

@@ -1,0 +1,114 @@
+"""Adjustments as they are posted, checked and made into what the ledger is asked for."""
+
+import re
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from linkjolt.conversions.adjustment_kinds import Earner, Wanted
+from linkjolt.events import Adjusted, ConversionState
+from linkjolt.money import to_minor
+from linkjolt.reasons import Reason, Rejected
+
+Text128 = Annotated[str, Meta(min_length=1, max_length=128)]
+Note = Annotated[str, Meta(max_length=500)]
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_KINDS: dict[str, Adjusted] = {
+    "approve": "approved",
+    "reject": "rejected",
+    "refund": "refunded",
+    "restate": "restated",
+    "pay": "paid",
+    "unpay": "unpaid",
+}
+
+
+class AdjustmentForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`amount` is of a refund (absent: all that is left), `order_value` of a restatement."""
+
+    kind: Literal["approve", "reject", "refund", "restate", "pay", "unpay"]
+    adjustment_id: Text128
+    amount: Decimal | None = None
+    order_value: Decimal | None = None
+    reason: Note = ""
+
+
+class AttributionForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Who is to earn a conversion of the unattributed inbox: a link, or affiliate and campaign."""
+
+    adjustment_id: Text128
+    tracking_code: Text128 | None = None
+    affiliate_id: Text128 | None = None
+    campaign_id: Text128 | None = None
+    reason: Note = ""
+
+
+def check_adjustment(form: AdjustmentForm) -> None:
+    """Rejected, naming the field, for what no conversion could take."""
+    _check_texts(form.adjustment_id, form.reason)
+    for name, value, kind in (
+        ("amount", form.amount, "refund"),
+        ("order_value", form.order_value, "restate"),
+    ):
+        if value is not None and form.kind != kind:
+            message = f"goes only with the kind {kind}"
+            raise Rejected(Reason.invalid_field, message, field=name)
+
+
+def check_attribution(form: AttributionForm) -> None:
+    """As `check_adjustment`."""
+    _check_texts(form.adjustment_id, form.reason)
+    if form.tracking_code is not None:
+        if form.affiliate_id is not None or form.campaign_id is not None:
+            message = "says affiliate and campaign by itself: leave them out"
+            raise Rejected(Reason.invalid_field, message, field="tracking_code")
+    elif form.affiliate_id is None:
+        message = "or tracking_code is required"
+        raise Rejected(Reason.missing_field, message, field="affiliate_id")
+    elif form.campaign_id is None:
+        raise Rejected(Reason.missing_field, "is required", field="campaign_id")
+
+
+def _check_texts(adjustment_id: str, reason: str) -> None:
+    for field, text in (("adjustment_id", adjustment_id), ("reason", reason)):
+        if _CONTROL.search(text):
+            raise Rejected(Reason.invalid_field, "has control characters", field=field)
+
+
+def wanted_by(form: AdjustmentForm, author: str) -> Callable[[ConversionState], Wanted]:
+    """What a form asks of a conversion, in its currency."""
+
+    def wanted(state: ConversionState) -> Wanted:
+        amount, value = form.amount, form.order_value
+        return Wanted(
+            adjustment_id=form.adjustment_id,
+            kind=_KINDS[form.kind],
+            author=author,
+            amount_minor=None if amount is None else to_minor(amount, state.currency, "amount"),
+            order_value_minor=(
+                None if value is None else to_minor(value, state.currency, "order_value")
+            ),
+            reason=form.reason,
+        )
+
+    return wanted
+
+
+def attribution_by(
+    form: AttributionForm, author: str, earner: Callable[[ConversionState], Earner]
+) -> Callable[[ConversionState], Wanted]:
+    """As `wanted_by`; `earner` is who was named, paid by the rule of the conversion's time."""
+
+    def wanted(state: ConversionState) -> Wanted:
+        return Wanted(
+            adjustment_id=form.adjustment_id,
+            kind="attributed",
+            author=author,
+            reason=form.reason,
+            earner=earner(state),
+        )
+
+    return wanted

@@ -1,0 +1,1 @@
+"""Holds an edge's copy of the registry in memory."""

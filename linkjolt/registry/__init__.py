@@ -1,0 +1,1 @@
+"""Stores campaigns, affiliates, links, keys and webhooks in Redis."""

@@ -1,0 +1,108 @@
+"""The rules that a field of a registry entry must meet; each refusal names its field."""
+
+import re
+from collections.abc import Sequence
+from typing import Literal
+from unicodedata import category
+from urllib.parse import urlsplit
+
+from linkjolt.reasons import Reason, Rejected
+
+URL_MAX_CHARACTERS = 2048
+PASS_PARAMS_MAX = 50
+# The macros of a destination; `{_name}` is the same without URL-encoding.
+_MACRO_NAMES = """
+click_id clickid subid transaction_id tracking_code affiliate_id campaign_id link_id
+sub1 sub2 sub3 sub4 sub5 sub6 sub7 sub8 sub9 sub10 source_id external_id creative_id
+country device os browser language timestamp referrer_host
+"""
+MACROS = frozenset(_MACRO_NAMES.split())
+_MACRO = re.compile(r"\{_?([^{}]*)\}")
+_URL_START = re.compile(r"https?://[^/?#]", re.IGNORECASE)
+_NETLOC = re.compile(
+    r"([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?\.?|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
+)
+_PARAM = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
+_EVENT = re.compile(r"[a-z][a-z0-9_]{0,31}")
+_PASSED = re.compile(r"[^\s\x00-\x1f\x7f&=#]{1,64}")
+
+
+def _invalid(field: str, message: str) -> Rejected:
+    return Rejected(Reason.invalid_field, message, field=field)
+
+
+def check_name(name: str) -> None:
+    """Rejected for blank names and for control characters and line breaks in them."""
+    if not name.strip():
+        raise _invalid("name", "must not be blank")
+    if any(category(character) in ("Cc", "Cs", "Zl", "Zp") for character in name):
+        raise _invalid("name", "must not hold control characters")
+
+
+def check_click_id_param(name: str) -> None:
+    if not _PARAM.fullmatch(name):
+        message = "must be 1 to 64 of A-Z a-z 0-9 _ -, the first a letter or _"
+        raise _invalid("click_id_param", message)
+
+
+def check_events(events: Sequence[str]) -> None:
+    for index, event in enumerate(events):
+        if not _EVENT.fullmatch(event):
+            message = "must be 1 to 32 of a-z 0-9 _, the first a letter"
+            raise _invalid(f"events[{index}]", message)
+
+
+def check_pass_params(passed: Literal["all", "none"] | tuple[str, ...]) -> None:
+    if isinstance(passed, str):
+        return
+    if len(passed) > PASS_PARAMS_MAX:
+        raise _invalid("pass_params", f"names more than {PASS_PARAMS_MAX} parameters")
+    for index, name in enumerate(passed):
+        if not _PASSED.fullmatch(name):
+            message = "must be 1 to 64 characters without spaces, & = or #"
+            raise _invalid(f"pass_params[{index}]", message)
+
+
+def check_url(url: str, field: str) -> None:
+    """Rejected unless an absolute http(s) URL whose macros are all known and behind the host."""
+    if len(url) > URL_MAX_CHARACTERS:
+        raise _invalid(field, f"is longer than {URL_MAX_CHARACTERS} characters")
+    if not url.isascii():
+        raise _invalid(field, "has characters outside ASCII: percent-encode them")
+    # A browser reads a backslash as a slash, so that the host would not be the one seen here.
+    if not url.isprintable() or " " in url or "\\" in url:
+        raise _invalid(field, "must not hold spaces, backslashes or control characters")
+    if not _URL_START.match(url):
+        raise _invalid(field, "must be an absolute http:// or https:// URL with a host")
+    _check_host(url, field)
+    _check_macros(url, field)
+
+
+def check_plain_url(url: str, field: str) -> None:
+    """As `check_url`, for a URL in which nothing is filled in."""
+    check_url(url, field)
+    if "{" in url:
+        raise _invalid(field, "must not hold macros")
+
+
+def _check_host(url: str, field: str) -> None:
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        raise _invalid(field, "has a host or port that cannot be read") from None
+    if "@" in parts.netloc:
+        raise _invalid(field, "must not hold credentials")
+    if "{" in parts.netloc or "}" in parts.netloc:
+        raise _invalid(field, "must not hold macros in its host")
+    if not _NETLOC.fullmatch(parts.netloc):
+        raise _invalid(field, "has a host or port that cannot be read")
+
+
+def _check_macros(url: str, field: str) -> None:
+    for match in _MACRO.finditer(url):
+        if match[1] not in MACROS:
+            raise _invalid(field, f"{match[0][:64]} is no known macro")
+    rest = _MACRO.sub("", url)
+    if "{" in rest or "}" in rest:
+        raise _invalid(field, "holds a brace that belongs to no macro: write %7B or %7D")

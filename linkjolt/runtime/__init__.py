@@ -1,0 +1,1 @@
+"""Runs processes: their life, their children, the embedded Redis server."""

@@ -1,0 +1,70 @@
+"""The life of a process: its event loop, its signals, its parent, how it ends."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+
+import click
+import structlog
+import uvloop
+
+from linkjolt import logs, settings
+
+# Set by the supervisor for its children.
+SUPERVISOR_PID = "LINKJOLT_SUPERVISOR_PID"
+READY_FD = "LINKJOLT_READY_FD"
+_PARENT_CHECK_SECONDS = 0.5
+
+_log = structlog.get_logger()
+
+
+def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    """Runs `main` to its end; its event is set by SIGTERM, SIGINT or the supervisor's death.
+
+    Exits with status 1: with one line on stderr for a bad setting or a `click.ClickException`,
+    with a logged traceback for any other exception.
+    """
+    try:
+        logs.configure(settings.load(settings.Shared).log_level)
+        uvloop.run(_run(main))
+    except settings.BadSetting as error:
+        raise click.ClickException(str(error)) from None
+    except click.ClickException:
+        raise
+    except Exception:
+        _log.exception("the process failed")
+        sys.exit(1)
+
+
+async def _run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    watch = asyncio.create_task(_stop_with_supervisor(stop))
+    try:
+        await main(stop)
+    finally:
+        watch.cancel()
+
+
+async def _stop_with_supervisor(stop: asyncio.Event) -> None:
+    """Ends an orphan where no kernel does (`linkjolt.runtime.bound_children`)."""
+    supervisor = os.environ.get(SUPERVISOR_PID)
+    if supervisor is None:
+        return
+    while not stop.is_set():
+        await asyncio.sleep(_PARENT_CHECK_SECONDS)
+        if os.getppid() != int(supervisor):
+            stop.set()
+
+
+def announce_ready() -> None:
+    """Tells the supervisor, if one started this process, that requests are served from now."""
+    fd = os.environ.pop(READY_FD, None)
+    if fd is not None:
+        with suppress(BrokenPipeError), open(int(fd), "wb", buffering=0) as pipe:
+            pipe.write(b"\n")

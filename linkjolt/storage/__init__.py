@@ -1,0 +1,1 @@
+"""Connects to Redis and ClickHouse."""

@@ -1,0 +1,1 @@
+"""Serves HTTP: requests, problems, bounds, the OpenAPI document."""

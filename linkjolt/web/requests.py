@@ -1,0 +1,249 @@
+"""What every listener's HTTP shares: request ids, problem answers, bodies, JSON."""
+
+import itertools
+import re
+import secrets
+from collections.abc import AsyncGenerator, Iterator, Mapping
+from typing import TypeVar
+
+import msgspec
+from redis.exceptions import RedisError
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.types import ASGIApp, ExceptionHandler, Message, Receive, Scope, Send
+
+from linkjolt.reasons import Reason, Rejected
+
+URL_MAX_BYTES = 8_192
+HEAD_MAX_BYTES = 32 << 10
+HEAD_TOO_LARGE = Rejected(
+    Reason.head_too_large, f"the request's head is over {HEAD_MAX_BYTES} bytes"
+)
+BODY_MAX_BYTES = 64 << 10
+NESTING_MAX = 32
+_SHOWN_MAX = 128
+T = TypeVar("T")
+
+_encoder = msgspec.json.Encoder(decimal_format="number")
+_OPENERS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]')
+_AT = re.compile(r"(?s)(.*) - at `\$\.?(.*?)`")
+_NAMED = re.compile(r"`([^`]*)`")
+_BY_STATUS = {
+    404: Reason.not_found,
+    405: Reason.method_not_allowed,
+    413: Reason.body_too_large,
+    415: Reason.unsupported_media_type,
+}
+
+
+def encode(value: object) -> bytes:
+    """JSON; Decimals as exact numbers."""
+    return _encoder.encode(value)
+
+
+def json_response(
+    value: object, status: int = 200, headers: Mapping[str, str] | None = None
+) -> Response:
+    return Response(encode(value), status, headers=headers, media_type="application/json")
+
+
+async def send_json(send: Send, status: int, body: bytes) -> None:
+    """An answer of JSON, sent without an object made of it."""
+    headers = [
+        (b"content-length", b"%d" % len(body)),
+        (b"content-type", b"application/json"),
+    ]
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
+
+
+# Unique over processes and requests; nothing secret hangs on it, and the kernel is not asked.
+_PROCESS = secrets.token_hex(4)
+_ENDS = [f"{number:03x}" for number in range(1 << 12)]
+
+
+def _request_ids() -> Iterator[str]:
+    for number in itertools.count(secrets.randbits(19)):
+        begin = f"{_PROCESS}{number & 0xFFFFF:05x}"
+        for end in _ENDS:
+            yield begin + end
+
+
+# 16 hexadecimal characters that no other request has. For the loop's thread only.
+new_request_id = _request_ids().__next__
+
+
+def request_id(scope: Scope) -> str:
+    return scope.get("request_id", "")
+
+
+def problem_response(error: Rejected, scope: Scope) -> Response:
+    """The problem+json answer (RFC 9457) to a refusal."""
+    headers: dict[str, str] = {"Cache-Control": "no-store"}
+    if error.status == 401:
+        headers["WWW-Authenticate"] = 'Bearer realm="linkjolt"'
+    if error.status == 503:
+        headers["Retry-After"] = "1"
+    body = encode(error.problem(request_id(scope)))
+    return Response(body, error.status, headers=headers, media_type="application/problem+json")
+
+
+def refusal_of(error: Exception) -> Rejected:
+    """How an expected error is answered: a refusal, Redis away, a body that did not end."""
+    match error:
+        case Rejected():
+            return error
+        case RedisError():
+            message = "Redis cannot be reached now: nothing was changed, try again"
+            return Rejected(Reason.unavailable, message)
+        case ClientDisconnect():
+            # Nobody reads it; without it a hang-up would be logged as a fault of ours.
+            return Rejected(Reason.bad_request, "the body did not end")
+        case _:
+            return Rejected(Reason.internal, "the request failed")
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    return problem_response(refusal_of(error), request.scope)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    reason = _BY_STATUS.get(error.status_code, Reason.bad_request)
+    response = problem_response(Rejected(reason, str(error.detail)), request.scope)
+    for name, value in (error.headers or {}).items():
+        response.headers[name] = value
+    return response
+
+
+EXCEPTION_HANDLERS: dict[int | type[Exception], ExceptionHandler] = {
+    Rejected: _refused,
+    HTTPException: _http_error,
+    RedisError: _refused,
+    ClientDisconnect: _refused,
+    500: _refused,
+}
+
+
+class RequestIds:
+    """Gives every request an id, sent back as X-Request-Id; refuses heads over the bounds."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        scope["request_id"] = identity = new_request_id()
+
+        async def send_with_id(message: Message) -> None:
+            if message["type"] == "http.response.start":
+                message["headers"] = [*message["headers"], (b"x-request-id", identity.encode())]
+            await send(message)
+
+        refused = _over_bounds(scope)
+        app = problem_response(refused, scope) if refused else self.app
+        await app(scope, receive, send_with_id)
+
+
+def _over_bounds(scope: Scope) -> Rejected | None:
+    if len(scope["raw_path"]) + len(scope["query_string"]) > URL_MAX_BYTES:
+        return Rejected(Reason.url_too_long, f"the URL is over {URL_MAX_BYTES} bytes")
+    if sum([len(name) + len(value) for name, value in scope["headers"]]) > HEAD_MAX_BYTES:
+        return HEAD_TOO_LARGE
+    return None
+
+
+def header(scope: Scope, name: bytes, default: str = "") -> str:
+    """The first value under a lower-case name."""
+    for found, value in scope["headers"]:
+        if found == name:
+            return value.decode("latin-1")
+    return default
+
+
+def check_size(size_bytes: int, max_bytes: int) -> None:
+    if size_bytes > max_bytes:
+        raise Rejected(Reason.body_too_large, f"the body is over {max_bytes} bytes")
+
+
+async def chunks(scope: Scope, receive: Receive, max_bytes: int) -> AsyncGenerator[bytes]:
+    """The body as it comes; Rejected as soon as it is known to be over `max_bytes`.
+
+    ClientDisconnect where it does not end.
+    """
+    length = header(scope, b"content-length")
+    check_size(int(length) if length.isdecimal() else 0, max_bytes)
+    size, more = 0, True
+    while more:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ClientDisconnect
+        chunk: bytes = message.get("body", b"")
+        size += len(chunk)
+        check_size(size, max_bytes)
+        yield chunk
+        more = message.get("more_body", False)
+
+
+async def read_body(request: Request, max_bytes: int = BODY_MAX_BYTES) -> bytes:
+    """The whole body, read by `chunks`."""
+    found = [chunk async for chunk in chunks(request.scope, request.receive, max_bytes)]
+    return b"".join(found)
+
+
+def media_type(scope: Scope) -> str:
+    """How the body is declared, in lower case; as JSON where it is not."""
+    declared = header(scope, b"content-type", "application/json")
+    return declared.partition(";")[0].strip().lower()
+
+
+def require_json(request: Request) -> None:
+    """Rejected unless the body is declared as JSON (or not declared at all)."""
+    declared = media_type(request.scope)
+    if declared != "application/json":
+        message = f"send application/json, not {declared[:64]}"
+        raise Rejected(Reason.unsupported_media_type, message)
+
+
+def check_depth(body: bytes) -> None:
+    """Rejected where JSON nests deeper than 32 levels (msgspec raises RecursionError later)."""
+    if body.count(b"[") + body.count(b"{") <= NESTING_MAX:
+        return
+    depth = 0
+    for token in _OPENERS.findall(body):
+        depth += (token in (b"[", b"{")) - (token in (b"]", b"}"))
+        if depth > NESTING_MAX:
+            raise Rejected(Reason.too_deep, f"nests deeper than {NESTING_MAX} levels")
+
+
+def decode(body: bytes, kind: type[T]) -> T:
+    """JSON as `kind`; Rejected, naming the field, for anything else."""
+    check_depth(body)
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError as error:
+        raise invalid(error) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Rejected(Reason.malformed_json, f"is not JSON: {error}") from None
+
+
+def invalid(error: msgspec.ValidationError) -> Rejected:
+    """msgspec's message as a refusal that names the field."""
+    text = str(error)
+    at = _AT.fullmatch(text)
+    message, path = (at[1], at[2]) if at else (text, "")
+    named = _NAMED.search(message)
+    # As much of a name as tells which it is: it may be as long as the body.
+    name = named[1][:_SHOWN_MAX] if named else ""
+    if named and "missing required field" in message:
+        return Rejected(Reason.missing_field, "is required", field=_join(path, name))
+    if named and "unknown field" in message:
+        return Rejected(Reason.unknown_field, "is not a known field", field=_join(path, name))
+    return Rejected(Reason.invalid_field, message.replace("`", ""), field=path or "body")
+
+
+def _join(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name

@@ -1,0 +1,184 @@
+"""The HTTP server shell: ports taken and shared, uvicorn started and drained on our terms."""
+
+import asyncio
+import contextlib
+import errno
+import math
+import os
+import socket
+import stat
+from collections.abc import Callable, Generator
+from contextlib import suppress
+from typing import cast
+
+import click
+import uvicorn
+from starlette.types import ASGIApp
+
+from linkjolt.runtime.lifecycle import announce_ready
+from linkjolt.web.bounded_protocol import BoundedProtocol
+
+_BACKLOG = 2048
+# Longer than the 60 s for which common proxies keep an idle connection: they close it, not we.
+_KEEP_ALIVE_SECONDS = 75
+
+
+class PortTaken(click.ClickException):
+    """The address cannot be listened on; the message says which and why."""
+
+
+class StartFailed(Exception):
+    """The application's startup failed; its error was logged."""
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket that other processes may share; port 0 takes a free one.
+
+    It refuses connections until `serve` has started the application, so that a process which
+    is not ready gets none of its siblings' traffic. Raises PortTaken.
+    """
+    sock = _bind(host, port, shared=True)
+    sock.setblocking(False)
+    return sock
+
+
+def probe(host: str, port: int) -> None:
+    """Raises PortTaken when something listens there already, willing to share it or not."""
+    # A shared bind would succeed beside any other listener that shares, and halve its traffic.
+    _bind(host, port, shared=False).close()
+    if port and _answers(host, port):
+        raise PortTaken(f"{host}:{port} is already in use")
+
+
+def reachable(host: str) -> str:
+    """The address under which a listener bound to `host` is reached from this machine."""
+    return {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+
+
+def http_url(host: str, port: int) -> str:
+    """`http://127.0.0.1:8000`; an IPv6 address in brackets."""
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _bind(host: str, port: int, *, shared: bool) -> socket.socket:
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        sock = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise PortTaken(f"cannot listen on {host}:{port}: {error.strerror}") from None
+    try:
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if shared:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+        sock.bind(address)
+    except OSError as error:
+        sock.close()
+        if error.errno == errno.EADDRINUSE:
+            raise PortTaken(f"{host}:{port} is already in use") from None
+        raise PortTaken(f"cannot listen on {host}:{port}: {error.strerror}") from None
+    return sock
+
+
+def _answers(host: str, port: int) -> bool:
+    # BSD and macOS let an exact address be bound beside another's wildcard.
+    with suppress(OSError), socket.create_connection((reachable(host), port), timeout=1):
+        return True
+    return False
+
+
+def listen_unix(path: str) -> socket.socket:
+    """A bound Unix socket that only this user can reach; a dead process's is replaced."""
+    with suppress(FileNotFoundError):
+        if stat.S_ISSOCK(os.stat(path).st_mode):
+            os.unlink(path)
+    sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    try:
+        sock.bind(path)
+        os.chmod(path, 0o600)
+    except OSError as error:
+        sock.close()
+        raise PortTaken(f"cannot listen on {path}: {error.strerror}") from None
+    sock.setblocking(False)
+    return sock
+
+
+async def says_ready(host: str, port: int) -> bool:
+    """True where a listener answers /readyz with 200 within a second."""
+    writer: asyncio.StreamWriter | None = None
+    try:
+        async with asyncio.timeout(1):
+            reader, writer = await asyncio.open_connection(host, port)
+            writer.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
+            return (await reader.readline()).split(b" ")[1:2] == [b"200"]
+    except (OSError, ValueError):
+        return False
+    finally:
+        if writer:
+            writer.close()
+
+
+class _Server(uvicorn.Server):
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        if self.started:
+            announce_ready()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        # uvicorn's own would raise SIGTERM again after the drain: nothing after it would run.
+        yield
+
+
+async def serve(
+    app: ASGIApp,
+    *,
+    sock: socket.socket | None,
+    stop: asyncio.Event,
+    shutdown_seconds: float,
+    uds: str | None = None,
+    protocol: Callable[..., BoundedProtocol] = BoundedProtocol,
+) -> None:
+    """Serves on `sock`, on the Unix socket at `uds`, or on both; returns after the drain.
+
+    When `stop` is set, listening ends, open requests get `shutdown_seconds` (rounded up) to end.
+    `protocol` makes the connections, called as uvicorn calls its own protocols.
+    Raises StartFailed when the application's lifespan startup fails.
+    """
+    unix = listen_unix(uds) if uds else None
+    sockets = [listener for listener in (sock, unix) if listener]
+    server = _Server(_config(app, shutdown_seconds, protocol))
+    stopper = asyncio.create_task(_stop_server(server, stop))
+    try:
+        await server.serve(sockets)
+    except SystemExit:
+        raise StartFailed("the application did not start: its error is logged above") from None
+    finally:
+        stopper.cancel()
+        for listener in sockets:
+            listener.close()
+
+
+def _config(
+    app: ASGIApp, shutdown_seconds: float, protocol: Callable[..., BoundedProtocol]
+) -> uvicorn.Config:
+    return uvicorn.Config(
+        app,
+        # Any callable will do, though uvicorn declares a class.
+        http=cast(type[asyncio.Protocol], protocol),
+        ws="none",
+        lifespan="on",
+        log_config=None,
+        access_log=False,
+        proxy_headers=False,
+        server_header=False,
+        backlog=_BACKLOG,
+        timeout_keep_alive=_KEEP_ALIVE_SECONDS,
+        timeout_graceful_shutdown=math.ceil(shutdown_seconds),
+    )
+
+
+async def _stop_server(server: uvicorn.Server, stop: asyncio.Event) -> None:
+    await stop.wait()
+    server.should_exit = True

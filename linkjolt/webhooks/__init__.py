@@ -1,0 +1,1 @@
+"""Declares webhooks: their events, forms, queue and signatures."""

@@ -1,0 +1,159 @@
+"""Webhooks as they are asked for, checked, and answered (API 5)."""
+
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from linkjolt.api.registry_forms import reference, unknown_reference
+from linkjolt.reasons import Reason, Rejected
+from linkjolt.registry.entries import Affiliate, Campaign, Webhook, WebhookSecret, public_id
+from linkjolt.registry.store import Registry
+from linkjolt.webhooks.allowed_targets import read_target
+from linkjolt.webhooks.events import EVENTS
+from linkjolt.webhooks.signing import make_secret
+
+_FILTERED_MAX = 100
+_OVERLAP_MAX_SECONDS = 30 * 86_400
+Events = Annotated[tuple[str, ...], Meta(min_length=1, max_length=len(EVENTS))]
+Ids = Annotated[tuple[str, ...], Meta(max_length=_FILTERED_MAX)]
+
+
+class FilterForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What is left out lets all pass; `min_value` is in major units of an order's currency."""
+
+    campaign_id: Ids = ()
+    affiliate_id: Ids = ()
+    min_value: Decimal | None = None
+
+
+class WebhookForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    url: str
+    events: Events
+    filter: FilterForm = FilterForm()
+
+
+class WebhookPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    url: str | UnsetType = UNSET
+    events: Events | UnsetType = UNSET
+    filter: FilterForm | UnsetType = UNSET
+    status: Literal["active", "disabled"] | UnsetType = UNSET
+
+
+class RotateForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """For so long the former secret signs too."""
+
+    overlap_seconds: Annotated[int, Meta(ge=0, le=_OVERLAP_MAX_SECONDS)] = 86_400
+
+
+class FilterAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    campaign_id: tuple[str, ...]
+    affiliate_id: tuple[str, ...]
+    min_value: Decimal | None
+
+
+class WebhookAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """`disabled_reason` tells why nothing is sent any more, if it was not a person's wish."""
+
+    id: str
+    url: str
+    events: tuple[str, ...]
+    filter: FilterAnswer
+    status: Literal["active", "disabled"]
+    disabled_reason: str | None
+    created_at: datetime
+
+
+class NewWebhookAnswer(WebhookAnswer, frozen=True, kw_only=True):
+    """A webhook whose secret was just made; it is shown this once."""
+
+    secret: str
+
+
+def new_webhook(form: WebhookForm, account: int, now: datetime, *, allow_private: bool) -> Webhook:
+    """The webhook of a form, its number still 0; Rejected, naming the field."""
+    made = Webhook(
+        number=0,
+        account=account,
+        url=form.url,
+        events=form.events,
+        secrets=(WebhookSecret(make_secret()),),
+        created_at=now,
+    )
+    return _checked(_filtered(made, form.filter), allow_private=allow_private)
+
+
+def patched_webhook(webhook: Webhook, patch: WebhookPatch, *, allow_private: bool) -> Webhook:
+    """The webhook with what the patch sets; one that is made active again has no notice."""
+    changed = webhook
+    if patch.url is not UNSET:
+        changed = msgspec.structs.replace(changed, url=patch.url)
+    if patch.events is not UNSET:
+        changed = msgspec.structs.replace(changed, events=patch.events)
+    if patch.filter is not UNSET:
+        changed = _filtered(changed, patch.filter)
+    if patch.status is not UNSET:
+        changed = msgspec.structs.replace(changed, status=patch.status, disabled_reason="")
+    return _checked(changed, allow_private=allow_private)
+
+
+def rotated(webhook: Webhook, now: datetime, overlap_seconds: int) -> Webhook:
+    """The webhook with a new secret; the one before stays valid for a while, older ones go."""
+    until = now + timedelta(seconds=overlap_seconds)
+    former = WebhookSecret(webhook.secrets[0].secret, until.astimezone(UTC))
+    return msgspec.structs.replace(webhook, secrets=(WebhookSecret(make_secret()), former))
+
+
+def _filtered(webhook: Webhook, wanted: FilterForm) -> Webhook:
+    return msgspec.structs.replace(
+        webhook,
+        campaigns=tuple(reference("campaign", text) for text in wanted.campaign_id),
+        affiliates=tuple(reference("affiliate", text) for text in wanted.affiliate_id),
+        min_value=wanted.min_value,
+    )
+
+
+def _checked(webhook: Webhook, *, allow_private: bool) -> Webhook:
+    read_target(webhook.url, allow_private=allow_private)
+    for index, event in enumerate(webhook.events):
+        if event not in EVENTS:
+            message = f"must be one of {', '.join(EVENTS)}"
+            raise Rejected(Reason.invalid_field, message, field=f"events[{index}]")
+    least = webhook.min_value
+    if least is not None and not (least.is_finite() and least >= 0):
+        message = "must be a number of at least 0"
+        raise Rejected(Reason.invalid_field, message, field="filter.min_value")
+    return webhook
+
+
+async def check_filter(registry: Registry, webhook: Webhook, account: int) -> None:
+    """Rejected, naming the field, where a filter names what the account does not have."""
+    campaigns = set(webhook.campaigns)
+    if campaigns - await registry.existing(Campaign, account, campaigns):
+        raise unknown_reference("campaign")
+    affiliates = set(webhook.affiliates)
+    if affiliates - await registry.existing(Affiliate, account, affiliates):
+        raise unknown_reference("affiliate")
+
+
+def webhook_answer(webhook: Webhook) -> WebhookAnswer:
+    return WebhookAnswer(
+        id=public_id("webhook", webhook.number),
+        url=webhook.url,
+        events=webhook.events,
+        filter=FilterAnswer(
+            campaign_id=tuple(public_id("campaign", number) for number in webhook.campaigns),
+            affiliate_id=tuple(public_id("affiliate", number) for number in webhook.affiliates),
+            min_value=webhook.min_value,
+        ),
+        status=webhook.status,
+        disabled_reason=webhook.disabled_reason or None,
+        created_at=webhook.created_at,
+    )
+
+
+def new_webhook_answer(webhook: Webhook) -> NewWebhookAnswer:
+    shown = msgspec.structs.asdict(webhook_answer(webhook))
+    return NewWebhookAnswer(secret=webhook.secrets[0].secret, **shown)

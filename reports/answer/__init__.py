@@ -1,0 +1,1 @@
+"""Turns sums into the rows of an answer."""

@@ -1,0 +1,1 @@
+"""Streams events as they are stored."""

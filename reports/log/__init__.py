@@ -1,0 +1,1 @@
+"""Lists events and conversions."""

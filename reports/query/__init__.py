@@ -1,0 +1,1 @@
+"""Turns a report request into SQL."""

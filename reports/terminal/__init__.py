@@ -1,0 +1,1 @@
+"""Prints reports in a terminal."""

@@ -1,0 +1,175 @@
+"""Leases on a real Redis: a stream is stored by one aggregator at a time."""
+
+from collections.abc import Iterable
+
+import pytest
+from redis.asyncio import Redis
+
+from aggregator.delivery.lease import LeaseLost, Leases
+from aggregator.delivery.step import Aggregation
+from aggregator.delivery.streams import Streams
+from aggregator.delivery.visitor_salts import Salts
+from linkjolt import redis_keys
+from linkjolt.settings import Aggregator
+from linkjolt.storage.redis import call
+from tests.aggregator.conftest import Line, ids
+from tests.waiting import wait_until
+
+STREAM = redis_keys.clicks(0)
+CLICKS = "count()) AS n FROM clicks WHERE account != 0"
+
+
+class Clock:
+    """Seconds that pass only when a test says so."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def aggregation(line: Line, leases: Leases, salts: Salts | None = None) -> Aggregation:
+    settings = Aggregator(slice_ms=50)
+    known = salts or Salts(line.redis, 72)
+    return Aggregation(Streams(line.redis), line.clickhouse, known, settings, leases)
+
+
+async def test_one_holds_a_stream_until_it_lets_go(redis: Redis) -> None:
+    first, second = Leases(redis, 10), Leases(redis, 10)
+    assert await first.hold(STREAM) == "taken"
+    assert await second.hold(STREAM) == "foreign"
+    assert await second.hold(redis_keys.conversions(0)) == "taken"
+    await first.release()
+    assert await second.hold(STREAM) == "taken"
+    assert await first.hold(STREAM) == "foreign"
+
+
+async def test_a_lease_that_is_not_renewed_runs_out(redis: Redis) -> None:
+    first, second = Leases(redis, 0.1), Leases(redis, 10)
+    assert await first.hold(STREAM) == "taken"
+
+    async def taken() -> bool:
+        return await second.hold(STREAM) == "taken"
+
+    await wait_until(taken)
+    # What the first one remembers of it is as old.
+    assert await first.hold(STREAM) == "foreign"
+    await first.release()
+    assert await second.hold(STREAM) == "held"
+    assert await call(redis, "EXISTS", STREAM.lease) == 1
+
+
+async def test_a_lease_is_renewed_when_a_third_of_it_is_over_and_redis_is_not_asked_before(
+    redis: Redis,
+) -> None:
+    clock = Clock()
+    leases = Leases(redis, 30, clock)
+    assert await leases.hold(STREAM) == "taken"
+    await call(redis, "PEXPIRE", STREAM.lease, 5_000)
+    clock.now += 9
+    assert await leases.hold(STREAM) == "held"
+    assert int(await call(redis, "PTTL", STREAM.lease)) <= 5_000
+    clock.now += 2
+    assert await leases.hold(STREAM) == "held"
+    assert int(await call(redis, "PTTL", STREAM.lease)) > 5_000
+
+
+async def test_a_lease_that_ran_out_and_is_taken_again_is_told_from_one_that_was_held(
+    redis: Redis,
+) -> None:
+    clock = Clock()
+    leases = Leases(redis, 30, clock)
+    assert await leases.hold(STREAM) == "taken"
+    await call(redis, "DEL", STREAM.lease)
+    clock.now += 31
+    assert await leases.hold(STREAM) == "taken"
+
+
+async def test_two_that_take_turns_store_each_click_once(line: Line) -> None:
+    leases = [Leases(line.redis, 10), Leases(line.redis, 10)]
+    both = [aggregation(line, mine) for mine in leases]
+    made = 0
+    for turn in range(4):
+        made += len(await line.click(3))
+        line.aggregation = both[turn % 2]
+        await line.step_until_idle()
+        await both[1 - turn % 2].step()
+        await leases[turn % 2].release()
+    assert await line.count(CLICKS) == made == 12
+    assert (await line.audit()).clean
+
+
+class _FreezingSalts(Salts):
+    """Stops the aggregator between its reading and its insert for longer than its lease."""
+
+    def __init__(self, line: Line, clock: Clock, other: Aggregation) -> None:
+        super().__init__(line.redis, 72)
+        self._lines, self._clock, self._other = line, clock, other
+
+    async def of(self, days: Iterable[str]) -> dict[str, bytes]:
+        salts = await super().of(days)
+        await call(self._lines.redis, "DEL", STREAM.lease)
+        self._lines.aggregation = self._other
+        await self._lines.step_until_idle()
+        self._clock.now += 60
+        return salts
+
+
+async def test_an_aggregator_frozen_before_its_insert_does_not_insert_after_its_lease(
+    line: Line,
+) -> None:
+    clock = Clock()
+    other = aggregation(line, Leases(line.redis, 10))
+    frozen = aggregation(line, Leases(line.redis, 10, clock), _FreezingSalts(line, clock, other))
+    made = await line.click(5)
+    with pytest.raises(LeaseLost):
+        for _ in range(50):
+            await frozen.step()
+    assert await line.count(CLICKS) == len(ids(made)) == 5
+    assert (await line.audit()).clean
+
+
+async def test_conversions_wait_for_clicks_that_another_aggregator_stores(line: Line) -> None:
+    clicks, conversions = Leases(line.redis, 600), Leases(line.redis, 600)
+    await clicks.hold(redis_keys.clicks(0))
+    await conversions.hold(redis_keys.conversions(0))
+    of_clicks, of_conversions = aggregation(line, clicks), aggregation(line, conversions)
+    [click] = await line.click(country="BR")
+    await line.convert(line.make_conversion(1, click.click_id))
+    conversion_rows = "count()) AS n FROM conversions WHERE account != 0"
+    # Each step waits for the slice to be over, as the loop does.
+    for _ in range(60):
+        await of_conversions.step()
+    assert await line.count(conversion_rows) == 0
+    line.aggregation = of_clicks
+    stored = f"{CLICKS} AND country = 'BR'"
+    while not await line.count(stored):
+        await of_clicks.step()
+    line.aggregation = of_conversions
+    await line.step_until_idle()
+    assert await line.count(f"{conversion_rows} AND country = 'BR' AND reason = ''") == 1
+    # One that never came is not waited for once the foreign stream is read past its top.
+    await line.convert(line.make_conversion(2, line.make_click().click_id))
+    await line.step_until_idle()
+    assert await line.count(f"{conversion_rows} AND reason = 'click_late'") == 1
+    assert (await line.audit()).clean
+
+
+async def test_a_full_redis_still_lets_a_lease_be_renewed_and_its_streams_be_trimmed(
+    line: Line,
+) -> None:
+    clock = Clock()
+    leases = Leases(line.redis, 30, clock)
+    await line.click(2)
+    line.aggregation = aggregation(line, leases)
+    await line.step_until_idle()
+    await call(line.redis, "CONFIG", "SET", "maxmemory", 1)
+    try:
+        clock.now += 20
+        assert await leases.hold(STREAM) == "held"
+        # Whoever holds no lease can get none, and knows all the same what may go.
+        standby = aggregation(line, Leases(line.redis, 30))
+        assert await standby.trimmable(STREAM) == await line.aggregation.position(STREAM) > 0
+    finally:
+        await call(line.redis, "CONFIG", "SET", "maxmemory", 0)

@@ -1,0 +1,55 @@
+"""Purged test events are gone from the warehouse and from Redis, and the balance stays even."""
+
+import msgspec
+
+from aggregator.maintenance.purge import purge_tests
+from aggregator.maintenance.restore import restore
+from linkjolt import redis_keys
+from linkjolt.conversions.adjust import Adjusting
+from linkjolt.conversions.adjustment_kinds import Wanted
+from linkjolt.settings import Aggregator
+from linkjolt.storage.redis import call
+from tests.aggregator.conftest import Line, now_ms
+
+TESTS = redis_keys.books_of_tests(1)
+ROWS = "count()) AS n FROM conversions WHERE account != 0"
+
+
+async def fill(line: Line) -> None:
+    """Three live conversions and three tests, of which one is rejected."""
+    adjusting = Adjusting(line.redis, 1, 0)
+    for number in range(6):
+        made = line.make_conversion(number)
+        if number % 2:
+            made = msgspec.structs.replace(made, account=TESTS)
+        await line.convert(made)
+    wanted = Wanted(adjustment_id="a", kind="rejected", author="key_1", reason="r")
+    tried = line.make_conversion(1).conversion_id
+    await adjusting.adjust(TESTS, tried, lambda _: wanted, now_ms())
+    await line.step_until_idle()
+
+
+async def test_tests_leave_and_the_balance_stays_even(line: Line) -> None:
+    await fill(line)
+    assert await line.count(ROWS) == 8
+    for expected in (4, 0):
+        # The second finds nothing, and changes nothing.
+        assert (await purge_tests(line.redis, line.clickhouse, 1)).events == expected
+        assert await line.count(ROWS) == 3
+        for table in ("rollup_minute", "rollup_quarter", "rollup_day", "rollup_dimension"):
+            left = f"count()) AS n FROM {table} WHERE account = {TESTS}"
+            assert await line.count(left) == 0
+        assert (await line.audit()).clean
+    orders = await call(line.redis, "KEYS", "lj:{0}:order:*")
+    pointers = await call(line.redis, "KEYS", "lj:{0}:conversion:*")
+    assert (len(orders), len(pointers)) == (3, 3)
+
+
+async def test_a_restore_does_not_bring_them_back(line: Line) -> None:
+    await fill(line)
+    await purge_tests(line.redis, line.clickhouse, 1)
+    done = await restore(line.redis, line.clickhouse, Aggregator())
+    assert done.complete
+    assert sum(stream.restored for stream in done.streams) == 0
+    assert await line.count(ROWS) == 3
+    assert (await line.audit()).clean

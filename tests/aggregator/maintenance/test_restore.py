@@ -1,0 +1,142 @@
+"""Restore: what raw lost comes back from the streams, each event once, or is named as missing."""
+
+import msgspec
+import pytest
+
+from aggregator.delivery.missing import missing_clicks, missing_conversions
+from aggregator.delivery.visitor_salts import Salts
+from aggregator.maintenance.restore import Restored, restore
+from aggregator.rows.batches import Line as EventLine
+from aggregator.warehouse.writer import Warehouse
+from linkjolt import redis_keys
+from linkjolt.position import entry_id
+from linkjolt.settings import Aggregator
+from linkjolt.storage.redis import call
+from tests.aggregator.conftest import Line
+
+CLICKS = "count()) AS n FROM clicks WHERE account != 0"
+CONVERSIONS = "count()) AS n FROM conversions WHERE account != 0"
+LATE = "count()) AS n FROM conversions WHERE reason = 'click_late'"
+SYNC = "SETTINGS mutations_sync = 2"
+DAMAGES = {
+    "both tables emptied": ("TRUNCATE TABLE clicks", "TRUNCATE TABLE conversions"),
+    "rows in the middle": (
+        f"ALTER TABLE clicks DELETE WHERE account != 0 AND cityHash64(click_id) % 3 = 0 {SYNC}",
+        f"ALTER TABLE conversions DELETE WHERE cityHash64(order_id) % 2 = 0 {SYNC}",
+    ),
+    "the last rows": (
+        "ALTER TABLE clicks DELETE WHERE pos > (SELECT median(pos) FROM clicks)"
+        f" {SYNC}, allow_nondeterministic_mutations = 1",
+    ),
+    "markers only": (f"ALTER TABLE clicks DELETE WHERE account = 0 {SYNC}",),
+}
+
+
+async def run(line: Line) -> Restored:
+    return await restore(line.redis, line.clickhouse, Aggregator(batch_rows=10))
+
+
+async def fill(line: Line) -> None:
+    """Three batches of clicks with a reject in each, then conversions."""
+    for start in (0, 5, 10):
+        clicks = await line.click(12, sub1="mail")
+        await line.clicks.publish("not json")
+        for index, click in enumerate(clicks[:5]):
+            await line.convert(line.make_conversion(start + index, click.click_id))
+        await line.step_until_idle()
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("aggregator", ["at work", "started again"])
+async def test_what_raw_lost_comes_back_once(line: Line, damage: str, aggregator: str) -> None:
+    await fill(line)
+    for statement in DAMAGES[damage]:
+        await line.clickhouse.execute(statement)
+    done = await run(line)
+    assert done.complete
+    if aggregator == "started again":
+        line.restart()
+    await line.click(3)
+    await line.step_until_idle()
+    assert (await line.audit()).clean
+    assert (await line.count(CLICKS), await line.count(CONVERSIONS)) == (39, 15)
+    assert await line.count(LATE) == 0
+    assert await line.count("countIf(sub1 = 'mail')) AS n FROM conversions") == 15
+
+
+async def test_a_second_restore_changes_nothing(line: Line) -> None:
+    await fill(line)
+    await line.clickhouse.execute(DAMAGES["rows in the middle"][0])
+    first, second = await run(line), await run(line)
+    assert first.streams[0].restored > 0
+    assert [(one.restored, one.rejected) for one in second.streams] == [(0, 0), (0, 0)]
+    assert second.rollups == ()
+
+
+async def test_a_lost_reject_is_a_reject_again_and_no_event(line: Line) -> None:
+    [click] = await line.click()
+    await line.step_until_idle()
+    frame, stream = msgspec.json.encode(click), redis_keys.clicks(0)
+    at = (await call(line.redis, "XADD", stream.key, "*", "f", frame, "r", "r")).split(b"-")[0]
+    await call(line.redis, "HINCRBY", stream.ledger, int(at) // 3_600_000, 1)
+    await line.step_until_idle()
+    await line.clickhouse.execute("TRUNCATE TABLE rejects")
+    await line.clickhouse.execute("TRUNCATE TABLE clicks")
+    done = await run(line)
+    assert (done.streams[0].restored, done.streams[0].rejected) == (1, 1)
+    assert (await line.audit()).clean
+
+
+@pytest.mark.parametrize(("marked", "rejected"), [(False, 0), (True, 1)])
+async def test_what_is_stored_elsewhere_is_a_reject_only_if_it_was_sent_again(
+    line: Line, marked: bool, rejected: int
+) -> None:
+    [click] = await line.click()
+    conversion = line.make_conversion(1)
+    await line.convert(conversion)
+    await line.step_until_idle()
+    warehouse, salts = Warehouse(line.clickhouse), Salts(line.redis, 72)
+    again = [EventLine(1, 0, msgspec.json.encode(click), marked)]
+    rows, rejects = await missing_clicks(warehouse, salts, 0, again, stored=())
+    assert (len(rows), len(rejects)) == (0, rejected)
+    again = [EventLine(1, 0, msgspec.json.encode(conversion), marked)]
+    sold, refused = await missing_conversions(warehouse, 1, again, stored=())
+    assert (len(sold), len(refused)) == (0, rejected)
+
+
+async def test_a_new_warehouse_reads_the_whole_stream_and_needs_no_restore(line: Line) -> None:
+    await fill(line)
+    for table in ("clicks", "conversions", "rollup_minute", "rollup_quarter", "rollup_dimension"):
+        await line.clickhouse.execute(f"TRUNCATE TABLE {table}")
+    line.restart()
+    await line.step_until_idle()
+    done = await run(line)
+    assert [(one.restored, one.waiting) for one in done.streams] == [(0, 0), (0, 0)]
+    assert (await line.audit()).clean
+
+
+async def test_what_waits_is_left_to_the_next_step(line: Line) -> None:
+    await fill(line)
+    await line.click(4)
+    done = await run(line)
+    assert (done.streams[0].waiting, done.streams[0].held) == (4, 43)
+    assert done.complete
+    await line.step_until_idle()
+    assert await line.count(CLICKS) == 40
+
+
+async def test_what_no_stream_holds_is_named_and_its_rollups_are_kept(line: Line) -> None:
+    await fill(line)
+    middle = await line.count("toUInt64(median(pos))) AS n FROM clicks")
+    stream = redis_keys.clicks(0)
+    await call(line.redis, "XTRIM", stream.key, "MINID", entry_id(middle))
+    await line.clickhouse.execute("TRUNCATE TABLE clicks")
+    await line.clickhouse.execute("OPTIMIZE TABLE rejects FINAL")
+    done = await run(line)
+    clicks = done.streams[0]
+    assert not done.complete
+    assert clicks.held + clicks.older == 39
+    assert clicks.restored + clicks.missing == 36
+    assert clicks.missing > 0
+    assert await line.count("sum(clicks)) AS n FROM rollup_quarter WHERE account != 0") == 36
+    assert all(one.outcome.startswith("left alone") for one in done.rollups)

@@ -1,0 +1,75 @@
+"""The line of a click is what msgspec makes of the event, whatever the visitor sends."""
+
+import msgspec
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ingest.visitor_fields import Visits
+from linkjolt.clicks.addresses import parse_networks
+from linkjolt.clicks.redirect import read_query, resolve_click
+from linkjolt.events import RECORDED, Click
+from tests.linkjolt.clicks.test_destination import CLICK_ID, ROUTE
+
+PEER = "203.0.113.7"
+VISITS = Visits("cf-ipcountry", parse_networks(PEER), "cf-region-code")
+TEXTS = st.text(st.characters(codec="latin-1"), max_size=20)
+PAIRS = st.lists(
+    st.tuples(st.sampled_from([*RECORDED, "x", 'y"', "ü"]), st.text(max_size=9)), max_size=5
+)
+HEADERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "user-agent": TEXTS,
+        "referer": TEXTS,
+        "cf-ipcountry": TEXTS,
+        "cf-region-code": TEXTS,
+        "accept-language": st.text("abc-", max_size=10),
+        "x-purpose": st.sampled_from(["preview", "a"]),
+    },
+)
+
+
+def line_of(method: str, headers: dict[str, str], pairs: list[tuple[str, str]]) -> str:
+    told = VISITS.told((PEER, 1), method, headers)
+    return resolve_click(ROUTE, pairs, told, CLICK_ID)[1]
+
+
+def event_of(method: str, headers: dict[str, str], pairs: list[tuple[str, str]]) -> Click:
+    said = dict(pairs)
+    preview = headers.get("x-purpose") == "preview"
+    return Click(
+        click_id=CLICK_ID,
+        account=ROUTE.link.account,
+        link=ROUTE.link.number,
+        campaign=ROUTE.link.campaign,
+        affiliate=ROUTE.link.affiliate,
+        ip=PEER,
+        user_agent=headers.get("user-agent", ""),
+        referrer=headers.get("referer", ""),
+        language=headers.get("accept-language", ""),
+        country=headers.get("cf-ipcountry", "")[:2],
+        region=headers.get("cf-region-code", "")[:16].upper(),
+        kind="prefetch" if preview else "head" if method == "HEAD" else "",
+        params={name: value for name, value in said.items() if name not in RECORDED},
+        **{name: value for name, value in said.items() if name in RECORDED},
+    )
+
+
+@given(st.sampled_from(["GET", "HEAD"]), HEADERS, PAIRS)
+def test_a_line_decodes_to_the_event(
+    method: str, headers: dict[str, str], pairs: list[tuple[str, str]]
+) -> None:
+    made = msgspec.json.decode(line_of(method, headers, pairs), type=Click)
+    assert made == event_of(method, headers, pairs)
+
+
+def test_no_line_holds_the_byte_that_ends_it() -> None:
+    headers = {"user-agent": "a\nb", "referer": "\r\n", "accept-language": "\x85"}
+    line = line_of("GET", headers, read_query("sub1=a%0Ab&x=%0A&y%0A=1"))
+    assert "\n" not in line
+
+
+def test_a_value_that_looks_like_a_member_is_none() -> None:
+    headers = {"user-agent": ',"ip":"1.1.1.1","kind":"prefetch"'}
+    made = msgspec.json.decode(line_of("HEAD", headers, []), type=Click)
+    assert (made.ip, made.kind, made.user_agent) == (PEER, "head", headers["user-agent"])

@@ -1,0 +1,150 @@
+"""What becomes of another post of an order, by the campaign's policy; and Idempotency-Key."""
+
+import asyncio
+from collections import Counter
+from datetime import UTC, datetime
+
+import msgspec
+import pytest
+
+from ingest.conversions.body import parse_post
+from ingest.conversions.decision import Found, decide, make
+from ingest.publishing.publishers import Posted
+from linkjolt.conversion_ids import make_conversion_id
+from linkjolt.registry.entries import ApiKey
+from linkjolt.settings import Edge as Settings
+from linkjolt.storage.redis import RedisConnectionError
+from tests.ingest.conftest import Shop
+from tests.ingest.conversions.test_attribution import change_campaign
+from tests.ingest.conversions.test_http import ORDER
+from tests.ingest.producers import Lossy
+from tests.waiting import wait_until
+
+LEAD = {"tracking_code": "tc_ABC123", "event": "lead"}
+
+
+async def test_where_they_are_allowed_every_post_is_a_conversion(shop: Shop) -> None:
+    await change_campaign(shop, duplicates="allow")
+    answers = [await shop.post(ORDER) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [201] * 3
+    assert [made.order_free for made in await shop.conversions()] == [True] * 3
+
+
+async def test_where_they_are_rebills_the_first_is_a_sale_and_the_others_rebills(
+    shop: Shop,
+) -> None:
+    await change_campaign(shop, duplicates="rebill")
+    answers = [(await shop.post(ORDER)).json() for _ in range(3)]
+    assert [answer["event"] for answer in answers] == ["sale", "rebill", "rebill"]
+    assert [answer["commission_amount"] for answer in answers] == [29.99] * 3
+    made = await shop.conversions()
+    assert [(one.event, one.order_free) for one in made] == [
+        ("sale", False),
+        ("rebill", True),
+        ("rebill", True),
+    ]
+    for answer in answers:
+        read = (await shop.get(f"/v1/conversions/{answer['conversion_id']}")).json()
+        assert read["event"] == answer["event"]
+
+
+async def test_a_rebill_of_the_same_instant_is_the_same_rebill(shop: Shop) -> None:
+    await change_campaign(shop, duplicates="rebill")
+    at = datetime.now(UTC).isoformat()
+    posts = [ORDER, {**ORDER, "timestamp": at}, {**ORDER, "timestamp": at}, ORDER]
+    answers = await asyncio.gather(*(shop.post(post) for post in posts))
+    assert [answer.status_code for answer in answers] == [201, 201, 200, 201]
+    assert answers[2].json()["conversion_id"] == answers[1].json()["conversion_id"]
+    assert len(await shop.conversions()) == 3
+
+
+@pytest.mark.parametrize("executed", [True, False])
+async def test_a_rebill_whose_reply_is_lost_counts_once(shop: Shop, executed: bool) -> None:
+    await change_campaign(shop, duplicates="rebill")
+    await shop.post(ORDER)
+    outlet = shop.edge.conversions[0].outlet
+    outlet.publish = Lossy(outlet.publish, 1, executed=executed)
+    queued = await shop.post(ORDER)
+    assert queued.status_code == 202
+    await wait_until(lambda: outlet.waiting == 0)
+    made = await shop.conversions()
+    assert [(one.event, one.refused) for one in made] == [("sale", ""), ("rebill", "")]
+    path = f"/v1/conversions/{queued.json()['conversion_id']}"
+    assert (await shop.get(path)).json()["event"] == "rebill"
+
+
+async def test_where_they_update_a_later_post_restates_the_first(shop: Shop) -> None:
+    await change_campaign(shop, duplicates="update")
+    first = (await shop.post(ORDER)).json()
+    later = await shop.post({**ORDER, "order_value": 50, "status": "approved"})
+    assert later.status_code == 200
+    body = later.json()
+    assert body["conversion_id"] == first["conversion_id"]
+    assert (body["order_value"], body["commission_amount"]) == (50.0, 15.0)
+    assert (body["status"], body["duplicate"]) == ("approved", True)
+    again = (await shop.post({**ORDER, "order_value": 50, "status": "approved"})).json()
+    assert again == body
+    assert [fact.kind for fact in await shop.adjustments()] == ["restated", "approved"]
+    back = (await shop.post(ORDER)).json()
+    assert back["order_value"] == 99.99
+    other = await shop.post({**ORDER, "currency": "EUR"})
+    assert (other.status_code, other.json()["errors"][0]["field"]) == (409, "currency")
+
+
+async def test_a_key_makes_one_conversion_of_many_posts_at_once(shop: Shop) -> None:
+    once = {"Idempotency-Key": "k1"}
+    answers = await asyncio.gather(*(shop.post(LEAD, **once) for _ in range(30)))
+    assert Counter(answer.status_code for answer in answers) == {201: 1, 200: 29}
+    assert len({answer.json()["conversion_id"] for answer in answers}) == 1
+    assert len(await shop.conversions()) == 1
+    again = await shop.post(LEAD, **once)
+    assert (again.status_code, again.json()["duplicate"]) == (200, True)
+    assert (await shop.post(LEAD, **{"Idempotency-Key": "k2"})).status_code == 201
+
+
+async def test_a_key_used_for_another_body_is_refused_and_nothing_changes(shop: Shop) -> None:
+    once = {"Idempotency-Key": "k1"}
+    assert (await shop.post(ORDER, **once)).status_code == 201
+    other = await shop.post({**ORDER, "order_id": "other"}, **once)
+    assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")
+    assert len(await shop.conversions()) == 1
+
+
+async def test_a_key_goes_with_one_conversion_only(shop: Shop) -> None:
+    answer = await shop.post([ORDER], **{"Idempotency-Key": "k1"})
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "Idempotency-Key")
+    long = await shop.post(ORDER, **{"Idempotency-Key": "k" * 256})
+    assert long.status_code == 422
+    assert await shop.conversions() == []
+
+
+async def test_a_claim_that_came_to_nothing_is_taken_up_under_its_id(shop: Shop) -> None:
+    publisher = shop.edge.conversions[0]
+    add = publisher.add
+
+    def lose(posted: Posted) -> tuple[asyncio.Future[list[bytes] | None], int]:
+        raise RedisConnectionError("killed before it published")
+
+    publisher.add = lose
+    once = {"Idempotency-Key": "k1"}
+    assert (await shop.post(LEAD, **once)).status_code == 503
+    publisher.add = add
+    first = await shop.post(LEAD, **once)
+    assert first.status_code == 201
+    again = await shop.post(LEAD, **once)
+    assert again.status_code == 200
+    assert again.json()["conversion_id"] == first.json()["conversion_id"]
+    assert len(await shop.conversions()) == 1
+
+
+async def test_a_conversion_under_an_id_that_it_had_goes_to_the_shard_of_that_id(
+    shop: Shop,
+) -> None:
+    route = await shop.edge.directory.route("tc_ABC123")
+    key = await shop.registry.get(ApiKey, 1, 1)
+    post = parse_post(msgspec.json.encode(LEAD))
+    case = decide(post, key, Found((), route, None), 1_736_937_000_000, b"k")
+    for shard in range(8):
+        had = make_conversion_id(shard, 1_736_937_000_000)
+        posted = make(case, Settings(shards=8), 1_736_937_000_000, had)
+        assert (posted.shard, posted.conversion.conversion_id) == (shard, had)

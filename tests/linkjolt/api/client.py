@@ -1,0 +1,79 @@
+"""The registry's routes served over ASGI, as both listeners mount them."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import httpx2
+from redis.asyncio import Redis
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+
+from linkjolt.api.routes import routes
+from linkjolt.directory.directory import Directory
+from linkjolt.registry import api_key_secrets
+from linkjolt.registry.store import Registry
+from linkjolt.settings import Shared
+from linkjolt.web.requests import EXCEPTION_HANDLERS, RequestIds
+from tests.linkjolt.registry import samples
+
+EDGE_URL = "https://go.example"
+
+
+def application(redis: Redis) -> Starlette:
+    directory = Directory(redis, links_cached=100, unknown_cached=100)
+    return Starlette(
+        routes=routes(Registry(redis), directory, Shared(public_url=EDGE_URL)),
+        middleware=[Middleware(RequestIds)],
+        exception_handlers=EXCEPTION_HANDLERS,
+    )
+
+
+class Api:
+    """What a merchant's developer has: an address, and a key."""
+
+    def __init__(self, client: httpx2.AsyncClient, redis: Redis) -> None:
+        self.client = client
+        self.registry = Registry(redis)
+
+    async def use_key(self, *scopes: str) -> None:
+        """From now on every request carries a new key with these scopes."""
+        secret = api_key_secrets.make_secret()
+        await self.registry.create(samples.key(secret, *scopes))
+        self.client.headers["Authorization"] = f"Bearer {secret}"
+
+    async def send(self, method: str, path: str, body: object = None) -> httpx2.Response:
+        return await self.client.request(method, path, json=body)
+
+    async def post(self, path: str, body: object) -> dict[str, Any]:
+        """The 201 answer's body."""
+        response = await self.send("POST", path, body)
+        assert response.status_code == 201, response.text
+        return response.json()
+
+    async def get(self, path: str) -> dict[str, Any]:
+        """The 200 answer's body."""
+        response = await self.send("GET", path)
+        assert response.status_code == 200, response.text
+        return response.json()
+
+    async def refused(
+        self, method: str, path: str, body: object = None
+    ) -> tuple[int, str, list[str]]:
+        """Status, code and named fields of a problem answer."""
+        response = await self.send(method, path, body)
+        problem = response.json()
+        assert response.headers["content-type"] == "application/problem+json"
+        assert problem["status"] == response.status_code
+        fields = [error["field"] for error in problem["errors"]]
+        return response.status_code, problem["code"], fields
+
+
+@asynccontextmanager
+async def serving(redis: Redis) -> AsyncGenerator[Api]:
+    """An Api with an admin key."""
+    transport = httpx2.ASGITransport(app=application(redis))
+    async with httpx2.AsyncClient(transport=transport, base_url="http://edge") as client:
+        api = Api(client, redis)
+        await api.use_key("admin")
+        yield api

@@ -1,0 +1,147 @@
+"""What a campaign pays and to whom: rules by version, coupons, keys that are bound or for tests."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from redis.asyncio import Redis
+
+from linkjolt.directory.directory import Directory
+from linkjolt.registry import api_key_secrets
+from linkjolt.registry.entries import Affiliate, ApiKey, Campaign
+from tests.linkjolt.api.client import Api, serving
+from tests.linkjolt.api.test_registry import CAMPAIGN
+
+COUPON = {"code": "spring-10", "campaign_id": "cmp_1", "affiliate_id": "aff_1"}
+RULES = "/v1/campaigns/cmp_1/commissions"
+
+
+@pytest.fixture
+async def api(redis: Redis) -> AsyncIterator[Api]:
+    async with serving(redis) as api:
+        await api.post("/v1/campaigns", CAMPAIGN)
+        await api.post("/v1/affiliates", {"name": "Ann"})
+        yield api
+
+
+async def test_a_patched_commission_is_a_new_version_and_the_old_one_stays(api: Api) -> None:
+    flat = {"kind": "flat", "amount": 5}
+    answer = await api.send("PATCH", "/v1/campaigns/cmp_1", {"commission": flat})
+    assert answer.json()["commission"] == flat
+    data = (await api.get(RULES))["data"]
+    assert [(rule["version"], rule["commission"]["kind"]) for rule in data] == [
+        (1, "percentage"),
+        (2, "flat"),
+    ]
+    # The same once more is no version.
+    await api.send("PATCH", "/v1/campaigns/cmp_1", {"commission": flat})
+    assert len((await api.get(RULES))["data"]) == 2
+
+
+async def test_an_affiliate_has_a_rule_of_his_own(api: Api) -> None:
+    rule = {"kind": "percentage", "rate": 40, "cap": 100, "first_order_only": True}
+    made = await api.post(RULES, {"affiliate_id": "aff_1", "commission": rule})
+    assert made["starts_at"].endswith("Z")
+    assert made | {"starts_at": ""} == {
+        "version": 2,
+        "affiliate_id": "aff_1",
+        "commission": rule,
+        "starts_at": "",
+    }
+    ended = await api.post(RULES, {"affiliate_id": "aff_1", "commission": None})
+    assert ended["version"] == 3
+    campaign = await api.get("/v1/campaigns/cmp_1")
+    assert campaign["commission"] == {"kind": "percentage", "rate": 30}
+
+
+async def test_a_bad_rule_is_refused_by_its_field(api: Api) -> None:
+    past = (datetime.now(UTC) - timedelta(seconds=1)).isoformat()
+    rule = {"kind": "percentage", "rate": 1}
+    refused = [
+        ({"commission": None}, "commission"),
+        ({"commission": rule, "starts_at": past}, "starts_at"),
+        ({"commission": rule, "affiliate_id": "aff_9"}, "affiliate_id"),
+        ({"commission": {"kind": "percentage", "rate": 101}}, "commission.rate"),
+        ({"commission": {"kind": "flat", "amount": 1, "cap": -1}}, "commission.cap"),
+    ]
+    for body, field in refused:
+        status, _, fields = await api.refused("POST", RULES, body)
+        assert (status, fields) == (422, [field])
+    assert len((await api.get(RULES))["data"]) == 1
+    assert (await api.send("GET", "/v1/campaigns/cmp_9/commissions")).status_code == 404
+
+
+async def test_a_coupon_is_made_read_given_to_another_and_deleted(api: Api) -> None:
+    made = await api.post("/v1/coupons", COUPON)
+    assert (made["id"], made["code"]) == ("cpn_1", "SPRING-10")
+    assert await api.refused("POST", "/v1/coupons", COUPON) == (409, "coupon_code_taken", ["code"])
+    await api.post("/v1/affiliates", {"name": "Bo"})
+    moved = await api.send("PATCH", "/v1/coupons/cpn_1", {"affiliate_id": "aff_2"})
+    assert moved.json()["affiliate_id"] == "aff_2"
+    assert (await api.get("/v1/coupons"))["data"] == [moved.json()]
+    assert (await api.send("DELETE", "/v1/coupons/cpn_1")).status_code == 204
+    assert (await api.send("GET", "/v1/coupons/cpn_1")).status_code == 404
+
+
+async def test_a_bad_coupon_is_refused_by_its_field(api: Api) -> None:
+    refused = [
+        (COUPON | {"code": "a b"}, "code"),
+        (COUPON | {"code": ""}, "code"),
+        (COUPON | {"campaign_id": "cmp_9"}, "campaign_id"),
+        (COUPON | {"affiliate_id": "x"}, "affiliate_id"),
+    ]
+    for body, field in refused:
+        assert (await api.refused("POST", "/v1/coupons", body))[2] == [field]
+    await api.post("/v1/coupons", COUPON)
+    answer = await api.refused("PATCH", "/v1/coupons/cpn_1", {"affiliate_id": "aff_9"})
+    assert answer == (422, "unknown_reference", ["affiliate_id"])
+    assert (await api.refused("PATCH", "/v1/coupons/cpn_1", {"code": "x"}))[2] == ["code"]
+
+
+async def test_an_edge_finds_a_coupon_however_it_is_written_and_hears_of_changes(
+    api: Api, redis: Redis, directory: Directory
+) -> None:
+    await directory.begin()
+    assert await directory.coupons.find(1, "Spring-10") is None
+    assert directory.coupons.unknown_now(1, "SPRING-10")
+    await api.post("/v1/coupons", COUPON)
+    await _follow(directory)
+    found = await directory.coupons.find(1, "Spring-10")
+    assert found is not None
+    assert (found.campaign.number, found.affiliate.name) == (1, "Ann")
+    assert directory.coupons.now(1, "spring-10") == found
+    assert await directory.coupons.find(2, "spring-10") is None
+    await api.send("DELETE", "/v1/coupons/cpn_1")
+    await _follow(directory)
+    assert await directory.coupons.find(1, "spring-10") is None
+
+
+async def _follow(directory: Directory) -> None:
+    await directory._follow_once()  # pyright: ignore[reportPrivateUsage]
+
+
+async def test_a_key_is_bound_to_a_campaign_only_for_postbacks(api: Api) -> None:
+    body = {"name": "network", "scopes": ["postback"], "campaign_id": "cmp_1"}
+    made = await api.post("/v1/keys", body)
+    assert (made["campaign_id"], made["test"]) == ("cmp_1", False)
+    for change in ({"scopes": ["postback", "links:read"]}, {"campaign_id": "cmp_9"}):
+        assert (await api.refused("POST", "/v1/keys", body | change))[2] == ["campaign_id"]
+
+
+async def test_a_test_key_makes_test_keys_only(api: Api) -> None:
+    made = await api.post("/v1/keys", {"name": "trial", "scopes": ["admin"], "test": True})
+    assert made["key"].startswith("lj_test_")
+    assert api_key_secrets.well_formed(made["key"])
+    api.client.headers["Authorization"] = f"Bearer {made['key']}"
+    live = {"name": "live", "scopes": ["links:read"]}
+    assert await api.refused("POST", "/v1/keys", live) == (403, "forbidden", ["test"])
+    assert (await api.post("/v1/keys", live | {"test": True}))["key"].startswith("lj_test_")
+    assert (await api.get("/v1/me"))["key"]["test"] is True
+
+
+async def test_what_was_stored_before_there_were_terms_is_read_as_it_was(api: Api) -> None:
+    campaign = await api.registry.get(Campaign, 1, 1)
+    affiliate = await api.registry.get(Affiliate, 1, 1)
+    key = await api.registry.get(ApiKey, 1, 1)
+    assert (campaign.duplicates, campaign.attribution, campaign.rules) == ("refuse", "last", ())
+    assert (affiliate.name, key.test, key.books) == ("Ann", False, 1)

@@ -1,0 +1,229 @@
+"""The ledger's arithmetic: transitions, limits, and sums that equal a model of their own."""
+
+from collections import Counter
+from decimal import Decimal
+from fractions import Fraction
+from math import floor
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from linkjolt.conversions.adjustment_kinds import Earner, Wanted
+from linkjolt.conversions.ledger import HISTORY_MAX, adjust, counted, place_of, repeated
+from linkjolt.events import Adjusted, Adjustment, ConversionState, Effect, Place
+from linkjolt.money import Percentage
+from linkjolt.reasons import Reason, Rejected
+
+NOW_MS = 1_736_937_000_000
+RULE = Percentage(rate=Decimal(30))
+KINDS: tuple[Adjusted, ...] = ("approved", "rejected", "refunded", "restated", "paid", "unpaid")
+
+
+def a_state(**fields: object) -> ConversionState:
+    known = {
+        "conversion_id": "conv_1",
+        "account": 1,
+        "event": "sale",
+        "time_ms": NOW_MS,
+        "currency": "USD",
+        "order_value_minor": 9999,
+        "commission_minor": 2999,
+        "refundable_minor": 9999,
+        "status": "pending",
+        "attribution": "click",
+        "campaign": 3,
+        "affiliate": 4,
+        "rule": 1,
+    }
+    return msgspec.convert({**known, **fields}, ConversionState)
+
+
+def wanted(kind: Adjusted, adjustment_id: str = "a", **fields: object) -> Wanted:
+    known = {"kind": kind, "adjustment_id": adjustment_id, "author": "key_1", "reason": "said so"}
+    return msgspec.convert({**known, **fields}, Wanted)
+
+
+def done(state: ConversionState, *steps: Wanted) -> ConversionState:
+    for step in steps:
+        state, _ = adjust(state, step, RULE, NOW_MS)
+    return state
+
+
+REFUSED: list[tuple[Wanted, dict[str, object], Reason, str]] = [
+    (wanted("approved"), {"status": "approved"}, Reason.not_adjustable, "kind"),
+    (wanted("rejected"), {"status": "rejected"}, Reason.not_adjustable, "kind"),
+    (wanted("rejected", reason=""), {}, Reason.missing_field, "reason"),
+    (wanted("refunded"), {"status": "rejected"}, Reason.not_adjustable, "kind"),
+    (wanted("refunded"), {"refundable_minor": 0}, Reason.not_adjustable, "kind"),
+    (wanted("refunded", amount_minor=10_000), {}, Reason.amount_exceeds, "amount"),
+    (wanted("refunded", amount_minor=0), {}, Reason.invalid_field, "amount"),
+    (wanted("restated"), {}, Reason.missing_field, "order_value"),
+    (wanted("restated", order_value_minor=1), {"status": "rejected"}, Reason.not_adjustable, ""),
+    (
+        wanted("restated", order_value_minor=99),
+        {"refundable_minor": 9899},
+        Reason.amount_exceeds,
+        "order_value",
+    ),
+    (wanted("paid"), {}, Reason.not_adjustable, "kind"),
+    (wanted("paid"), {"status": "approved", "payout": "paid"}, Reason.not_adjustable, "kind"),
+    (wanted("unpaid"), {"status": "approved"}, Reason.not_adjustable, "kind"),
+    (wanted("attributed"), {}, Reason.not_adjustable, ""),
+    (wanted("attributed"), {"attribution": "none"}, Reason.missing_field, "tracking_code"),
+]
+
+
+@pytest.mark.parametrize(("step", "fields", "reason", "field"), REFUSED)
+def test_what_cannot_be_is_refused(
+    step: Wanted, fields: dict[str, object], reason: Reason, field: str
+) -> None:
+    with pytest.raises(Rejected) as refused:
+        adjust(a_state(**fields), step, RULE, NOW_MS)
+    assert refused.value.reason is reason
+    assert not field or refused.value.field == field
+
+
+def test_a_refund_without_an_amount_is_of_all_that_is_left_and_takes_the_commission() -> None:
+    state = done(a_state(), wanted("refunded", amount_minor=999), wanted("refunded", "b"))
+    assert (state.order_value_minor, state.refundable_minor, state.commission_minor) == (9999, 0, 0)
+    assert [entry.order_value_minor for entry in state.history] == [-999, -9000]
+    assert [entry.commission_minor for entry in state.history] == [-299, -2700]
+
+
+def test_a_rejected_conversion_counts_nothing_and_all_again_when_it_is_approved() -> None:
+    rejected = done(a_state(), wanted("rejected"))
+    assert counted(rejected) == Effect(rejected=1)
+    approved = done(rejected, wanted("approved", "b"))
+    assert counted(approved) == Effect(
+        conversions=1, approved=1, order_value_minor=9999, commission_minor=2999
+    )
+
+
+def test_a_restatement_keeps_what_was_refunded() -> None:
+    state = done(
+        a_state(),
+        wanted("refunded", amount_minor=1000),
+        wanted("restated", "b", order_value_minor=5000),
+    )
+    assert (state.order_value_minor, state.refundable_minor) == (5000, 4000)
+    assert state.commission_minor == 1200
+
+
+def test_the_first_state_stays_with_the_conversion() -> None:
+    state = done(a_state(), wanted("refunded", amount_minor=1), wanted("approved", "b"))
+    assert state.first == a_state()
+
+
+def test_an_adjustment_by_hand_moves_the_conversion_to_its_earner() -> None:
+    lost = a_state(attribution="none", affiliate=0, rule=0, commission_minor=0, reason="too late")
+    step = wanted("attributed", earner=Earner(campaign=3, affiliate=9, rule=2, link=5))
+    state, fact = adjust(lost, step, RULE, NOW_MS)
+    assert fact.left == place_of(lost)
+    assert fact.taken == counted(lost)
+    assert fact.place == Place(
+        status="pending", attribution="manual", campaign=3, affiliate=9, link=5
+    )
+    assert fact.effect == counted(state)
+    assert (state.rule, state.commission_minor) == (2, 2999)
+
+
+def test_a_repeat_is_recognised_and_another_body_under_its_id_refused() -> None:
+    state = done(a_state(), wanted("refunded", amount_minor=100))
+    assert repeated(state, wanted("refunded", amount_minor=100, author="key_2")) is not None
+    assert repeated(state, wanted("refunded", "b", amount_minor=100)) is None
+    with pytest.raises(Rejected) as refused:
+        repeated(state, wanted("refunded", amount_minor=200))
+    assert refused.value.reason is Reason.conflict
+
+
+def test_a_history_has_an_end() -> None:
+    state = a_state()
+    for number in range(HISTORY_MAX):
+        state = done(state, wanted("refunded", f"a{number}", amount_minor=1))
+    with pytest.raises(Rejected, match="100 adjustments"):
+        done(state, wanted("refunded", "one more", amount_minor=1))
+
+
+class Model:
+    """A conversion as an accountant would keep it, by other means than the ledger's."""
+
+    def __init__(self) -> None:
+        self.status, self.paid, self.value, self.refunds = "pending", False, 9999, list[int]()
+
+    def accepts(self, step: Wanted) -> bool:
+        """Books a step if it can be."""
+        left = self.value - sum(self.refunds)
+        match step.kind:
+            case "approved" | "rejected":
+                if step.kind == self.status:
+                    return False
+                self.status = step.kind
+            case "refunded":
+                amount = left if step.amount_minor is None else step.amount_minor
+                if self.status == "rejected" or not 0 < amount <= left:
+                    return False
+                self.refunds.append(amount)
+            case "restated":
+                value = step.order_value_minor or 0
+                if self.status == "rejected" or value < sum(self.refunds):
+                    return False
+                self.value = value
+            case _:
+                paid = step.kind == "paid"
+                if paid == self.paid or (paid and self.status != "approved"):
+                    return False
+                self.paid = paid
+        return True
+
+    @property
+    def sums(self) -> tuple[int, int, int]:
+        """Conversions, net order value, commission."""
+        if self.status == "rejected":
+            return 0, 0, 0
+        net = self.value - sum(self.refunds)
+        return 1, net, floor(Fraction(net) * 30 / 100)
+
+
+def a_step(kind: Adjusted, amount_minor: int | None, value_minor: int) -> Wanted:
+    return wanted(kind, amount_minor=amount_minor, order_value_minor=value_minor)
+
+
+amounts = st.integers(0, 12_000)
+steps = st.lists(
+    st.builds(a_step, st.sampled_from(KINDS), st.none() | amounts, amounts), max_size=20
+)
+
+
+@given(steps)
+def test_the_sums_of_all_facts_equal_an_accountants_books(given_steps: list[Wanted]) -> None:
+    state, model = a_state(), Model()
+    sums = Counter[str](msgspec.structs.asdict(counted(state)))
+    by_status = Counter[str]({"pending": 1})
+    for number, given_step in enumerate(given_steps):
+        step = msgspec.structs.replace(given_step, adjustment_id=f"a{number}")
+        try:
+            state, fact = adjust(state, step, RULE, NOW_MS)
+        except Rejected:
+            assert not model.accepts(step)
+            continue
+        assert model.accepts(step)
+        _book(sums, by_status, fact)
+    found = sums["conversions"], sums["order_value_minor"], sums["commission_minor"]
+    assert found == model.sums
+    assert Effect(**{name: sums[name] for name in Effect.__struct_fields__}) == counted(state)
+    assert {s: n for s, n in by_status.items() if n} == (
+        {} if model.status == "rejected" else {model.status: 1}
+    )
+    assert (state.payout == "paid") == model.paid
+
+
+def _book(sums: Counter[str], by_status: Counter[str], fact: Adjustment) -> None:
+    parts = [(fact.place, fact.effect, 1)]
+    if fact.left and fact.taken:
+        parts.append((fact.left, fact.taken, -1))
+    for place, effect, sign in parts:
+        by_status[place.status] += sign * effect.conversions
+        for name, value in msgspec.structs.asdict(effect).items():
+            sums[name] += sign * value

@@ -1,0 +1,60 @@
+"""Entries that the registry's tests start from."""
+
+from datetime import UTC, datetime
+from decimal import Decimal
+
+from linkjolt.money import Percentage
+from linkjolt.redis_keys import ACCOUNT_DEFAULT
+from linkjolt.registry import api_key_secrets
+from linkjolt.registry.entries import Affiliate, ApiKey, Campaign, Link
+from linkjolt.registry.store import Registry
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+DESTINATION = "https://shop.example/p?ref={affiliate_id}"
+
+
+def campaign(name: str = "Spring", account: int = ACCOUNT_DEFAULT) -> Campaign:
+    return Campaign(
+        number=0,
+        account=account,
+        name=name,
+        currency="USD",
+        commission=Percentage(Decimal(30)),
+        created_at=NOW,
+    )
+
+
+def affiliate(name: str = "Ann", account: int = ACCOUNT_DEFAULT) -> Affiliate:
+    return Affiliate(number=0, account=account, name=name, created_at=NOW)
+
+
+def link(code: str = "", campaign: int = 1, affiliate: int = 1) -> Link:
+    return Link(
+        number=0,
+        account=ACCOUNT_DEFAULT,
+        campaign=campaign,
+        affiliate=affiliate,
+        tracking_code=code,
+        destination=DESTINATION,
+        created_at=NOW,
+    )
+
+
+def key(secret: str, *scopes: str, expires_at: datetime | None = None) -> ApiKey:
+    return ApiKey(
+        number=0,
+        account=ACCOUNT_DEFAULT,
+        name="test",
+        scopes=scopes,
+        digest=api_key_secrets.digest(secret),
+        hint=api_key_secrets.hint(secret),
+        expires_at=expires_at,
+        created_at=NOW,
+    )
+
+
+async def stored_link(registry: Registry, code: str = "tc_ABC123") -> Link:
+    """A link with its own campaign and affiliate."""
+    its_campaign = await registry.create(campaign())
+    its_affiliate = await registry.create(affiliate())
+    return await registry.create(link(code, its_campaign.number, its_affiliate.number))

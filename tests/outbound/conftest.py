@@ -1,0 +1,102 @@
+"""A registry with endpoints, and the webhooks process's work inside this one."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from ingest.conversions.resolve import state_of
+from ingest.publishing.publishers import ConversionPublisher, Posted
+from ingest.publishing.spool_files import take_one
+from ingest.publishing.stream_producer import Outlet, new_producer
+from linkjolt import redis_keys
+from linkjolt.conversion_ids import make_conversion_id
+from linkjolt.events import Conversion
+from linkjolt.registry.entries import Webhook, WebhookSecret
+from linkjolt.registry.store import Registry
+from linkjolt.settings import Edge, Shared
+from linkjolt.webhooks.queue import Delivery, Queue
+from linkjolt.webhooks.signing import make_secret
+from outbound.app import Deliveries
+
+SECRET = make_secret()
+# Quick ones, of which the last are never reached but by what fails for good.
+DELAYS = (0.0, 0.05, 0.05, 0.05)
+
+
+class Line:
+    """Conversions in, endpoints out."""
+
+    def __init__(self, redis: Redis, conversions: ConversionPublisher) -> None:
+        self.redis = redis
+        self.registry = Registry(redis)
+        self.queue = Queue(redis)
+        self._conversions = conversions
+
+    async def endpoint(self, url: str, **fields: Any) -> Webhook:
+        known: dict[str, Any] = {
+            "number": 0,
+            "account": 1,
+            "url": url,
+            "events": ("conversion.created",),
+            "secrets": (WebhookSecret(SECRET),),
+            "created_at": datetime(2026, 1, 1, tzinfo=UTC),
+        }
+        return await self.registry.create(Webhook(**(known | fields)))
+
+    async def convert(self, count: int = 1, **fields: Any) -> list[Conversion]:
+        """Publishes so many conversions."""
+        made: list[Conversion] = []
+        for number in range(count):
+            now_ms = int(datetime.now(UTC).timestamp() * 1000)
+            conversion = Conversion(
+                conversion_id=make_conversion_id(0, now_ms),
+                account=fields.get("account", 1),
+                event="sale",
+                time_ms=now_ms,
+                currency="USD",
+                order_value_minor=fields.get("order_value_minor", 9999),
+                commission_minor=2999,
+                status="pending",
+                attribution="tracking_code",
+                order_id=f"{now_ms}-{number}",
+                campaign=fields.get("campaign", 2),
+                affiliate=fields.get("affiliate", 3),
+            )
+            digest = redis_keys.order_digest(1, "sale", conversion.conversion_id)
+            await self._conversions.publish(
+                Posted(conversion, state_of(conversion), digest, "said")
+            )
+            made.append(conversion)
+        return made
+
+    async def deliveries(self, webhook: Webhook) -> list[Delivery]:
+        """The newest first."""
+        return await self.queue.newest(webhook.number, 0, 1_000)
+
+    async def webhook(self, webhook: Webhook) -> Webhook:
+        return await self.registry.get(Webhook, webhook.account, webhook.number)
+
+    @asynccontextmanager
+    async def delivering(self, delays: Sequence[float] = DELAYS) -> AsyncGenerator[None]:
+        """The webhooks process at work, with private targets allowed."""
+        stop = asyncio.Event()
+        settings = Shared(webhook_allow_private=True)
+        running = asyncio.create_task(Deliveries(self.redis, settings, delays).run(stop))
+        try:
+            yield
+        finally:
+            stop.set()
+            await running
+
+
+@pytest.fixture
+async def line(redis: Redis, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Line]:
+    spool = take_one(tmp_path_factory.mktemp("spool"), 1 << 20, new_producer)
+    outlet = Outlet(redis, redis_keys.conversions(0), spool, 1_000)
+    yield Line(redis, ConversionPublisher(outlet, 0, Edge()))
+    await spool.close()

@@ -1,0 +1,146 @@
+"""Webhooks over HTTP: made, read, changed; their deliveries, again, in a range, as a test."""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from redis.asyncio import Redis
+
+from linkjolt.reasons import Reason
+from linkjolt.registry.entries import Webhook
+from linkjolt.webhooks.queue import Delivery, Queue
+from tests.linkjolt.api.client import Api, serving
+
+HOOK: dict[str, Any] = {"url": "https://shop.example/hook", "events": ["conversion.created"]}
+ONE = "/v1/webhooks/whk_1"
+
+
+@pytest.fixture
+async def api(redis: Redis) -> AsyncIterator[Api]:
+    async with serving(redis) as api:
+        yield api
+
+
+async def test_a_webhook_shows_its_secret_once(api: Api) -> None:
+    made = await api.post("/v1/webhooks", HOOK)
+    assert made.pop("secret").startswith("whsec_")
+    assert made.pop("created_at").endswith("Z")
+    assert made == HOOK | {
+        "id": "whk_1",
+        "filter": {"campaign_id": [], "affiliate_id": [], "min_value": None},
+        "status": "active",
+        "disabled_reason": None,
+    }
+    for path in (ONE, "/v1/webhooks"):
+        assert "secret" not in (await api.send("GET", path)).text
+
+
+async def test_a_webhook_is_changed_and_deleted(api: Api) -> None:
+    await api.post("/v1/campaigns", {"name": "C", "currency": "USD", "commission": RULE})
+    await api.post("/v1/webhooks", HOOK)
+    wanted = {"campaign_id": ["cmp_1"], "affiliate_id": [], "min_value": 10}
+    patch = {"filter": wanted, "events": ["conversion.refunded"], "status": "disabled"}
+    changed = (await api.send("PATCH", ONE, patch)).json()
+    assert {name: changed[name] for name in patch} == patch
+    assert (await api.send("DELETE", ONE)).status_code == 204
+    assert (await api.send("GET", f"{ONE}/deliveries")).status_code == 404
+
+
+RULE = {"kind": "percentage", "rate": 1}
+REFUSED: list[tuple[dict[str, Any], Reason, str]] = [
+    ({"url": "https://127.0.0.1/"}, Reason.target_refused, "url"),
+    ({"url": "http://shop.example/"}, Reason.target_refused, "url"),
+    ({"url": "shop"}, Reason.invalid_field, "url"),
+    ({"events": []}, Reason.invalid_field, "events"),
+    ({"events": ["sale"]}, Reason.invalid_field, "events[0]"),
+    ({"events": ["test"]}, Reason.invalid_field, "events[0]"),
+    ({"filter": {"campaign_id": ["cmp_9"]}}, Reason.unknown_reference, "campaign_id"),
+    ({"filter": {"affiliate_id": ["x"]}}, Reason.unknown_reference, "affiliate_id"),
+    ({"filter": {"min_value": -1}}, Reason.invalid_field, "filter.min_value"),
+    ({"filter": {"country": "US"}}, Reason.unknown_field, "filter.country"),
+    ({"secret": "mine"}, Reason.unknown_field, "secret"),
+]
+
+
+@pytest.mark.parametrize(("change", "reason", "field"), REFUSED)
+async def test_a_bad_webhook_is_refused_by_its_field(
+    api: Api, change: dict[str, Any], reason: Reason, field: str
+) -> None:
+    assert (await api.refused("POST", "/v1/webhooks", HOOK | change))[1:] == (reason, [field])
+    await api.post("/v1/webhooks", HOOK)
+    if field != "secret":
+        assert (await api.refused("PATCH", ONE, change))[1:] == (reason, [field])
+
+
+async def test_a_rotated_secret_is_shown_once_and_the_former_one_stays_a_while(api: Api) -> None:
+    first = (await api.post("/v1/webhooks", HOOK))["secret"]
+    answer = await api.send("POST", f"{ONE}/rotate", {"overlap_seconds": 60})
+    second = answer.json()["secret"]
+    webhook = await api.registry.get(Webhook, 1, 1)
+    assert [secret.secret for secret in webhook.secrets] == [second, first]
+    until = webhook.secrets[1].expires_at
+    assert until is not None
+    assert timedelta(0) < until - datetime.now(UTC) <= timedelta(seconds=60)
+
+
+async def test_a_test_key_sees_its_own_webhooks_only(api: Api) -> None:
+    await api.post("/v1/webhooks", HOOK)
+    made = await api.post("/v1/keys", {"name": "t", "scopes": ["webhooks:write"], "test": True})
+    api.client.headers["Authorization"] = f"Bearer {made['key']}"
+    assert (await api.get("/v1/webhooks"))["data"] == []
+    assert (await api.send("GET", ONE)).status_code == 404
+    await api.post("/v1/webhooks", HOOK)
+    assert len((await api.get("/v1/webhooks"))["data"]) == 1
+
+
+async def test_every_route_of_webhooks_wants_its_scope(api: Api) -> None:
+    await api.use_key("links:write", "conversions:write", "keys:write")
+    for method, path in (
+        ("GET", "/v1/webhooks"),
+        ("POST", "/v1/webhooks"),
+        ("GET", f"{ONE}/deliveries"),
+        ("POST", f"{ONE}/deliveries/msg_1/resend"),
+        ("POST", f"{ONE}/replay"),
+        ("POST", f"{ONE}/test"),
+        ("POST", f"{ONE}/rotate"),
+    ):
+        assert (await api.send(method, path, {})).status_code == 403
+
+
+async def test_deliveries_are_listed_by_pages_and_sent_again(api: Api, redis: Redis) -> None:
+    await api.post("/v1/webhooks", HOOK)
+    queue, at_ms = Queue(redis), 1_700_000_000_000
+    for number in range(5):
+        one = Delivery(
+            webhook_id=f"msg_{number}",
+            event="conversion.created",
+            body="{}",
+            event_ms=at_ms + number * 1_000,
+        )
+        await queue.enqueue([(1, one)], at_ms)
+    first = await api.get(f"{ONE}/deliveries?limit=3")
+    rest = await api.get(f"{ONE}/deliveries?limit=3&cursor={first['next_cursor']}")
+    found = [one["webhook_id"] for one in (*first["data"], *rest["data"])]
+    assert (found, rest["next_cursor"]) == (["msg_4", "msg_3", "msg_2", "msg_1", "msg_0"], None)
+    claimed = await queue.claim(1, at_ms, 10)
+    done = [(one, one.delivery, 0) for one in claimed]
+    await queue.record(1, done)
+    assert await queue.next_due_ms([1]) == {}
+    body = {"from": "2023-11-14T22:13:21Z", "to": "2023-11-14T22:13:23Z"}
+    answer = await api.send("POST", f"{ONE}/replay", body)
+    assert (answer.status_code, answer.json()) == (202, {"queued": 2})
+    again = await queue.claim(1, int(datetime.now(UTC).timestamp() * 1000), 10)
+    assert sorted(one.delivery.webhook_id for one in again) == ["msg_1", "msg_2"]
+    assert (await api.send("POST", f"{ONE}/deliveries/msg_4/resend")).status_code == 202
+    assert (await api.send("POST", f"{ONE}/deliveries/msg_9/resend")).status_code == 404
+    swapped = {"from": body["to"], "to": body["from"]}
+    assert (await api.refused("POST", f"{ONE}/replay", swapped))[2] == ["to"]
+
+
+async def test_a_test_is_queued_and_shown(api: Api, redis: Redis) -> None:
+    await api.post("/v1/webhooks", HOOK)
+    answer = await api.send("POST", f"{ONE}/test")
+    assert (answer.status_code, answer.json()["event"]) == (202, "test")
+    [claimed] = await Queue(redis).claim(1, int(datetime.now(UTC).timestamp() * 1000), 10)
+    assert claimed.delivery.webhook_id == answer.json()["webhook_id"]

@@ -1,0 +1,129 @@
+"""What is told to whom, and signed how."""
+
+import time
+from datetime import UTC, datetime
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+from standardwebhooks import Webhook as Verifier
+
+from linkjolt import redis_keys
+from linkjolt.click_ids import ClickIds
+from linkjolt.conversions.adjust import Adjusting
+from linkjolt.conversions.adjustment_kinds import Wanted
+from linkjolt.events import Click
+from linkjolt.registry.entries import WebhookSecret
+from linkjolt.storage.redis import call
+from linkjolt.webhooks.signing import make_secret, why_not_verified
+from tests.outbound.conftest import SECRET, Line
+from tests.outbound.receiver import Arrived, receiving
+from tests.waiting import wait_until
+
+
+async def test_an_event_arrives_signed_by_both_schemes(line: Line) -> None:
+    async with receiving() as shop, line.delivering():
+        await line.endpoint(shop.url)
+        [made] = await line.convert()
+        await wait_until(lambda: bool(shop.arrived))
+    [arrived] = shop.arrived
+    assert Verifier(SECRET).verify(arrived.body, arrived.headers) is not None
+    assert why_not_verified(arrived.headers, arrived.body, SECRET, time.time()) is None
+    body = msgspec.json.decode(arrived.body)
+    assert list(body) == ["event", "data"]
+    assert body["event"] == "conversion.created"
+    first = list(body["data"].items())[:5]
+    assert first == [
+        ("conversion_id", made.conversion_id),
+        ("affiliate_id", "aff_3"),
+        ("commission_amount", 29.99),
+        ("order_value", 99.99),
+        ("timestamp", body["data"]["timestamp"]),
+    ]
+
+
+async def test_an_adjustment_is_told_of_with_what_it_comes_to(line: Line) -> None:
+    wanted = ("conversion.refunded", "conversion.rejected", "conversion.approved")
+    adjusting = Adjusting(line.redis, 1, 0)
+    async with receiving() as shop, line.delivering():
+        await line.endpoint(shop.url, events=wanted)
+        [made] = await line.convert()
+        for kind, amount in (("refunded", 999), ("rejected", None), ("approved", None)):
+            step = msgspec.convert(
+                {"adjustment_id": kind, "kind": kind, "author": "key_1", "reason": "so"}
+                | {"amount_minor": amount},
+                Wanted,
+            )
+            await adjusting.adjust(1, made.conversion_id, lambda _, step=step: step, 0)
+        await wait_until(lambda: len(shop.arrived) == 3)
+    told = {one["event"]: one["data"] for one in map(_body, shop.arrived)}
+    assert told.keys() == set(wanted)
+    refund = told["conversion.refunded"]
+    assert (refund["order_value"], refund["status"]) == (90.0, "pending")
+    assert refund["adjustment"]["order_value_change"] == -9.99
+    assert refund["adjustment"]["reason"] == "so"
+    assert told["conversion.rejected"]["adjustment"]["order_value_change"] == -90.0
+    assert told["conversion.approved"]["adjustment"]["order_value_change"] == 90.0
+
+
+def _body(arrived: Arrived) -> dict[str, Any]:
+    return msgspec.json.decode(arrived.body)
+
+
+async def test_clicks_are_told_of_to_those_who_ask_for_them(line: Line) -> None:
+    stream = redis_keys.clicks(0).key
+    async with receiving() as shop, line.delivering():
+        await line.endpoint(shop.url, events=("click.created",))
+
+        async def reads() -> bool:
+            return await call(line.redis, "EXISTS", stream) == 1
+
+        await wait_until(reads)
+        ids = ClickIds(1, b"k" * 32)
+        kinds = ("", "head", "prefetch")
+        clicks = [
+            Click(click_id=ids.make(7), account=1, link=7, campaign=2, affiliate=3, kind=kind)
+            for kind in kinds
+        ]
+        lines = b"\n".join(msgspec.json.encode(click) for click in clicks)
+        await call(line.redis, "XADD", stream, "*", "f", lines)
+        await wait_until(lambda: bool(shop.arrived))
+    [told] = map(_body, shop.arrived)
+    assert told["event"] == "click.created"
+    assert told["data"]["click_id"] == clicks[0].click_id
+    assert told["data"]["affiliate_id"] == "aff_3"
+
+
+async def test_an_endpoint_hears_only_of_what_it_asked_for(line: Line) -> None:
+    async with receiving() as shop, line.delivering():
+        await line.endpoint(f"{shop.url}/campaign", campaigns=(9,))
+        await line.endpoint(f"{shop.url}/affiliate", affiliates=(9,))
+        await line.endpoint(f"{shop.url}/value", min_value=Decimal("100"))
+        await line.endpoint(f"{shop.url}/refunds", events=("conversion.refunded",))
+        await line.endpoint(f"{shop.url}/later", created_at=datetime(2100, 1, 1, tzinfo=UTC))
+        await line.endpoint(f"{shop.url}/tests", account=redis_keys.books_of_tests(1))
+        await line.convert(campaign=9)
+        await line.convert(affiliate=9)
+        await line.convert(order_value_minor=10_000)
+        await line.convert(account=redis_keys.books_of_tests(1))
+        await wait_until(lambda: len(shop.arrived) == 4)
+    data = [msgspec.json.decode(one.body)["data"] for one in shop.arrived]
+    assert sum(one.get("is_test", False) for one in data) == 1
+
+
+async def test_both_secrets_sign_while_one_is_rotated_out(line: Line) -> None:
+    new, gone = make_secret(), make_secret()
+    secrets = (
+        WebhookSecret(new),
+        WebhookSecret(SECRET, datetime(2100, 1, 1, tzinfo=UTC)),
+        WebhookSecret(gone, datetime(2020, 1, 1, tzinfo=UTC)),
+    )
+    async with receiving() as shop, line.delivering():
+        await line.endpoint(shop.url, secrets=secrets)
+        await line.convert()
+        await wait_until(lambda: bool(shop.arrived))
+    [arrived] = shop.arrived
+    for secret in (new, SECRET):
+        assert why_not_verified(arrived.headers, arrived.body, secret, time.time()) is None
+        assert Verifier(secret).verify(arrived.body, arrived.headers) is not None
+    assert why_not_verified(arrived.headers, arrived.body, gone, time.time()) is not None

@@ -1,0 +1,39 @@
+"""The one reading for all who listen, as they come and go."""
+
+import asyncio
+from datetime import datetime
+
+from redis.asyncio import Redis
+
+from linkjolt.storage.clickhouse import ClickHouse
+from reports.live.feed import Feed
+from reports.live.store import LiveStore
+
+
+async def test_one_who_comes_while_the_last_one_leaves_is_welcome(
+    redis: Redis, clickhouse: ClickHouse
+) -> None:
+    """As where a page is opened in place of another."""
+
+    class Held(LiveStore):
+        asked, go = asyncio.Event(), asyncio.Event()
+
+        async def as_of(self) -> datetime | None:
+            self.asked.set()
+            await self.go.wait()
+            return await super().as_of()
+
+    store = Held(redis, clickhouse, 2)
+    feed = Feed(store)
+    store.go.set()
+    first = await feed.join(7, None)
+    store.go.clear()
+    store.asked.clear()
+    coming = asyncio.create_task(feed.join(7, None))
+    await store.asked.wait()
+    feed.leave(first)
+    store.go.set()
+    hello = await (await coming).next()
+    assert hello is not None
+    assert b"event: hello" in hello
+    assert feed.listening == 1

@@ -1,0 +1,226 @@
+"""The list of conversions: as they stand now, page by page, adding up with the reports."""
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import msgspec
+import pytest
+from redis.asyncio import Redis
+
+from aggregator.rollups.pull import catch_up
+from aggregator.rows.fact_rows import adjustment_rows, conversion_row
+from aggregator.rows.rows import ConversionRow
+from aggregator.warehouse.writer import Warehouse, encode_rows
+from ingest.conversions.resolve import state_of
+from linkjolt.conversions.adjustment_kinds import Wanted as Step
+from linkjolt.conversions.ledger import adjust
+from linkjolt.events import Adjusted, Conversion, ConversionState
+from linkjolt.money import Percentage
+from linkjolt.reasons import Reason, Rejected
+from linkjolt.redis_keys import books_of_tests
+from linkjolt.storage.clickhouse import ClickHouse
+from reports.log.conversion_request import read_wanted
+from tests.aggregator.rollups.sample import ACCOUNT
+from tests.reports.conftest import Client, make_secret
+
+NOW = datetime.now(UTC)
+RULE = Percentage(rate=Decimal(30))
+S = 1
+
+
+class Ledger:
+    """Conversions and their adjustments, stored in the order in which they are made."""
+
+    def __init__(self, clickhouse: ClickHouse) -> None:
+        self._clickhouse = clickhouse
+        self._pos = int(NOW.timestamp() * 1000) << 20
+        self._first: dict[str, ConversionRow] = {}
+        self._states: dict[str, ConversionState] = {}
+
+    async def convert(self, number: int, minutes_ago: int = 60, **fields: Any) -> str:
+        known: dict[str, Any] = {
+            "conversion_id": f"conv_{number:026}",
+            "account": ACCOUNT,
+            "event": "sale",
+            "time_ms": int((NOW - timedelta(minutes=minutes_ago)).timestamp() * 1000),
+            "currency": "USD",
+            "order_value_minor": 10_000,
+            "commission_minor": 3_000,
+            "status": "pending",
+            "attribution": "tracking_code",
+            "order_id": f"order_{number}",
+            "campaign": 1,
+            "affiliate": 1 + number % 3,
+            "link": 1,
+            "rule": 1,
+        }
+        conversion = msgspec.convert(known | fields, Conversion)
+        self._pos += 1
+        row = conversion_row(conversion, None, s=S, pos=self._pos, click_late=False)
+        self._first[conversion.conversion_id] = row
+        self._states[conversion.conversion_id] = state_of(conversion)
+        await self._store([row])
+        return conversion.conversion_id
+
+    async def adjust(self, conversion_id: str, kind: Adjusted, **fields: Any) -> None:
+        self._pos += 1
+        known = {"adjustment_id": f"a{self._pos}", "kind": kind, "author": "key_1", "reason": "r"}
+        step = msgspec.convert(known | fields, Step)
+        state, fact = adjust(self._states[conversion_id], step, RULE, 0)
+        self._states[conversion_id] = state
+        await self._store(adjustment_rows(fact, self._first[conversion_id], s=S, pos=self._pos))
+
+    async def _store(self, rows: list[ConversionRow]) -> None:
+        await Warehouse(self._clickhouse).insert_conversions(encode_rows(rows), S, self._pos)
+
+    async def roll_up(self) -> None:
+        await catch_up(self._clickhouse, "conversions", S, self._pos)
+
+
+@pytest.fixture
+def ledger(clickhouse: ClickHouse) -> Ledger:
+    return Ledger(clickhouse)
+
+
+async def listed(client: Client, **parameters: str | int) -> list[dict[str, Any]]:
+    answer = await client.get("/v1/conversions", **parameters)
+    assert answer.status_code == 200, answer.text
+    return answer.json()["data"]
+
+
+async def test_a_conversion_is_listed_as_it_stands(client: Client, ledger: Ledger) -> None:
+    made = await ledger.convert(1, click_id="38G6DGCQM00000400G029SGT1X", customer_id="c1")
+    await ledger.adjust(made, "approved")
+    await ledger.adjust(made, "refunded", amount_minor=2_500)
+    await ledger.adjust(made, "paid")
+    [one] = await listed(client, order_id="order_1")
+    assert (one["conversion_id"], one["status"], one["payout"]) == (made, "approved", "paid")
+    assert (one["order_value"], one["commission_amount"]) == (75.0, 22.5)
+    assert (one["affiliate_id"], one["campaign_id"], one["adjustments"]) == ("aff_2", "cmp_1", 3)
+    assert (one["customer_id"], one["currency"], one["commission_rule"]) == ("c1", "USD", 1)
+    assert await listed(client, click_id="38G6DGCQM00000400G029SGT1X") == [one]
+    assert await listed(client, order_id="order_2") == []
+
+
+async def test_filters_are_of_what_it_is_now(client: Client, ledger: Ledger) -> None:
+    made = [await ledger.convert(number) for number in range(4)]
+    await ledger.adjust(made[0], "approved")
+    await ledger.adjust(made[1], "rejected")
+    await ledger.adjust(made[2], "rejected")
+    await ledger.adjust(made[2], "approved")
+
+    async def ids(**parameters: str | int) -> set[str]:
+        return {one["conversion_id"] for one in await listed(client, **parameters)}
+
+    assert await ids(status="approved") == {made[0], made[2]}
+    assert await ids(status="rejected") == {made[1]}
+    assert await ids(status="pending") == {made[3]}
+    assert await ids(affiliate_id="aff_1") == {made[0], made[3]}
+    assert await ids(campaign_id="cmp_9") == set()
+    assert await ids(event="lead") == set()
+    assert await ids(payout="unpaid", event="sale") == set(made)
+
+
+async def test_the_inbox_loses_what_is_given_to_somebody(client: Client, ledger: Ledger) -> None:
+    lost: dict[str, Any] = {
+        "attribution": "none",
+        "affiliate": 0,
+        "link": 0,
+        "rule": 0,
+        "commission_minor": 0,
+    }
+    made = await ledger.convert(1, reason="click_too_old", **lost)
+    [one] = await listed(client, attribution="none")
+    assert (one["affiliate_id"], one["attribution"]["reason"]) == (None, "click_too_old")
+    await ledger.adjust(made, "attributed", earner={"campaign": 1, "affiliate": 2, "rule": 1})
+    assert await listed(client, attribution="none") == []
+    [one] = await listed(client, attribution="manual", affiliate_id="aff_2")
+    assert (one["order_value"], one["commission_amount"]) == (100.0, 30.0)
+
+
+async def test_pages_show_each_conversion_once_while_new_ones_come(
+    client: Client, ledger: Ledger
+) -> None:
+    made = {await ledger.convert(number, minutes_ago=60 + number // 3) for number in range(11)}
+    seen: list[str] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        more = {"cursor": cursor} if cursor else {}
+        answer = (await client.get("/v1/conversions", limit=3, **more)).json()
+        seen += [one["conversion_id"] for one in answer["data"]]
+        cursor = answer["next_cursor"]
+        await ledger.convert(100 + len(seen), minutes_ago=1)
+    assert len(seen) == len(made)
+    assert set(seen) == made
+
+
+async def test_the_list_adds_up_to_the_report(client: Client, ledger: Ledger) -> None:
+    for number in range(24):
+        currency = ("USD", "EUR")[number % 2]
+        made = await ledger.convert(number, order_value_minor=9_999 + number, currency=currency)
+        if number % 3 == 0:
+            await ledger.adjust(made, "refunded", amount_minor=number * 100 + 1)
+        if number % 4 == 0:
+            await ledger.adjust(made, "rejected")
+        if number % 8 == 0:
+            await ledger.adjust(made, "approved")
+    await ledger.roll_up()
+    sums = Counter[tuple[str, str, str]]()
+    for one in await listed(client, limit=1_000):
+        key = one["affiliate_id"], one["currency"]
+        sums[(*key, "revenue")] += round(one["order_value"] * 100)
+        sums[(*key, "commission")] += round(one["commission_amount"] * 100)
+        sums[(*key, "conversions")] += one["status"] != "rejected"
+    report = await client.report(
+        group_by="affiliate,currency", metrics="revenue,commission,conversions"
+    )
+    found = Counter[tuple[str, str, str]]()
+    for row in report["data"]:
+        key = row["affiliate"], row["currency"]
+        found[(*key, "revenue")] += round(row["revenue"] * 100)
+        found[(*key, "commission")] += round(row["commission"] * 100)
+        found[(*key, "conversions")] += row["conversions"]
+    assert +found == +sums
+    assert len(report["data"]) == 6
+
+
+async def test_nobody_sees_anothers_conversions_or_tests_by_a_live_key(
+    client: Client, ledger: Ledger, redis: Redis
+) -> None:
+    await ledger.convert(1)
+    trial = await ledger.convert(2, account=books_of_tests(ACCOUNT))
+    assert len(await listed(client)) == 1
+    other = Client(client.http, await make_secret(redis, "reports:read", account=ACCOUNT + 1))
+    assert await listed(other) == []
+    assert trial not in {one["conversion_id"] for one in await listed(client)}
+    wrong = Client(client.http, await make_secret(redis, "links:read"))
+    assert (await wrong.get("/v1/conversions")).status_code == 403
+
+
+REFUSED: list[tuple[str, str, Reason]] = [
+    ("status", "paid", Reason.invalid_field),
+    ("attribution", "luck", Reason.invalid_field),
+    ("payout", "x", Reason.invalid_field),
+    ("order_id", "", Reason.invalid_field),
+    ("campaign_id", "aff_1", Reason.invalid_field),
+    ("limit", "0", Reason.invalid_field),
+    ("limit", "1001", Reason.invalid_field),
+    ("cursor", "x", Reason.invalid_field),
+    ("from", "yesteryear", Reason.invalid_field),
+    ("to", "x", Reason.invalid_field),
+    ("sort", "x", Reason.unknown_field),
+]
+
+
+@pytest.mark.parametrize(("name", "value", "reason"), REFUSED)
+def test_a_bad_parameter_is_refused_by_its_name(name: str, value: str, reason: Reason) -> None:
+    with pytest.raises(Rejected) as refused:
+        read_wanted([(name, value)], NOW)
+    assert (refused.value.reason, refused.value.field) == (reason, name)
+
+
+def test_a_parameter_given_twice_is_refused() -> None:
+    with pytest.raises(Rejected, match="twice"):
+        read_wanted([("status", "pending"), ("status", "approved")], NOW)
