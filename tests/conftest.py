@@ -1,9 +1,11 @@
 """Real servers for every test: one Redis-protocol server and one embedded ClickHouse a run."""
 
+import asyncio
 import itertools
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
+import msgspec
 import pytest
 from redis.asyncio import Redis
 
@@ -14,6 +16,10 @@ from linkjolt.storage.clickhouse import ClickHouse
 from linkjolt.storage.redis import call, connect
 
 _databases = itertools.count(1)
+
+
+class _Table(msgspec.Struct, frozen=True):
+    name: str
 
 
 @pytest.fixture(scope="session")
@@ -40,12 +46,32 @@ def clickhouse_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("clickhouse")
 
 
+@pytest.fixture(scope="session")
+def migrated(clickhouse_path: Path) -> Sequence[str]:
+    """The names of all tables, which the database `migrated` has as the migrations leave them."""
+
+    async def make() -> Sequence[str]:
+        engine = clickhouse_module.embedded(str(clickhouse_path), clients=1, database="migrated")
+        await migrate(engine)
+        sql = "SELECT name FROM system.tables WHERE database = currentDatabase()"
+        names = await engine.read(sql, _Table)
+        await engine.close()
+        return [row.name for row in names]
+
+    return asyncio.run(make())
+
+
 @pytest.fixture
-async def clickhouse(clickhouse_path: Path) -> AsyncIterator[ClickHouse]:
-    """The embedded engine on a database of the test's own, with all tables."""
+async def clickhouse(clickhouse_path: Path, migrated: Sequence[str]) -> AsyncIterator[ClickHouse]:
+    """The embedded engine on a database of the test's own, with all tables.
+
+    They are copies: nine statements take half the processor time that the migrations take.
+    """
     database = f"test_{next(_databases)}"
     engine = clickhouse_module.embedded(str(clickhouse_path), clients=2, database=database)
-    await migrate(engine)
+    for name in migrated:
+        await engine.execute(f"CREATE TABLE {name} AS migrated.{name}")
+    await engine.execute("INSERT INTO migrations SELECT * FROM migrated.migrations")
     yield engine
     await engine.execute(f"DROP DATABASE {database} SYNC")
     await engine.close()

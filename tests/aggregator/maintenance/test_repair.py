@@ -54,6 +54,7 @@ def balance_of(*hours: HourBalance) -> Balance:
 
 async def store(clickhouse: ClickHouse, sample: Sample) -> None:
     """A sample whose raw streams are marked as far as its rollups go."""
+    await store_sample(clickhouse, sample)
     ends = {
         "clicks": [click_marker(s, max(row.pos for row in sample.clicks)) for s in (0, 2)],
         "conversions": [
@@ -63,7 +64,6 @@ async def store(clickhouse: ClickHouse, sample: Sample) -> None:
     for table, markers in ends.items():
         lines = msgspec.json.Encoder().encode_lines(markers)
         await clickhouse.insert(table, ("time", "s", "pos"), lines)
-    await store_sample(clickhouse, sample)
 
 
 async def staging_tables(clickhouse: ClickHouse) -> int:
