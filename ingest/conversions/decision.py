@@ -11,21 +11,13 @@ from ingest.conversions.attribution import Attribution, GivenClick, attribute
 from ingest.conversions.body import ConversionPost, customer_hash, time_of
 from ingest.publishing.publishers import Posted
 from linkjolt import redis_keys
+from linkjolt.clicks.route import CouponRoute, Route
 from linkjolt.conversion_ids import make_conversion_id, shard_of
 from linkjolt.events import Conversion, ConversionState
 from linkjolt.money import Commission, commission_minor, to_minor
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.commission_rules import rule_at
-from linkjolt.registry.entries import (
-    Affiliate,
-    ApiKey,
-    Campaign,
-    CouponRoute,
-    Duplicates,
-    Kind,
-    Route,
-    public_id,
-)
+from linkjolt.registry.entries import Affiliate, ApiKey, Campaign, Duplicates, Kind, public_id
 from linkjolt.settings import Edge as Settings
 
 _NOTHING = Decimal(0)
