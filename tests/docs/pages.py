@@ -58,15 +58,13 @@ def comparable(printed: str) -> str:
     decoder = json.JSONDecoder(parse_float=_Written, parse_int=_Written)
     rest = printed.replace("\r", "").strip()
     while rest:
-        line, _, after = rest.partition("\n")
-        try:
+        if rest[0] in "{[":
             value, end = decoder.raw_decode(rest)
-        except json.JSONDecodeError:
-            values.append(line.rstrip())
-            rest = after.lstrip("\n")
-        else:
             values.append(_rendered(value))
-            rest = rest[end:].lstrip()
+        else:
+            end = len(rest.partition("\n")[0])
+            values.append(rest[:end].rstrip())
+        rest = rest[end:].lstrip()
     return "\n".join(values)
 
 

@@ -46,8 +46,8 @@ class Reader:
         path = f"{Path(sys.executable).parent}:{own['PATH']}"
         self._variables = own | {"PATH": path, "LINKJOLT_DATA": str(instance.data)}
 
-    def paste(self, block: Block) -> str:
-        """The output, with the addresses of the page in place of the instance's."""
+    def paste(self, block: Block) -> subprocess.CompletedProcess[str]:
+        """Runs the block; its output has the page's addresses in place of the instance's."""
         after = self._folder / "variables"
         script = f"set -a\n{replaced(block.commands, self._actual)}\nenv -0 >'{after}'"
         done = subprocess.run(
@@ -59,34 +59,39 @@ class Reader:
             cwd=self._folder,
             env=self._variables,
         )
-        assert done.returncode == 0, f"line {block.line}: {done.returncode}: {done.stderr}"
-        pairs = [pair.partition("=") for pair in after.read_text().split("\0") if pair]
-        self._variables = {name: value for name, _, value in pairs}
-        return replaced(done.stdout, {self._actual[url]: url for url in (_EDGE, _REPORTS)})
+        if done.returncode == 0:
+            pairs = [pair.partition("=") for pair in after.read_text().split("\0") if pair]
+            self._variables = {name: value for name, _, value in pairs}
+        done.stdout = replaced(done.stdout, {self._actual[url]: url for url in (_EDGE, _REPORTS)})
+        return done
 
 
-@pytest.mark.parametrize("page", PAGES)
+@pytest.mark.parametrize("document", PAGES)
 def test_a_pages_commands_answer_as_it_says(
-    page: str, own_instance: Instance, tmp_path: Path
+    document: str, own_instance: Instance, tmp_path: Path
 ) -> None:
     reader = Reader(own_instance, tmp_path)
     printed, answered = Varying(), Varying()
-    for block in blocks_of(text_of(page)):
+    for block in blocks_of(text_of(document)):
+        at = f"{document}, line {block.line}"
         wanted = printed.named(comparable(block.answer))
-        found = _answer(reader, block, answered, wanted)
-        if block.answer:
-            assert found == wanted, f"{page}, line {block.line}"
+        done, found = _answer(reader, block, answered, wanted)
+        assert done.returncode == 0, f"{at}: {done.stderr}{done.stdout}"
+        assert not block.answer or found == wanted, at
 
 
-def _answer(reader: Reader, block: Block, answered: Varying, wanted: str) -> str:
-    """The block's output; a report is asked for again until it has what is wanted."""
+def _answer(
+    reader: Reader, block: Block, answered: Varying, wanted: str
+) -> tuple[subprocess.CompletedProcess[str], str]:
+    """Runs the block and names what varies; asks a report again until it has what is wanted."""
     deadline = time.monotonic() + (_REPORTED_SECONDS if _only_reads_reports(block) else 0)
     while True:
+        done = reader.paste(block)
         trial = Varying(dict(answered.seen))
-        found = trial.named(comparable(reader.paste(block)))
-        if found == wanted or not block.answer or time.monotonic() > deadline:
-            answered.seen = trial.seen
-            return found
+        found = trial.named(comparable(done.stdout))
+        if not block.answer or found == wanted or time.monotonic() > deadline:
+            answered.seen.update(trial.seen)
+            return done, found
 
 
 def _only_reads_reports(block: Block) -> bool:
@@ -100,9 +105,9 @@ def test_every_page_for_users_is_run() -> None:
     assert {"README.md", *(f"docs/{name}.md" for name in users | others)} <= set(PAGES)
 
 
-@pytest.mark.parametrize("page", PAGES)
-def test_a_page_shows_answers(page: str) -> None:
-    assert any(block.answer for block in blocks_of(text_of(page)))
+@pytest.mark.parametrize("document", PAGES)
+def test_a_page_shows_answers(document: str) -> None:
+    assert any(block.answer for block in blocks_of(text_of(document)))
 
 
 def test_a_page_that_lies_is_found_out() -> None:
