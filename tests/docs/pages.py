@@ -5,7 +5,7 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 ROOT = Path(__file__).parents[2]
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```\n", re.MULTILINE | re.DOTALL)
@@ -73,16 +73,15 @@ class _Written(str):
 
 
 def _rendered(value: Any) -> str:
-    match value:
-        case _Written():
-            return str(value)
-        case dict():
-            pairs = [f"{json.dumps(name)}: {_rendered(one)}" for name, one in value.items()]
-            return "{" + ", ".join(pairs) + "}"
-        case list():
-            return "[" + ", ".join(map(_rendered, value)) + "]"
-        case _:
-            return json.dumps(value, ensure_ascii=False)
+    if isinstance(value, _Written):
+        return str(value)
+    if isinstance(value, dict):
+        members = cast(dict[str, Any], value).items()
+        pairs = [f"{json.dumps(name)}: {_rendered(member)}" for name, member in members]
+        return "{" + ", ".join(pairs) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(map(_rendered, cast(list[Any], value))) + "]"
+    return json.dumps(value, ensure_ascii=False)
 
 
 @dataclass
