@@ -53,7 +53,7 @@ lock: $(BIN)/uv
 
 # Removes what make made; data/ stays.
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(VENV)/run.stamp: pyproject.toml requirements/run.lock | $(BIN)/python
