@@ -3,9 +3,15 @@
 
 VENV := .venv
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check -c requirements.lock
+PIP := $(BIN)/python -m pip install -qq --disable-pip-version-check
 
-.PHONY: run test check chaos load bench clean
+# The lock has the build backend, too: isolation would fetch one that has no hash.
+define install
+@$(PIP) --require-hashes -r $(1)
+@$(PIP) --no-deps --no-build-isolation -e .
+endef
+
+.PHONY: run test check chaos load bench lock clean
 
 # Everything on this machine, with a demo link and key: prints what to paste.
 run: $(VENV)/run.stamp
@@ -36,20 +42,32 @@ load: $(VENV)/test.stamp
 bench: $(VENV)/test.stamp
 	@exec $(BIN)/python -m loadtests.bench
 
+# Writes requirements/*.lock anew and keeps the versions that still fit; UPGRADE=1 takes the newest.
+# test.lock is first, and the others are parts of it.
+LOCK := $(BIN)/uv pip compile -q pyproject.toml --group build --universal --python-version 3.11 \
+    --generate-hashes --no-annotate --custom-compile-command 'make lock'
+lock: $(BIN)/uv
+	$(LOCK) --all-extras $(if $(UPGRADE),--upgrade) -o requirements/test.lock
+	$(LOCK) --extra embedded -c requirements/test.lock -o requirements/run.lock
+	$(LOCK) -c requirements/test.lock -o requirements/server.lock
+
 # Removes what make made; data/ stays.
 clean:
-	rm -rf $(VENV) build *.egg-info .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-$(VENV)/run.stamp: pyproject.toml requirements.lock | $(BIN)/python
+$(VENV)/run.stamp: pyproject.toml requirements/run.lock | $(BIN)/python
 	@echo 'Installing LinkJolt into $(VENV) ...'
-	@$(PIP) -e '.[embedded]'
+	$(call install,requirements/run.lock)
 	@touch $@
 
-$(VENV)/test.stamp: $(VENV)/run.stamp
+$(VENV)/test.stamp: $(VENV)/run.stamp requirements/test.lock
 	@echo 'Installing what the tests need ...'
-	@$(PIP) -e '.[embedded,test]'
+	$(call install,requirements/test.lock)
 	@touch $@
+
+$(BIN)/uv: | $(BIN)/python
+	@$(PIP) uv
 
 # A name on PATH may be a shim without a Python behind it, so each is tried.
 $(BIN)/python:

@@ -18,17 +18,8 @@ import structlog
 from redis.asyncio import Redis
 
 from linkjolt import redis_keys
-from linkjolt.registry.entries import (
-    TYPES,
-    Affiliate,
-    ApiKey,
-    Campaign,
-    Coupon,
-    CouponRoute,
-    Kind,
-    Link,
-    Route,
-)
+from linkjolt.clicks.route import CouponRoute, Route
+from linkjolt.registry.entries import TYPES, Affiliate, ApiKey, Campaign, Coupon, Kind, Link
 from linkjolt.registry.keyring import Keyring
 from linkjolt.registry.reads import KINDS, ORIGIN, E, feed_after, feed_end, feed_holds, read_raw
 from linkjolt.storage.redis import RedisError, call

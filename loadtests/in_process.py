@@ -11,8 +11,9 @@ import uvicorn
 from starlette.types import ASGIApp
 from uvicorn.server import ServerState
 
+from linkjolt.clicks.route import Route
 from linkjolt.money import Percentage
-from linkjolt.registry.entries import Affiliate, Campaign, Link, Route
+from linkjolt.registry.entries import Affiliate, Campaign, Link
 from linkjolt.web.bounded_protocol import BoundedProtocol
 
 CONNECTIONS = 256

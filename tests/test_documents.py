@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from linkjolt.cli.main import COMMANDS
+from linkjolt.reasons import STATUS, Reason
 from linkjolt.settings import PREFIX, shown
 
 _ROOT = Path(__file__).parent.parent
@@ -53,7 +54,8 @@ def test_every_variable_that_a_document_names_is_a_setting(path: Path) -> None:
 @pytest.mark.parametrize("path", OF_FILES, ids=named)
 def test_every_file_that_a_document_names_exists(path: Path) -> None:
     found = set(_PATH.findall(text_of(path)))
-    assert found
+    # A page for users need not name any.
+    assert found or path.parent == _ROOT / "docs"
     assert not sorted(name for name in found if not (_ROOT / name).exists())
 
 
@@ -69,7 +71,25 @@ def _has(file: str, test: str) -> bool:
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=named)
 def test_every_link_between_documents_leads_somewhere(path: Path) -> None:
-    assert not [to for to in _LINK.findall(text_of(path)) if not (path.parent / to).exists()]
+    assert not [to for to in _LINK.findall(text_of(path)) if not _leads_somewhere(path, to)]
+
+
+def _leads_somewhere(path: Path, to: str) -> bool:
+    name, _, anchor = to.partition("#")
+    target = path.parent / name if name else path
+    return target.exists() and (not anchor or anchor in _anchors(text_of(target)))
+
+
+def _anchors(text: str) -> set[str]:
+    """Makes the anchors of a page's headings, as GitHub does."""
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_the_page_of_errors_has_one_anchor_for_each_reason() -> None:
+    text = text_of(_ROOT / "docs" / "errors.md")
+    said = re.findall(r"^### (\w+)\n(\d{3})\. \S", text, re.MULTILINE)
+    assert sorted(said) == sorted((reason.value, str(STATUS[reason])) for reason in Reason)
 
 
 @pytest.mark.parametrize("name", sorted(_LINES_MAX))

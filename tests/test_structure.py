@@ -51,7 +51,9 @@ def test_imports_point_one_way(path: Path) -> None:
 
 
 def test_system_tests_import_nothing_of_the_application() -> None:
-    paths = (_ROOT / "tests" / "system").rglob("*.py")
+    folders = (_ROOT / "tests" / name for name in ("system", "docs"))
+    paths = [path for folder in folders for path in folder.rglob("*.py")]
+    assert paths
     assert not [named(path) for path in paths if imported_packages(path) & set(_PACKAGES)]
 
 

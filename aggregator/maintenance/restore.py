@@ -10,7 +10,7 @@ from pathlib import Path
 import msgspec
 from redis.asyncio import Redis
 
-from aggregator.delivery.missing import missing_clicks, missing_conversions
+from aggregator.delivery.already_stored import missing_clicks, missing_conversions
 from aggregator.delivery.streams import GROUP, Entry, Streams
 from aggregator.delivery.visitor_salts import Salts
 from aggregator.maintenance.repair import Rebuilt, repair

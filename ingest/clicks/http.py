@@ -10,8 +10,9 @@ from ingest import metrics
 from ingest.edge import Edge
 from ingest.visitor_fields import FORWARDED
 from linkjolt.clicks.redirect import read_query, resolve_click
+from linkjolt.clicks.route import Route
 from linkjolt.reasons import Reason, Rejected
-from linkjolt.registry.entries import Route, public_id
+from linkjolt.registry.entries import public_id
 from linkjolt.web import requests
 
 _ANSWER_HEADERS = {"Cache-Control": "no-store", "X-Robots-Tag": "noindex"}

@@ -6,8 +6,9 @@ from enum import StrEnum
 import msgspec
 
 from linkjolt.click_ids import ClickRef
+from linkjolt.clicks.route import CouponRoute, Route
 from linkjolt.events import Attributed
-from linkjolt.registry.entries import Affiliate, Campaign, CouponRoute, Link, Route
+from linkjolt.registry.entries import Affiliate, Campaign, Link
 
 # Clocks of shops differ from ours: a conversion may seem this much older than its click.
 _SKEW_MS = 5 * 60_000

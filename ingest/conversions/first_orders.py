@@ -4,14 +4,30 @@ A claim whose order came to nothing (its edge was killed, or it was refused) is 
 """
 
 from hashlib import blake2s
+from pathlib import Path
 
-from ingest.conversions.claims import Claims
-from ingest.conversions.decision import Case
-from ingest.conversions.resolve import Pay
+from redis.asyncio import Redis
+
+from ingest.conversions.decision import Case, Pay
 from ingest.edge import Edge
 from linkjolt import redis_keys
 from linkjolt.conversion_ids import shard_of
-from linkjolt.storage.redis import RedisError, call
+from linkjolt.storage.redis import RedisError, ScriptCalls, call
+
+_SCRIPT = (Path(__file__).parent / "claim.lua").read_text(encoding="utf-8")
+
+
+class Claims:
+    """Makes claims; RedisError where nothing is known of one."""
+
+    def __init__(self, redis: Redis) -> None:
+        self._call = ScriptCalls(redis, _SCRIPT)
+
+    async def claim(self, key: str, own: bytes, seen: bytes = b"", keep_seconds: int = 0) -> bytes:
+        """The claim that stands: the own one where there was none, or only the one `seen`."""
+        [held] = await self._call([([key], [seen, own, keep_seconds])])
+        return held
+
 
 UNCHECKED = "first_order_unchecked"
 NOT_FIRST = "not_first_order"

@@ -11,8 +11,8 @@ import msgspec
 from starlette.types import Scope
 
 from ingest.conversions.body import ConversionPost, parse_post
-from ingest.conversions.claims import Claims
 from ingest.conversions.decision import Case
+from ingest.conversions.first_orders import Claims
 from ingest.conversions.intake import Intake
 from ingest.edge import Edge
 from ingest.publishing.publishers import Posted

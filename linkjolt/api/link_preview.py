@@ -7,8 +7,9 @@ from starlette.responses import Response
 
 from linkjolt.click_ids import ClickIds
 from linkjolt.clicks.redirect import member, read_query, resolve_click
+from linkjolt.clicks.route import Route
 from linkjolt.reasons import Reason, Rejected
-from linkjolt.registry.entries import Affiliate, Campaign, Link, Route, read_id
+from linkjolt.registry.entries import Affiliate, Campaign, Link, read_id
 from linkjolt.web.collections import Actions, Call
 from linkjolt.web.requests import json_response
 

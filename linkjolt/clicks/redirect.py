@@ -10,9 +10,10 @@ import msgspec
 from linkjolt.click_ids import decode_base32, unverified
 from linkjolt.clicks.destination import CLICK_ID_MACROS, Pair, compile_destination, location
 from linkjolt.clicks.referrers import referrer_host
+from linkjolt.clicks.route import Route
 from linkjolt.clicks.user_agent import read_agent
 from linkjolt.events import RECORDED
-from linkjolt.registry.entries import Link, Route, public_id
+from linkjolt.registry.entries import Link, public_id
 
 VALUE_MAX_CHARACTERS = 512
 PARAMS_MAX = 100

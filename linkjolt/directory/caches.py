@@ -5,7 +5,8 @@ from collections import OrderedDict
 from collections.abc import Callable, Coroutine
 from typing import Generic, TypeVar
 
-from linkjolt.registry.entries import ApiKey, Kind, Route
+from linkjolt.clicks.route import Route
+from linkjolt.registry.entries import ApiKey, Kind
 
 K = TypeVar("K")
 V = TypeVar("V")

@@ -5,9 +5,10 @@ from collections.abc import Awaitable, Callable
 from redis.asyncio import Redis
 
 from linkjolt import redis_keys
+from linkjolt.clicks.route import CouponRoute
 from linkjolt.directory.caches import Lru
 from linkjolt.directory.redis_outage import Guarded
-from linkjolt.registry.entries import Affiliate, Campaign, Coupon, CouponRoute
+from linkjolt.registry.entries import Affiliate, Campaign, Coupon
 from linkjolt.registry.reads import read_entry, read_pointer
 
 _CACHED = 10_000

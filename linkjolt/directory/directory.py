@@ -8,11 +8,12 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from linkjolt import redis_keys
+from linkjolt.clicks.route import Route
 from linkjolt.directory.caches import Keys, Loads, Lru, Routes
 from linkjolt.directory.coupons import Coupons
 from linkjolt.directory.redis_outage import Guarded, LastKnown
 from linkjolt.registry import api_key_secrets
-from linkjolt.registry.entries import Affiliate, ApiKey, Campaign, Change, Link, Route
+from linkjolt.registry.entries import Affiliate, ApiKey, Campaign, Change, Link
 from linkjolt.registry.reads import (
     block_ms,
     feed_after,

@@ -7,7 +7,8 @@ from typing import Protocol, TypeVar
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
-from linkjolt.registry.entries import ApiKey, CouponRoute, Route
+from linkjolt.clicks.route import CouponRoute, Route
+from linkjolt.registry.entries import ApiKey
 
 _AWAY_SECONDS = 1.0
 T = TypeVar("T")

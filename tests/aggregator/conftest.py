@@ -13,7 +13,7 @@ from aggregator.delivery.step import Aggregation, Step
 from aggregator.delivery.streams import Streams
 from aggregator.delivery.visitor_salts import Salts
 from aggregator.maintenance.audit import Audit, audit
-from ingest.conversions.resolve import state_of
+from ingest.conversions.decision import state_of
 from ingest.publishing.publishers import ClickPublisher, ConversionPublisher, Posted
 from ingest.publishing.spool_files import take_one
 from ingest.publishing.stream_producer import Outlet, new_producer

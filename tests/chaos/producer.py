@@ -7,7 +7,7 @@ from pathlib import Path
 import msgspec
 from redis.asyncio import Redis
 
-from ingest.conversions.resolve import state_of
+from ingest.conversions.decision import state_of
 from ingest.publishing.publishers import ClickPublisher, ConversionPublisher, Posted
 from ingest.publishing.spool import Spool
 from ingest.publishing.spool_files import take_one

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from ingest.conversions.resolve import state_of
+from ingest.conversions.decision import state_of
 from ingest.publishing.publishers import ConversionPublisher, Posted
 from ingest.publishing.spool_files import take_one
 from ingest.publishing.stream_producer import Outlet, new_producer

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from aggregator.delivery.missing import missing_clicks, missing_conversions
+from aggregator.delivery.already_stored import missing_clicks, missing_conversions
 from aggregator.delivery.visitor_salts import Salts
 from aggregator.maintenance.restore import Restored, restore
 from aggregator.rows.batches import Line as EventLine

@@ -10,10 +10,11 @@ import pytest
 from ingest.visitor_fields import member
 from linkjolt.click_ids import ClickIds
 from linkjolt.clicks.redirect import read_query, resolve_click
+from linkjolt.clicks.route import Route
 from linkjolt.events import RECORDED, Click
 from linkjolt.money import Percentage
 from linkjolt.registry.checks import MACROS
-from linkjolt.registry.entries import Affiliate, Campaign, Link, Route
+from linkjolt.registry.entries import Affiliate, Campaign, Link
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 CLICK_ID = ClickIds(1, b"k" * 32, lambda: 1_767_312_000_123_000_000).make(5)

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from linkjolt.clicks.route import Route
 from linkjolt.directory.caches import Keys, Loads, Lru, Routes
 from linkjolt.registry import api_key_secrets
-from linkjolt.registry.entries import Route
 from tests.linkjolt.registry import samples
 
 

@@ -13,7 +13,7 @@ from aggregator.rollups.pull import catch_up
 from aggregator.rows.fact_rows import adjustment_rows, conversion_row
 from aggregator.rows.rows import ConversionRow
 from aggregator.warehouse.writer import Warehouse, encode_rows
-from ingest.conversions.resolve import state_of
+from ingest.conversions.decision import state_of
 from linkjolt.conversions.adjustment_kinds import Wanted as Step
 from linkjolt.conversions.ledger import adjust
 from linkjolt.events import Adjusted, Conversion, ConversionState
