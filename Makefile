@@ -11,17 +11,22 @@ define install
 @$(PIP) --no-deps --no-build-isolation -e .
 endef
 
-.PHONY: run test check chaos load bench lock clean
+.PHONY: run test test-long check chaos load bench lock clean
 
 # Everything on this machine, with a demo link and key: prints what to paste.
 run: $(VENV)/run.stamp
 	@exec $(BIN)/linkjolt up --demo
 
-# Lint, types and all tests; two files of tests at a time, for most of them wait for servers.
-# Those of the browser apart: its driver keeps a loop running that asynchronous tests cannot share.
+# More tests at a time than two cores could compute, for most of them wait for servers.
+PYTEST := $(BIN)/python -m pytest -n 4 --dist worksteal
+
+# What a commit needs: lint, types and all tests but those marked `long`, in some minutes.
 test: check
-	$(BIN)/python -m pytest -n 2 --dist loadfile
-	$(BIN)/python -m pytest -n 2 --dist loadfile tests/browser
+	$(PYTEST) -m 'not long' --hypothesis-profile=short
+
+# All tests, with whole days, chaos, load, exhaustive tables and all examples, in an hour at most.
+test-long: check
+	$(PYTEST) --session-timeout=3600
 
 check: $(VENV)/test.stamp
 	$(BIN)/ruff check --no-cache .

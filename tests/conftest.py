@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
+from hypothesis import settings
 from redis.asyncio import Redis
 
 from aggregator.warehouse.migrate import migrate
@@ -15,6 +16,8 @@ from linkjolt.storage import clickhouse as clickhouse_module
 from linkjolt.storage.clickhouse import ClickHouse
 from linkjolt.storage.redis import call, connect
 
+# For `make test`; without a profile a property is tried with four times as many examples.
+settings.register_profile("short", max_examples=25)
 _databases = itertools.count(1)
 
 

@@ -43,6 +43,7 @@ def test_lines_that_were_not_taken_are_told(others: int, refused: int, problems:
     assert lines.problems() == problems
 
 
+@pytest.mark.long
 def test_every_line_that_was_taken_leaves_one_event(plan: Plan) -> None:
     turn = take_turn(plan, EDGE_CONVERSIONS, "everysec", all_lines)
     assert turn.problems == ()

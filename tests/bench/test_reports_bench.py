@@ -34,6 +34,7 @@ class Number(msgspec.Struct, frozen=True):
     number: int
 
 
+@pytest.mark.long
 async def test_every_question_has_a_row_and_the_same_answer_from_rollup_and_raw(
     redis: Redis, clickhouse: ClickHouse
 ) -> None:

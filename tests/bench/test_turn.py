@@ -81,6 +81,7 @@ def test_a_command_that_takes_too_long_is_ended(plan: Plan) -> None:
         programs.finish(["/bin/sleep", "60"], plan.cores.load, 0.1)
 
 
+@pytest.mark.long
 @needs("wrk")
 def test_every_redirect_of_the_edge_leaves_one_event(plan: Plan) -> None:
     turn = take_turn(plan, EDGE, "everysec", all_clicks)
@@ -88,6 +89,7 @@ def test_every_redirect_of_the_edge_leaves_one_event(plan: Plan) -> None:
     assert turn.figure > 0
 
 
+@pytest.mark.long
 @needs("wrk")
 def test_every_post_of_a_new_order_leaves_one_event(plan: Plan) -> None:
     turn = take_turn(plan, EDGE_CONVERSIONS, "everysec", all_conversions)
@@ -95,18 +97,21 @@ def test_every_post_of_a_new_order_leaves_one_event(plan: Plan) -> None:
     assert turn.figure > 0
 
 
+@pytest.mark.long
 def test_steady_clicks_are_timed_without_wrk(plan: Plan) -> None:
     turn = take_turn(plan, EDGE, "everysec", partial(steady_clicks, per_second=200))
     assert turn.problems == ()
     assert turn.figure > 0
 
 
+@pytest.mark.long
 @needs("wrk", "nginx", "nginx+Lua")
 @pytest.mark.parametrize("peer", [LUA, STARLETTE], ids=lambda peer: peer.name)
 def test_a_peer_publishes_an_event_for_each_of_its_redirects(plan: Plan, peer: Peer) -> None:
     assert take_turn(plan, peer, "everysec", all_clicks).problems == ()
 
 
+@pytest.mark.long
 @needs("wrk", "nginx")
 def test_a_peer_that_redirects_without_an_event_is_disqualified(plan: Plan) -> None:
     forgetful = Peer("forgetful", "bench:nothing", BARE.serve)

@@ -39,6 +39,7 @@ def test_a_bench_on_request_is_left_out_unless_it_is_named() -> None:
     assert chosen([always, asked], ("asked",)) == [asked]
 
 
+@pytest.mark.long
 def test_probes_of_an_instance_give_two_rows_in_seconds(plan: Plan) -> None:
     own = os.sched_getaffinity(0)
     rows = visible(plan, probes=3)
@@ -67,6 +68,7 @@ def test_memory_without_a_click_is_no_figure() -> None:
         row_of("at 1/s", EMPTY, EMPTY, [])
 
 
+@pytest.mark.long
 def test_a_waiting_click_takes_some_hundred_bytes_of_redis(plan: Plan) -> None:
     row = waiting(plan, "at 400/s", partial(steady_clicks, per_second=400))
     # A second of warm-up and one of measurement.
@@ -82,6 +84,7 @@ def test_what_catch_up_prints_is_read() -> None:
         parse("Error: no Redis-protocol server found")
 
 
+@pytest.mark.long
 def test_catch_up_prints_what_is_read(plan: Plan) -> None:
     (row,) = aggregator(plan, events=5_000)
     assert float(row.figure.removesuffix("/s").replace(",", "")) > 0
@@ -90,6 +93,7 @@ def test_catch_up_prints_what_is_read(plan: Plan) -> None:
     assert len(row.detail) == 1
 
 
+@pytest.mark.long
 def test_a_start_is_timed_to_its_first_redirect_and_leaves_nothing_running(plan: Plan) -> None:
     (row,) = installed(plan)
     assert 0 < float(row.figure.removesuffix(" s")) < 60
@@ -113,6 +117,7 @@ def test_a_command_that_ends_without_a_redirect_says_why(tmp_path: Path) -> None
         seconds_until_redirect(words, tmp_path, tmp_path / "data", 60)
 
 
+@pytest.mark.long
 def test_every_webhook_of_a_bench_arrives_once(plan: Plan) -> None:
     [row] = webhooks(plan, deliveries=50)
     assert row.detail == ("50 conversions, each told of once to one endpoint",)

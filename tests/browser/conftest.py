@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import httpx2
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, Request
+from playwright.sync_api import Browser, ConsoleMessage, Page, Request, sync_playwright
 
 from tests.system.conftest import Instance, own_instance, start, wait_for
 
@@ -30,12 +30,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
                 item.add_marker(pytest.mark.skip(reason=reason))
 
 
-@pytest.fixture(scope="session")
-def browser_type_launch_args() -> dict[str, Any]:
-    return {
-        "executable_path": CHROMIUM,
-        "args": ["--no-sandbox", "--disable-background-networking"],
-    }
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    """Chromium until the module ends, for its driver keeps a loop running in this thread.
+
+    Asynchronous tests that follow in the same worker could not run beside it.
+    """
+    with sync_playwright() as playwright:
+        arguments = ["--no-sandbox", "--disable-background-networking"]
+        chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield chromium
+        chromium.close()
 
 
 def click(instance: Instance, code: str, number: int) -> str:

@@ -17,9 +17,9 @@ from linkjolt.runtime.redis_server import RedisServer
 from tests.chaos.aggregator_child import Left
 from tests.chaos.environment import ROOT, plain_environ
 from tests.chaos.producer import Producer, new_worker
+from tests.chaos.rounds import rounds
 
 AGGREGATOR_POINTS = [point for point in POINTS if point.startswith("aggregator_")]
-PASSAGES = (1, 2, 3)
 
 
 @pytest.fixture
@@ -42,14 +42,14 @@ async def aggregate(folder: Path, redis_url: str, fault: str = "") -> tuple[int,
     return child.returncode, printed
 
 
-@pytest.mark.parametrize("point", AGGREGATOR_POINTS)
+@pytest.mark.parametrize("faults", rounds(AGGREGATOR_POINTS))
 async def test_an_aggregator_killed_at_any_passage_stores_everything_once(
-    producer: Producer, redis_server: RedisServer, tmp_path: Path, point: str
+    producer: Producer, redis_server: RedisServer, tmp_path: Path, faults: list[str]
 ) -> None:
-    for passage in PASSAGES:
+    for fault in faults:
         await producer.publish()
-        status, _ = await aggregate(tmp_path, redis_server.url, f"{point}:{passage}")
-        assert status == -signal.SIGKILL, f"{point} was not passed {passage} times"
+        status, _ = await aggregate(tmp_path, redis_server.url, fault)
+        assert status == -signal.SIGKILL, f"it was not killed by {fault}"
     await producer.publish()
     status, printed = await aggregate(tmp_path, redis_server.url)
     assert status == os.EX_OK

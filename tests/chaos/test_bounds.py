@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import httpx2
+import pytest
 from redis.asyncio import Redis
 
 from aggregator.delivery.step import Aggregation
@@ -21,6 +22,8 @@ from loadtests.chaos_proxy import LossyProxy
 from tests.chaos.shop import Custom, EdgeProcess, spool_is_empty, store_all
 from tests.ingest.conftest import make_key, make_link
 from tests.waiting import wait_until
+
+pytestmark = pytest.mark.long
 
 REDIS_BYTES = 8_000_000
 CLICKS_MAX = 3_000

@@ -11,12 +11,12 @@ from linkjolt.fault_points import POINTS
 from linkjolt.runtime.redis_server import RedisServer
 from linkjolt.storage.clickhouse import ClickHouse
 from loadtests.chaos_proxy import LossyProxy
+from tests.chaos.rounds import PASSAGES, rounds
 from tests.chaos.shop import Custom, EdgeProcess, spool_is_empty, store_all
 from tests.waiting import wait_until
 
 PUBLISH_POINTS = [point for point in POINTS if point.startswith("edge_")]
 COMMIT_POINTS = [point for point in POINTS if point.endswith("_commit")]
-PASSAGES = (1, 2, 3)
 REQUESTS_MAX = 30
 # A frame each, a third of them conversions. The passages end at most 3 round trips of 64 frames;
 # one more was answered, and one of the other stream may have been executed: 5, and these make 6.
@@ -45,23 +45,23 @@ async def all_is_stored_once(
     assert stored.holds_once(custom), stored.audit
 
 
-@pytest.mark.parametrize("point", PUBLISH_POINTS)
+@pytest.mark.parametrize("faults", rounds(PUBLISH_POINTS))
 async def test_an_edge_killed_while_it_publishes_doubles_and_loses_nothing(
     custom: Custom,
     edge: EdgeProcess,
     redis_server: RedisServer,
     clickhouse: ClickHouse,
     tmp_path: Path,
-    point: str,
+    faults: list[str],
 ) -> None:
-    for passage in PASSAGES:
-        await edge.start(f"{point}:{passage}")
+    for fault in faults:
+        await edge.start(fault)
         await custom.until_ended(edge, REQUESTS_MAX)
         await killed(edge)
     await all_is_stored_once(custom, edge, tmp_path, redis_server.url, clickhouse)
 
 
-@pytest.mark.parametrize("point", COMMIT_POINTS)
+@pytest.mark.parametrize("faults", rounds(COMMIT_POINTS))
 async def test_an_edge_killed_while_it_spools_keeps_what_it_answered(
     custom: Custom,
     edge: EdgeProcess,
@@ -69,10 +69,10 @@ async def test_an_edge_killed_while_it_spools_keeps_what_it_answered(
     redis_server: RedisServer,
     clickhouse: ClickHouse,
     tmp_path: Path,
-    point: str,
+    faults: list[str],
 ) -> None:
-    for passage in PASSAGES:
-        await edge.start(f"{point}:{passage}")
+    for fault in faults:
+        await edge.start(fault)
         # It knows link and key before Redis goes.
         await custom.until_ended(edge, 3)
         proxy.lost_share = 1.0
@@ -82,6 +82,7 @@ async def test_an_edge_killed_while_it_spools_keeps_what_it_answered(
     await all_is_stored_once(custom, edge, tmp_path, redis_server.url, clickhouse)
 
 
+@pytest.mark.long
 async def test_an_edge_killed_while_it_drains_doubles_and_loses_nothing(
     custom: Custom,
     edge: EdgeProcess,

@@ -16,6 +16,7 @@ from tests.waiting import wait_until
 _BROWSER = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"}
 
 
+@pytest.mark.long
 def test_a_short_chaos_run_loses_and_doubles_nothing(tmp_path: Path) -> None:
     words = ["--rounds", "4", "--seed", "5", "--pace", "0.25", "--data", str(tmp_path)]
     rates = ["--clicks-per-second", "300", "--conversions-per-second", "30"]

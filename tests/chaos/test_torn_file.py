@@ -71,7 +71,10 @@ async def producer(own: OwnServer, tmp_path: Path) -> AsyncGenerator[Producer]:
         await made.spool.close()
 
 
-@pytest.mark.parametrize("torn_bytes", [0, 60], ids=["between", "inside"])
+@pytest.mark.parametrize(
+    "torn_bytes",
+    [pytest.param(0, marks=pytest.mark.long, id="between"), pytest.param(60, id="inside")],
+)
 @pytest.mark.parametrize("stored_before", [True, False], ids=["stored", "unstored"])
 async def test_a_cut_file_doubles_nothing_and_leaves_nothing_unread(
     own: OwnServer,

@@ -91,7 +91,7 @@ def heads(draw: st.DrawFn) -> bytes:
     return head[:at] + draw(st.binary(max_size=2)) + head[at + draw(st.integers(0, 1)) :]
 
 
-@settings(max_examples=1_000, deadline=None)
+@settings(max_examples=10 * settings().max_examples, deadline=None)
 @given(data=heads(), country=st.sampled_from(list(COUNTRIES)))
 @example(data=b"GET /a HTTP/1.1\r\n: DE\r\n\r\n", country=b"")
 @example(data=b"GET /a HTTP/1.1\r\nProxy-Connection: close\r\n\r\n", country=b"x-country")

@@ -67,7 +67,7 @@ def posts(draw: st.DrawFn) -> bytes:
     return data[:at] + draw(st.binary(max_size=2)) + data[at + draw(st.integers(0, 1)) :]
 
 
-@settings(max_examples=2_000, deadline=None)
+@settings(max_examples=20 * settings().max_examples, deadline=None)
 @given(data=posts())
 @example(data=post(b"{}", AUTH, JSON, "Content-Length: 2"))
 def test_whatever_passes_for_a_plain_post_the_parser_reads_the_same(data: bytes) -> None:

@@ -5,11 +5,14 @@ import subprocess
 import sys
 from datetime import UTC, datetime
 
+import pytest
+
 from loadtests.dashboards import REFRESH_SECONDS, Seen, table
 from loadtests.live_reader import Feed, listen
 from tests.chaos.environment import ROOT, plain_environ
 
 
+@pytest.mark.long
 def test_a_few_dashboards_see_what_is_stored_and_the_figures_are_told() -> None:
     sizes = ["--dashboards", "3", "--clicks-per-second", "50", "--seconds", "6"]
     done = subprocess.run(

@@ -30,6 +30,7 @@ CONVERSIONS = Conversions(
 FOUND = Found(CLICKS, CONVERSIONS, EVEN, shed=0, spooled=0)
 
 
+@pytest.mark.long
 def test_a_short_run_of_both_loops_stores_what_it_acknowledges(tmp_path: Path) -> None:
     sizes = ["--rate", "40", "--users", "2", "--seconds", "3", "--links", "10"]
     done = subprocess.run(

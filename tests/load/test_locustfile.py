@@ -67,6 +67,7 @@ async def run(loop: str, shop: Shop, folder: Path) -> Ran:
     return Ran(done.returncode, times, sum(entry["num_failures"] for entry in entries))
 
 
+@pytest.mark.long
 async def test_the_open_loop_goes_on_asking_while_nothing_is_answered(tmp_path: Path) -> None:
     shop = Shop(stall_at=50, stall_seconds=STALL_SECONDS)
     ran = await run("open", shop, tmp_path)
@@ -76,6 +77,7 @@ async def test_the_open_loop_goes_on_asking_while_nothing_is_answered(tmp_path: 
     assert ran.slower_than(STALL_SECONDS * 500) >= RATE * STALL_SECONDS * 0.4
 
 
+@pytest.mark.long
 async def test_the_closed_loop_waits_for_its_answers(tmp_path: Path) -> None:
     ran = await run("closed", Shop(stall_at=50, stall_seconds=STALL_SECONDS), tmp_path)
     assert (ran.status, ran.failed) == (0, 0)
@@ -83,6 +85,7 @@ async def test_the_closed_loop_waits_for_its_answers(tmp_path: Path) -> None:
     assert ran.slower_than(STALL_SECONDS * 500) <= OPTIONS.users
 
 
+@pytest.mark.long
 async def test_acknowledged_is_written_down_and_a_failure_is_not(tmp_path: Path) -> None:
     shop = Shop(fail_at=1)
     ran = await run("open", shop, tmp_path)

@@ -1,10 +1,13 @@
 """A server or the aggregator killed in mid-load: every accepted click is stored, and once."""
 
+import pytest
+
 from tests.servers.installation import Installation
 from tests.servers.processes import kill
 from tests.waiting import wait_until
 
 
+@pytest.mark.long
 async def test_a_clickhouse_killed_in_mid_load_loses_and_doubles_nothing(
     installation: Installation,
 ) -> None:
@@ -25,6 +28,7 @@ async def test_a_clickhouse_killed_in_mid_load_loses_and_doubles_nothing(
     assert linkjolt.levels("aggregator") == {"info", "warning"}
 
 
+@pytest.mark.long
 async def test_an_aggregator_killed_in_mid_load_loses_and_doubles_nothing(
     installation: Installation,
 ) -> None:

@@ -1,8 +1,12 @@
 """A connection that breaks after a statement ran: what was stored is not stored again."""
 
+import pytest
+
 from tests.servers.installation import Installation
 from tests.servers.proxy import OK, InsertProxy, execute
 from tests.waiting import wait_until
+
+pytestmark = pytest.mark.long
 
 TABLES = ("clicks", "conversions", "rollup_quarter")
 

@@ -37,7 +37,7 @@ def click(pos: int, number: int) -> ClickRow:
 
 
 # The engine hands on some 65,000 rows at a time.
-@pytest.mark.parametrize("clicks", [1, 25_000])
+@pytest.mark.parametrize("clicks", [1, pytest.param(25_000, marks=pytest.mark.long)])
 @pytest.mark.parametrize("rollup", [rollup.table for rollup in ROLLUPS])
 async def test_the_first_pull_from_a_place_is_the_only_one(
     installation: Installation, rollup: str, clicks: int

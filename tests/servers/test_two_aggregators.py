@@ -5,6 +5,7 @@ import signal
 from contextlib import suppress
 
 import msgspec
+import pytest
 from redis.asyncio import Redis
 
 from aggregator.delivery.step import Aggregation
@@ -55,6 +56,7 @@ async def test_an_insert_that_is_executed_after_its_repeat_changes_nothing(
     assert linkjolt.levels("aggregator") == {"info", "warning"}
 
 
+@pytest.mark.long
 async def test_two_aggregators_frozen_in_turn_store_each_click_once(
     installation: Installation,
 ) -> None:

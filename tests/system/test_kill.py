@@ -57,6 +57,7 @@ def test_a_replayed_log_adds_up_link_by_link(own_instance: Instance, tmp_path: P
     assert own_instance.linkjolt("audit").returncode == 0
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("victim", ["warehouse", "redis"])
 def test_a_process_killed_in_mid_replay_loses_and_doubles_nothing(
     own_instance: Instance, tmp_path: Path, victim: str

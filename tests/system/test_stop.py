@@ -82,7 +82,10 @@ def test_a_stop_of_the_whole_under_load_loses_nothing(tmp_path: Path) -> None:
         again.stop()
 
 
-@pytest.mark.parametrize("process", ["edge", "warehouse", "redis"])
+@pytest.mark.parametrize(
+    "process",
+    ["edge", *(pytest.param(name, marks=pytest.mark.long) for name in ("warehouse", "redis"))],
+)
 def test_a_stop_of_one_process_under_load_loses_nothing(
     own_instance: Instance, process: str
 ) -> None:

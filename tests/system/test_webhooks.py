@@ -125,6 +125,7 @@ def test_the_seeds_request_is_told_of_within_2_seconds(instance: Instance, shop:
     assert not verify(headers["x-linkjolt-signature"], body, "whsec_x")
 
 
+@pytest.mark.long
 def test_every_conversion_is_told_of_through_a_kill_always_under_one_id(
     instance: Instance, shop: Shop
 ) -> None:

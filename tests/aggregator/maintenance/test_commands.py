@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import httpx2
+import pytest
 
 from linkjolt.storage.redis import call, connect
 from tests.system.conftest import Instance, wait_for
@@ -47,6 +48,7 @@ def clean(instance: Instance) -> bool:
     return instance.linkjolt("audit").stdout.endswith("clean\n")
 
 
+@pytest.mark.long
 def test_a_damaged_rollup_and_lost_clicks_are_made_good_by_three_commands(
     own_instance: Instance,
 ) -> None:

@@ -46,7 +46,13 @@ async def fill(line: Line) -> None:
         await line.step_until_idle()
 
 
-@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "rows in the middle",
+        *(pytest.param(name, marks=pytest.mark.long) for name in DAMAGES if "middle" not in name),
+    ],
+)
 @pytest.mark.parametrize("aggregator", ["at work", "started again"])
 async def test_what_raw_lost_comes_back_once(line: Line, damage: str, aggregator: str) -> None:
     await fill(line)

@@ -81,7 +81,7 @@ async def test_a_pulled_rollup_is_what_raw_makes_of_it(
     assert (await cells(clickhouse, "rollup_quarter")).cells > 1000
 
 
-@pytest.mark.parametrize("chunk_rows", [3, 20])
+@pytest.mark.parametrize("chunk_rows", [pytest.param(3, marks=pytest.mark.long), 20])
 async def test_the_size_of_the_steps_does_not_change_a_cell(
     clickhouse: ClickHouse, chunk_rows: int
 ) -> None:
