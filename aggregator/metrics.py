@@ -1,4 +1,4 @@
-"""What the aggregator counts."""
+"""Declares the aggregator's metrics."""
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -15,7 +15,7 @@ BEHIND_SECONDS = Gauge(
 RETRIES = Counter(
     "linkjolt_aggregator_retries", "Steps begun anew because ClickHouse or Redis failed."
 )
-FORGOTTEN = Counter(
+REWOUND_STREAMS = Counter(
     "linkjolt_stream_forgotten",
     "Times that a stream ended before what is stored: Redis was restored to an older state.",
     ["kind"],

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from urllib.parse import urlsplit
 
-from loadtests.http_client import FIREFOX, Answer, Answered, Pacer
+from loadtests.http_client import FIREFOX, Answer, OnAnswer, Pacer
 
 
 @dataclass
@@ -38,7 +38,9 @@ def percentile(values: Sequence[float], share: float) -> float:
     return ordered[max(0, -int(-share * len(ordered) // 1) - 1)]
 
 
-async def click(url: str, per_second: float, seconds: float, connections: int = 64) -> Tally:
+async def click_steadily(
+    url: str, per_second: float, seconds: float, connections: int = 64
+) -> Tally:
     """Requests `url` at a steady rate; ends when the last one due was answered."""
     parts = urlsplit(url)
     request = (
@@ -50,16 +52,16 @@ async def click(url: str, per_second: float, seconds: float, connections: int = 
     stop = asyncio.Event()
     began = time.monotonic()
 
-    def note(due_at: float, answer: Answer | None) -> None:
+    def record(due_at: float, answer: Answer | None) -> None:
         took = time.monotonic() - due_at
         tally.answers.append((due_at - began, took, answer.status if answer else 0))
 
-    def next_request(due_at: float) -> tuple[bytes, Answered]:
+    def next_request(due_at: float) -> tuple[bytes, OnAnswer]:
         nonlocal left
         left -= 1
         if left <= 0:
             stop.set()
-        return request, partial(note, due_at)
+        return request, partial(record, due_at)
 
     await Pacer(url, connections, per_second, next_request).run(stop)
     return tally

@@ -19,7 +19,7 @@ import httpx2
 import msgspec
 import redis
 
-from linkjolt import redis_keys
+from linkjolt import datasets, redis_keys
 from linkjolt.events import Click
 from linkjolt.money import Percentage
 from linkjolt.registry import api_key_secrets
@@ -28,7 +28,7 @@ from linkjolt.registry.store import Registry
 from linkjolt.runtime.bound_children import bound
 from linkjolt.runtime.redis_server import RedisServer, free_port
 from linkjolt.storage.redis import StreamEntry, connect
-from loadtests.chaos_instance import Failed, wait_for
+from loadtests.chaos_instance import RunFailed, wait_for
 
 _ROOT = Path(__file__).parents[1]
 _START_SECONDS = 60
@@ -57,7 +57,7 @@ LINKS: dict[str, dict[str, object]] = {
 KEY = api_key_secrets.make_secret()
 
 
-class Edge:
+class PairedEdge:
     """`linkjolt edge` on its own port, with its own Redis-protocol server and data."""
 
     def __init__(self, folder: Path, *, fast: bool, redis_timeout_seconds: float) -> None:
@@ -73,8 +73,8 @@ class Edge:
 
     def spawn(self) -> None:
         """Starts the edge; `wait_ready` tells when it serves."""
-        outer = {k: v for k, v in os.environ.items() if not k.startswith("LINKJOLT_")}
-        ours = {
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("LINKJOLT_")}
+        variables = {
             "PYTHONPATH": str(_ROOT),
             # The order of a set shows in the Allow header.
             "PYTHONHASHSEED": "0",
@@ -88,7 +88,7 @@ class Edge:
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 bound([sys.executable, "-P", "-m", "linkjolt", "edge"]),
-                env=outer | ours,
+                env=inherited | variables,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -100,7 +100,7 @@ class Edge:
 
             async def ready() -> bool:
                 if self.process and self.process.poll() is not None:
-                    raise Failed(f"the edge ended: see {self.log}")
+                    raise RunFailed(f"the edge ended: see {self.log}")
                 with suppress(httpx2.HTTPError):
                     return (await client.get("/readyz")).status_code == 200
                 return False
@@ -141,28 +141,28 @@ class Edge:
                 process.wait()
 
 
-class Pair(msgspec.Struct, frozen=True):
+class EdgePair(msgspec.Struct, frozen=True):
     """The same edge twice: every click through the application, and plain ones before it."""
 
-    ordinary: Edge
-    fast: Edge
+    ordinary: PairedEdge
+    fast: PairedEdge
 
     @property
-    def edges(self) -> tuple[Edge, Edge]:
+    def edges(self) -> tuple[PairedEdge, PairedEdge]:
         return self.ordinary, self.fast
 
 
 @contextmanager
-def running(folder: Path, redis_timeout_seconds: float = 10) -> Generator[Pair]:
+def running(folder: Path, redis_timeout_seconds: float = 10) -> Generator[EdgePair]:
     """Both edges, serving, with LINKS in memory.
 
     The timeout is long unless given: clicks that a busy machine sends to the spool come late.
     """
     ordinary, fast = [
-        Edge(folder / name, fast=name == "fast", redis_timeout_seconds=redis_timeout_seconds)
+        PairedEdge(folder / name, fast=name == "fast", redis_timeout_seconds=redis_timeout_seconds)
         for name in ("ordinary", "fast")
     ]
-    pair = Pair(ordinary, fast)
+    pair = EdgePair(ordinary, fast)
     try:
         for edge in pair.edges:
             edge.redis.wait_ready(edge.redis_process)
@@ -173,7 +173,7 @@ def running(folder: Path, redis_timeout_seconds: float = 10) -> Generator[Pair]:
             edge.end()
 
 
-async def _start(pair: Pair) -> None:
+async def _start(pair: EdgePair) -> None:
     for edge in pair.edges:
         async with connect(edge.redis.url) as client:
             await _fill(Registry(client))
@@ -182,7 +182,7 @@ async def _start(pair: Pair) -> None:
 
 
 async def _fill(registry: Registry) -> None:
-    now, account = datetime(2026, 1, 1, tzinfo=UTC), redis_keys.ACCOUNT_DEFAULT
+    now, account = datetime(2026, 1, 1, tzinfo=UTC), datasets.ACCOUNT_DEFAULT
     terms = Percentage(rate=Decimal(30))
     for param in ("click_id", "cid"):
         campaign = Campaign(
@@ -218,15 +218,15 @@ async def _fill(registry: Registry) -> None:
     await registry.create(key)
 
 
-class Clicks:
+class ClickStreamReader:
     """The clicks of an edge's stream, as they come; their ids are left out."""
 
-    def __init__(self, edge: Edge) -> None:
+    def __init__(self, edge: PairedEdge) -> None:
         # No coroutines: these look-ups are short, and several event loops share the client.
         self._redis = redis.Redis.from_url(edge.redis.url)  # pyright: ignore[reportUnknownMemberType]
         self._after = "-"
 
-    def new(self) -> list[Click]:
+    def read_new(self) -> list[Click]:
         """Those since the last call, in the stream's order."""
         return list(self._read())
 

@@ -13,12 +13,13 @@ import httpx2
 import uvloop
 from playwright.sync_api import Browser, sync_playwright
 
+from linkjolt.runtime.demo_file import Demo
 from linkjolt.runtime.instance import Run
 from linkjolt.storage.redis import connect
-from linkjolt.up.demo import Demo, open_demo
+from linkjolt.up.demo import open_demo
 from loadtests.clicker import percentile
 from loadtests.http_client import FIREFOX
-from loadtests.outage import instance
+from loadtests.outage import running_instance
 
 _MAX_SECONDS = 1.0
 _CLICKS = 50
@@ -49,7 +50,7 @@ def main(times: int) -> None:
     chromium = shutil.which("chromium")
     if chromium is None:
         raise click.ClickException("there is no chromium on PATH")
-    with tempfile.TemporaryDirectory() as data, instance(data) as run:
+    with tempfile.TemporaryDirectory() as data, running_instance(data) as run:
         demo = uvloop.run(_demo(run, data))
         for number in range(_CLICKS):
             url = f"{run.edge_url}/{demo.tracking_code}?sub1=s{number}"

@@ -10,7 +10,7 @@ _TICK_AS_OF = re.compile(rb'event: tick\n[^{]*\{"data_as_of":"([^"]+)"')
 
 
 @dataclass
-class Feed:
+class FeedCounts:
     """What one dashboard was sent; `error` says why its feed ended before it was to."""
 
     ticks: int = 0
@@ -23,7 +23,7 @@ def age_seconds(as_of: str) -> float:
     return (datetime.now(UTC) - datetime.fromisoformat(as_of)).total_seconds()
 
 
-async def listen(url: str, key: str, feed: Feed, ages: list[float] | None) -> None:
+async def listen(url: str, key: str, feed: FeedCounts, ages: list[float] | None) -> None:
     """The live feed, read as it comes; events are counted, not decoded. Until cancelled.
 
     Where `ages` is given, each tick adds how old the data was when it came.
@@ -36,11 +36,11 @@ async def listen(url: str, key: str, feed: Feed, ages: list[float] | None) -> No
         status, rest = await reader.readline(), b""
         while b" 200 " in status and (data := await reader.read(1 << 16)):
             # The end of what came may be the beginning of an event.
-            whole, _, rest = (rest + data).rpartition(b"\n\n")
-            feed.ticks += whole.count(b"event: tick\n")
-            feed.events += whole.count(b"event: click\n")
+            events, _, rest = (rest + data).rpartition(b"\n\n")
+            feed.ticks += events.count(b"event: tick\n")
+            feed.events += events.count(b"event: click\n")
             if ages is not None:
-                ages += [age_seconds(at.decode()) for at in _TICK_AS_OF.findall(whole)]
+                ages += [age_seconds(at.decode()) for at in _TICK_AS_OF.findall(events)]
         feed.error = f"after {status.decode().strip()}"
     except OSError as error:
         feed.error = str(error)

@@ -20,9 +20,9 @@ import msgspec
 
 from linkjolt.runtime.bound_children import bound
 from loadtests import chaos_check
-from loadtests.chaos import count
-from loadtests.chaos_check import Found
-from loadtests.chaos_instance import Failed, Instance
+from loadtests.chaos import count_events
+from loadtests.chaos_check import PhaseResult
+from loadtests.chaos_instance import Instance, RunFailed
 from loadtests.mix import Scenario
 
 _ROOT = Path(__file__).parents[1]
@@ -33,7 +33,7 @@ _GRACE_SECONDS = 60
 _NUMBERS_APART = 100_000_000
 
 
-class Options(msgspec.Struct, frozen=True, kw_only=True):
+class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
     """What one run is made with; `seconds` are those of each loop."""
 
     loops: tuple[str, ...]
@@ -45,30 +45,30 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     seed: int
 
 
-def command(scenario: Path, loop: str, options: Options) -> list[str]:
+def locust_command(scenario: Path, loop: str, options: LoadOptions) -> list[str]:
     """The call of locust for one loop."""
-    words = ["-m", "locust", "-f", str(_LOCUSTFILE), "--headless", "--only-summary"]
+    module = ["-m", "locust", "-f", str(_LOCUSTFILE), "--headless", "--only-summary"]
     quiet = ["--loglevel", "WARNING", "--host", "http://127.0.0.1", "--scenario", str(scenario)]
     if loop == "open":
         # It ends by itself, when all that was due is answered.
-        return [sys.executable, *words, *quiet, "Open"]
+        return [sys.executable, *module, *quiet, "Open"]
     size = ["--users", str(options.users), "--spawn-rate", str(options.users)]
     end = ["--run-time", f"{options.seconds:g}s", "--stop-timeout", str(_GRACE_SECONDS)]
-    return [sys.executable, *words, *quiet, *size, *end, "Closed"]
+    return [sys.executable, *module, *quiet, *size, *end, "Closed"]
 
 
-def problems_of(statuses: Sequence[int], found: Found) -> list[str]:
+def find_problems(statuses: Sequence[int], result: PhaseResult) -> list[str]:
     """Why the run is no success; empty where it is one."""
     problems = [f"locust ended with {status}" for status in statuses if status]
-    if not found.clean:
+    if not result.clean:
         problems.append("something is missing or doubled, or the audit is not clean")
-    for name, counted in (("clicks", found.clicks), ("conversions", found.conversions)):
+    for name, counted in (("clicks", result.clicks), ("conversions", result.conversions)):
         if counted.acknowledged != counted.stored:
             problems.append(f"{name}: acknowledged {counted.acknowledged}, stored {counted.stored}")
     return problems
 
 
-async def run(options: Options, folder: Path) -> list[str]:
+async def run(options: LoadOptions, folder: Path) -> list[str]:
     """Starts, loads, stops and counts; prints what was seen and returns the problems."""
     for name in ("clicks.txt", "conversions.jsonl"):
         (folder / name).touch()
@@ -80,19 +80,19 @@ async def run(options: Options, folder: Path) -> list[str]:
         for number, loop in enumerate(options.loops):
             path = folder / f"{loop}.json"
             path.write_bytes(msgspec.json.encode(_scenario(options, instance, codes, number)))
-            click.echo(f"{_says(loop, options)}\n")
-            words = command(path, loop, options)
-            statuses.append(await asyncio.to_thread(_run_locust, words, options.seconds))
-        found = await count(instance, folder)
-    except Failed as error:
+            click.echo(f"{_describe_loop(loop, options)}\n")
+            arguments = locust_command(path, loop, options)
+            statuses.append(await asyncio.to_thread(_run_locust, arguments, options.seconds))
+        result = await count_events(instance, folder)
+    except RunFailed as error:
         return [str(error)]
     finally:
         instance.end()
-    click.echo("\n".join(chaos_check.lines(found)))
-    return problems_of(statuses, found)
+    click.echo("\n".join(chaos_check.describe(result)))
+    return find_problems(statuses, result)
 
 
-def _scenario(options: Options, instance: Instance, codes: list[str], number: int) -> Scenario:
+def _scenario(options: LoadOptions, instance: Instance, codes: list[str], number: int) -> Scenario:
     return Scenario(
         edge_url=instance.edge_url,
         reports_url=instance.reports_url,
@@ -106,25 +106,25 @@ def _scenario(options: Options, instance: Instance, codes: list[str], number: in
     )
 
 
-def _says(loop: str, options: Options) -> str:
+def _describe_loop(loop: str, options: LoadOptions) -> str:
     seed = f"{options.seconds:g} s, seed {options.seed}"
     if loop == "open":
         return f"open loop: {options.rate:g} requests/s, answered or not, {seed}"
     return f"closed loop: {options.users} users, each asks when it has its answer, {seed}"
 
 
-def _run_locust(words: list[str], seconds: float) -> int:
+def _run_locust(command: list[str], seconds: float) -> int:
     """In a process of its own, for gevent replaces parts of the standard library."""
     environ = {**os.environ, "PYTHONPATH": str(_ROOT)}
     limit = seconds + 2 * _GRACE_SECONDS
     try:
         # Its table is a part of the log, on stderr.
         done = subprocess.run(
-            bound(words), env=environ, stderr=subprocess.STDOUT, check=False, timeout=limit
+            bound(command), env=environ, stderr=subprocess.STDOUT, check=False, timeout=limit
         )
         return done.returncode
     except subprocess.TimeoutExpired:
-        raise Failed(f"locust did not end within {limit:g} s") from None
+        raise RunFailed(f"locust did not end within {limit:g} s") from None
 
 
 @click.command()
@@ -141,9 +141,9 @@ def _run_locust(words: list[str], seconds: float) -> int:
 def main(loop: str, data: str | None, **sizes: float) -> None:
     """Loads an instance of its own with a realistic mix, and counts afterwards."""
     loops = ("open", "closed") if loop == "both" else (loop,)
-    options = msgspec.convert({"loops": loops, **sizes}, Options)
-    kept = nullcontext(data) if data else tempfile.TemporaryDirectory(prefix="load-")
-    with kept as name:
+    options = msgspec.convert({"loops": loops, **sizes}, LoadOptions)
+    data_folder = nullcontext(data) if data else tempfile.TemporaryDirectory(prefix="load-")
+    with data_folder as name:
         folder = Path(name).resolve()
         folder.mkdir(parents=True, exist_ok=True)
         problems = asyncio.run(run(options, folder))

@@ -20,9 +20,9 @@ from geventhttpclient import HTTPClient
 from locust import User, events, task
 from locust.env import Environment
 
-from loadtests.chaos_load import Posted
+from loadtests.chaos_load import AnsweredPost
 from loadtests.clicker import percentile
-from loadtests.mix import Mix, Request, Scenario
+from loadtests.mix import Mix, MixRequest, Scenario
 
 # More than users of the closed loop; in the open one a request waits for one that is free.
 _CONNECTIONS = 256
@@ -32,7 +32,7 @@ _EVENTS = cast(Any, events)
 _EXPECTED = {"click": (302,), "conversion": (201, 202), "report": (200,)}
 
 
-class _Unexpected(Exception):
+class _UnexpectedStatus(Exception):
     """An answer of another status than its request deserves."""
 
 
@@ -54,10 +54,10 @@ def _client(url: str) -> HTTPClient:
 class Traffic:
     """Sends requests, tells locust of each, and writes down what was acknowledged."""
 
-    def __init__(self, scenario: Scenario, tell: Callable[..., None]) -> None:
+    def __init__(self, scenario: Scenario, report_request: Callable[..., None]) -> None:
         self.scenario = scenario
         self.late_ms: list[float] = []
-        self._tell = tell
+        self._report_request = report_request
         self._mix = Mix(scenario.codes, scenario.key, scenario.seed, scenario.first_number)
         self._edge, self._reports = _client(scenario.edge_url), _client(scenario.reports_url)
         self._clicks = bytearray()
@@ -69,10 +69,10 @@ class Traffic:
         failure: Exception | None = None
         size = 0
         try:
-            size = self._ask(request)
-        except (_Unexpected, OSError) as error:
+            size = self._request(request)
+        except (_UnexpectedStatus, OSError) as error:
             failure = error
-        self._tell(
+        self._report_request(
             request_type=request.method,
             name=request.kind,
             response_time=(time.perf_counter() - due) * 1000,
@@ -81,30 +81,30 @@ class Traffic:
             context={},
         )
 
-    def _ask(self, request: Request) -> int:
+    def _request(self, request: MixRequest) -> int:
         client = self._reports if request.kind == "report" else self._edge
         answer = client.request(request.method, request.target, request.body, request.headers)
         body = bytes(answer.read())
         status = answer.status_code
         if status not in _EXPECTED[request.kind]:
-            raise _Unexpected(f"{status}: {body[:200].decode(errors='replace')}")
+            raise _UnexpectedStatus(f"{status}: {body[:200].decode(errors='replace')}")
         if request.kind == "click":
-            self._redirected(request.number, str(answer["location"]))
+            self._record_click(request.number, str(answer["location"]))
         elif request.kind == "conversion":
-            self._converted(request.number, status, body)
+            self._record_conversion(request.number, status, body)
         return len(body)
 
-    def _redirected(self, number: int, location: str) -> None:
+    def _record_click(self, number: int, location: str) -> None:
         click_id = location.partition("click_id=")[2][:26]
         self._clicks += f"{number:011d} {click_id}\n".encode()
-        self._mix.redirected(click_id)
+        self._mix.add_click_id(click_id)
 
-    def _converted(self, number: int, status: int, body: bytes) -> None:
-        made = msgspec.json.decode(body, type=_Converted).conversion_id
-        posted = Posted(f"order_{number}", status, made)
+    def _record_conversion(self, number: int, status: int, body: bytes) -> None:
+        conversion_id = msgspec.json.decode(body, type=_Converted).conversion_id
+        posted = AnsweredPost(f"order_{number}", status, conversion_id)
         self._conversions += msgspec.json.encode(posted) + b"\n"
 
-    def write_down(self) -> None:
+    def write_acknowledged(self) -> None:
         """What was acknowledged, as `chaos_check` reads it."""
         folder = Path(self.scenario.folder)
         for name, lines in (("clicks.txt", self._clicks), ("conversions.jsonl", self._conversions)):
@@ -165,7 +165,7 @@ def _begin(environment: Environment, **_: object) -> None:
 
 @_EVENTS.quitting.add_listener
 def _end(**_: object) -> None:
-    _Sender.traffic.write_down()
+    _Sender.traffic.write_acknowledged()
     if late := _Sender.traffic.late_ms:
         p99 = percentile(late, 0.99)
         print(f"times are from when a request was due; locust itself was late by p99 {p99:.1f} ms")

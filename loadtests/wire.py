@@ -18,7 +18,7 @@ _LENGTH = re.compile(rb"\r\ncontent-length: (\d+)", re.IGNORECASE)
 _CLOSES = re.compile(rb"\r\nconnection: close\r\n", re.IGNORECASE)
 # What two runs of one program differ in: the time, the ids of requests, clicks and conversions,
 # their address.
-_OWN = (
+_VOLATILE = (
     (re.compile(rb"(?m)^date: [^\r]*\r$"), b"date: D\r"),
     (re.compile(rb"(?m)^x-request-id: [0-9a-f]{16}\r$"), b"x-request-id: I\r"),
     (re.compile(rb'"request_id":"[0-9a-f]{16}"'), b'"request_id":"I"'),
@@ -30,12 +30,12 @@ _OWN = (
 
 def normalised(answers: bytes) -> bytes:
     """The answers without what no two requests have in common."""
-    for pattern, shown in _OWN:
+    for pattern, shown in _VOLATILE:
         answers = pattern.sub(shown, answers)
     return answers
 
 
-class Heads(msgspec.Struct, frozen=True):
+class ParsedHeads(msgspec.Struct, frozen=True):
     """What bytes are to an HTTP parser: the methods of their whole heads, and how they end.
 
     `whole`: with a message's end. `part`: inside a message. `bad`: with what is no HTTP.
@@ -44,15 +44,15 @@ class Heads(msgspec.Struct, frozen=True):
 
     methods: tuple[bytes, ...]
     end: Literal["whole", "part", "bad"]
-    kept: bool = True
+    keeps_alive: bool = True
 
 
-class _Noting:
+class _ParserCallbacks:
     """The parser's callbacks."""
 
     def __init__(self) -> None:
         self.inside = False
-        self.kept = True
+        self.keeps_alive = True
         self.methods: list[bytes] = []
         self.parser = httptools.HttpRequestParser(self)
         # As uvicorn does.
@@ -63,23 +63,27 @@ class _Noting:
 
     def on_headers_complete(self) -> None:
         self.methods.append(self.parser.get_method())
-        self.kept &= self.parser.get_http_version() == "1.1" and self.parser.should_keep_alive()
+        self.keeps_alive &= (
+            self.parser.get_http_version() == "1.1" and self.parser.should_keep_alive()
+        )
 
     def on_message_complete(self) -> None:
         self.inside = False
 
 
-def read_heads(sent: bytes) -> Heads:
+def read_heads(sent: bytes) -> ParsedHeads:
     """At most as many requests as uvicorn sees in these bytes, sent on a fresh connection."""
-    noting = _Noting()
+    callbacks = _ParserCallbacks()
     try:
-        noting.parser.feed_data(sent)
+        callbacks.parser.feed_data(sent)
     except httptools.HttpParserUpgrade:
         # uvicorn throws away what follows in the same segment.
-        noting.kept = False
+        callbacks.keeps_alive = False
     except httptools.HttpParserError:
-        return Heads(tuple(noting.methods), "bad", noting.kept)
-    return Heads(tuple(noting.methods), "part" if noting.inside else "whole", noting.kept)
+        return ParsedHeads(tuple(callbacks.methods), "bad", callbacks.keeps_alive)
+    return ParsedHeads(
+        tuple(callbacks.methods), "part" if callbacks.inside else "whole", callbacks.keeps_alive
+    )
 
 
 class Answers(msgspec.Struct, frozen=True):
@@ -95,7 +99,7 @@ class Answers(msgspec.Struct, frozen=True):
     last_closes: bool = False
     ended: bool = False
     silent: bool = False
-    cut: bool = False
+    was_reset: bool = False
 
 
 def read_answers(raw: bytes, methods: Sequence[bytes]) -> Answers:
@@ -124,7 +128,7 @@ class Wire:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
-        self.cut = False
+        self.was_reset = False
 
     @staticmethod
     @asynccontextmanager
@@ -144,7 +148,7 @@ class Wire:
         with suppress(RuntimeError):
             self.writer.write(data)
 
-    async def read(self, heads: Heads, seconds: float = _ANSWER_SECONDS) -> Answers:
+    async def read(self, heads: ParsedHeads, seconds: float = _ANSWER_SECONDS) -> Answers:
         """Waits for as many answers as there are heads, or the connection's end where that is due.
 
         Inside a message no more is sent, so that the server gives it up; before that all whole
@@ -152,19 +156,19 @@ class Wire:
         """
         raw = b""
         answers = Answers(raw)
-        told = False
+        half_closed = False
         try:
             async with asyncio.timeout(seconds):
                 while True:
-                    if len(answers.statuses) >= len(heads.methods) and not told:
+                    if len(answers.statuses) >= len(heads.methods) and not half_closed:
                         if heads.end == "whole" and not answers.last_closes:
                             return answers
                         if heads.end == "part":
                             self.writer.write_eof()
-                            told = True
+                            half_closed = True
                     data = await self._receive()
                     if not data:
-                        return msgspec.structs.replace(answers, ended=True, cut=self.cut)
+                        return msgspec.structs.replace(answers, ended=True, cut=self.was_reset)
                     raw += data
                     answers = read_answers(raw, heads.methods)
         except TimeoutError:
@@ -174,7 +178,7 @@ class Wire:
         try:
             return await self.reader.read(_READ_BYTES)
         except (ConnectionResetError, BrokenPipeError):
-            self.cut = True
+            self.was_reset = True
             return b""
 
     async def ask(self, data: bytes) -> Answers:
@@ -184,6 +188,6 @@ class Wire:
 
     def reset(self) -> None:
         """Ends the connection by RST; what the server has not read by then is lost."""
-        own = cast(socket.socket, self.writer.get_extra_info("socket"))
-        own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        connection = cast(socket.socket, self.writer.get_extra_info("socket"))
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()

@@ -1,4 +1,4 @@
-"""The balance of this installation, for its route and, refreshed by itself, for /metrics."""
+"""Reads the balance of this installation, for its route and periodically for /metrics."""
 
 import asyncio
 import time
@@ -12,45 +12,45 @@ from linkjolt.storage.clickhouse import ClickHouse, ClickHouseFailed
 from linkjolt.storage.redis import RedisError
 from reports import metrics
 
-_EVERY_SECONDS = 10.0
-log = structlog.get_logger()
+_REFRESH_SECONDS = 10.0
+_log = structlog.get_logger()
 
 
-class Balances:
-    """Reads the balance, counting again only what may have changed."""
+class BalanceReader:
+    """Reads the balance; counts again only the hours that may have changed."""
 
     def __init__(self, redis: Redis, clickhouse: ClickHouse, shards: int) -> None:
         self._redis = redis
         self._clickhouse = clickhouse
         self._shards = shards
         self._counts = StoredCounts()
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
     async def read(self) -> Balance:
-        """The balance now. Raises ClickHouseFailed or RedisError."""
-        async with self._turn:
-            found = await read_balance(self._redis, self._clickhouse, self._shards, self._counts)
-        _show(found)
-        return found
+        """Reads the current balance. Raises ClickHouseFailed or RedisError."""
+        async with self._lock:
+            balance = await read_balance(self._redis, self._clickhouse, self._shards, self._counts)
+        _set_metrics(balance)
+        return balance
 
-    async def watch(self) -> None:
-        """Keeps the metrics fresh, for ever."""
+    async def refresh_metrics(self) -> None:
+        """Reads the balance every ten seconds to refresh the metrics, until cancelled."""
         task = asyncio.current_task()
         while not (task and task.cancelling()):
             try:
                 await self.read()
             except (ClickHouseFailed, RedisError) as error:
-                log.warning("balance not read", error=str(error)[:200])
-            await asyncio.sleep(_EVERY_SECONDS)
+                _log.warning("balance not read", error=str(error)[:200])
+            await asyncio.sleep(_REFRESH_SECONDS)
 
 
-def _show(balance: Balance) -> None:
+def _set_metrics(balance: Balance) -> None:
     for stream in balance.streams:
         for state in ("accepted", "stored", "rejected", "waiting", "difference"):
-            metrics.EVENTS.labels(stream.stream, state).set(getattr(stream, state))
+            metrics.BALANCE_EVENTS.labels(stream.stream, state).set(getattr(stream, state))
         metrics.OLDEST_WAITING_SECONDS.labels(stream.stream).set(_age_seconds(stream))
-    metrics.SPOOLED.set(balance.spooled)
-    metrics.SHED.set(balance.shed)
+    metrics.BALANCE_SPOOLED.set(balance.spooled)
+    metrics.BALANCE_SHED.set(balance.shed)
 
 
 def _age_seconds(stream: StreamBalance) -> float:

@@ -4,13 +4,13 @@ import msgspec
 from redis.asyncio import Redis
 
 from aggregator.rollups import pull as pulling
-from aggregator.rollups.pull import Difference
+from aggregator.rollups.pull import RollupDifference
 from aggregator.rollups.statements import SOURCES
 from linkjolt.balance.balance import Balance, read_balance
 from linkjolt.storage.clickhouse import ClickHouse
 
 
-class Repeated(msgspec.Struct, frozen=True):
+class RepeatedIds(msgspec.Struct, frozen=True):
     """Ids that stand in a raw table more than once."""
 
     table: str
@@ -22,59 +22,61 @@ class Audit(msgspec.Struct, frozen=True):
 
     clean: bool
     balance: Balance
-    rollups: tuple[Difference, ...]
-    repeated: tuple[Repeated, ...]
+    rollups: tuple[RollupDifference, ...]
+    repeated: tuple[RepeatedIds, ...]
 
 
-class _Count(msgspec.Struct, frozen=True):
+class _RepeatedCount(msgspec.Struct, frozen=True):
     ids: int
 
 
 async def audit(redis: Redis, clickhouse: ClickHouse, shards: int) -> Audit:
     """Reads everything anew; exact only while nobody writes to the warehouse."""
     balance = await read_balance(redis, clickhouse, shards)
-    found = await find_differences(clickhouse)
+    differences = await find_differences(clickhouse)
     repeated = [
-        Repeated("clicks", await _repeated(clickhouse, "clicks", "click_id")),
-        Repeated("conversions", await _repeated(clickhouse, "conversions", "conversion_id")),
+        RepeatedIds("clicks", await _count_repeated(clickhouse, "clicks", "click_id")),
+        RepeatedIds(
+            "conversions", await _count_repeated(clickhouse, "conversions", "conversion_id")
+        ),
     ]
     repeated = [row for row in repeated if row.ids]
     even = all(stream.difference == 0 for stream in balance.streams)
-    clean = even and not found and not repeated
-    return Audit(clean, balance, tuple(found), tuple(repeated))
+    clean = even and not differences and not repeated
+    return Audit(clean, balance, tuple(differences), tuple(repeated))
 
 
-async def find_differences(clickhouse: ClickHouse) -> list[Difference]:
+async def find_differences(clickhouse: ClickHouse) -> list[RollupDifference]:
     """Every ingest month in which a rollup is not what raw makes of it."""
     return [
         difference
         for rollup in pulling.ROLLUPS
         for source in SOURCES
-        for difference in await pulling.differences(clickhouse, source, rollup.table)
+        for difference in await pulling.find_differing_months(clickhouse, source, rollup.table)
     ]
 
 
-async def _repeated(clickhouse: ClickHouse, table: str, column: str) -> int:
+async def _count_repeated(clickhouse: ClickHouse, table: str, column: str) -> int:
     sql = f"""SELECT count() AS ids FROM (
         SELECT {column} FROM {table} WHERE account != 0 GROUP BY account, {column}
         HAVING count() > 1)"""
     if table == "conversions":
         sql = sql.replace("account != 0", "account != 0 AND kind = 'created'")
-    return (await clickhouse.read(sql, _Count))[0].ids
+    return (await clickhouse.read(sql, _RepeatedCount))[0].ids
 
 
-def summary(found: Audit) -> str:
+def summarize(result: Audit) -> str:
     """For people: a line a stream, then what differs."""
     lines = [
         f"{stream.stream}: accepted {stream.accepted} = stored {stream.stored}"
         f" + waiting {stream.waiting} + rejected {stream.rejected}"
         + (f"  DIFFERENCE {stream.difference}" if stream.difference else "")
-        for stream in found.balance.streams
+        for stream in result.balance.streams
     ]
     lines += [
         f"{d.rollup} from {d.source}, {d.month}: {d.unequal} cells differ from raw"
-        for d in found.rollups
+        for d in result.rollups
     ]
-    lines += [f"{row.table}: {row.ids} ids are stored more than once" for row in found.repeated]
-    lines.append("clean" if found.clean else "NOT CLEAN")
+    lines += [f"{row.table}: {row.ids} ids are stored more than once" for row in result.repeated]
+    lines.append("clean" if result.clean else "NOT CLEAN")
     return "\n".join(lines)

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
+from linkjolt.datasets import Account
 from linkjolt.registry.entries import Webhook
 from outbound import transport
 from tests.outbound.conftest import Line
@@ -26,7 +27,7 @@ async def test_500_then_200_is_delivered_under_the_same_id(line: Line) -> None:
 
 
 async def _settled(line: Line, number: int) -> bool:
-    return all(one.state != "pending" for one in await line.queue.newest(number, 0, 100))
+    return all(one.state != "pending" for one in await line.queue.read_newest(number, 0, 100))
 
 
 async def test_a_receiver_that_was_down_gets_all_when_it_is_up(line: Line) -> None:
@@ -104,8 +105,8 @@ async def test_a_bad_answer_is_a_failure_and_tried_until_the_end(
 
 
 async def _failed(line: Line, number: int) -> bool:
-    found = await line.queue.newest(number, 0, 10)
-    webhook = await line.registry.get(Webhook, 1, number)
+    found = await line.queue.read_newest(number, 0, 10)
+    webhook = await line.registry.get(Webhook, Account(1), number)
     return bool(found) and found[0].state == "failed" and webhook.status == "disabled"
 
 
@@ -143,7 +144,7 @@ async def test_no_more_of_an_answer_is_read_than_its_bound(line: Line) -> None:
 
 
 async def _settled_some(line: Line, number: int) -> bool:
-    found = await line.queue.newest(number, 0, 10)
+    found = await line.queue.read_newest(number, 0, 10)
     return bool(found) and found[0].state == "delivered"
 
 
@@ -175,13 +176,16 @@ async def test_410_disables_and_what_came_meanwhile_goes_out_when_it_is_active_a
         await wait_until(lambda: _kept(line, webhook.number, 3))
         assert len(shop.arrived) == 1
         await line.registry.patch(
-            Webhook, 1, webhook.number, lambda w: msgspec.structs.replace(w, status="active")
+            Webhook,
+            Account(1),
+            webhook.number,
+            lambda w: msgspec.structs.replace(w, status="active"),
         )
         await wait_until(lambda: len(shop.arrived) == 3)
 
 
 async def _kept(line: Line, number: int, count: int) -> bool:
-    return len(await line.queue.newest(number, 0, 100)) == count
+    return len(await line.queue.read_newest(number, 0, 100)) == count
 
 
 async def test_a_replay_sends_exactly_its_range_again(line: Line) -> None:
@@ -206,7 +210,7 @@ async def test_the_queue_of_a_deleted_endpoint_is_emptied(line: Line) -> None:
     async with line.delivering((0.0, 600.0)):
         await line.convert()
         await wait_until(lambda: _tried_once(line, webhook.number))
-        await line.registry.delete(Webhook, 1, webhook.number, datetime.now(UTC))
+        await line.registry.delete(Webhook, Account(1), webhook.number, datetime.now(UTC))
 
         async def empty() -> bool:
             return not await line.queue.next_due_ms([webhook.number])
@@ -215,5 +219,5 @@ async def test_the_queue_of_a_deleted_endpoint_is_emptied(line: Line) -> None:
 
 
 async def _tried_once(line: Line, number: int) -> bool:
-    found = await line.queue.newest(number, 0, 10)
+    found = await line.queue.read_newest(number, 0, 10)
     return bool(found and found[0].tries)

@@ -4,19 +4,20 @@ import time
 
 import msgspec
 
-from aggregator.rollups.day_counts import Day, count_day, count_days
+from aggregator.rollups.day_counts import UncountedDay, count_day, count_days
 from aggregator.rollups.pull import catch_up
 from aggregator.rows.rows import ClickRow
 from aggregator.warehouse.migrate import migrate
 from aggregator.warehouse.writer import Warehouse as Raw
 from aggregator.warehouse.writer import encode_rows
+from linkjolt.datasets import Dataset
 from tests.servers.installation import Installation
 
 TODAY = int(time.time()) // 86_400 * 86_400
 YESTERDAY = TODAY - 86_400
 
 
-class Told(msgspec.Struct, frozen=True):
+class DayCounts(msgspec.Struct, frozen=True):
     clicks: int
     unique_clicks: int
 
@@ -24,13 +25,13 @@ class Told(msgspec.Struct, frozen=True):
 async def test_a_count_that_is_executed_twice_counts_once(installation: Installation) -> None:
     client = installation.warehouse.client
     await migrate(client)
-    told = """SELECT sum(clicks) AS clicks, sum(unique_clicks) AS unique_clicks FROM rollup_day
+    counts = """SELECT sum(clicks) AS clicks, sum(unique_clicks) AS unique_clicks FROM rollup_day
         WHERE basis = 3 AND dimension = 'total'"""
     for batch in range(2):
         pos = (TODAY * 1000 + batch) << 20
         rows = [
             ClickRow(
-                account=1,
+                account=Dataset(1),
                 time=YESTERDAY,
                 click_id=f"{batch}-{number}",
                 verdict="human",
@@ -42,9 +43,9 @@ async def test_a_count_that_is_executed_twice_counts_once(installation: Installa
         await Raw(client).insert_clicks(encode_rows(rows), 0, pos)
         await catch_up(client, "clicks", 0, pos)
         # By another aggregator, and once more when all is over.
-        uncounted = Day(YESTERDAY, 5 * batch)
+        uncounted = UncountedDay(YESTERDAY, 5 * batch)
         for _ in range(2):
             await count_day(client, uncounted, attempt=0)
         await count_days(client, TODAY)
         await count_day(client, uncounted, attempt=0)
-        assert await client.read(told, Told) == [Told(5 + 5 * batch, 5 + batch)]
+        assert await client.read(counts, DayCounts) == [DayCounts(5 + 5 * batch, 5 + batch)]

@@ -11,6 +11,7 @@ from aggregator.rows.rows import (
     click_marker,
     conversion_marker,
 )
+from linkjolt.datasets import Dataset
 from linkjolt.storage.clickhouse import ClickHouse
 
 POS = (1 << 60) + 12345
@@ -66,7 +67,7 @@ async def test_a_rows_fields_are_the_tables_columns(
 async def test_a_click_comes_back_as_it_was_inserted(clickhouse: ClickHouse):
     rows = [
         ClickRow(
-            account=1,
+            account=Dataset(1),
             time=time_ms / 1000,
             click_id=f"{time_ms}",
             user_agent=HOSTILE,
@@ -91,7 +92,7 @@ async def test_a_click_comes_back_as_it_was_inserted(clickhouse: ClickHouse):
 
 async def test_a_conversion_comes_back_as_it_was_inserted(clickhouse: ClickHouse):
     row = ConversionRow(
-        account=1,
+        account=Dataset(1),
         time=1795327569.038,
         order_id=HOSTILE,
         order_value_minor=-(10**15),
