@@ -9,9 +9,6 @@ REJECTED = Counter(
 BATCH_SECONDS = Histogram(
     "linkjolt_batch_seconds", "Seconds from reading a batch to its rows in raw and rollups."
 )
-BEHIND_SECONDS = Gauge(
-    "linkjolt_behind_seconds", "Age of the oldest event that is accepted but not stored."
-)
 RETRIES = Counter(
     "linkjolt_aggregator_retries", "Steps begun anew because ClickHouse or Redis failed."
 )

@@ -1,8 +1,8 @@
-"""What one click costs an edge's processor, by the way it takes, without network and Redis.
+"""Measures the CPU time of a click at the edge, by code path, without network and Redis.
 
 `python -m loadtests.click_cost` sends the same request through many connections of an edge in
-this process and prints microseconds a click: through the router, through the application that
-looks for clicks first, and through the protocol that answers plain clicks itself.
+this process and prints microseconds per click: through the router, through the middleware that
+recognises clicks first, and through the protocol that answers plain clicks itself.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ _BROWSER = (
 
 
 class _FrameSink:
-    """Takes every frame in the next turn of the loop."""
+    """Accepts every frame in the next turn of the loop."""
 
     async def send(self, *_: object) -> list[bytes]:
         await asyncio.sleep(0)

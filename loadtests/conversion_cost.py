@@ -1,7 +1,7 @@
-"""What one conversion costs an edge's processor, without network and Redis, and by stage.
+"""Measures the CPU time of a conversion at the edge, by stage, without network and Redis.
 
-`python -m loadtests.conversion_cost` prints microseconds of processor a conversion: of a whole
-POST through the application, of a line of NDJSON, and of the stages that both share.
+`python -m loadtests.conversion_cost` prints microseconds of CPU per conversion: for a whole
+POST through the application, for a line of NDJSON, and for the stages that both share.
 """
 
 import asyncio
@@ -42,7 +42,7 @@ _SECRET = api_key_secrets.make_secret()
 
 
 class _OneKeyDirectory(OneLinkDirectory):
-    """Knows one key too, as an edge does whose client has posted before."""
+    """A directory of one link and one key, as after a client's first post."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -71,7 +71,7 @@ def _key(digest: str) -> ApiKey:
 
 
 class _PackingSink:
-    """Takes every frame in the next turn of the loop, as the bytes that Redis would get."""
+    """Packs every frame into the bytes that Redis would get, and accepts it in the next turn."""
 
     def __init__(self) -> None:
         self._connection = connect("redis://").connection_pool.make_connection()
@@ -114,7 +114,7 @@ def _request(body: bytes, media_type: bytes) -> bytes:
 
 
 def _stages() -> dict[str, Callable[[], object]]:
-    """Each stage of a sale through a tracking code, with what the ones before it give."""
+    """Prepares each stage of a sale through a tracking code, with the input it needs."""
     body, now_ms = _post(1), time.time_ns() // 1_000_000
     post, publisher = (
         parse_post(body),
@@ -135,7 +135,7 @@ def _stages() -> dict[str, Callable[[], object]]:
 
 
 def _stage_cost(stage: Callable[[], object]) -> float:
-    """Microseconds of processor, of the cheapest of many runs."""
+    """Measures microseconds of CPU in the cheapest of many runs."""
     best = float("inf")
     for _ in range(_ROUNDS):
         began = time.process_time()

@@ -1,9 +1,9 @@
-"""Fifty dashboards open on one reports process while clicks come in: how quick, how fresh.
+"""Measures speed and freshness of fifty dashboards on one reports process under clicks.
 
 `python -m loadtests.dashboards [--dashboards 50] [--clicks-per-second 3000] [--seconds 60]` starts
-an instance of its own. Each dashboard listens to the live feed and asks every ten seconds for what
-the overview asks for. Ends with status 0 whatever the verdicts, and with 1 where something broke:
-a request failed, a feed ended, the audit is not clean.
+an instance of its own. Each dashboard listens to the live feed and requests the overview's reports
+every ten seconds. Exits with 0 whatever the verdicts, and with 1 if something broke: a request
+failed, a feed ended, or the audit is not clean.
 """
 
 import asyncio
@@ -50,7 +50,7 @@ _OVERVIEW = (("/v1/reports", _SERIES), ("/v1/reports/top", _TOPS))
 
 @dataclass
 class DashboardFigures:
-    """What all dashboards saw: seconds that reports took, how old data was, feeds, memory."""
+    """Figures of all dashboards: seconds of reports, ages of data in seconds, feeds, memory."""
 
     report_seconds: list[float] = field(default_factory=list[float])
     report_ages: list[float] = field(default_factory=list[float])
@@ -63,7 +63,7 @@ class DashboardFigures:
 async def _refresh_overview(
     client: httpx2.AsyncClient, figures: DashboardFigures, after: float, until: float
 ) -> None:
-    """The overview every ten seconds, for the first time `after` seconds from now."""
+    """Requests the overview every ten seconds, for the first time `after` seconds from now."""
     await asyncio.sleep(after)
     while (began := time.monotonic()) < until:
         await asyncio.gather(*(_request_report(client, figures, *wanted) for wanted in _OVERVIEW))
@@ -95,7 +95,7 @@ def _resident_mb(pid: int) -> float:
 
 
 async def open_dashboards(instance: Instance, count: int, seconds: float) -> DashboardFigures:
-    """So many dashboards for so long; their overviews are spread over a refresh."""
+    """Opens `count` dashboards for some seconds, their overviews spread over a refresh."""
     until = time.monotonic() + seconds
     url, key = instance.reports_url, instance.key
     figures = DashboardFigures(feeds=[FeedCounts() for _ in range(count)])
@@ -121,11 +121,11 @@ async def open_dashboards(instance: Instance, count: int, seconds: float) -> Das
 
 
 def drive_clicks(urls: list[str], per_second: float, seconds: float) -> Counter[int]:
-    """Clicks at a steady rate, in a process of its own; how often each status came."""
+    """Sends clicks at a steady rate, in a process of its own; returns counts by status."""
 
     async def click_all() -> list[Tally]:
         each = per_second / len(urls), seconds, 64 // len(urls)
-        # An edge that is gone answers nothing, and what is due would never end.
+        # A dead edge answers nothing, and the requests that are due would never end.
         async with asyncio.timeout(seconds + 60):
             return await asyncio.gather(*(send_clicks(url, *each) for url in urls))
 
@@ -134,7 +134,7 @@ def drive_clicks(urls: list[str], per_second: float, seconds: float) -> Counter[
 
 
 def table(figures: DashboardFigures, seconds: float) -> str:
-    """Figures, budgets and verdicts, a line each."""
+    """Formats figures, budgets and verdicts, one per line."""
     start, middle, end = (figures.resident_mb[at] for at in (0, len(figures.resident_mb) // 2, -1))
     growth = end / middle
     ticks = [feed.ticks / seconds for feed in figures.feeds]
@@ -174,7 +174,7 @@ def _verdict(figure: float, limit: float) -> str:
 
 
 async def _first_click(instance: Instance) -> list[str]:
-    """Addresses to click; one of them was, so that reports know how fresh they are."""
+    """Creates links and clicks one, so that reports have a freshness; returns the links' URLs."""
     headers = {"Authorization": f"Bearer {instance.key}"}
     async with (
         httpx2.AsyncClient(base_url=instance.edge_url) as edge,
@@ -182,7 +182,7 @@ async def _first_click(instance: Instance) -> list[str]:
     ):
         codes = await instance.make_links(_LINKS)
         await Probe(edge, reports).seconds_until_visible(codes[0])
-        await wait_for("a report tells how fresh it is", lambda: _is_dated(reports), 10)
+        await wait_for("a report has a data_as_of", lambda: _is_dated(reports), 10)
     return [f"{instance.edge_url}/{code}?sub1=load" for code in codes]
 
 
@@ -191,7 +191,7 @@ async def _is_dated(reports: httpx2.AsyncClient) -> bool:
 
 
 async def load(instance: Instance, count: int, rate: float, seconds: float) -> list[str]:
-    """Prints the figures; what broke."""
+    """Runs the dashboards under load, prints the figures and returns the failures."""
     await instance.start()
     urls = await _first_click(instance)
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
@@ -219,7 +219,7 @@ async def load(instance: Instance, count: int, rate: float, seconds: float) -> l
 @click.option("--clicks-per-second", default=3_000.0, show_default=True)
 @click.option("--seconds", default=60.0, show_default=True)
 def main(dashboards: int, clicks_per_second: float, seconds: float) -> None:
-    """Opens dashboards under load and tells how quick and how fresh they were."""
+    """Opens dashboards under load and prints how fast and how fresh they were."""
     with tempfile.TemporaryDirectory(prefix="dashboards-") as name:
         instance = Instance(Path(name, "data"), 1, {})
         try:

@@ -1,6 +1,6 @@
-"""Two edges that differ in one setting, `fast_clicks`, each with a Redis-protocol server.
+"""Runs two edges that differ in one setting, `fast_clicks`, each with a Redis-protocol server.
 
-Their registries hold the same, so that what they answer and store can be compared.
+Their registries are equal, so that their answers and stored clicks can be compared.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ _EVERY_MACRO = (
     "&s={sub1}&raw={_sub2}&e={external_id}&d={device}&o={os}&b={browser}&g={language}"
     "&co={country}&r={referrer_host}&t={timestamp}#{sub3}"
 )
-# Tracking codes and what their links are, but for their campaign.
+# Links by tracking code: their fields, except the campaign.
 LINKS: dict[str, dict[str, object]] = {
     "tc_PLAIN": {"destination": _SHOP},
     "tc_MACROS": {"destination": _EVERY_MACRO},
@@ -72,7 +72,7 @@ class PairedEdge:
         self.process: subprocess.Popen[bytes] | None = None
 
     def spawn(self) -> None:
-        """Starts the edge; `wait_ready` tells when it serves."""
+        """Starts the edge; `wait_ready` returns once it serves."""
         inherited = {k: v for k, v in os.environ.items() if not k.startswith("LINKJOLT_")}
         variables = {
             "PYTHONPATH": str(_ROOT),
@@ -95,7 +95,7 @@ class PairedEdge:
             )
 
     async def wait_ready(self) -> None:
-        """Returns when it serves and has every link in memory; chaos_instance.Failed if not."""
+        """Returns once the edge serves and has every link in memory; raises RunFailed if not."""
         async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{self.port}") as client:
 
             async def ready() -> bool:
@@ -115,7 +115,7 @@ class PairedEdge:
         return self.process.pid
 
     def resident_bytes(self) -> int:
-        """Memory that the edge process holds; 0 where the system does not tell."""
+        """Reads the resident memory of the edge process; 0 if the system does not show it."""
         with suppress(OSError):
             status = Path(f"/proc/{self.pid}/status").read_text()
             found = re.search(r"^VmRSS:\s+(\d+) kB$", status, re.MULTILINE)
@@ -123,18 +123,18 @@ class PairedEdge:
         return 0
 
     def errors(self) -> list[str]:
-        """The log's lines of level error."""
+        """Lists the log's lines of level error."""
         lines = self.log.read_text(errors="replace").splitlines()
         return [line for line in lines if '"level": "error"' in line or line.startswith("Trace")]
 
     def stop(self) -> int:
-        """SIGTERM; the exit status."""
+        """Sends SIGTERM and returns the exit status."""
         assert self.process
         self.process.terminate()
         return self.process.wait(_END_SECONDS)
 
     def end(self) -> None:
-        """Ends what still runs."""
+        """Kills the processes that still run."""
         for process in (self.process, self.redis_process):
             if process and process.poll() is None:
                 process.kill()
@@ -142,7 +142,10 @@ class PairedEdge:
 
 
 class EdgePair(msgspec.Struct, frozen=True):
-    """The same edge twice: every click through the application, and plain ones before it."""
+    """An edge that answers every click in the application, and one that answers plain ones before.
+
+    `fast` is the latter.
+    """
 
     ordinary: PairedEdge
     fast: PairedEdge
@@ -154,9 +157,9 @@ class EdgePair(msgspec.Struct, frozen=True):
 
 @contextmanager
 def running(folder: Path, redis_timeout_seconds: float = 10) -> Generator[EdgePair]:
-    """Both edges, serving, with LINKS in memory.
+    """Runs both edges, with LINKS in memory, for the duration of the block.
 
-    The timeout is long unless given: clicks that a busy machine sends to the spool come late.
+    The default timeout is long: on a busy machine clicks would go to the spool and arrive late.
     """
     ordinary, fast = [
         PairedEdge(folder / name, fast=name == "fast", redis_timeout_seconds=redis_timeout_seconds)
@@ -219,15 +222,15 @@ async def _fill(registry: Registry) -> None:
 
 
 class ClickStreamReader:
-    """The clicks of an edge's stream, as they come; their ids are left out."""
+    """Reads the clicks of an edge's stream incrementally, without their ids."""
 
     def __init__(self, edge: PairedEdge) -> None:
-        # No coroutines: these look-ups are short, and several event loops share the client.
+        # Synchronous: these reads are short, and several event loops share the client.
         self._redis = redis.Redis.from_url(edge.redis.url)  # pyright: ignore[reportUnknownMemberType]
         self._after = "-"
 
     def read_new(self) -> list[Click]:
-        """Those since the last call, in the stream's order."""
+        """Reads the clicks since the last call, in the stream's order."""
         return list(self._read())
 
     def _read(self) -> Iterator[Click]:

@@ -1,8 +1,8 @@
-"""A client that costs little: due requests over kept-alive HTTP/1.1 connections, by callbacks.
+"""Sends due requests over keep-alive HTTP/1.1 connections at little CPU cost.
 
-A load shares its cores with what it loads. A task per connection that sleeps until its next
-request is due took 41 microseconds of a core per request at 5,000/s; here one task sends all that
-is due in every tick, and an answer is no more than a call.
+A load shares its cores with the server. A task per connection that sleeps until its next request
+is due took 41 microseconds of CPU per request at 5,000/s; here one task sends everything due in
+every tick, and an answer is a single callback.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ import msgspec
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 _ANSWER_SECONDS = 20.0
 _LOOK_SECONDS = 0.5
-# Before a lost connection is made again; by chance, so that not all of them come at once.
+# Before a lost connection is reopened; random, so that they do not all reconnect at once.
 _PAUSE_SECONDS = (0.05, 0.2)
 _LENGTH = re.compile(rb"\r\ncontent-length: *(\d+)", re.IGNORECASE)
 _LOCATION = re.compile(rb"\r\nlocation: *([^\r]*)", re.IGNORECASE)
@@ -36,12 +36,12 @@ class Answer(msgspec.Struct, frozen=True):
     body: bytes
 
 
-# Called once for each request; None: no answer came, and the request may have been executed.
+# Called once per request; None: there was no answer, and the request may have been executed.
 OnAnswer = Callable[[Answer | None], None]
 
 
 def parse_answer(received: bytes) -> Answer | None:
-    """The answer of which these are the bytes; None where more must come."""
+    """Parses an answer; None while it is incomplete."""
     end = received.find(_HEAD_END)
     if end < 0:
         return None
@@ -55,7 +55,7 @@ def parse_answer(received: bytes) -> Answer | None:
 
 
 class _PacedConnection(asyncio.Protocol):
-    """One request at a time; gives itself to `idle` when the next may come."""
+    """A connection for one request at a time; adds itself to `idle` when free."""
 
     def __init__(self, idle: "deque[_PacedConnection]") -> None:
         self._idle = idle
@@ -74,7 +74,7 @@ class _PacedConnection(asyncio.Protocol):
         return self._on_answer is not None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        # uvloop's transports are none by inheritance.
+        # uvloop's transports do not inherit from asyncio's.
         self._transport = cast(asyncio.Transport, transport)
         self._idle.append(self)
 
@@ -111,10 +111,10 @@ class _PacedConnection(asyncio.Protocol):
 class Pacer:
     """Sends requests at a steady rate: in each tick those that are due, on idle connections.
 
-    `next_request` gives the next one, from the `time.monotonic()` at which it is due. Where the
-    requests lag behind by more than `lag_max_seconds`, the rate goes on from there: what is older
-    is never sent. An answer that does not come within 20 s is none. A longer tick costs less (at
-    5,000/s 30 microseconds of a core per request with 1 ms, 21 with 5 ms), but delays more.
+    `next_request` makes a request from the `time.monotonic()` at which it is due. If the requests
+    lag by more than `lag_max_seconds`, the rate continues from there: older ones are never sent.
+    A request without an answer within 20 s counts as unanswered. A longer tick costs less (at
+    5,000/s 30 microseconds of CPU per request with 1 ms, 21 with 5 ms), but delays more.
     """
 
     def __init__(
@@ -138,9 +138,9 @@ class Pacer:
         self._idle = deque[_PacedConnection]()
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Sends until `stop` is set; returns when what is under way was answered.
+        """Sends until `stop` is set; returns when the requests in flight were answered.
 
-        What `next_request` and the callbacks raise ends it, in an exception group.
+        An error of `next_request` or a callback ends it, in an exception group.
         """
         self._next_at = time.monotonic()
         async with asyncio.TaskGroup() as tasks:
@@ -158,14 +158,14 @@ class Pacer:
         now = time.monotonic()
         self._next_at = max(self._next_at, now - self._lag_max_seconds)
         while self._next_at <= now and self._idle and not stop.is_set():
-            # The one that was idle longest, so that no server closes one for idleness.
+            # The longest idle one, so that no server closes a connection for idleness.
             connection = self._idle.popleft()
             if connection.open:
                 connection.send(now, *self._next_request(self._next_at))
                 self._next_at += self._interval_seconds
 
     async def _keep_connected(self) -> None:
-        """One connection, made again whenever it is lost."""
+        """Maintains one connection and reopens it whenever it is lost."""
         loop = asyncio.get_running_loop()
         while True:
             with suppress(OSError):

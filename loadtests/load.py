@@ -1,9 +1,9 @@
-"""The mix of a busy installation, sent by locust to an instance of its own, and counted.
+"""Loads an instance with a realistic mix by locust, then counts its events.
 
 `make load`, or `python -m loadtests.load [--loop both] [--rate 300] [--users 16] [--seconds 30]
 [--seed 1]`: 95 % clicks, 4 % conversions, 1 % reports, in an open loop, then in a closed one. It
-ends with status 1 unless every answer was the due one, `linkjolt audit` is clean, and what was
-acknowledged is what is stored, each event once.
+exits with 1 unless every answer has the expected status, `linkjolt audit` is clean, and exactly
+the acknowledged events are stored, each once.
 """
 
 import asyncio
@@ -27,14 +27,14 @@ from loadtests.mix import Scenario
 
 _ROOT = Path(__file__).parents[1]
 _LOCUSTFILE = Path(__file__).with_name("locustfile.py")
-# How long a user may take to end: more than a request may.
+# The time for a user to end: longer than a request may take.
 _GRACE_SECONDS = 60
-# The second loop's requests must not bear the first one's numbers.
+# The two loops must not share request numbers.
 _NUMBERS_APART = 100_000_000
 
 
 class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What one run is made with; `seconds` are those of each loop."""
+    """The settings of one run; `seconds` is the duration of each loop."""
 
     loops: tuple[str, ...]
     rate: float
@@ -46,11 +46,11 @@ class LoadOptions(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def locust_command(scenario: Path, loop: str, options: LoadOptions) -> list[str]:
-    """The call of locust for one loop."""
+    """Builds the locust command for one loop."""
     module = ["-m", "locust", "-f", str(_LOCUSTFILE), "--headless", "--only-summary"]
     quiet = ["--loglevel", "WARNING", "--host", "http://127.0.0.1", "--scenario", str(scenario)]
     if loop == "open":
-        # It ends by itself, when all that was due is answered.
+        # It ends by itself once every request due was answered.
         return [sys.executable, *module, *quiet, "Open"]
     size = ["--users", str(options.users), "--spawn-rate", str(options.users)]
     end = ["--run-time", f"{options.seconds:g}s", "--stop-timeout", str(_GRACE_SECONDS)]
@@ -58,7 +58,7 @@ def locust_command(scenario: Path, loop: str, options: LoadOptions) -> list[str]
 
 
 def find_problems(statuses: Sequence[int], result: PhaseResult) -> list[str]:
-    """Why the run is no success; empty where it is one."""
+    """Lists the reasons why the run failed; empty for a success."""
     problems = [f"locust ended with {status}" for status in statuses if status]
     if not result.clean:
         problems.append("something is missing or doubled, or the audit is not clean")
@@ -69,7 +69,7 @@ def find_problems(statuses: Sequence[int], result: PhaseResult) -> list[str]:
 
 
 async def run(options: LoadOptions, folder: Path) -> list[str]:
-    """Starts, loads, stops and counts; prints what was seen and returns the problems."""
+    """Starts, loads, stops and counts an instance; prints the results and returns the problems."""
     for name in ("clicks.txt", "conversions.jsonl"):
         (folder / name).touch()
     instance = Instance(folder / "data", options.edges, {})
@@ -109,16 +109,16 @@ def _scenario(options: LoadOptions, instance: Instance, codes: list[str], number
 def _describe_loop(loop: str, options: LoadOptions) -> str:
     seed = f"{options.seconds:g} s, seed {options.seed}"
     if loop == "open":
-        return f"open loop: {options.rate:g} requests/s, answered or not, {seed}"
-    return f"closed loop: {options.users} users, each asks when it has its answer, {seed}"
+        return f"open loop: {options.rate:g} requests/s, whether or not answered, {seed}"
+    return f"closed loop: {options.users} users, each waits for its answers, {seed}"
 
 
 def _run_locust(command: list[str], seconds: float) -> int:
-    """In a process of its own, for gevent replaces parts of the standard library."""
+    """Runs locust in a process of its own, as gevent replaces parts of the standard library."""
     environ = {**os.environ, "PYTHONPATH": str(_ROOT)}
     limit = seconds + 2 * _GRACE_SECONDS
     try:
-        # Its table is a part of the log, on stderr.
+        # Locust prints its table to the log, on stderr.
         done = subprocess.run(
             bound(command), env=environ, stderr=subprocess.STDOUT, check=False, timeout=limit
         )
@@ -136,10 +136,10 @@ def _run_locust(command: list[str], seconds: float) -> int:
 @click.option("--seconds", default=30.0, show_default=True, help="Of each loop.")
 @click.option("--links", default=500, show_default=True, type=click.IntRange(1))
 @click.option("--edges", default=1, show_default=True, type=click.IntRange(1))
-@click.option("--seed", default=1, show_default=True, help="The same requests again.")
-@click.option("--data", metavar="DIR", help="Kept afterwards; else a temporary directory.")
+@click.option("--seed", default=1, show_default=True, help="Repeats the same requests.")
+@click.option("--data", metavar="DIR", help="Kept afterwards; a temporary directory unless given.")
 def main(loop: str, data: str | None, **sizes: float) -> None:
-    """Loads an instance of its own with a realistic mix, and counts afterwards."""
+    """Loads an instance of its own with a realistic mix, then counts its events."""
     loops = ("open", "closed") if loop == "both" else (loop,)
     options = msgspec.convert({"loops": loops, **sizes}, LoadOptions)
     data_folder = nullcontext(data) if data else tempfile.TemporaryDirectory(prefix="load-")

@@ -1,4 +1,4 @@
-"""What a busy installation gets asked: clicks over links by Zipf's law, conversions, reports."""
+"""Generates the mix of a busy installation: clicks by Zipf's law, conversions, reports."""
 
 import random
 from collections import deque
@@ -13,7 +13,7 @@ from loadtests.http_client import FIREFOX
 RequestKind = Literal["click", "conversion", "report"]
 _KINDS: tuple[RequestKind, ...] = ("click", "conversion", "report")
 _SHARES = (95, 4, 1)
-# Of the conversions, once there are clicks; the others name a tracking code, as coupons do.
+# Share of conversions that name a click id, once there are clicks; the others name a code.
 _BY_CLICK_ID = 0.8
 _CLICK_IDS_MAX = 1_000
 _ADS = 20
@@ -31,9 +31,9 @@ _VISITOR = {
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
-    """What is sent where, and for how long; acknowledgements are appended to files in `folder`.
+    """Targets, rate and duration of one loop; acknowledgements go to files in `folder`.
 
-    `per_second` is the open loop's rate; `first_number` numbers the requests of this run.
+    `per_second` is the open loop's rate; request numbers start at `first_number`.
     """
 
     edge_url: str
@@ -48,7 +48,7 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MixRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """One request; `number` is its own in the whole run."""
+    """One request; its `number` is unique in the whole run."""
 
     kind: RequestKind
     number: int
@@ -59,13 +59,15 @@ class MixRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def zipf(count: int) -> list[float]:
-    """Cumulated weights of ranks 1 to `count`: the second is asked for half as often as the
-    first, the tenth a tenth as often."""
+    """Returns the cumulated weights of ranks 1 to `count`.
+
+    The second rank is requested half as often as the first, the tenth a tenth as often.
+    """
     return list(accumulate(1 / rank for rank in range(1, count + 1)))
 
 
 class Mix:
-    """The next request, from a seed and the click ids of the redirects so far."""
+    """Generates requests from a seed and the click ids of the redirects so far."""
 
     def __init__(self, codes: Sequence[str], key: str, seed: int, first_number: int = 1) -> None:
         self._codes = codes
@@ -77,7 +79,7 @@ class Mix:
         self._conversion_headers = {**self._report_headers, "Content-Type": "application/json"}
 
     def add_click_id(self, click_id: str) -> None:
-        """A click that later conversions may name."""
+        """Adds a click that later conversions may name."""
         self._click_ids.append(click_id)
 
     def next(self) -> MixRequest:

@@ -1,9 +1,9 @@
-"""Redis stopped for a while under load: what visitors and merchants see, and what is counted.
+"""Stops Redis under load and checks redirects, conversions and the counts afterwards.
 
 `python -m loadtests.outage [--seconds 30] [--rate 3000]` starts an instance of its own, stops its
-Redis-protocol server with SIGSTOP in mid-load, and ends with status 1 where a promise is broken:
-every redirect 302, p99 at most 20 ms after the outage's first second, conversions 202, and all
-of it reported once within 30 s of the return.
+Redis-protocol server with SIGSTOP in mid-load, and exits with 1 if a promise is broken: every
+redirect 302, p99 at most 20 ms after the outage's first second, conversions 202, and everything
+reported once within 30 s of the return.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ _P99_MAX_SECONDS = 0.020
 
 @contextlib.contextmanager
 def running_instance(data: str) -> Generator[Run]:
-    """`linkjolt up` on free ports, ended at the end."""
+    """Runs `linkjolt up` on free ports for the duration of the block."""
     arguments = ["up", "--demo", "--data", data, "--edge-port", "0", "--reports-port", "0"]
     with open(Path(data, "up.log"), "wb") as log:
         child = subprocess.Popen(
@@ -60,7 +60,7 @@ def _wait_ready(data: str, child: subprocess.Popen[bytes]) -> Run:
 
 
 async def _post_orders(run: Run, demo: Demo, begin: float, end: float) -> list[int]:
-    """A conversion every tenth of a second from `begin` to `end`; their statuses."""
+    """Posts a conversion every tenth of a second from `begin` to `end`; returns the statuses."""
     headers = {"Authorization": f"Bearer {demo.key}"}
     statuses: list[int] = []
     began = time.perf_counter()
@@ -97,7 +97,7 @@ async def _reported_totals(run: Run, demo: Demo) -> tuple[int, int]:
 
 
 async def run_outage(run: Run, data: str, rate: float, seconds: float) -> bool:
-    """True where every promise was kept; prints what was seen."""
+    """Runs the outage and prints the figures; True if every promise held."""
     redis = connect(run.redis_url)
     demo = await open_demo(redis, data)
     await redis.aclose()
@@ -150,7 +150,7 @@ def _show(tally: Tally, orders: list[int], redis_back_seconds: float) -> None:
 @click.option("--seconds", default=30.0, show_default=True)
 @click.option("--rate", default=3_000.0, show_default=True)
 def main(seconds: float, rate: float) -> None:
-    """Stops Redis under load and tells what it did to visitors."""
+    """Stops Redis under load and prints its effect on visitors."""
     with tempfile.TemporaryDirectory() as data, running_instance(data) as run:
         passed = uvloop.run(run_outage(run, data, rate, seconds))
     sys.exit(0 if passed else 1)

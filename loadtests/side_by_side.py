@@ -1,8 +1,8 @@
-"""What a click costs two servers at the same time on one core, each with its own load and Redis.
+"""Compares the CPU time of a click on two servers that share a core at the same time.
 
 `python -m loadtests.side_by_side --against lua` compares this edge with nginx+Lua, `bare` with bare
-nginx, and a folder with the edge of another checkout. Whatever disturbs the one disturbs the other,
-so the ratio of their processor times hardly varies where that of turns does.
+nginx, and a folder with the edge of another checkout. Each server has its own load and Redis. A
+disturbance hits both, so the ratio of their CPU times varies far less than between turns.
 """
 
 import tempfile
@@ -32,8 +32,8 @@ def _find_peer(against: str) -> Peer:
         return peers[against]
     root = Path(against).resolve()
     if not (root / "ingest" / "edge.py").is_file():
-        # Else Python would find the installed edge, and this one would be compared with itself.
-        raise click.BadParameter(f"{against} is no checkout of LinkJolt", param_hint="--against")
+        # Otherwise Python would find the installed edge and compare it with itself.
+        raise click.BadParameter(f"{against} is not a checkout of LinkJolt", param_hint="--against")
     return edge_at(root, "other")
 
 
@@ -56,7 +56,7 @@ def _microseconds_per_click(serving: ServedPeer, seconds: int, core: int, codes:
 def compare(
     peers: Sequence[Peer], folder: Path, appendfsync: str, rounds: int, seconds: int
 ) -> list[tuple[float, ...]]:
-    """Microseconds of processor a click, a tuple a round, in the order of the peers."""
+    """Measures microseconds of CPU per click: a tuple per round, in the order of the peers."""
     cores, codes = pick_cores(allowed_cores()), str(traffic.write_codes(folder))
     with ExitStack() as stack, ThreadPoolExecutor(len(peers)) as threads:
         served = [
@@ -76,7 +76,7 @@ def compare(
 @click.option("--rounds", default=5, show_default=True, type=click.IntRange(1))
 @click.option("--seconds", default=3, show_default=True, type=click.IntRange(1))
 def main(against: str, appendfsync: str, rounds: int, seconds: int) -> None:
-    """Compares what a click costs the processor, both at the same time."""
+    """Compares the CPU time of a click on two servers running at the same time."""
     peer = _find_peer(against)
     if missing_tools := find_missing({"wrk", *_NEEDS.get(against, ())}):
         raise click.ClickException(f"missing: {install_line(missing_tools)}")

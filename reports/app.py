@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import blake2s
 
 import structlog
@@ -22,7 +23,6 @@ from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.store import Registry
 from linkjolt.settings import ReportsSettings
 from linkjolt.storage.clickhouse import ClickHouse, ClickHouseFailed
-from linkjolt.storage.redis import RedisError, call
 from linkjolt.web import openapi_page, probes, requests
 from reports import csv, static
 from reports.answer.cache import ReportCache
@@ -40,6 +40,7 @@ from reports.log.events import EventLog
 from reports.names import NameCache
 from reports.operations import operations
 from reports.query.request import parse_request, parse_tops
+from reports.readiness import wait_until_ready, why_not_ready
 
 _SCOPE = "reports:read"
 _EVENTS_SCOPE = "events:read"
@@ -115,17 +116,6 @@ class ReportEndpoints:
         await authorize_request(request, self._directory, _SCOPE)
         return requests.json_response(await self.balances.read())
 
-    async def why_not_ready(self) -> str | None:
-        try:
-            await call(self._redis, "PING")
-            # Of the last table that is made: before it is there, reports could not answer.
-            await self._clickhouse.execute("SELECT number FROM registry LIMIT 1")
-        except RedisError:
-            return "Redis cannot be reached"
-        except ClickHouseFailed:
-            return "ClickHouse cannot be reached"
-        return None
-
 
 def create_app(
     settings: ReportsSettings,
@@ -144,7 +134,7 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:
-        watching = asyncio.create_task(reports.balances.refresh_metrics())
+        watching = asyncio.create_task(_watch_balance(reports.balances, redis, clickhouse))
         feeding = asyncio.create_task(feed.run(stop))
         yield
         watching.cancel()
@@ -154,7 +144,7 @@ def create_app(
         lifespan=lifespan,
         routes=[
             *static.routes(),
-            *probes.routes(reports.why_not_ready),
+            *probes.routes(partial(why_not_ready, redis, clickhouse)),
             *reports.routes(),
             Route("/v1/live", live.stream, methods=["GET"]),
             *Conversions(redis, directory, settings).routes(),
@@ -167,6 +157,12 @@ def create_app(
             ClickHouseFailed: _clickhouse_unavailable,
         },
     )
+
+
+async def _watch_balance(balances: BalanceReader, redis: Redis, clickhouse: ClickHouse) -> None:
+    # Before the first migration there is nothing to count, and to try would log an error.
+    await wait_until_ready(redis, clickhouse)
+    await balances.refresh_metrics()
 
 
 def _conditional_response(request: Request, report: Report | TopRows, content: object) -> Response:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from datetime import datetime
 
 import structlog
 from redis.asyncio import Redis
@@ -11,6 +12,7 @@ from linkjolt.balance.stored_counts import StoredCounts
 from linkjolt.storage.clickhouse import ClickHouse, ClickHouseFailed
 from linkjolt.storage.redis import RedisError
 from reports import metrics
+from reports.freshness import data_as_of
 
 _REFRESH_SECONDS = 10.0
 _log = structlog.get_logger()
@@ -29,8 +31,9 @@ class BalanceReader:
     async def read(self) -> Balance:
         """Reads the current balance. Raises ClickHouseFailed or RedisError."""
         async with self._lock:
+            as_of = await data_as_of(self._redis, self._clickhouse, self._shards)
             balance = await read_balance(self._redis, self._clickhouse, self._shards, self._counts)
-        _set_metrics(balance)
+        _set_metrics(balance, as_of)
         return balance
 
     async def refresh_metrics(self) -> None:
@@ -44,16 +47,19 @@ class BalanceReader:
             await asyncio.sleep(_REFRESH_SECONDS)
 
 
-def _set_metrics(balance: Balance) -> None:
+def _set_metrics(balance: Balance, as_of: datetime | None) -> None:
     for stream in balance.streams:
         for state in ("accepted", "stored", "rejected", "waiting", "difference"):
             metrics.BALANCE_EVENTS.labels(stream.stream, state).set(getattr(stream, state))
-        metrics.OLDEST_WAITING_SECONDS.labels(stream.stream).set(_age_seconds(stream))
+        metrics.OLDEST_WAITING_SECONDS.labels(stream.stream).set(_oldest_waiting_seconds(stream))
+    # Until every stream was read once, the oldest waiting event is the most that is known.
+    oldest = max(_oldest_waiting_seconds(stream) for stream in balance.streams)
+    metrics.BEHIND_SECONDS.set(max(0.0, time.time() - as_of.timestamp()) if as_of else oldest)
     metrics.BALANCE_SPOOLED.set(balance.spooled)
     metrics.BALANCE_SHED.set(balance.shed)
 
 
-def _age_seconds(stream: StreamBalance) -> float:
+def _oldest_waiting_seconds(stream: StreamBalance) -> float:
     if stream.oldest_waiting_ms is None:
         return 0.0
     return max(0.0, time.time() - stream.oldest_waiting_ms / 1000)

@@ -8,6 +8,10 @@ REPORT_SECONDS = Histogram(
 REPORTS_INCOMPLETE = Counter(
     "linkjolt_reports_incomplete_total", "Reports from raw events that ran into their time limit."
 )
+BEHIND_SECONDS = Gauge(
+    "linkjolt_behind_seconds",
+    "Seconds that reports are behind accepted events: the age of data_as_of.",
+)
 BALANCE_EVENTS = Gauge(
     "linkjolt_balance_events",
     "Events of a stream by state: accepted = stored + rejected + waiting + difference.",

@@ -22,11 +22,11 @@ class ClickBarrier:
         self._complete_until_ms = 0
 
     def add(self, until_ms: int, tops: Mapping[int, int]) -> None:
-        """Records a closing; `tops`, read after it, has each click stream's last position by number."""
+        """Records a closing; `tops`, read after it, are the click streams' last positions."""
         self._marks.append(BarrierMark(until_ms, tops))
 
     def clear(self) -> None:
-        """Forgets all marks: they do not hold for conversion streams that another aggregator closed."""
+        """Forgets all marks: they do not hold for streams that another aggregator closed."""
         self._marks.clear()
         self._complete_until_ms = 0
 

@@ -38,9 +38,8 @@ class Leases:
     async def acquire(self, stream: Stream) -> LeaseState:
         """Takes or renews the lease of a stream, unless another aggregator has it.
 
-        Returns 'held' where it was ours already, 'taken' where it is ours now, 'foreign' where it is
-        not. Ours stays valid for at least two thirds of its length. After RedisError the owner is
-        unknown.
+        Returns 'held' if it was ours already, 'taken' if it is ours now, else 'foreign'. Ours stays
+        valid for at least two thirds of its length. After RedisError the owner is unknown.
         """
         now = self._clock()
         if (

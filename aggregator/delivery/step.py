@@ -224,7 +224,7 @@ class Aggregation:
     async def _store_conversions(
         self, stream: Stream, entries: Sequence[FrameEntry], after: int
     ) -> int:
-        """Stores the entries before the first that waits for its click; returns `after` if none is."""
+        """Stores the entries before the first that waits for its click; returns `after` if none."""
         stream_number = stream.number
         undecodable: list[Reject] = []
         facts = list(decode_lines(split_lines(entries), parse_fact, stream_number, undecodable))

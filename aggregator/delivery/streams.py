@@ -21,7 +21,7 @@ _RAISE_LAST_ID = (Path(__file__).parent / "raise_last_id.lua").read_text(encodin
 
 
 class FrameEntry(msgspec.Struct, frozen=True):
-    """A frame as read: its position, its event lines and their number; `marked`: it was sent again."""
+    """A frame as read: its position, event lines and their number; `marked`: it was sent again."""
 
     pos: int
     frame: bytes
@@ -118,7 +118,7 @@ class Streams:
         await call(self._redis, "XGROUP", "SETID", stream.key, GROUP, entry_id(pos))
 
     async def withdraw_progress(self, stream: Stream) -> None:
-        """Withdraws the published progress: reports are complete up to no instant until the next."""
+        """Withdraws the published progress: until the next, reports claim no completeness."""
         await call(self._redis, "HDEL", redis_keys.PROGRESS, stream.number)
 
     async def lowest_needed_position(self, stream: Stream) -> int:

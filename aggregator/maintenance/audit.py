@@ -1,4 +1,4 @@
-"""The audit: does everything accepted add up, and does every rollup equal its raw events?"""
+"""Audits the warehouse: the balance of accepted events, repeated ids, and rollups against raw."""
 
 import msgspec
 from redis.asyncio import Redis
@@ -11,14 +11,14 @@ from linkjolt.storage.clickhouse import ClickHouse
 
 
 class RepeatedIds(msgspec.Struct, frozen=True):
-    """Ids that stand in a raw table more than once."""
+    """The number of ids that are stored in a raw table more than once."""
 
     table: str
     ids: int
 
 
 class Audit(msgspec.Struct, frozen=True):
-    """`clean` when nothing differs, nothing is there twice, and every rollup cell is right."""
+    """The result of an audit; `clean` if nothing differs and no id is stored twice."""
 
     clean: bool
     balance: Balance
@@ -31,7 +31,7 @@ class _RepeatedCount(msgspec.Struct, frozen=True):
 
 
 async def audit(redis: Redis, clickhouse: ClickHouse, shards: int) -> Audit:
-    """Reads everything anew; exact only while nobody writes to the warehouse."""
+    """Audits everything anew; exact only while nobody writes to the warehouse."""
     balance = await read_balance(redis, clickhouse, shards)
     differences = await find_differences(clickhouse)
     repeated = [
@@ -47,7 +47,7 @@ async def audit(redis: Redis, clickhouse: ClickHouse, shards: int) -> Audit:
 
 
 async def find_differences(clickhouse: ClickHouse) -> list[RollupDifference]:
-    """Every ingest month in which a rollup is not what raw makes of it."""
+    """Finds every ingest month in which a rollup differs from raw."""
     return [
         difference
         for rollup in pulling.ROLLUPS
@@ -66,7 +66,7 @@ async def _count_repeated(clickhouse: ClickHouse, table: str, column: str) -> in
 
 
 def summarize(result: Audit) -> str:
-    """For people: a line a stream, then what differs."""
+    """Formats an audit for people: a line a stream, then the differences."""
     lines = [
         f"{stream.stream}: accepted {stream.accepted} = stored {stream.stored}"
         f" + waiting {stream.waiting} + rejected {stream.rejected}"

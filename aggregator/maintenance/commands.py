@@ -1,4 +1,4 @@
-"""`linkjolt audit`, `rebuild`, `restore`, `rejects`: what the operator asks of the warehouse."""
+"""Defines the commands `audit`, `rebuild`, `restore`, `purge` and `rejects` of `linkjolt`."""
 
 import sys
 from collections.abc import Sequence
@@ -43,8 +43,8 @@ def _lines(values: Sequence[object], otherwise: str) -> str:
 def audit_command(data: str | None, as_json: bool, repair_too: bool) -> None:
     """Checks that accepted = stored + waiting + rejected and every rollup equals raw.
 
-    With --repair the months of rollups that differ are rebuilt, then all is checked again.
-    Exit status 0 when all is clean, else 1.
+    With --repair the months of rollups that differ are rebuilt, then everything is checked again.
+    Exit status 0 if all is clean, else 1.
     """
     result = (
         _repair(data, as_json)
@@ -95,10 +95,10 @@ def rebuild(
     "--from-stream", is_flag=True, required=True, help="Read what the streams still hold."
 )
 def restore(data: str | None, as_json: bool, from_stream: bool) -> None:
-    """Stores again what raw lost and the streams still hold, each event once.
+    """Stores events again that raw lost and the streams still hold, each once.
 
-    Rollups of the months that got events are repaired. Exit status 0 when nothing accepted is
-    missing afterwards, else 1.
+    Repairs the rollups of the months that got events. Exit status 0 if no accepted event is missing
+    afterwards, else 1.
     """
     result = access_warehouse(operations.RESTORE, data, NoParameters())
     if as_json:
@@ -115,7 +115,7 @@ def restore(data: str | None, as_json: bool, from_stream: bool) -> None:
 @_json_option
 @click.option("--tests", is_flag=True, required=True, help="All that test keys have posted.")
 def purge(data: str | None, as_json: bool, tests: bool) -> None:
-    """Deletes what was posted with test keys, of every account; their keys stay valid."""
+    """Deletes all events posted with test keys, of every account; the keys stay valid."""
     result = access_warehouse(operations.PURGE, data, NoParameters())
     if as_json:
         _echo_json(result)
@@ -154,7 +154,7 @@ def list_rejects(data: str | None, as_json: bool, reason: str | None, limit: int
 
 
 def _reject_line(reject: Reject) -> str:
-    # A body may hold what a terminal would obey.
+    # A body may contain control characters of a terminal.
     body = ascii(reject.body[:_BODY_SHOWN])
     place, at = place_of(reject), _rejected_at(reject)
     return f"{place}  {at}  {_stream_name(reject)}  {reject.reason}  {reject.message}  {body}"
@@ -206,7 +206,7 @@ def replay(
 ) -> None:
     """Publishes rejected lines again as new events, where they can be read now.
 
-    Exit status 1 when the one named by its place cannot be replayed.
+    Exit status 1 if the one given by its place cannot be replayed.
     """
     if bool(place) == everything:
         raise click.UsageError("give a place, S/POS/LINE, or --all")

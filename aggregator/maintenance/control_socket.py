@@ -1,4 +1,4 @@
-"""The control socket: commands reach the process that holds the embedded warehouse."""
+"""Serves the control socket, by which commands reach the process with the embedded warehouse."""
 
 import asyncio
 from collections.abc import Callable
@@ -27,7 +27,7 @@ def create_app(
     settings: Settings,
     pause: Callable[[], AbstractAsyncContextManager[None]],
 ) -> Starlette:
-    """POST /{operation}, each run while the aggregator stands still."""
+    """Creates the app: POST /{operation} runs an operation while the aggregator is paused."""
 
     def route(operation: WarehouseOperation[Any, Any]) -> Route:
         async def run_operation(request: Request) -> Response:

@@ -1,4 +1,4 @@
-"""How a command reaches the warehouse: through the running instance, on servers, or by itself."""
+"""Runs an operation on the warehouse: in the running instance, on servers, or in this process."""
 
 import asyncio
 import http.client
@@ -34,7 +34,7 @@ A = TypeVar("A")
 
 
 def access_warehouse(operation: WarehouseOperation[Q, A], data: str | None, request: Q) -> A:
-    """The operation's answer; what goes wrong is one clear line and exit status 1."""
+    """Runs an operation and returns its answer; a failure is one clear line and exit status 1."""
     settings = load(AggregatorSettings, overrides={"data": data})
     run = read_run(settings.data)
     if run is not None and run.control:
@@ -83,7 +83,10 @@ async def _access_servers(
     settings: AggregatorSettings,
     request: Q,
 ) -> A:
-    """There an aggregator may be at work: kept out, or looked at again."""
+    """Runs an operation on servers, where an aggregator may be running.
+
+    It is kept out by leases, or the operation is repeated until its answer is settled.
+    """
     if operation.exclusive:
         async with _exclusive_leases(redis, settings):
             return await operation.run(redis, engine, settings, request)
@@ -97,7 +100,7 @@ async def _access_servers(
 
 @asynccontextmanager
 async def _exclusive_leases(redis: Redis, settings: AggregatorSettings) -> AsyncGenerator[None]:
-    """Holds every stream, so that no aggregator stores meanwhile; cancels its user otherwise."""
+    """Holds the leases of all streams, so that no aggregator stores; cancels its task on a loss."""
     leases = Leases(redis, settings.lease_seconds)
     streams = redis_keys.streams(settings.shards)
     keeping: asyncio.Task[None] | None = None
@@ -124,7 +127,7 @@ async def _renew_leases(
     settings: AggregatorSettings,
     user: asyncio.Task[object] | None,
 ) -> None:
-    """Renews the leases; cancels their user once one is no longer ours."""
+    """Renews the leases; cancels the task that needs them once one is lost."""
     while True:
         await asyncio.sleep(settings.lease_seconds / 6)
         with suppress(RedisError):
@@ -145,7 +148,7 @@ async def _redis_access(redis_url: str) -> AsyncGenerator[Redis]:
 
 @asynccontextmanager
 async def _embedded_access(settings: AggregatorSettings) -> AsyncGenerator[tuple[str, ClickHouse]]:
-    """The embedded servers of an instance that does not run, for as long as the command takes."""
+    """Starts the embedded servers of a stopped instance for as long as the command takes."""
     folder = Path(settings.data)
     if not (folder / "redis").exists():
         raise click.ClickException(f"there is no instance under {settings.data}")
@@ -177,7 +180,7 @@ class _UnixConnection(http.client.HTTPConnection):
             time.sleep(0.05)
 
     def _connected(self) -> bool:
-        """False while the process has just been started and does not listen yet."""
+        """Connects; returns False while the process does not listen yet."""
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self.sock.connect(self._path)
@@ -188,7 +191,7 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 def _post_to_control_socket(control: str, route: str, request: bytes) -> bytes:
-    """The answer of the warehouse process; one clear line where it gives none."""
+    """Posts to the warehouse process and returns its answer; fails with one clear line."""
     try:
         with closing(_UnixConnection(control)) as connection:
             connection.request("POST", route, request)

@@ -1,4 +1,4 @@
-"""What an operator can have done to the warehouse, wherever it is held: one table of operations."""
+"""Lists the operations on the warehouse that an operator can run, wherever the warehouse is."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -31,10 +31,10 @@ def _always(_: object) -> bool:
 
 @dataclass(frozen=True)
 class WarehouseOperation(Generic[Q, A]):
-    """One operation: its name (the control socket's path), what it takes, what it answers.
+    """One operation: its name (the control socket's path), its request and answer types.
 
-    `alone`: it is wrong while an aggregator is at work. `settled`: False where an answer may come
-    only from looking while others write, so that it is worth looking again.
+    `exclusive`: it must not run while an aggregator does. `is_settled`: False if the answer may be
+    wrong only because others wrote meanwhile, so that the operation is worth repeating.
     """
 
     name: str
@@ -46,7 +46,7 @@ class WarehouseOperation(Generic[Q, A]):
 
 
 class NoParameters(msgspec.Struct, frozen=True):
-    """What an operation without parameters takes."""
+    """The request of an operation without parameters."""
 
 
 class RepairResult(msgspec.Struct, frozen=True):

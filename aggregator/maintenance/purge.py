@@ -1,4 +1,4 @@
-"""Purge: test events leave the warehouse, and Redis forgets what was posted by test keys."""
+"""Purges test events from the warehouse, and the state of test conversions from Redis."""
 
 from pathlib import Path
 from typing import cast
@@ -24,7 +24,7 @@ _PAGE = 1_000
 
 
 class PurgeResult(msgspec.Struct, frozen=True):
-    """Events that left the warehouse, and conversions whose live state was forgotten."""
+    """The number of events deleted, and of conversions whose state in Redis was deleted."""
 
     events: int
     states: int
@@ -35,12 +35,15 @@ class _EventCount(msgspec.Struct, frozen=True):
 
 
 async def purge_tests(redis: Redis, clickhouse: ClickHouse, shards: int) -> PurgeResult:
-    """Nobody else may write to the warehouse meanwhile. May be repeated after a crash."""
+    """Deletes all test events and states.
+
+    Nobody else may write to the warehouse meanwhile. May be repeated after a crash.
+    """
     states = sum([await _forget_test_states(redis, shard) for shard in range(shards)])
     least = {"least": datasets.dataset_of_tests(Account(0))}
     [counted] = await clickhouse.read(_COUNT, _EventCount, least)
-    # First: rows without rejects would be missed by the balance, rejects beside rows are written
-    # again by the next purge, as they are.
+    # Rejects come first: the balance would miss rows without rejects, while rejects of rows that
+    # still exist are written again, the same, by the next purge.
     await clickhouse.execute(_REJECTS, least | {"reason": Reason.purged.value})
     for table in _TABLES:
         await clickhouse.execute(_DELETE.format(table=table), least)

@@ -1,7 +1,7 @@
-"""Rejects, the dead letters: listed, shown, and sent through their stream once more.
+"""Lists rejects, the dead letters, and replays them through their stream.
 
-A replayed line is a new event, accepted and stored; its reject stays, so that the balance of the
-hour in which it was rejected stays even, and says when it was replayed.
+A replayed line is a new event, accepted and stored; its reject stays, so that the balance of its
+hour stays even, and records when it was replayed.
 """
 
 from collections.abc import AsyncGenerator
@@ -32,7 +32,7 @@ _END = (1 << 64) - 1
 
 
 class RejectPlace(msgspec.Struct, frozen=True):
-    """Where a rejected line stands: stream number, position, line of the frame (from 0)."""
+    """The place of a rejected line: stream number, position, line of the frame (from 0)."""
 
     s: int
     pos: int
@@ -43,14 +43,14 @@ class RejectPlace(msgspec.Struct, frozen=True):
 
 
 class ReplayResult(msgspec.Struct, frozen=True):
-    """What became of one reject; `refusal` is '' where it was replayed."""
+    """The outcome for one reject; `refusal` is '' if it was replayed."""
 
     place: RejectPlace
     refusal: str
 
 
 def parse_place(text: str) -> RejectPlace:
-    """The place of `S/POS/LINE`; Rejected for any other text."""
+    """Parses `S/POS/LINE`; Rejected for any other text."""
     parts = text.split("/")
     if len(parts) != 3 or not all(part.isascii() and part.isdigit() for part in parts):
         raise Rejected(Reason.invalid_field, f"{text} is no S/POS/LINE, as the list shows it")
@@ -69,14 +69,14 @@ async def list_rejects(
     pending: bool = False,
     before: RejectPlace | None = None,
 ) -> list[Reject]:
-    """At most `limit` rejects, newest first; `pending`: only those not replayed yet."""
+    """Reads at most `limit` rejects, newest first; `pending`: only those not replayed yet."""
     place = before or RejectPlace(s=1 << 31, pos=_END, line=0)
     parameters = {"reason": reason, "limit": limit, "pending": int(pending), "replayed": _REPLAYED}
     return await clickhouse.read(_LIST, Reject, parameters | msgspec.structs.asdict(place))
 
 
 async def read_reject(clickhouse: ClickHouse, place: RejectPlace) -> Reject:
-    """The reject of a place; Rejected where there is none."""
+    """Reads the reject of a place; Rejected if there is none."""
     rows = await clickhouse.read(_READ, Reject, msgspec.structs.asdict(place))
     if not rows:
         raise Rejected(Reason.not_found, f"there is no reject {place}")
@@ -86,9 +86,9 @@ async def read_reject(clickhouse: ClickHouse, place: RejectPlace) -> Reject:
 async def replay(
     redis: Redis, clickhouse: ClickHouse, reject: Reject, *, force: bool
 ) -> ReplayResult:
-    """Publishes the line again and notes it; a crash between the two repeats it harmlessly.
+    """Publishes the line again and records that; a crash between the two repeats it harmlessly.
 
-    The event is marked as sent again, so that the aggregator makes a repeat a reject.
+    The event is marked as sent again, so that the aggregator rejects a repeat.
     """
     refusal = replay_refusal(reject, force=force)
     if not refusal:
@@ -102,7 +102,7 @@ async def replay(
 async def replay_all(
     redis: Redis, clickhouse: ClickHouse, *, reason: str, force: bool
 ) -> list[ReplayResult]:
-    """Replays every reject (of one reason) that can be, and says of the others why not."""
+    """Replays every reject (of one reason) that can be, and returns refusals of the others."""
     return [
         await replay(redis, clickhouse, reject, force=force)
         async for reject in _read_all(clickhouse, reason, pending=not force)
@@ -122,7 +122,7 @@ async def _read_all(
 
 
 def replay_refusal(reject: Reject, *, force: bool) -> str:
-    """Why a reject cannot be replayed; '' where it can."""
+    """Returns why a reject cannot be replayed; '' if it can."""
     if reject.reason in _REPEATS:
         return f"{reject.reason}: the event is stored, there is nothing to replay"
     if reject.reason is Reason.purged:
@@ -140,7 +140,7 @@ def replay_refusal(reject: Reject, *, force: bool) -> str:
 
 
 def mark_replayed(reject: Reject, at: datetime) -> Reject:
-    """The reject with the instant of its replay before its message."""
+    """Returns the reject with the instant of its replay before its message."""
     message = reject.message
     if message.startswith(_REPLAYED):
         message = message.partition("; ")[2]

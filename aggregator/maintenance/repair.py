@@ -1,6 +1,6 @@
-"""Repair: a rollup's partition is rebuilt from raw in a staging table that takes its place at once.
+"""Repairs rollups: rebuilds a partition from raw in a staging table, which then replaces it.
 
-Until the swap the old partition serves; a staging table that a crash left is dropped by the next
+Until the swap the old partition is served; a staging table left by a crash is dropped by the next
 repair. Nobody else may write to the warehouse meanwhile.
 """
 
@@ -42,7 +42,7 @@ _ROLLUP_ENDS = (
 
 
 class RebuiltPartition(msgspec.Struct, frozen=True):
-    """A rollup's partition (ingest month, YYYYMM) and what was done to it, in words."""
+    """A rollup's partition (ingest month, YYYYMM) and the outcome of its rebuild, in words."""
 
     rollup: str
     month: int
@@ -101,9 +101,9 @@ async def rebuild_range(
 
 
 async def prepare_repair(clickhouse: ClickHouse) -> None:
-    """Drops what a crash left, and brings every rollup up to where raw ends.
+    """Drops staging tables left by a crash, and pulls every rollup up to the end of raw.
 
-    Rejected where raw ends before a rollup does: then raw was lost and has to come back first.
+    Rejected if raw ends before a rollup: then raw rows are lost and have to be restored first.
     """
     for rollup in ROLLUPS:
         await clickhouse.execute(f"DROP TABLE IF EXISTS {_staging_table(rollup.table)} SYNC")
@@ -127,7 +127,7 @@ async def prepare_repair(clickhouse: ClickHouse) -> None:
 
 
 def incomplete_months(balance: Balance) -> set[int]:
-    """Ingest months of which an accepted event is neither stored nor rejected nor waiting."""
+    """Returns the ingest months with an accepted event that is missing from the balance."""
     return {
         hour.hour.year * 100 + hour.hour.month
         for stream in balance.streams
@@ -139,10 +139,10 @@ def incomplete_months(balance: Balance) -> set[int]:
 async def rebuild(
     clickhouse: ClickHouse, rollup: str, month: int, minute_hours: int
 ) -> RebuiltPartition:
-    """Rebuilds one partition; `prepare` comes first. Rejected where the new one is not right."""
+    """Rebuilds one partition, after `prepare_repair`. Rejected if the new one differs from raw."""
     oldest = 0
     if rollup == "rollup_minute":
-        # An hour more, for what its clock or its sender put into the future.
+        # An hour more, for events whose time is ahead of the clock.
         oldest = (time.time_ns() // 1_000_000 - (minute_hours + 1) * _HOUR_MS) << 20
     if month_end(month) < oldest:
         return RebuiltPartition(rollup, month, "left alone, it is older than this rollup is kept")
@@ -167,10 +167,10 @@ async def rebuild(
 
 
 async def _swap(clickhouse: ClickHouse, rollup: str, month: int) -> None:
-    """The staging table with all other months becomes the rollup: one rename on disk.
+    """Exchanges the staging table, with all other months, for the rollup: one rename on disk.
 
-    REPLACE PARTITION would be shorter, but after a kill at the wrong moment both the old and the
-    new partition were there (23 of 35 kills, engine 26.9); with EXCHANGE never (0 of 44).
+    REPLACE PARTITION would be shorter, but a kill at the wrong moment left both the old and the
+    new partition (23 of 35 kills, engine 26.9); with EXCHANGE never (0 of 44).
     """
     staging = _staging_table(rollup)
     months = await clickhouse.read(_MONTHS.format(rollup=rollup), NumberRow)
@@ -186,7 +186,7 @@ async def _swap(clickhouse: ClickHouse, rollup: str, month: int) -> None:
 async def _fill_staging(
     clickhouse: ClickHouse, rollup: str, stream_number: int, after: int, end_position: int
 ) -> None:
-    """Pulls one stream's raw rows in (after, end_position], with a marker, into the staging table."""
+    """Pulls a stream's raw rows in (after, end_position], with a marker, into the staging table."""
     source = redis_keys.stream(stream_number).kind
     sql = _on_staging(PULLS[rollup, source], rollup)
     month, rows = month_of(end_position), pulling.CHUNK_ROWS
@@ -227,5 +227,5 @@ def _staging_table(rollup: str) -> str:
 
 
 def _on_staging(sql: str, rollup: str) -> str:
-    """The statement with the staging table in the rollup's place."""
+    """Returns the statement with the staging table in place of the rollup."""
     return re.sub(rf"\b{rollup}\b", _staging_table(rollup), sql)

@@ -1,6 +1,6 @@
-"""Restore: what raw lost and the streams still hold is stored again, each event once.
+"""Restores events that raw lost and the streams still hold, each once.
 
-What lies beyond the stored position needs no restore: the next step reads it.
+Events past the stored position need no restore: the next step reads them.
 """
 
 from collections.abc import AsyncGenerator, Sequence
@@ -35,15 +35,15 @@ _IDS = {
     "conversions": "if(adjustment_id = '', conversion_id, adjustment_id)",
 }
 _PAGE_ENTRIES = 64
-# As the aggregator's own: a salt that it made is found, one made here outlives the stream.
+# As the aggregator's: salts that it created are found, those created here outlive the stream.
 _SALT_MARGIN_HOURS = 48
 
 
 class RestoredStream(msgspec.Struct, frozen=True):
-    """One stream: the events it holds, from `since` on, and what became of them.
+    """The events that one stream holds, from `since` on, and the outcome of their restore.
 
-    `older`: accepted events that the stream does not hold any more. `waiting`: those that the
-    next steps store. `missing`: accepted, and neither stored nor rejected nor waiting now.
+    `older`: accepted events that the stream no longer holds. `waiting`: events that the next steps
+    store. `missing`: accepted events that are neither stored nor rejected nor waiting now.
     """
 
     stream: str
@@ -57,7 +57,7 @@ class RestoredStream(msgspec.Struct, frozen=True):
 
 
 class RestoreResult(msgspec.Struct, frozen=True):
-    """`complete` when nothing accepted is missing in raw."""
+    """The outcome of a restore; `complete` if no accepted event is missing in raw."""
 
     complete: bool
     streams: tuple[RestoredStream, ...]
@@ -80,7 +80,7 @@ class _StoredEnds(msgspec.Struct, frozen=True):
 
 
 class _StreamTally(msgspec.Struct):
-    """What is counted on the way through one stream."""
+    """The counts of one stream's restore."""
 
     first: int = 0
     held: int = 0
@@ -90,13 +90,13 @@ class _StreamTally(msgspec.Struct):
 
 
 async def restore(redis: Redis, clickhouse: ClickHouse, settings: Settings) -> RestoreResult:
-    """Stores again what raw lacks, then repairs the rollups of the months it touched.
+    """Stores the events that raw lacks again, then repairs the rollups of their months.
 
     Nobody else may write to the warehouse meanwhile. May be repeated after a crash.
     """
     run = _RestoreRun(redis, clickhouse, settings)
     streams = redis_keys.streams(settings.shards)
-    # Conversions take over what their clicks say.
+    # Clicks first: conversions take over their dimensions.
     tallies = {
         stream.number: await run.restore_stream(stream)
         for stream in sorted(streams, key=lambda stream: stream.kind)
@@ -142,7 +142,7 @@ class _RestoreRun:
         self.months: set[int] = set()
 
     async def restore_stream(self, stream: Stream) -> _StreamTally:
-        """Stores what raw lacks of one stream at or below its stored position."""
+        """Stores the events that raw lacks of one stream, at or below its stored position."""
         tally = _StreamTally()
         stored_position = await self._settle_stored_position(stream)
         async for entries in self._batches(stream):
@@ -155,16 +155,17 @@ class _RestoreRun:
         return tally
 
     async def _settle_stored_position(self, stream: Stream) -> int:
-        """The position that counts as stored, with a marker in raw, though raw may have holes.
+        """Returns the position that counts as stored, with a marker; raw may have holes below it.
 
-        The aggregator at work remembers what it told Redis after its last step, and goes on
-        there; the rows may say less, where they were lost.
+        A running aggregator continues from the position that it published after its last step; the
+        rows may end before it, if some were lost.
         """
         parameters = {"table": stream.kind, "s": stream.number}
         [ends] = await self._clickhouse.read(_ENDS, _StoredEnds, parameters)
         end_position = max(ends.rows_end, await self._published_position(stream))
         if ends.marked_end < end_position:
-            # First, for a crash must leave a hole, which the next restore fills, and no doubles.
+            # The marker comes first: a crash then leaves a hole, which the next restore fills,
+            # and no repeated events.
             await self._insert_marker(stream, end_position)
         return end_position
 
@@ -177,7 +178,7 @@ class _RestoreRun:
         return position(named[GROUP][b"last-delivered-id"]) if GROUP in named else 0
 
     async def _batches(self, stream: Stream) -> AsyncGenerator[Sequence[FrameEntry]]:
-        """All entries that the stream holds, in batches of one ingest month."""
+        """Yields all frames that the stream holds, in batches of one ingest month."""
         after, entries, more = 0, list[FrameEntry](), True
         end_ms = time_ms(await self._streams.newest_position(stream)) + 1
         while entries or more:
@@ -202,7 +203,7 @@ class _RestoreRun:
         existing = await self._clickhouse.read(
             sql, _StoredEvent, parameters | {"table": stream.kind}
         )
-        # What was purged is not to come back.
+        # Purged events must not come back.
         existing += await self._clickhouse.read(_PURGED, _StoredEvent, parameters)
         stored = {(row.pos, row.id) for row in existing}
         warehouse = self._warehouse

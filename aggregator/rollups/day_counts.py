@@ -93,7 +93,7 @@ async def count_days(clickhouse: ClickHouse, before_second: int) -> None:
 
 
 async def count_day(clickhouse: ClickHouse, uncounted: UncountedDay, attempt: int) -> None:
-    """Counts one day; a server executes one such INSERT from the same `counted_clicks`, however late.
+    """Counts one day; a server executes one INSERT from the same `counted_clicks`, however late.
 
     See `aggregator.warehouse.insert_tokens`.
     """

@@ -95,7 +95,7 @@ async def pull(
     after: int,
     end_position: int,
 ) -> int:
-    """Adds the raw rows of a stream in (after, end_position] to a rollup; returns its new watermark.
+    """Adds a stream's raw rows in (after, end_position] to a rollup; returns its new watermark.
 
     All of them lie in one ingest month. A range pulled twice counts twice: `after` has to be the
     watermark. On a server another pull from there may have won, with another end. ClickHouseFailed

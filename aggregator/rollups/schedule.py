@@ -24,13 +24,13 @@ _COUNTED_AFTER_SECONDS = 600
 
 
 class DayLag(msgspec.Struct, frozen=True):
-    """The last pull of a stream's days, and the UTC second of the earliest event since then."""
+    """The last pull of a stream's days, and the UTC second of the earliest event since."""
 
     pulled_ms: int = 0
     earliest_event_at: int = _NO_EVENT
 
     def is_due(self, now_ms: int) -> bool:
-        """Returns True if days have to be pulled: after a while, or when a past day got an event."""
+        """Returns True if days have to be pulled: after a while, or if a past day got an event."""
         today = _midnight(now_ms // 1000)
         return now_ms - self.pulled_ms >= _DAYS_EVERY_MS or self.earliest_event_at < today
 
@@ -62,7 +62,7 @@ class RollupPulls:
         return any(self._watermarks[rollup.table, stream.number] == 0 for rollup in ROLLUPS)
 
     async def pull(self, stream: Stream, end_position: int, now_ms: int) -> None:
-        """Pulls rollups up to `end_position`, the day rollup maybe later: see `reports.query.days`."""
+        """Pulls rollups up to `end_position`; days maybe later: see `reports.query.days`."""
         # Removed while the outcome of a pull is unknown.
         lag = self._lags.pop(stream.number, DayLag())
         started_at = time.monotonic()

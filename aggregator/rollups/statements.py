@@ -94,7 +94,8 @@ def _pairs_sql(single_dimension: bool) -> str:
     )
     sparse_names = ", ".join(f"'{name}'" for name in SPARSE)
     return (
-        f"ARRAY JOIN arrayFilter(pair -> pair.2 != '' OR pair.1 NOT IN ({sparse_names}), [{joined}])"
+        f"ARRAY JOIN arrayFilter(pair -> pair.2 != '' OR pair.1 NOT IN ({sparse_names}),"
+        f" [{joined}])"
         " AS pair"
     )
 

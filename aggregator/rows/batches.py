@@ -54,7 +54,7 @@ class SaltMissing(Exception):
 
 
 class EventLine(msgspec.Struct, frozen=True, gc=False):
-    """One event line with its position and its number in the frame, from 0; `marked`: sent again."""
+    """One event line with its position and number in the frame, from 0; `marked`: sent again."""
 
     pos: int
     number: int
@@ -109,7 +109,7 @@ def make_reject(
 
 
 def redact_body(text: bytes) -> str:
-    """Returns the line with every `ip` of its JSON truncated, or the start of one that is no JSON."""
+    """Truncates every `ip` in the JSON of a line; returns the start of a line that is no JSON."""
     try:
         body = msgspec.json.decode(text)
         # Untouched where there is nothing to truncate: numbers keep their digits.
@@ -144,7 +144,7 @@ def encode_click_rows(
     existing: Container[str],
     rejects: list[Reject],
 ) -> list[bytes]:
-    """Encodes the rows of clicks that are not in `existing` as JSON lines, in pieces of whole lines.
+    """Encodes the rows of clicks not in `existing` as JSON lines, in pieces of whole lines.
 
     Adds a reject for each existing click, for a click that is in the batch twice, and for a bad
     click id. Raises SaltMissing.

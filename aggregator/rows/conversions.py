@@ -33,14 +33,14 @@ def adjustments_in(events: FactLines) -> list[Adjustment]:
 
 
 def click_keys(events: FactLines) -> list[tuple[int, str]]:
-    """Returns (account, click id) of the conversions' clicks; those of test conversions are real."""
+    """Returns (account, click id) of the conversions' clicks, which are real even in tests."""
     return [(account_of(c.account), c.click_id) for _, c in conversions_in(events) if c.click_id]
 
 
 def first_waiting_position(
     events: FactLines, clicks: Mapping[str, ClickRow], clicks_complete_until_ms: int
 ) -> int | None:
-    """Returns the position of the first conversion whose click may still arrive; else None.
+    """Returns the position of the first conversion whose click may still arrive, or None.
 
     Below `clicks_complete_until_ms` every click published before its conversion is stored, so that
     a click missing there stays missing.
@@ -55,7 +55,7 @@ def first_waiting_position(
 def build_conversion_rows(
     events: FactLines, stream_number: int, existing: AlreadyStored
 ) -> tuple[list[ConversionRow], list[Reject]]:
-    """Builds the rows of new facts; rejects those stored already, and adjustments of unknown ones."""
+    """Builds the rows of new facts; rejects stored ones, and adjustments of unknown ones."""
     stored = _StoredSoFar(existing)
     rows: list[ConversionRow] = []
     rejects: list[Reject] = []

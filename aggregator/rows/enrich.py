@@ -73,7 +73,7 @@ class SharedFields(msgspec.Struct, frozen=True):
 
 
 def shared_fields(time_ms: int, salt: bytes) -> SharedFields:
-    """Builds the shared fields of clicks of `time_ms` (`click_time_ms`); `salt` is 1 to 64 bytes."""
+    """Builds the fields of clicks of `time_ms` (`click_time_ms`); `salt` is 1 to 64 bytes."""
     time_json = b',"time":%d.%03d,"visitor":' % divmod(time_ms, 1000)
     return SharedFields(time_json, blake2b(digest_size=8, key=salt))
 
@@ -201,7 +201,7 @@ def _normalize_country(code: str) -> str:
 
 
 def _normalize_language(accepted: str) -> str:
-    """Returns the first tag, at most 8 characters: `en-us` of `en-US,en;q=0.9`; '' for none or `*`."""
+    """Returns the first tag, at most 8 characters: `en-us` of `en-US,en`; '' for none or `*`."""
     tag = accepted.partition(",")[0].partition(";")[0].strip().lower()[:8]
     return "" if tag == "*" else tag
 

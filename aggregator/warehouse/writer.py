@@ -126,7 +126,7 @@ class Warehouse:
         )
 
     async def insert_rejects(self, rejects: Sequence[Reject]) -> None:
-        """Inserts rejects, before their batch; repeating it changes nothing (keyed by their place)."""
+        """Inserts rejects, before their batch; repeating it changes nothing (keyed by place)."""
         if rejects:
             columns = Reject.__struct_fields__
             await self._clickhouse.insert("rejects", columns, _encoder.encode_lines(rejects))

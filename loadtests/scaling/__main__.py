@@ -1,8 +1,8 @@
-"""Measures what an event costs as LinkJolt grows: `python -m loadtests.scaling [--seconds 4]`.
+"""Measures the cost of an event as LinkJolt grows: `python -m loadtests.scaling [--seconds 4]`.
 
-Edges, connections, links and shards grow one after the other, all else as it is. It prints and
-writes a page into loadtests/results and, where everything was measured, the tables of
-docs/scaling.md with the plan that follows from them. About half an hour, best on an idle machine.
+Edges, connections, links and shards grow one at a time. It prints a page and writes it into
+loadtests/results; if everything was measured, it also writes the tables and the projection of
+docs/scaling.md. It takes about half an hour, best on an idle machine.
 """
 
 import asyncio
@@ -33,12 +33,12 @@ _SWEEPS = tuple(build_sweeps(0))
 
 
 def _exit_on_sigterm(number: int, frame: FrameType | None) -> None:
-    """SIGTERM as an exception, so that what was started is ended and the folder removed."""
+    """Raises SystemExit on SIGTERM, so that child processes are ended and the folder removed."""
     sys.exit(128 + number)
 
 
 def run(points: list[Point], settings: ScalingSettings) -> list[InstanceCosts]:
-    """What each instance showed, printed on the way; one that failed is left out."""
+    """Measures and prints the points of each instance; failed instances are left out."""
     measured: list[InstanceCosts] = []
     for size, size_points in by_size(points).items():
         click.echo(f"{size.edges} edges, {size.links:,} links, {size.shards} shards")
@@ -61,7 +61,7 @@ def _describe_cost(cost: Cost) -> str:
 
 
 @click.command()
-@click.option("--only", multiple=True, type=click.Choice(_SWEEPS), help="What grows.")
+@click.option("--only", multiple=True, type=click.Choice(_SWEEPS), help="The dimension to grow.")
 @click.option("--seconds", default=4, show_default=True, type=click.IntRange(1))
 @click.option("--rounds", default=3, show_default=True, type=click.IntRange(1), help="Of a point.")
 @click.option("--links-max", default=1_000_000, show_default=True, type=click.IntRange(1_000))
@@ -72,7 +72,7 @@ def _describe_cost(cost: Cost) -> str:
     type=click.Path(exists=True, file_okay=False),
     help="Where the servers write; a RAM disk would make durability free.",
 )
-@click.option("--results", "results_folder", help="Folder of the page; else loadtests/results.")
+@click.option("--results", "results_folder", help="Folder of the page; loadtests/results unless given.")
 def main(
     only: tuple[str, ...],
     seconds: int,
@@ -81,7 +81,7 @@ def main(
     folder: str,
     results_folder: str | None,
 ) -> None:
-    """Prints tables, and writes them where they belong."""
+    """Prints the tables and writes them to the results and the document."""
     signal.signal(signal.SIGTERM, _exit_on_sigterm)
     if missing_tools := find_missing({"wrk"}):
         raise click.ClickException(f"wrk is missing: {install_line(missing_tools)}")

@@ -1,4 +1,4 @@
-"""Tracking links in any number, and in which order they are clicked."""
+"""Creates tracking links in any number and chooses the order of their clicks."""
 
 import random
 import time
@@ -20,11 +20,11 @@ from loadtests.chaos_instance import Instance, RunFailed
 from loadtests.mix import zipf
 from loadtests.scaling.point import CreatedLinks, Spread
 
-# At most; the others are written as the bulk route writes them, but without HTTP.
+# Links created through the bulk route; the others are written the same way without HTTP.
 _BULK_MAX = 10_000
-# More than are answered in one measurement: none is clicked again because the list is at its end.
+# More than are answered in one measurement, so that the list does not start again.
 _CODES_CHOSEN = 200_000
-# The demo's.
+# The numbers of the demo's campaign and affiliate.
 _CAMPAIGN, _AFFILIATE = 1, 1
 
 
@@ -37,7 +37,7 @@ def code_of(number: int) -> str:
 
 
 async def create_links(instance: Instance, count: int) -> CreatedLinks:
-    """Links of the demo's campaign, numbered from 1."""
+    """Creates links of the demo's campaign, numbered from 1, and measures speed and memory."""
     bulk_count = min(count, _BULK_MAX)
     async with connect(instance.redis_url, timeout_seconds=30) as redis:
         before = (await call(redis, "INFO", "memory"))["used_memory"]
@@ -76,7 +76,7 @@ async def _create_by_bulk(instance: Instance, count: int) -> None:
             answer = await client.post("/v1/links/bulk", json={"links": links})
             accepted = msgspec.json.decode(answer.content, type=_BulkAnswer).accepted
             if accepted != len(links):
-                raise RunFailed(f"{accepted} of {len(links)} links were made")
+                raise RunFailed(f"{accepted} of {len(links)} links were created")
 
 
 async def _create_in_registry(redis: Redis, after: int, last: int) -> None:
@@ -102,7 +102,7 @@ def _link(number: int, now: datetime) -> Link:
 
 
 def choose_codes(count: int, spread: Spread, seed: int) -> list[str]:
-    """Codes in the order of their clicks, another one for each seed."""
+    """Chooses codes in the order of their clicks, another order for each seed."""
     chance = random.Random(seed)
     if spread == "zipf":
         numbers = chance.choices(range(1, count + 1), cum_weights=zipf(count), k=_CODES_CHOSEN)
@@ -112,6 +112,6 @@ def choose_codes(count: int, spread: Spread, seed: int) -> list[str]:
 
 
 def write_codes(path: Path, codes: Sequence[str]) -> Path:
-    """A code a line, as `clicks.lua` reads them."""
+    """Writes one code a line, as `clicks.lua` reads them."""
     path.write_text("\n".join(codes) + "\n")
     return path

@@ -1,4 +1,4 @@
-"""Measures points: an instance of each size, its links, and wrk as fast as it is answered."""
+"""Measures points on an instance of each size, with wrk as fast as it is answered."""
 
 import asyncio
 from collections.abc import Sequence
@@ -31,14 +31,14 @@ from loadtests.scaling.usage import Usage, cost_of, read_usage, resident_mib
 _CLICKS_SCRIPT = Path(__file__).with_name("clicks.lua")
 _MEMORY_BYTES = str(8 << 30)
 _IDLE_SECONDS = 4.0
-# A million new links are read by edges and the aggregator, too, before they rest.
+# Edges and the aggregator also read a million new links before they are idle.
 _REST_SECONDS = 300
 _STORED_SECONDS = 300
 _WARM_UP_SECONDS = 2
 _WARM_UPS_MAX = 60
-# Few: a first click reads the registry.
+# Few, because a first click reads the registry.
 _WARM_UP_CONNECTIONS = 64
-# No process is above it once it rests: a slice of nothing costs the aggregator about 5 %.
+# No process uses more when idle: empty slices cost the aggregator about 5 %.
 _RESTING_SHARE_MAX = 0.15
 
 
@@ -54,12 +54,12 @@ class ScalingSettings(msgspec.Struct, frozen=True):
 async def measure(
     settings: ScalingSettings, size: InstanceSize, points: Sequence[Point]
 ) -> InstanceCosts:
-    """The middle of the rounds of each point, on one instance; Failed where events are lost."""
+    """Measures the median of each point's rounds on one instance; fails if events are lost."""
     folder = settings.folder / f"{size.edges}-{size.links}-{size.shards}"
     variables = {
         "LINKJOLT_SHARDS": str(size.shards),
         "LINKJOLT_REDIS_MAX_MEMORY_BYTES": _MEMORY_BYTES,
-        # On a busy machine clicks would go to the spool, and come late.
+        # On a busy machine clicks would go to the spool and arrive late.
         "LINKJOLT_REDIS_TIMEOUT_SECONDS": "10",
         # So that nothing is trimmed in mid-measurement.
         "LINKJOLT_STREAM_MEMORY_MAX_BYTES": _MEMORY_BYTES,
@@ -83,7 +83,7 @@ async def measure(
 
 
 class _InstanceRun:
-    """One instance under one load after the other."""
+    """One instance and the loads that are measured on it."""
 
     def __init__(
         self, settings: ScalingSettings, instance: Instance, redis: Redis, size: InstanceSize
@@ -98,7 +98,7 @@ class _InstanceRun:
         return await read_usage(self._redis, self._instance.pids(), self._size.shards)
 
     async def wait_for_rest(self) -> tuple[Usage, Usage]:
-        """Two looks between which nothing happened."""
+        """Waits until the instance is idle; returns two readings of an idle interval."""
         for _ in range(int(_REST_SECONDS / _IDLE_SECONDS)):
             before = await self.read_usage()
             await asyncio.sleep(_IDLE_SECONDS)
@@ -110,10 +110,10 @@ class _InstanceRun:
             ]
             if max(spent) < _RESTING_SHARE_MAX * (after.measured_at - before.measured_at):
                 return before, after
-        raise RunFailed(f"the instance does not rest within {_REST_SECONDS} s")
+        raise RunFailed(f"the instance is not idle within {_REST_SECONDS} s")
 
     async def warm_up(self) -> None:
-        """Clicks each link once, the most popular first, as far as an edge keeps them."""
+        """Clicks each link once, the most popular first, up to the size of an edge's cache."""
         links_total = min(self._size.links, EdgeSettings().links_cached)
         codes = [links.code_of(number) for number in range(1, links_total + 1)]
         for _ in range(_WARM_UPS_MAX):
@@ -130,7 +130,7 @@ class _InstanceRun:
         return await asyncio.to_thread(wrk.run, port, seconds, self._settings.core, *arguments)
 
     async def click_bytes(self) -> ClickBytes:
-        """One click, as wrk sends it."""
+        """Sends one click as wrk does and counts its bytes."""
         host, _, port = self._instance.edge_url.partition("//")[2].partition(":")
         code = links.code_of(1)
         request = traffic.raw_requests(int(port))[0].replace(
@@ -166,15 +166,15 @@ class _InstanceRun:
         return cost_of(idle, (before, after), summary.per_second, mib)
 
     async def wait_until_stored(self) -> None:
-        """Returns when all that was accepted before is in ClickHouse and its rollups."""
+        """Returns once everything accepted before is in ClickHouse and its rollups."""
         empty = self._instance.spooled
         await wait_for("the spools are empty", lambda: empty() == 0, _STORED_SECONDS)
         seconds, _ = await call(self._redis, "TIME")
         numbers = {stream.number for stream in redis_keys.streams(self._size.shards)}
 
         async def stored() -> bool:
-            told: dict[bytes, bytes] = await call(self._redis, "HGETALL", redis_keys.PROGRESS)
-            until = {int(number): int(ms) for number, ms in told.items()}
+            progress: dict[bytes, bytes] = await call(self._redis, "HGETALL", redis_keys.PROGRESS)
+            until = {int(number): int(ms) for number, ms in progress.items()}
             return all(until.get(number, 0) > (seconds + 1) * 1_000 for number in numbers)
 
         await wait_for("all is stored", stored, _STORED_SECONDS)

@@ -1,4 +1,4 @@
-"""The tables as Markdown: a page of results, and the part of docs/scaling.md between its marks."""
+"""Formats the results as Markdown: a page, and the section of docs/scaling.md between its marks."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -26,18 +26,17 @@ _HEADS = (
     "clicks a frame",
     "edge MiB",
 )
-# Of fewer links neither speed nor memory is theirs alone.
+# With fewer links, fixed costs dominate both speed and memory.
 _MANY_LINKS = 1_000
 _UNITS = """\
-`us` are microseconds of processor a click, summed over the processes of a kind, beyond what they \
-use when idle. The aggregator's contain the embedded ClickHouse: raw table and all rollups. Its \
-idle use is a share of a core. `clicks/s` is what all processes and wrk reached together on the \
-cores of this one machine, durable (`appendfsync always`). `edge MiB` is the memory of the \
-largest edge."""
+`us` are microseconds of CPU per click, summed over the processes of a kind, without their idle \
+use. The aggregator's include the embedded ClickHouse: raw table and all rollups. Its idle use is \
+a share of a core. `clicks/s` is the rate of all processes and wrk together on the cores of this \
+one machine, durable (`appendfsync always`). `edge MiB` is the memory of the largest edge."""
 
 
 class ScalingResults(msgspec.Struct, frozen=True, kw_only=True):
-    """All that one run found; `basis` is None where the point that all share was not measured."""
+    """The results of one run; `basis` is None if the common point was not measured."""
 
     day: date
     command: str
@@ -49,11 +48,11 @@ class ScalingResults(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def aligned_table(rows: Sequence[Sequence[str]]) -> str:
-    """A Markdown table, its first row the heads."""
+    """Formats rows as an aligned Markdown table; the first row holds the heads."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    rows = [" | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows]
+    lines = [" | ".join(c.ljust(w) for c, w in zip(row, widths, strict=True)) for row in rows]
     rule = "|".join("-" * (width + 2) for width in widths)
-    return "\n".join([f"| {rows[0]} |", f"|{rule}|", *(f"| {row} |" for row in rows[1:])])
+    return "\n".join([f"| {lines[0]} |", f"|{rule}|", *(f"| {line} |" for line in lines[1:])])
 
 
 def _cells(name: str, cost: Cost | None) -> list[str]:
@@ -73,10 +72,10 @@ def _cells(name: str, cost: Cost | None) -> list[str]:
 
 
 def tables(measured: ScalingResults) -> str:
-    """A table for each thing that grows."""
+    """Formats a table for each dimension that grows."""
     size = BASE.size
     shared = (
-        f"Where nothing else is said: {size.edges} edge, {BASE.connections} connections,"
+        f"Unless stated otherwise: {size.edges} edge, {BASE.connections} connections,"
         f" {size.links:,} links clicked by Zipf's law, {size.shards} shard."
     )
     parts = [f"{_UNITS} {shared}"]
@@ -97,9 +96,9 @@ def _created_line(made: CreatedLinks) -> str:
 
 
 def projection(basis: ProjectionBasis | None, assumed: Assumptions) -> str:
-    """The plan, marked as what it is."""
+    """Formats the projection, marked as not measured."""
     if basis is None:
-        return "No plan: the point that it is made from was not measured."
+        return "No projection: the point it is computed from was not measured."
     needs = [["needed", "figure", "from"]]
     needs += [[line.name, line.figure, line.derivation] for line in project_needs(basis, assumed)]
     return "\n\n".join(
@@ -114,7 +113,7 @@ def projection(basis: ProjectionBasis | None, assumed: Assumptions) -> str:
 
 
 def section(measured: ScalingResults) -> str:
-    """What stands between the marks of the document."""
+    """Formats the section between the marks of the document."""
     about = [f"`{measured.command}`, {measured.day.isoformat()}."]
     about += [f"- {name}: {value}" for name, value in measured.machine.lines]
     return "\n\n".join(
@@ -129,7 +128,7 @@ def section(measured: ScalingResults) -> str:
 
 
 def replace_section(document: str, new: str) -> str:
-    """The document with what stands between its marks exchanged; ValueError without marks."""
+    """Replaces the text between the marks of a document; raises ValueError without marks."""
     before, begin, rest = document.partition(BEGIN)
     _, end, after = rest.partition(END)
     if not begin or not end:

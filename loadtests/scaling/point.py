@@ -1,4 +1,4 @@
-"""What is varied, what is measured at each point, and the middle of several measurements."""
+"""Declares the points to measure, their costs, and the median of several measurements."""
 
 import statistics
 from collections.abc import Sequence
@@ -6,12 +6,12 @@ from typing import Literal
 
 import msgspec
 
-# How clicks spread over links: by Zipf's law, or each link as often as every other.
+# The distribution of clicks over links: Zipf's law, or uniform.
 Spread = Literal["zipf", "even"]
 
 
 class InstanceSize(msgspec.Struct, frozen=True, kw_only=True):
-    """What one instance is started with."""
+    """The size with which an instance is started."""
 
     edges: int = 1
     links: int = 1_000
@@ -34,7 +34,7 @@ class ClickBytes(msgspec.Struct, frozen=True):
 
 
 class CreatedLinks(msgspec.Struct, frozen=True):
-    """How many links an instance got, how fast by each way (0: by none), and their Redis memory."""
+    """The links of an instance, the rate by each way (0: unused), and Redis bytes per link."""
 
     links: int
     bulk_per_second: float
@@ -43,9 +43,11 @@ class CreatedLinks(msgspec.Struct, frozen=True):
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True):
-    """One measurement. `_us` are microseconds of processor an event, beyond what the process
-    uses when idle; the aggregator's contain the embedded ClickHouse, `aggregator_main_us` only
-    the process's main thread. `_idle` are shares of a core. `_bytes` are an event's.
+    """One measurement.
+
+    `_us` are microseconds of CPU per event, without the idle use; the aggregator's include the
+    embedded ClickHouse, `aggregator_main_us` only the process's main thread. `_idle` is a share
+    of a core. `_bytes` are per event.
     """
 
     per_second: float
@@ -62,7 +64,7 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class InstanceCosts(msgspec.Struct, frozen=True):
-    """What was measured on one instance."""
+    """The measurements of one instance."""
 
     costs: dict[Point, Cost]
     click_bytes: ClickBytes
@@ -73,7 +75,7 @@ BASE = Point()
 
 
 def build_sweeps(links_max: int) -> dict[str, list[tuple[str, Point]]]:
-    """By what grows: what it is called, and the point. All else stays as in BASE."""
+    """Builds the labelled points by the dimension that grows; the rest is as in BASE."""
     return {
         "edges": [(str(n), Point(size=InstanceSize(edges=n))) for n in (1, 2)],
         "connections": [(f"{n:,}", Point(connections=n)) for n in (16, 64, 256, 1_024)],
@@ -97,7 +99,7 @@ def _links_point(links: int, spread: Spread) -> tuple[str, Point]:
 
 
 def by_size(points: Sequence[Point]) -> dict[InstanceSize, list[Point]]:
-    """Each point once, under the instance that it needs."""
+    """Groups distinct points by the instance size that they need."""
     sizes: dict[InstanceSize, list[Point]] = {}
     for point in dict.fromkeys(points):
         sizes.setdefault(point.size, []).append(point)
@@ -105,7 +107,7 @@ def by_size(points: Sequence[Point]) -> dict[InstanceSize, list[Point]]:
 
 
 def median_cost(costs: Sequence[Cost]) -> Cost:
-    """Each figure's median."""
+    """Takes the median of each figure."""
     return Cost(
         **{
             field: statistics.median(getattr(cost, field) for cost in costs)

@@ -1,4 +1,4 @@
-"""A plan on paper for a million clicks a second, from what one machine measured."""
+"""Projects the hosts for a million clicks a second from the measurements of one machine."""
 
 import math
 from collections.abc import Sequence
@@ -9,7 +9,7 @@ from loadtests.scaling.point import ClickBytes, Cost
 
 
 class ProjectionBasis(msgspec.Struct, frozen=True):
-    """What the plan is made from; `sync_ms` is a write of 4 KB made durable."""
+    """The measurements that the projection uses; `sync_ms` is a durable write of 4 KB."""
 
     cost: Cost
     click_bytes: ClickBytes
@@ -17,7 +17,7 @@ class ProjectionBasis(msgspec.Struct, frozen=True):
 
 
 class Assumptions(msgspec.Struct, frozen=True, kw_only=True):
-    """What is not measured."""
+    """The inputs that are assumed, not measured."""
 
     clicks_per_second: int = 1_000_000
     busy_share: float = 0.5
@@ -32,7 +32,7 @@ _SHARD_CORES = 2
 
 
 class Need(msgspec.Struct, frozen=True):
-    """What is needed, how much of it, and where that comes from."""
+    """A resource that is needed, its amount, and the formula."""
 
     name: str
     figure: str
@@ -40,7 +40,7 @@ class Need(msgspec.Struct, frozen=True):
 
 
 def describe_assumptions(assumed: Assumptions) -> list[str]:
-    """Each in a sentence."""
+    """Describes each assumption in a sentence."""
     return [
         f"Every process is at most {assumed.busy_share:.0%} busy, for peaks and for the loss of a host.",
         "A core there does what a core did here, and processes on many cores and hosts do not"
@@ -60,7 +60,7 @@ def describe_assumptions(assumed: Assumptions) -> list[str]:
 
 
 def project_needs(basis: ProjectionBasis, assumed: Assumptions) -> list[Need]:
-    """The plan, a line a need."""
+    """Projects all needs: cores, hosts, memory and network."""
     shards, shards_us = count_shards(basis, assumed)
     hosts = math.ceil(shards * _SHARD_CORES / assumed.host_cores)
     redis = Need("Redis shards, appendfsync always", f"{shards:,} on {_hosts(hosts)}", shards_us)
@@ -77,7 +77,7 @@ def project_needs(basis: ProjectionBasis, assumed: Assumptions) -> list[Need]:
 
 
 def _processes(basis: ProjectionBasis, assumed: Assumptions) -> list[tuple[str, float, int]]:
-    """Name, microseconds a click, and how many times it is done."""
+    """Lists processes: name, microseconds of CPU per click, copies."""
     cost = basis.cost
     return [
         ("edge", cost.edge_us, 1),

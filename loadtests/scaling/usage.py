@@ -1,4 +1,4 @@
-"""What processes and Redis have used so far, and what an event cost between two looks."""
+"""Reads the resource usage of processes and Redis, and the cost of an event between readings."""
 
 import time
 from pathlib import Path
@@ -14,7 +14,7 @@ from loadtests.scaling.point import Cost
 
 
 class Usage(msgspec.Struct, frozen=True, kw_only=True):
-    """CPU seconds of the processes, and what Redis counts, at an instant."""
+    """CPU seconds of the processes and counters of Redis at an instant."""
 
     measured_at: float
     edge: float
@@ -60,7 +60,7 @@ async def _frames(redis: Redis, stream: str) -> int:
 
 
 def resident_mib(pid: int) -> float:
-    """Memory that a process holds."""
+    """Reads the resident memory of a process."""
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
         if line.startswith("VmRSS:"):
             return int(line.split()[1]) / 1024
@@ -68,14 +68,14 @@ def resident_mib(pid: int) -> float:
 
 
 def use_per_second(before: Usage, after: Usage, name: str) -> float:
-    """What comes up while no click comes in; of a process it is a share of a core."""
+    """Returns the growth of a figure per second; for CPU seconds it is a share of a core."""
     return (getattr(after, name) - getattr(before, name)) / (after.measured_at - before.measured_at)
 
 
 def cost_of(
     idle: tuple[Usage, Usage], load: tuple[Usage, Usage], per_second: float, edge_mib: float
 ) -> Cost:
-    """What came in between two looks, by its events; processor that idling takes is taken off."""
+    """Divides the growth between two readings by its events, less the use of an idle instance."""
     before, after = load
     events = after.events - before.events
     seconds = after.measured_at - before.measured_at

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -35,7 +36,7 @@ def printable(value: object) -> str:
 
 
 def format_table(answer: JsonObject) -> str:
-    """Formats rows and totals as aligned columns, with a last line on freshness and source."""
+    """Formats rows and totals as aligned columns, between lines on the period and on freshness."""
     meta, totals = answer["meta"], _flat(answer["totals"])
     rows = [row for row in map(_flat, answer["data"]) if row != totals]
     names = list(dict.fromkeys(name for row in (*rows, totals) for name in row))
@@ -46,7 +47,15 @@ def format_table(answer: JsonObject) -> str:
     last = f"data_as_of {meta['data_as_of'] or 'not known'}, source {meta['source']}"
     last += ", INCOMPLETE" * meta["incomplete"]
     last += ", more rows follow: see --limit and --csv" * bool(answer["next_cursor"])
-    return "\n".join([*("  ".join(cells).rstrip() for cells in zip(*columns, strict=True)), last])
+    table = ["  ".join(cells).rstrip() for cells in zip(*columns, strict=True)]
+    return "\n".join([_period(meta), *table, last])
+
+
+def _period(meta: JsonObject) -> str:
+    """Formats the period of an answer in the report's time zone; its end is exclusive."""
+    zone = ZoneInfo(meta["timezone"])
+    start, end = (datetime.fromisoformat(meta[name]).astimezone(zone) for name in ("from", "to"))
+    return f"from {start.isoformat(' ')} to {end.isoformat(' ')}, {zone.key}"
 
 
 def _flat(row: JsonObject) -> JsonObject:

@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections import Counter
 from datetime import UTC, datetime
 
 import msgspec
@@ -9,9 +10,10 @@ import pytest
 
 from linkjolt.datasets import Account
 from linkjolt.registry.entries import Webhook
+from linkjolt.webhooks.queue import Delivery
 from outbound import transport
 from tests.outbound.conftest import Line
-from tests.outbound.receiver import Arrived, answer, in_turn, ok, receiving
+from tests.outbound.receiver import Arrived, Receiver, answer, in_turn, ok, receiving
 from tests.waiting import wait_until
 
 
@@ -191,18 +193,33 @@ async def _kept(line: Line, number: int, count: int) -> bool:
 async def test_a_replay_sends_exactly_its_range_again(line: Line) -> None:
     async with receiving(ok) as shop, line.delivering():
         webhook = await line.endpoint(shop.url)
-        await line.convert(3)
-        await wait_until(lambda: len(shop.arrived) == 3)
-        border = int(time.time() * 1000) + 1
-        await wait_until(lambda: time.time() * 1000 > border + 1)
-        await line.convert(2)
-        await wait_until(lambda: len(shop.arrived) == 5)
-        later = set(shop.ids[3:])
-        end = int(time.time() * 1000) + 1_000
-        now_ms = int(time.time() * 1000)
-        assert await line.queue.replay(webhook.number, border, end, now_ms) == 2
-        await wait_until(lambda: len(shop.arrived) == 7)
-        assert set(shop.ids[5:]) == later
+        groups = [await _delivered(line, shop, webhook, count) for count in (3, 2, 2)]
+        starts_ms = [min(delivery.event_ms for delivery in group) for group in groups]
+        now_ms = time.time_ns() // 1_000_000
+        assert await line.queue.replay(webhook.number, starts_ms[1], starts_ms[2], now_ms) == 2
+        await wait_until(lambda: len(shop.arrived) == 9)
+        await wait_until(lambda: _settled(line, webhook.number))
+        assert await line.queue.next_due_ms([webhook.number]) == {}
+    arrivals = Counter(shop.ids)
+    for group, times in zip(groups, (1, 2, 1), strict=True):
+        assert [arrivals.pop(delivery.webhook_id) for delivery in group] == [times] * len(group)
+    assert not arrivals
+
+
+async def _delivered(line: Line, shop: Receiver, webhook: Webhook, count: int) -> list[Delivery]:
+    """New events, delivered; any later one is accepted at a later millisecond."""
+    earlier = {delivery.webhook_id for delivery in await line.deliveries(webhook)}
+    await line.convert(count)
+    await wait_until(lambda: len(shop.arrived) == len(earlier) + count)
+    await wait_until(lambda: _settled(line, webhook.number))
+    group = [
+        delivery
+        for delivery in await line.deliveries(webhook)
+        if delivery.webhook_id not in earlier
+    ]
+    last_ms = max(delivery.event_ms for delivery in group)
+    await wait_until(lambda: time.time_ns() // 1_000_000 > last_ms)
+    return group
 
 
 async def test_the_queue_of_a_deleted_endpoint_is_emptied(line: Line) -> None:

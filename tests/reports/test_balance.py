@@ -1,12 +1,14 @@
 """accepted = stored + rejected + waiting, whatever happens between the reads."""
 
 import asyncio
+import time
 from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 import pytest
+from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
 from aggregator.rows.rows import CLICK_COLUMNS, ClickRow, click_marker
@@ -20,6 +22,7 @@ from linkjolt.position import position
 from linkjolt.redis_keys import Stream, clicks, conversions
 from linkjolt.storage.clickhouse import ClickHouse
 from linkjolt.storage.redis import call
+from reports.balance import BalanceReader
 
 HOUR = 3_600_000
 NOW_MS = int(datetime(2026, 11, 20, 10, 59, 59, tzinfo=UTC).timestamp() * 1000)
@@ -184,3 +187,32 @@ async def test_spooled_events_of_living_edges_and_shed_clicks_are_told(
     await call(redis, "HSET", redis_keys.EDGES, 3, b'{"spooled":99,"at_ms":1}')
     found = await read_balance(redis, clickhouse, shards=1)
     assert (found.spooled, found.shed) == (7, 3)
+
+
+async def behind_seconds(redis: Redis, clickhouse: ClickHouse) -> float:
+    await BalanceReader(redis, clickhouse, shards=2).read()
+    behind = REGISTRY.get_sample_value("linkjolt_behind_seconds")
+    assert behind is not None
+    return behind
+
+
+async def test_reports_are_behind_by_the_age_of_the_stream_that_is_stored_least(
+    redis: Redis, clickhouse: ClickHouse
+) -> None:
+    began = time.time()
+    for stream, age in zip(redis_keys.streams(2), (0, 90, 10, 0), strict=True):
+        as_of_ms = int((began - age) * 1000)
+        await call(redis, "HSET", redis_keys.PROGRESS, stream.number, as_of_ms)
+    behind = await behind_seconds(redis, clickhouse)
+    assert 90 <= behind <= 90.01 + time.time() - began
+
+
+async def test_before_anything_is_stored_reports_are_behind_by_the_oldest_event(
+    redis: Redis, clickhouse: ClickHouse
+) -> None:
+    assert await behind_seconds(redis, clickhouse) == 0
+    began = time.time()
+    await accept(redis, clicks(1), int((began - 40) * 1000), 1)
+    await accept(redis, clicks(0), int((began - 30) * 1000), 1)
+    behind = await behind_seconds(redis, clickhouse)
+    assert 40 <= behind <= 40.01 + time.time() - began

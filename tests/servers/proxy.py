@@ -46,7 +46,9 @@ class InsertProxy:
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
         """Listens at `port` for as long as the block lasts."""
-        async with forwarding("127.0.0.1", self._server_port, request_filter=self._requests) as self.port:
+        async with forwarding(
+            "127.0.0.1", self._server_port, request_filter=self._requests
+        ) as self.port:
             yield
 
     def _requests(self) -> ChunkFilter:

@@ -155,7 +155,7 @@ async def test_what_is_given_to_an_affiliate_by_hand_leaves_nothing_behind(
     )
     await line.convert(lost)
     await line.step_until_idle()
-    await adjuster.adjust(lost, "attributed", earner={"campaign": 2, "affiliate": 9, "rule": 1})
+    await adjuster.adjust(lost, "attributed", payee={"campaign": 2, "affiliate": 9, "rule": 1})
     await line.step_until_idle()
     assert await raw(line) == [Sums(9, "pending", 1, 9999, 2999)]
     assert await rollup(line) == [Cell(0, 0, 0, 0, 0, 0, 0), Cell(9, 1, 1, 0, 0, 9999, 2999)]

@@ -101,17 +101,17 @@ async def test_two_that_take_turns_store_each_click_once(line: Line) -> None:
 
 
 class _FreezingSalts(VisitorSalts):
-    """Stops the aggregator between its reading and its insert for longer than its lease."""
+    """Salts that freeze the aggregator between read and insert for longer than its lease."""
 
     def __init__(self, line: Line, clock: Clock, other: Aggregation) -> None:
         super().__init__(line.redis, 72)
-        self._lines, self._clock, self._other = line, clock, other
+        self._line, self._clock, self._other = line, clock, other
 
-    async def of(self, days: Iterable[str]) -> dict[str, bytes]:
+    async def get(self, days: Iterable[str]) -> dict[str, bytes]:
         salts = await super().get(days)
-        await call(self._lines.redis, "DEL", STREAM.lease_key)
-        self._lines.aggregation = self._other
-        await self._lines.step_until_idle()
+        await call(self._line.redis, "DEL", STREAM.lease_key)
+        self._line.aggregation = self._other
+        await self._line.step_until_idle()
         self._clock.now += 60
         return salts
 

@@ -1,16 +1,24 @@
 """Stream to warehouse on real servers: exactly once, whoever does it and however often."""
 
 import asyncio
+import time
 
 import msgspec
 import pytest
+from redis.asyncio import Redis
 
+from aggregator.delivery.step import Aggregation
+from aggregator.delivery.streams import ClosedSlices, Streams
+from aggregator.delivery.visitor_salts import VisitorSalts
 from aggregator.rollups import pull as pulling
+from aggregator.rollups.schedule import RollupPulls
 from aggregator.warehouse.writer import Warehouse
 from linkjolt import redis_keys
 from linkjolt.balance.edge_status import publish_edge_status
 from linkjolt.datasets import Dataset
 from linkjolt.position import position
+from linkjolt.redis_keys import Stream
+from linkjolt.settings import AggregatorSettings
 from linkjolt.storage.clickhouse import ClickHouse, ClickHouseFailed
 from linkjolt.storage.redis import call, read_stream
 from tests.aggregator.conftest import Line, ids
@@ -230,7 +238,57 @@ async def test_visitors_are_the_same_within_a_day_and_addresses_are_cut(line: Li
     assert cut == ["203.0.113.0"]
 
 
-async def test_progress_is_told_and_lags_no_slice_behind(line: Line) -> None:
+class RecordingStreams(Streams):
+    """Records by stream key where its last closing ended."""
+
+    def __init__(self, redis: Redis) -> None:
+        super().__init__(redis)
+        self.closed_until_ms: dict[str, int] = {}
+
+    async def close(self, stream: Stream, slice_ms: int, stored: int = 0) -> ClosedSlices:
+        closed = await super().close(stream, slice_ms, stored)
+        self.closed_until_ms[stream.key] = closed.until_ms
+        return closed
+
+
+async def test_progress_is_published_with_the_step_that_stores(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    streams = RecordingStreams(line.redis)
+    line.aggregation = Aggregation(
+        streams, line.clickhouse, VisitorSalts(line.redis, 72), AggregatorSettings(slice_ms=50)
+    )
+    seconds: list[float] = []
+    pulled_at = 0.0
+    pull, publish = RollupPulls.pull, Streams.publish_progress
+
+    async def pull_and_look(pulls: RollupPulls, stream: Stream, *rest: int) -> None:
+        nonlocal pulled_at
+        await pull(pulls, stream, *rest)
+        pulled_at = time.monotonic()
+
+    async def publish_and_look(streams: Streams, stream: Stream, *rest: int) -> None:
+        await publish(streams, stream, *rest)
+        seconds.append(time.monotonic() - pulled_at)
+
+    monkeypatch.setattr(RollupPulls, "pull", pull_and_look)
+    monkeypatch.setattr(Streams, "publish_progress", publish_and_look)
+    for count in range(1, 4):
+        await line.click()
+        while await line.count(CLICKS) < count:
+            await line.step()
+        # Of the very step that stored the click, and up to the end of the slices it closed.
+        for stream in redis_keys.streams(1):
+            published_ms = await call(line.redis, "HGET", redis_keys.PROGRESS, stream.number)
+            assert int(published_ms) == streams.closed_until_ms[stream.key]
+        [group] = await call(line.redis, "XINFO", "GROUPS", redis_keys.clicks(0).key)
+        cursor = position(group[b"last-delivered-id"])
+        assert cursor == await line.aggregation.position(redis_keys.clicks(0))
+    # Two calls to Redis; the fastest of several, for the machine may be busy.
+    assert min(seconds) < 0.25
+
+
+async def test_progress_lags_no_slice_behind(line: Line) -> None:
     await line.click()
     await line.step_until_idle()
     step = await line.step()

@@ -1,5 +1,7 @@
 """Rows are the tables' columns, and what is inserted is what is stored."""
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -42,6 +44,11 @@ class StoredConversion(msgspec.Struct):
     pos: int
 
 
+def plain_type(declared: Any) -> type:
+    """Returns the type behind a NewType."""
+    return getattr(declared, "__supertype__", declared)
+
+
 def python_type(column: str) -> type:
     if column.startswith("DateTime64(3"):
         return float
@@ -60,7 +67,7 @@ async def test_a_rows_fields_are_the_tables_columns(
         Column,
         {"table": table},
     )
-    declared = [(field.name, field.type) for field in msgspec.structs.fields(row)]
+    declared = [(field.name, plain_type(field.type)) for field in msgspec.structs.fields(row)]
     assert declared == [(column.name, python_type(column.type)) for column in columns]
 
 

@@ -136,7 +136,7 @@ async def test_the_inbox_loses_what_is_given_to_somebody(client: Client, ledger:
     made = await ledger.convert(1, reason="click_too_old", **lost)
     [one] = await listed(client, attribution="none")
     assert (one["affiliate_id"], one["attribution"]["reason"]) == (None, "click_too_old")
-    await ledger.adjust(made, "attributed", earner={"campaign": 1, "affiliate": 2, "rule": 1})
+    await ledger.adjust(made, "attributed", payee={"campaign": 1, "affiliate": 2, "rule": 1})
     assert await listed(client, attribution="none") == []
     [one] = await listed(client, attribution="manual", affiliate_id="aff_2")
     assert (one["order_value"], one["commission_amount"]) == (100.0, 30.0)

@@ -52,7 +52,10 @@ async def answered(listening: Listening, **parameters: str) -> httpx2.Response:
 
 
 def answer(data: list[dict[str, Any]], totals: dict[str, Any]) -> terminal.JsonObject:
-    meta = {"data_as_of": "2026-11-10T00:00:00Z", "source": "raw", "incomplete": True}
+    meta = {
+        **{"from": "2026-11-09T00:00:00Z", "to": "2026-11-10T00:00:00Z", "timezone": "UTC"},
+        **{"data_as_of": "2026-11-10T00:00:00Z", "source": "raw", "incomplete": True},
+    }
     return {"data": data, "totals": totals, "next_cursor": "more", "meta": meta}
 
 
@@ -74,8 +77,9 @@ async def test_a_report_is_an_aligned_table_with_its_totals(listening: Listening
     wanted = {"group_by": "campaign", "metrics": "clicks,revenue", "currency": "USD,"}
     words = ("--group-by", "campaign", "--metrics", "clicks,revenue", "--filter", "currency=USD,")
     result = await ask(listening, report, *PERIOD, *words)
-    header, *rows, totals, last = result.output.splitlines()
+    period, header, *rows, totals, last = result.output.splitlines()
     found = (await answered(listening, **wanted)).json()
+    assert period == "from 2026-11-07 00:00:00+00:00 to 2026-11-10 00:00:00+00:00, UTC"
     assert header.split() == ["campaign", "campaign_name", "clicks", "revenue", "currency"]
     assert [line.split()[:3] for line in rows] == [
         [row["campaign"] or "-", row["campaign_name"] or "-", str(row["clicks"])]
@@ -88,6 +92,16 @@ async def test_a_report_is_an_aligned_table_with_its_totals(listening: Listening
         assert line.split()[3][-3] == "."
         assert all(line[end - 1].isdigit() and line[end] == " " for end in ends)
     assert last == "data_as_of not known, source rollup"
+
+
+@pytest.mark.usefixtures("stored")
+async def test_the_period_is_printed_in_the_time_zone_of_the_report(listening: Listening) -> None:
+    words = ("--from", "2026-10-24", "--to", "2026-10-26T12:30:00Z", "--timezone", "Europe/Berlin")
+    result = await ask(listening, report, *words)
+    first, *_ = result.output.splitlines()
+    # The clocks of Berlin go back in between.
+    begin, end = "2026-10-24 00:00:00+02:00", "2026-10-26 13:30:00+01:00"
+    assert first == f"from {begin} to {end}, Europe/Berlin"
 
 
 @pytest.mark.usefixtures("stored")
@@ -142,7 +156,7 @@ async def test_what_runs_is_asked_by_the_demo_key(listening: Listening, tmp_path
         write_run(str(tmp_path), Run("", listening.url, "", "", Pids(1, None, 1, [])))
         result = await run(report, *words, key=None)
     assert listening.secret not in result.output
-    assert [line.split() for line in result.output.splitlines()[:-1]] == [
+    assert [line.split() for line in result.output.splitlines()[1:-1]] == [
         ["clicks", "previous_clicks"],
         ["total", "0", "0"],
     ]
@@ -217,7 +231,7 @@ async def test_ctrl_c_ends_top_and_pipes_get_no_escapes(listening: Listening, tt
 def test_a_table_says_what_its_numbers_do_not_hold() -> None:
     rows = [{"currency": "USD", "revenue": Decimal("2.50")}, {"currency": "JPY", "revenue": 300}]
     totals = {"revenue": None, "currency": None, "currencies": ["JPY", "USD"]}
-    *lines, last = terminal.format_table(answer(rows, totals)).splitlines()
+    _, *lines, last = terminal.format_table(answer(rows, totals)).splitlines()
     assert lines == [
         "       currency  revenue  currencies",
         "       USD          2.50  -",
@@ -229,7 +243,7 @@ def test_a_table_says_what_its_numbers_do_not_hold() -> None:
 
 def test_what_a_visitor_wrote_moves_no_cursor() -> None:
     evil = {"time": "2026-11-10T12:00:26Z", "referrer_host": "\x1b[2Jblog\r\n\x9b1m\u202e"}
-    row = terminal.format_table(answer([evil], {"clicks": 1})).splitlines()[1]
+    row = terminal.format_table(answer([evil], {"clicks": 1})).splitlines()[2]
     for text in (row, *after(terminal.TopState(), "click", evil).events):
         assert "blog" in text
         assert text.isprintable()
