@@ -1,15 +1,15 @@
-"""`linkjolt aggregator`, `linkjolt migrate`."""
+"""Defines the commands `linkjolt aggregator` and `linkjolt migrate`."""
 
 import asyncio
 
 import click
 
 from aggregator import app
-from aggregator.warehouse.migrate import Tables
+from aggregator.warehouse.migrate import TableOptions
 from aggregator.warehouse.migrate import migrate as run_migrations
 from linkjolt.runtime import lifecycle
 from linkjolt.runtime.instance import find_redis_url
-from linkjolt.settings import Aggregator, load
+from linkjolt.settings import AggregatorSettings, load
 from linkjolt.storage import clickhouse
 from linkjolt.storage.clickhouse import ClickHouse, ClickHouseFailed
 from linkjolt.storage.redis import connect
@@ -17,7 +17,7 @@ from linkjolt.storage.redis import connect
 _data_option = click.option("--data", help="Data directory of the instance.")
 
 
-def _required_clickhouse(settings: Aggregator) -> ClickHouse:
+def _connect_clickhouse(settings: AggregatorSettings) -> ClickHouse:
     if not settings.clickhouse_url:
         raise click.ClickException(
             "set LINKJOLT_CLICKHOUSE_URL (the embedded engine runs inside `linkjolt up`)"
@@ -28,12 +28,12 @@ def _required_clickhouse(settings: Aggregator) -> ClickHouse:
 @click.command()
 @_data_option
 def aggregator(data: str | None) -> None:
-    """Stores what the streams hold, in one process, on a ClickHouse server."""
+    """Stores the events of the streams on a ClickHouse server, in one process."""
 
     async def main(stop: asyncio.Event) -> None:
-        settings = load(Aggregator, overrides={"data": data})
+        settings = load(AggregatorSettings, overrides={"data": data})
         redis = connect(find_redis_url(settings.data, settings.redis_url))
-        engine = _required_clickhouse(settings)
+        engine = _connect_clickhouse(settings)
         lifecycle.announce_ready()
         await app.run(settings, redis, engine, stop, "")
         await redis.aclose()
@@ -47,9 +47,11 @@ def migrate() -> None:
     """Creates or updates the warehouse's tables on a ClickHouse server."""
 
     async def main(_: asyncio.Event) -> None:
-        settings = load(Aggregator)
-        engine = _required_clickhouse(settings)
-        tables = Tables(settings.clickhouse_engine == "replicated", settings.clickhouse_cluster)
+        settings = load(AggregatorSettings)
+        engine = _connect_clickhouse(settings)
+        tables = TableOptions(
+            settings.clickhouse_engine == "replicated", settings.clickhouse_cluster
+        )
         try:
             ran = await run_migrations(engine, settings.minute_rollup_hours, tables)
         except ClickHouseFailed as error:

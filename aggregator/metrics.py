@@ -1,4 +1,4 @@
-"""What the aggregator counts."""
+"""Declares the aggregator's metrics."""
 
 from prometheus_client import Counter, Gauge, Histogram
 
@@ -9,13 +9,10 @@ REJECTED = Counter(
 BATCH_SECONDS = Histogram(
     "linkjolt_batch_seconds", "Seconds from reading a batch to its rows in raw and rollups."
 )
-BEHIND_SECONDS = Gauge(
-    "linkjolt_behind_seconds", "Age of the oldest event that is accepted but not stored."
-)
 RETRIES = Counter(
     "linkjolt_aggregator_retries", "Steps begun anew because ClickHouse or Redis failed."
 )
-FORGOTTEN = Counter(
+REWOUND_STREAMS = Counter(
     "linkjolt_stream_forgotten",
     "Times that a stream ended before what is stored: Redis was restored to an older state.",
     ["kind"],

@@ -1,1 +1,1 @@
-"""The edge: HTTP in, streams out. The only writer of events."""
+"""Receives clicks and conversions over HTTP and publishes them to streams."""

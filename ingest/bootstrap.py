@@ -1,4 +1,4 @@
-"""What an edge needs before it can serve, from Redis or from what it kept when Redis was there."""
+"""Finds an edge's keyring and worker number, in Redis or in its local snapshot."""
 
 import random
 
@@ -6,37 +6,37 @@ import click
 import structlog
 from redis.asyncio import Redis
 
-from ingest.registry_snapshot import Snapshot
-from ingest.worker_numbers import claim_worker
-from linkjolt.click_ids import WORKERS
+from ingest.registry_snapshot import SqliteRegistrySnapshot
+from ingest.worker_numbers import claim_worker_number
+from linkjolt.click_ids import WORKER_COUNT
 from linkjolt.registry.keyring import Keyring, load_keyring
 from linkjolt.storage.redis import RedisError
 
 log = structlog.get_logger()
 
 
-async def find_keyring(redis: Redis, snapshot: Snapshot) -> Keyring:
-    """The shared secrets; ClickException when neither Redis nor the snapshot has them."""
+async def find_keyring(redis: Redis, snapshot: SqliteRegistrySnapshot) -> Keyring:
+    """Returns the shared secrets; ClickException when neither Redis nor the snapshot has them."""
     try:
         keyring = await load_keyring(redis)
     except RedisError:
-        kept = await snapshot.keyring()
-        if kept is None:
+        copied = await snapshot.keyring()
+        if copied is None:
             raise click.ClickException(
                 "Redis cannot be reached, and there is no copy of the registry to start from"
             ) from None
-        log.warning("redis away: starting from the local snapshot")
-        return kept
-    await snapshot.keep_keyring(keyring)
+        log.warning("redis unavailable: starting from the local snapshot")
+        return copied
+    await snapshot.store_keyring(keyring)
     return keyring
 
 
-async def find_worker(redis: Redis) -> int:
-    """A worker number of this process's own; without Redis one by chance.
+async def find_worker_number(redis: Redis) -> int:
+    """Claims a worker number for this process; without Redis, picks one at random.
 
-    By chance two edges may share one: their click ids still differ by time, sequence and MAC.
+    Two edges may pick the same: their click ids still differ by time, sequence and MAC.
     """
     try:
-        return await claim_worker(redis)
+        return await claim_worker_number(redis)
     except RedisError:
-        return random.randrange(WORKERS)
+        return random.randrange(WORKER_COUNT)

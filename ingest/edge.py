@@ -1,4 +1,4 @@
-"""What one edge worker holds while it runs."""
+"""Holds the parts of one running edge worker, and reports its status."""
 
 import asyncio
 from collections.abc import Sequence
@@ -8,40 +8,61 @@ from pathlib import Path
 from redis.asyncio import Redis
 
 from ingest.publishing.publishers import ClickPublisher, ConversionPublisher
-from ingest.visitor_fields import Visits
-from linkjolt.click_ids import ClickIds
+from ingest.publishing.spools import Spools
+from ingest.visitor_fields import VisitorReader
+from linkjolt.balance.edge_status import publish_edge_status
+from linkjolt.click_ids import ClickIdGenerator
 from linkjolt.clicks.addresses import parse_networks
 from linkjolt.directory.directory import Directory
 from linkjolt.registry.keyring import Keyring
-from linkjolt.settings import Edge as Settings
+from linkjolt.settings import EdgeSettings as Settings
+from linkjolt.storage.redis import RedisError
+
+_STATUS_SECONDS = 1.0
 
 
 @dataclass
 class Edge:
     """The parts that requests need; once `stop` is set /readyz fails.
 
-    `fast` waits for Redis no longer than a visitor may be kept, `redis` as long as is usual.
+    `fast_redis` times out as soon as a visitor must not wait longer, `redis` later.
     """
 
     settings: Settings
     redis: Redis
-    fast: Redis
+    fast_redis: Redis
     directory: Directory
     keyring: Keyring
-    click_ids: ClickIds
-    clicks: ClickPublisher
-    conversions: Sequence[ConversionPublisher]
+    click_ids: ClickIdGenerator
+    click_publisher: ClickPublisher
+    conversion_publishers: Sequence[ConversionPublisher]
     spool_folder: Path
     stop: asyncio.Event
-    visits: Visits = field(init=False)
+    visitor_reader: VisitorReader = field(init=False)
 
     def __post_init__(self) -> None:
         proxies = parse_networks(self.settings.trusted_proxies)
-        of = self.settings
-        self.visits = Visits(of.country_header.lower(), proxies, of.region_header.lower())
+        settings = self.settings
+        self.visitor_reader = VisitorReader(
+            settings.country_header.lower(), proxies, settings.region_header.lower()
+        )
 
-    async def idle(self) -> None:
-        """Returns when every event that was accepted is published or spooled."""
-        await self.clicks.lane.idle()
-        for publisher in self.conversions:
-            await publisher.lane.idle()
+    async def wait_idle(self) -> None:
+        """Waits until every accepted event is published or spooled."""
+        await self.click_publisher.group_commit.wait_idle()
+        for publisher in self.conversion_publishers:
+            await publisher.group_commit.wait_idle()
+
+
+async def report_status(edge: Edge, worker: int, spools: Spools) -> None:
+    """Publishes every second, for ever, how many events are spooled and clicks newly shed."""
+    task = asyncio.current_task()
+    while not (task and task.cancelling()):
+        shed = edge.click_publisher.unreported_shed
+        try:
+            await publish_edge_status(edge.redis, worker, spools.spooled_events, shed)
+            edge.click_publisher.unreported_shed -= shed
+        except RedisError:
+            # The next report carries it; the outage itself is logged elsewhere.
+            pass
+        await asyncio.sleep(_STATUS_SECONDS)

@@ -1,4 +1,4 @@
-"""What an edge counts."""
+"""Declares the metrics of an edge."""
 
 from prometheus_client import Counter, Gauge, Histogram
 

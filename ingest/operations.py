@@ -1,27 +1,59 @@
 """The operations of an edge, for its OpenAPI document."""
 
+from typing import Any
+
 import msgspec
 
-from ingest.clicks.http import Preview
-from ingest.conversions.body import ConversionPost
-from ingest.postbacks.dialects import OWN
-from linkjolt.api.operations import conversion_operations, registry_operations
-from linkjolt.conversions.answer import ConversionAnswer
+from ingest.clicks.http import LinkPreview
+from ingest.conversions.body import ALIASES, ConversionPost
+from ingest.conversions.http import NDJSON
+from ingest.postbacks.dialects import OWN_PARAMETERS
+from linkjolt.api import resources
+from linkjolt.conversions import api as conversions
+from linkjolt.conversions.answer import EXAMPLE, ConversionAnswer
 from linkjolt.conversions.api import PATH, SCOPE
 from linkjolt.reasons import FieldError, Reason
-from linkjolt.web.openapi import Body, Operation, Parameter, of, text_body
+from linkjolt.web.openapi import JSON, Body, Method, Operation, Parameter, of, text_body
 from linkjolt.web.openapi_page import own_operations
 
-_REDIRECTED = {
-    200: of(Preview),
-    302: None,
+_POST: dict[str, Any] = {
+    "tracking_code": "tc_ABC123",
+    "order_value": 99.99,
+    "order_id": "order_12345",
+    "customer_email": "customer@example.com",
 }
-_PIXEL = Body(media="image/gif", schema={"type": "string", "format": "binary"})
+_LINES = (
+    '{"tracking_code":"tc_ABC123","order_id":"order_1","order_value":"20.00"}\n'
+    '{"tracking_code":"tc_ABC123","order_id":"order_2","order_value":"35.50"}\n'
+)
 _FORM = "application/x-www-form-urlencoded"
+_PREVIEW = {
+    "tracking_code": "tc_ABC123",
+    "destination": "https://shop.example/product?ref={affiliate_id}",
+    "campaign_id": "cmp_1",
+    "affiliate_id": "aff_1",
+    "active": True,
+}
+_POSTBACK_PARAMETERS = {
+    "key": "An API key with the scope `postback`, unless `key_id`, `ts` and `sig` sign the query.",
+    "return": "The text to answer with, `OK` by default.",
+    "click_id": "The click that earned the conversion.",
+    "tracking_code": "The tracking link, where no click is known.",
+    "payout": "The order value in major units; also `amount`.",
+    "amount": "The order value in major units.",
+    "order_value": "The order value in major units.",
+    "order_id": "The order; by default the click id.",
+    "currency": "ISO 4217; by default the campaign's.",
+    "status": "A status in the sender's words, such as `approved` or `declined`.",
+    "event": "The event, by default `sale`.",
+    "coupon_code": "The coupon that the customer used.",
+    "customer_id": "The shop's id of the customer.",
+    **{f"adv{n}": "A text of the advertiser's own." for n in range(1, 6)},
+}
 
 
-class _Result(msgspec.Struct, frozen=True):
-    """A result of one entry of many: its conversion, or why it was refused."""
+class ConversionResultAnswer(msgspec.Struct, frozen=True):
+    """The result of one entry of many: its conversion, or why it was refused."""
 
     status: int
     conversion: ConversionAnswer | None = None
@@ -29,108 +61,170 @@ class _Result(msgspec.Struct, frozen=True):
     errors: tuple[FieldError, ...] = ()
 
 
-class _Batch(msgspec.Struct, frozen=True):
-    """The answer to many at once: a result for each, in order."""
+class ConversionBatchAnswer(msgspec.Struct, frozen=True):
+    """The answer to many conversions at once: a result for each, in order."""
 
-    data: list[_Result]
+    data: list[ConversionResultAnswer]
     accepted: int
     rejected: int
 
 
 def operations() -> list[Operation]:
-    """Every route of `app.routed`."""
-    found = [*own_operations(), *_conversions(), *conversion_operations(), *_postbacks()]
-    return [*found, *registry_operations(), *_links()]
+    """The operation of every route of `app.routed`."""
+    found = [*_links(), _post_conversions(), *conversions.OPERATIONS, *_postbacks(), _pixel()]
+    return [*found, *resources.operations(), *own_operations(), *_files()]
 
 
-def _conversions() -> list[Operation]:
-    return [
-        Operation(
-            method="POST",
-            path=PATH,
-            summary="Takes a conversion, an array of up to 1,000, or up to 10,000 as NDJSON.",
-            scope=SCOPE,
-            bodies=[
-                of(ConversionPost, list[ConversionPost]),
-                Body(media="application/x-ndjson", schema={"type": "string"}),
-            ],
-            answers={
-                200: of(ConversionAnswer, _Batch),
-                201: of(ConversionAnswer),
-                202: of(ConversionAnswer),
-            },
-            refusals=(409,),
-        )
-    ]
+def _post_conversions() -> Operation:
+    return Operation(
+        id="postConversions",
+        tag="Conversions",
+        method="POST",
+        path=PATH,
+        summary="Post conversions.",
+        description="Records a conversion, an array of up to 1,000, or up to 10,000 lines of"
+        " NDJSON. The answer follows when the conversion is on disk; the same order again answers"
+        " 200 with `duplicate`, an order with other content 409. Several conversions answer 200"
+        " with a result each.",
+        scope=SCOPE,
+        parameters=[
+            Parameter(
+                "Idempotency-Key",
+                "Makes a retry of one conversion answer as the first attempt did.",
+                {"type": "string", "minLength": 1, "maxLength": 255},
+                "header",
+            )
+        ],
+        bodies=[
+            of(ConversionPost, list[ConversionPost], example=_POST, aliases=ALIASES),
+            *(text_body(_LINES, media) for media in NDJSON),
+        ],
+        answers={
+            200: of(
+                ConversionAnswer, ConversionBatchAnswer, example={**EXAMPLE, "duplicate": True}
+            ),
+            201: of(ConversionAnswer, example=EXAMPLE),
+            202: of(ConversionAnswer, example={**EXAMPLE, "status": "queued"}),
+        },
+        refusals=(409,),
+        texts={200: "Recorded before, or the results of several conversions."},
+    )
 
 
 def _postbacks() -> list[Operation]:
-    names = ("key", "return", *OWN)
-    query = [Parameter(name, "See docs/postbacks.md.") for name in names]
-    said = text_body()
-    found: list[Operation] = []
-    for path in ("/postback", "/postback/{dialect}"):
-        found.append(
-            Operation(
-                method="GET",
-                path=path,
-                summary="Takes a conversion as networks and trackers tell of it.",
-                query=query,
-                answers={200: said, 202: said},
-                refusals=(401, 403, 404, 409),
-            )
-        )
-        found.append(
-            Operation(
-                method="POST",
-                path=path,
-                summary="The same, with parameters in the body too.",
-                query=query,
-                bodies=[
-                    Body(media=_FORM, schema={"type": "object"}),
-                    Body(schema={"type": "object"}),
-                ],
-                answers={200: said, 202: said},
-                refusals=(401, 403, 404, 409),
-            )
-        )
-    found.append(
-        Operation(
-            method="GET",
-            path="/p.gif",
-            summary="An image, always; takes a conversion if its click is genuine.",
-            query=query,
-            answers={200: _PIXEL},
-        )
+    verbs: tuple[tuple[Method, str], ...] = (("GET", "receivePostback"), ("POST", "postPostback"))
+    return [
+        _postback(method, id + by, path, by)
+        for path, by in (("/postback", ""), ("/postback/{dialect}", "InDialect"))
+        for method, id in verbs
+    ]
+
+
+def _postback(method: Method, id: str, path: str, by: str) -> Operation:
+    names = "a vendor's parameter names" if by else "LinkJolt's parameter names"
+    more = ", in the query or in the body" if method == "POST" else ""
+    text = text_body("OK")
+    form: dict[str, Any] = {"type": "object", "additionalProperties": {"type": "string"}}
+    plain: dict[str, Any] = {
+        "type": "object",
+        "additionalProperties": {"anyOf": [{"type": "string"}, {"type": "number"}]},
+    }
+    example = {"click_id": "06EZ3GQ8N4T5W1Y7B2C9D0F6H8", "payout": "9.90"}
+    bodies = [
+        Body(media=_FORM, schema=form, example=example),
+        Body(media=JSON, schema=plain, example=example),
+    ]
+    return Operation(
+        id=id,
+        tag="Postbacks",
+        method=method,
+        path=path,
+        summary=f"Receive a postback by {names}.",
+        description=f"Records a conversion, or changes the one of the same click and order{more}.",
+        parameters=_postback_parameters(),
+        bodies=bodies if method == "POST" else (),
+        answers={200: text, 202: text},
+        refusals=(401, 403, 404, 409),
+        texts={200: "Recorded."},
+        headers={200: ("Cache-Control",), 202: ("Cache-Control",)},
     )
-    return found
+
+
+def _postback_parameters() -> list[Parameter]:
+    return [
+        Parameter(name, _POSTBACK_PARAMETERS[name]) for name in ("key", "return", *OWN_PARAMETERS)
+    ]
+
+
+def _pixel() -> Operation:
+    pixel = Body(media="image/gif", schema={"type": "string", "format": "binary"}, example="GIF89a")
+    return Operation(
+        id="trackPixel",
+        tag="Postbacks",
+        method="GET",
+        path="/p.gif",
+        summary="Record a conversion from a tracking pixel.",
+        description="Answers an image whatever happens; a conversion is recorded where its click"
+        " is genuine.",
+        parameters=_postback_parameters(),
+        answers={200: pixel},
+        headers={200: ("Cache-Control",)},
+    )
 
 
 def _links() -> list[Operation]:
-    text = text_body()
-    found = [
+    verbs: tuple[tuple[Method, str, str], ...] = (
+        ("GET", "follow", "Follow a tracking link."),
+        ("HEAD", "check", "Check where a tracking link leads."),
+    )
+    return [
         Operation(
+            id=f"{verb}{noun}",
+            tag="Tracking links",
+            method=method,
+            path=path,
+            summary=summary,
+            description="Redirects to the destination and records the click; with `+` after the"
+            " code it shows the link instead, and nothing is counted. `notrack=1` redirects"
+            " without recording.",
+            answers={200: of(LinkPreview, example=_PREVIEW), 302: None},
+            refusals=(404, 410),
+            texts={200: "The link; nothing was counted."},
+            headers={
+                200: ("Cache-Control", "X-Robots-Tag"),
+                302: ("Location", "Cache-Control", "X-Robots-Tag"),
+            },
+        )
+        for path, noun in (("/{tracking_code}", "Link"), ("/c/{tracking_code}", "LinkAlias"))
+        for method, verb, summary in verbs
+    ]
+
+
+def _files() -> list[Operation]:
+    advice: list[dict[str, Any]] = [{"user_agent": "prefetch-proxy", "disallow": True}]
+    return [
+        Operation(
+            id="getRobots",
+            tag="Server",
             method="GET",
             path="/robots.txt",
-            summary="Asks robots to stay away.",
-            answers={200: text},
+            summary="Get the rules for robots.",
+            description="Asks robots not to follow tracking links.",
+            answers={200: text_body("User-agent: *\nDisallow: /\n")},
         ),
         Operation(
+            id="getTrafficAdvice",
+            tag="Server",
             method="GET",
             path="/.well-known/traffic-advice",
-            summary="Declines prefetch proxies.",
-            answers={200: Body(media="application/trafficadvice+json", schema={"type": "array"})},
+            summary="Get the advice for prefetch proxies.",
+            description="Asks prefetch proxies not to load tracking links on their own.",
+            answers={
+                200: Body(
+                    media="application/trafficadvice+json",
+                    schema={"type": "array", "items": {"type": "object"}},
+                    example=advice,
+                )
+            },
         ),
     ]
-    for path in ("/c/{tracking_code}", "/{tracking_code}"):
-        found += [
-            Operation(
-                method=method,
-                path=path,
-                summary="Redirects a visitor and records the click; with a `+` shows the link.",
-                answers=_REDIRECTED,
-                refusals=(404, 410),
-            )
-            for method in ("GET", "HEAD")
-        ]
-    return found

@@ -1,72 +1,80 @@
-"""What a visit tells of itself, as text: members of its click's JSON object, a comma before each.
+"""Reads a visitor's headers into JSON text: members of a click's object, a comma before each.
 
-To make an `events.Click` of them and encode that takes three times as long.
+Building an `events.Click` and encoding it takes three times as long.
 """
 
 from collections.abc import Callable, Mapping
 
-from linkjolt.clicks.addresses import Network, canonical, forwarded_address, is_trusted
-from linkjolt.clicks.redirect import member
+from linkjolt.clicks.addresses import Network, canonical_address, forwarded_address, is_trusted
+from linkjolt.clicks.redirect import json_member
 
 FORWARDED = "x-forwarded-for"
-# No value holds these: in a value quotes are escaped.
-_ADDRESS = ',"ip":"'
-_HEAD = ',"kind":"head"'
-_PREFETCH = ',"kind":"prefetch"'
+# Values cannot contain these: quotes in a value are escaped.
+_IP_MEMBER = ',"ip":"'
+_HEAD_MEMBER = ',"kind":"head"'
+_PREFETCH_MEMBER = ',"kind":"prefetch"'
 _TEXT_MAX = 1024
 _LANGUAGE_MAX = 16
 _REGION_MAX = 16
 
 
-def _language(value: str) -> str:
+def _first_language(value: str) -> str:
     return value.partition(",")[0].partition(";")[0][:_LANGUAGE_MAX]
 
 
-# What a header tells, by its name in lower case; of each header the first line counts, but for
-# X-Forwarded-For.
-_TELLING: Mapping[str, Callable[[str], str]] = {
-    "user-agent": lambda value: member("user_agent", value[:_TEXT_MAX]),
-    "referer": lambda value: member("referrer", value[:_TEXT_MAX]),
-    "accept-language": lambda value: member("language", _language(value)),
-    "x-purpose": lambda value: _PREFETCH if value == "preview" else "",
+# Readers by lower-case header name; the first line of a header counts, except for
+# X-Forwarded-For, whose lines form one list.
+_HEADER_READERS: Mapping[str, Callable[[str], str]] = {
+    "user-agent": lambda value: json_member("user_agent", value[:_TEXT_MAX]),
+    "referer": lambda value: json_member("referrer", value[:_TEXT_MAX]),
+    "accept-language": lambda value: json_member("language", _first_language(value)),
+    "x-purpose": lambda value: _PREFETCH_MEMBER if value == "preview" else "",
 }
 
 
-class Visits:
-    """How an edge reads visits: what their headers tell, and which proxies it believes."""
+class VisitorReader:
+    """Reads the visitor's fields from a request's headers, trusting only known proxies."""
 
     def __init__(
         self, country_header: str, proxies: tuple[Network, ...], region_header: str = ""
     ) -> None:
         self._proxies = proxies
-        # A visitor's country and address are told by a trusted proxy or not at all.
-        self.direct = dict(_TELLING)
-        self.proxied = {**_TELLING, FORWARDED: self._forwarded}
+        # Only a trusted proxy may name the visitor's country, region and address.
+        self.direct_readers = dict(_HEADER_READERS)
+        self.proxied_readers = {**_HEADER_READERS, FORWARDED: self._read_forwarded}
         if country_header:
-            self.proxied[country_header] = lambda value: member("country", value[:2])
+            self.proxied_readers[country_header] = lambda value: json_member("country", value[:2])
         if region_header:
-            self.proxied[region_header] = lambda value: member(
+            self.proxied_readers[region_header] = lambda value: json_member(
                 "region", value[:_REGION_MAX].upper()
             )
 
-    def _forwarded(self, value: str) -> str:
-        return member("ip", forwarded_address(value, self._proxies))
+    def _read_forwarded(self, value: str) -> str:
+        return json_member("ip", forwarded_address(value, self._proxies))
 
-    def peer(self, client: tuple[str, int] | None) -> tuple[str, bool]:
-        """What the other end's address tells, and whether it is a trusted proxy's."""
+    def read_peer(self, client: tuple[str, int] | None) -> tuple[str, bool]:
+        """Returns the peer's address as JSON, and whether it is a trusted proxy."""
         host = client[0] if client else ""
-        return member("ip", canonical(host) or host), is_trusted(host, self._proxies)
+        return json_member("ip", canonical_address(host) or host), is_trusted(host, self._proxies)
 
-    def told(self, client: tuple[str, int] | None, method: str, headers: Mapping[str, str]) -> str:
-        """All that a request from `client` tells; the headers' names are in lower case."""
-        ip, proxied = self.peer(client)
-        telling = self.proxied if proxied else self.direct
-        said = "".join([tell(headers[name]) for name, tell in telling.items() if name in headers])
-        if method == "HEAD" and _PREFETCH not in said:
-            said += _HEAD
-        return with_address(ip, said)
+    def visitor_json(
+        self, client: tuple[str, int] | None, method: str, headers: Mapping[str, str]
+    ) -> str:
+        """Returns a request's visitor JSON; header names are in lower case."""
+        peer_json, proxied = self.read_peer(client)
+        header_readers = self.proxied_readers if proxied else self.direct_readers
+        fields_json = "".join(
+            [
+                read_header(headers[name])
+                for name, read_header in header_readers.items()
+                if name in headers
+            ]
+        )
+        if method == "HEAD" and _PREFETCH_MEMBER not in fields_json:
+            fields_json += _HEAD_MEMBER
+        return with_address(peer_json, fields_json)
 
 
-def with_address(ip: str, said: str) -> str:
-    """What is said, with the other end's address where no other one is."""
-    return said if _ADDRESS in said else ip + said
+def with_address(peer_json: str, fields_json: str) -> str:
+    """Adds the peer's address to the fields where they name none."""
+    return fields_json if _IP_MEMBER in fields_json else peer_json + fields_json

@@ -1,11 +1,13 @@
-"""What a stream entry carries: clicks and conversions, one JSON line each, declared once."""
+"""Declares the events that stream entries carry: clicks and conversions, one JSON line each."""
 
 from typing import Literal
 
 import msgspec
 
+from linkjolt.datasets import Dataset
+
 # The query parameters recorded on a click under their own names; all others go to `params`.
-RECORDED = (
+RECORDED_PARAMETERS = (
     *(f"sub{index}" for index in range(1, 11)),
     "source_id",
     "external_id",
@@ -25,16 +27,16 @@ RECORDED = (
 
 
 class Click(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A request for a tracking link, as the edge saw it; its time is in the click id.
+    """A request for a tracking link as the edge received it; its time is in the click id.
 
-    `link`, `campaign`, `affiliate` are registry numbers. `ip` is the whole address: it lives
-    only in the stream; the warehouse gets it truncated. `kind` says what is known to be no
-    click: `head` and `prefetch`. `country` and `region` come from a
-    trusted proxy's headers or are empty.
+    `link`, `campaign` and `affiliate` are registry numbers. `ip` is the whole address: it exists
+    only in the stream, for the warehouse gets it truncated. `kind` marks requests that are known
+    not to be clicks: `head` and `prefetch`. `country` and `region` are taken from the headers of
+    a trusted proxy, or are empty.
     """
 
     click_id: str
-    account: int
+    account: Dataset
     link: int
     campaign: int
     affiliate: int
@@ -72,33 +74,35 @@ class Click(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     region: str = ""
 
 
-Status = Literal["pending", "approved", "rejected"]
-Payout = Literal["unpaid", "paid"]
-Attributed = Literal["click", "tracking_code", "coupon", "manual", "none"]
-Adjusted = Literal["approved", "rejected", "refunded", "restated", "attributed", "paid", "unpaid"]
+ConversionStatus = Literal["pending", "approved", "rejected"]
+PayoutStatus = Literal["unpaid", "paid"]
+AttributionMethod = Literal["click", "tracking_code", "coupon", "manual", "none"]
+AdjustmentKind = Literal[
+    "approved", "rejected", "refunded", "restated", "attributed", "paid", "unpaid"
+]
 
 
 class Conversion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An accepted conversion with all that was decided at the edge.
+    """An accepted conversion with everything that was decided at the edge.
 
-    Times are UTC milliseconds; amounts are minor units of `currency`. `campaign`, `affiliate`,
-    `link` are registry numbers, 0 where unknown. `click_id` is the genuine click that earned it
-    or would have (late); `given_click_id` what was posted when it was not genuine. `customer` is
-    a keyed hash of the e-mail. `refused`: the post was answered while Redis was away, and its
-    order turned out to be taken. `rule` is the version of the campaign's commission that paid it,
-    0 where none did; `commission_reason` says why not. `order_free`: another conversion may have
-    the same order.
+    Times are UTC milliseconds, amounts minor units of `currency`. `campaign`, `affiliate` and
+    `link` are registry numbers, 0 where unknown. `click_id` is the genuine click that earned it,
+    or would have if it were not too late; `given_click_id` is the posted one if it is not genuine.
+    `customer` is a keyed hash of the e-mail address. `refused` is set where the post was answered
+    while Redis was unavailable and its order was found to be taken later. `rule` is the version of
+    the campaign's commission that paid, 0 if none did; `commission_reason` says why none did.
+    `order_free`: other conversions may have the same order.
     """
 
     conversion_id: str
-    account: int
+    account: Dataset
     event: str
     time_ms: int
     currency: str
     order_value_minor: int
     commission_minor: int
     status: Literal["pending", "approved"]
-    attribution: Attributed
+    attribution: AttributionMethod
     reason: str = ""
     order_id: str = ""
     campaign: int = 0
@@ -123,7 +127,7 @@ class Conversion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 
 class Effect(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """What a fact adds to the sums, signed: counts, and minor units of its currency."""
+    """The signed change a fact makes to the sums: counts, and minor units of its currency."""
 
     conversions: int = 0
     pending: int = 0
@@ -133,42 +137,42 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     commission_minor: int = 0
 
 
-class Place(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """Under what a conversion counts: who earns, by what, with which status."""
+class FactDimensions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """The dimensions under which a conversion is counted, with its status."""
 
-    status: Status
-    attribution: Attributed
+    status: ConversionStatus
+    attribution: AttributionMethod
     campaign: int = 0
     affiliate: int = 0
     link: int = 0
 
 
 class Adjustment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A later fact about a conversion, a line of the conversions' stream (it begins with this id).
+    """A later change of a conversion: a line of the conversions' stream, beginning with its id.
 
-    `effect` counts under `place`. Where the place is another than before, `left` is the former one,
-    from which `taken` goes; both together say what has changed. `time_ms` is the conversion's,
-    `adjusted_ms` that of the fact. The amounts `..._now` are what the conversion comes to:
-    its order value before refunds, what of it is not refunded, and the commission.
+    `effect` counts under `place`. If the dimensions changed, `left` are the former ones, from
+    which `taken` is subtracted; both together are the change. `time_ms` is the time of the
+    conversion, `adjusted_ms` that of the adjustment. The amounts `..._now` are totals after it:
+    the order value before refunds, the part of it that is not refunded, and the commission.
     `author` is the public id of an API key, `note` the reason that was given.
     """
 
     adjustment_id: str
     conversion_id: str
-    account: int
-    kind: Adjusted
+    account: Dataset
+    kind: AdjustmentKind
     event: str
     time_ms: int
     adjusted_ms: int
     currency: str
-    place: Place
+    place: FactDimensions
     effect: Effect
-    left: Place | None = None
+    left: FactDimensions | None = None
     taken: Effect | None = None
     order_value_now: int = 0
     refundable_now: int = 0
     commission_now: int = 0
-    payout: Payout = "unpaid"
+    payout: PayoutStatus = "unpaid"
     rule: int = 0
     order_id: str = ""
     click_id: str = ""
@@ -176,21 +180,21 @@ class Adjustment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     note: str = ""
 
 
-# How the line of an adjustment begins, and no conversion's does.
-ADJUSTMENT_MARK = b'{"adjustment_id":'
+# The beginning of every adjustment's line, and of no conversion's.
+ADJUSTMENT_PREFIX = b'{"adjustment_id":'
 
 
 class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An adjustment as the conversion's state keeps it; `digest` tells repeats from others.
+    """An adjustment as the conversion's state keeps it; `digest` identifies repeats.
 
-    The amounts are by how much order value (refunds count against it) and commission changed.
+    The amounts are the changes of the order value (refunds reduce it) and of the commission.
     """
 
     adjustment_id: str
-    kind: Adjusted
+    kind: AdjustmentKind
     digest: str
     adjusted_ms: int
-    status: Status
+    status: ConversionStatus
     order_value_minor: int = 0
     commission_minor: int = 0
     author: str = ""
@@ -198,22 +202,22 @@ class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
 
 
 class ConversionState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A conversion's live state, kept with the reservation of its order in Redis.
+    """A conversion's live state, kept in Redis with the reservation of its order.
 
-    `order_value_minor` is before refunds, `refundable_minor` what is left of it. `first` is the
-    state before the first adjustment: what a repeat of the post is answered by.
+    `order_value_minor` is before refunds, `refundable_minor` the rest after them. `first` is the
+    state before the first adjustment: it answers a repeated post.
     """
 
     conversion_id: str
-    account: int
+    account: Dataset
     event: str
     time_ms: int
     currency: str
     order_value_minor: int
     commission_minor: int
     refundable_minor: int
-    status: Status
-    attribution: Attributed
+    status: ConversionStatus
+    attribution: AttributionMethod
     reason: str = ""
     order_id: str = ""
     campaign: int = 0
@@ -222,6 +226,6 @@ class ConversionState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     link: int = 0
     rule: int = 0
     commission_reason: str = ""
-    payout: Payout = "unpaid"
+    payout: PayoutStatus = "unpaid"
     history: tuple[HistoryEntry, ...] = ()
     first: "ConversionState | None" = None

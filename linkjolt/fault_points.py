@@ -1,6 +1,6 @@
-"""Fault points: places at which a test may kill the process, as kill -9 would.
+"""Kills the process at named points, as kill -9 would, for tests.
 
-Armed only by LINKJOLT_FAULT, `name:n`: the process ends at the n-th passage of that name.
+Armed only by LINKJOLT_FAULT, `name:n`: the process ends when it passes that point the n-th time.
 """
 
 import os
@@ -21,13 +21,13 @@ POINTS = (
 )
 VARIABLE = "LINKJOLT_FAULT"
 _armed, _, _passage = os.environ.get(VARIABLE, "").partition(":")
-_left = [int(_passage or 0)]
+_passages_left = [int(_passage or 0)]
 
 
 def fault(point: str) -> None:
-    """Ends the process if this point is armed and this is the passage to end at."""
+    """Ends the process if this point is armed and passed often enough."""
     if point != _armed:
         return
-    _left[0] -= 1
-    if _left[0] == 0:
+    _passages_left[0] -= 1
+    if _passages_left[0] == 0:
         os.kill(os.getpid(), signal.SIGKILL)

@@ -1,4 +1,4 @@
-"""Logs: JSON lines on stderr for every process, with whatever looks like a secret masked."""
+"""Writes log lines to stderr, as JSON or for people, with anything like a secret masked."""
 
 import logging
 import os
@@ -55,35 +55,40 @@ _SHARED: list[Processor] = [
     structlog.processors.TimeStamper(fmt="iso", utc=True),
     _add_pid,
 ]
-_LAST: list[Processor] = [
-    structlog.processors.format_exc_info,
-    _mask,
-    structlog.processors.JSONRenderer(),
-]
+_MASKED: list[Processor] = [structlog.processors.format_exc_info, _mask]
 
 
-def configure(level: str, stream: TextIO | None = None) -> None:
+def _renderer(line_format: str, stream: TextIO) -> Processor:
+    terminal = stream.isatty()
+    if line_format == "json" or (not line_format and not terminal):
+        return structlog.processors.JSONRenderer()
+    return structlog.dev.ConsoleRenderer(colors=terminal)
+
+
+def configure(level: str, line_format: str = "", stream: TextIO | None = None) -> None:
     """Sends structlog's and the standard library's lines of `level` and above to `stream`.
 
-    `level` is a value of the setting `log_level`; `stream` is stderr unless given.
+    `level` and `line_format` are values of the settings `log_level` and `log_format`; `stream`
+    is stderr unless given.
     """
-    stream = stream or sys.stderr
+    target: TextIO = sys.stderr if stream is None else stream
+    last = [*_MASKED, _renderer(line_format, target)]
     least = logging.getLevelNamesMapping()[level.upper()]
     structlog.configure(
-        processors=[*_SHARED, *_LAST],
+        processors=[*_SHARED, *last],
         wrapper_class=structlog.make_filtering_bound_logger(least),
-        logger_factory=structlog.WriteLoggerFactory(file=stream),
+        logger_factory=structlog.WriteLoggerFactory(file=target),
         cache_logger_on_first_use=False,
     )
-    lines = logging.StreamHandler(stream)
+    lines = logging.StreamHandler(target)
     lines.setFormatter(
-        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=_SHARED, processors=_LAST)
+        structlog.stdlib.ProcessorFormatter(foreign_pre_chain=_SHARED, processors=last)
     )
     root = logging.getLogger()
     root.handlers = [lines]
     root.setLevel(least)
-    # Its INFO tells every start and stop in five lines; ours tell them in one.
+    # Its INFO has five lines for every start and stop; ours have one.
     logging.getLogger("uvicorn").setLevel(max(least, logging.WARNING))
-    # It would tell of every delivery, with its URL.
+    # Its INFO has a line for every delivery, with its URL.
     logging.getLogger("httpx2").setLevel(max(least, logging.WARNING))
     logging.captureWarnings(True)

@@ -1,4 +1,4 @@
-"""Money: currencies and their minor units, exact parsing, commission by rule, always truncated."""
+"""Parses amounts exactly into minor units and computes commissions, always truncated."""
 
 from decimal import Context, Decimal, Inexact, InvalidOperation
 from functools import lru_cache
@@ -10,7 +10,7 @@ import msgspec
 from linkjolt.reasons import Reason, Rejected
 
 # ISO 4217, active codes, by the number of digits after the decimal point.
-_DIGITS: dict[int, str] = {
+_CODES_BY_DIGITS: dict[int, str] = {
     0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF",
     2: """AED AFN ALL AMD AOA ARS AUD AWG AZN BAM BBD BDT BGN BMD BND BOB BRL BSD BTN BWP BYN BZD
     CAD CDF CHF CNY COP CRC CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD
@@ -22,18 +22,18 @@ _DIGITS: dict[int, str] = {
     4: "CLF UYW",
 }
 CURRENCIES: dict[str, int] = {
-    code: digits for digits, codes in _DIGITS.items() for code in codes.split()
+    code: digits for digits, codes in _CODES_BY_DIGITS.items() for code in codes.split()
 }
 _RATE_SCALE = 10_000
-# A signed 64-bit sum of a billion such orders still fits.
+# A signed 64-bit sum of 9,000 such orders still fits.
 _MINOR_MAX = 10**15
-_LEAST, _MOST = Decimal(0), Decimal(_MINOR_MAX)
-_SCALES = [Decimal(10**digits) for digits in range(5)]
-# Raises where it would round: 28 digits are plenty for every amount that is not refused.
-_EXACT = Context(prec=28, traps=[Inexact, InvalidOperation])
+_AMOUNT_MIN, _AMOUNT_MAX = Decimal(0), Decimal(_MINOR_MAX)
+_SCALE_OF_DIGITS = [Decimal(10**digits) for digits in range(5)]
+# Raises instead of rounding; 28 digits suffice for every amount that is accepted.
+_EXACT_CONTEXT = Context(prec=28, traps=[Inexact, InvalidOperation])
 
 
-class _Rule(
+class _CommissionKind(
     msgspec.Struct,
     frozen=True,
     forbid_unknown_fields=True,
@@ -41,14 +41,14 @@ class _Rule(
     tag_field="kind",
     tag=str.lower,
 ):
-    """What every kind of rule has in common."""
+    """The common encoding of every kind of commission."""
 
 
-class Percentage(_Rule, frozen=True):
+class Percentage(_CommissionKind, frozen=True):
     """`rate` per cent of the order value.
 
-    Every kind may have a `cap`, in major units, which no order earns more than, and be for the
-    first order of a customer only.
+    Every kind may have a `cap` in major units, the most that one order earns, and may pay for a
+    customer's first order only.
     """
 
     rate: Decimal
@@ -56,8 +56,8 @@ class Percentage(_Rule, frozen=True):
     first_order_only: bool = False
 
 
-class Flat(_Rule, frozen=True):
-    """`amount` in major units of the campaign's currency, per conversion."""
+class Flat(_CommissionKind, frozen=True):
+    """`amount` in major units of the campaign's currency for each conversion."""
 
     amount: Decimal
     cap: Decimal | None = None
@@ -71,8 +71,8 @@ class Tier(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"fro
     rate: Decimal
 
 
-class Tiered(_Rule, frozen=True):
-    """The rate of the highest tier that the order value reaches; none reached pays nothing."""
+class Tiered(_CommissionKind, frozen=True):
+    """The rate of the highest tier that the order value reaches; nothing below the first."""
 
     tiers: tuple[Tier, ...]
     cap: Decimal | None = None
@@ -83,7 +83,7 @@ Commission = Percentage | Flat | Tiered
 
 
 def check_currency(code: str, field: str = "currency") -> int:
-    """The number of minor digits of an ISO 4217 code; Rejected for any other text."""
+    """Returns the number of decimals of an ISO 4217 code; Rejected for any other text."""
     digits = CURRENCIES.get(code)
     if digits is None:
         raise Rejected(Reason.invalid_field, f"{code[:8]!r} is no ISO 4217 currency", field=field)
@@ -91,17 +91,17 @@ def check_currency(code: str, field: str = "currency") -> int:
 
 
 def to_minor(amount: Decimal, currency: str, field: str) -> int:
-    """Exact minor units of a non-negative amount with at most the currency's decimals."""
+    """Converts a non-negative amount exactly; Rejected beyond the currency's decimals."""
     digits = check_currency(currency)
-    minor = _quick_minor(amount, digits)
-    return _careful_minor(amount, digits, currency, field) if minor is None else minor
+    minor = _exact_minor_or_none(amount, digits)
+    return _checked_minor(amount, digits, currency, field) if minor is None else minor
 
 
-def _quick_minor(amount: Decimal, digits: int) -> int | None:
-    """A third of the careful way's cost; None for what that one has to judge."""
+def _exact_minor_or_none(amount: Decimal, digits: int) -> int | None:
+    """Converts at a third of the checked cost; None where the checks must decide."""
     try:
-        if _LEAST <= amount <= _MOST:
-            shifted = _EXACT.multiply(amount, _SCALES[digits])
+        if _AMOUNT_MIN <= amount <= _AMOUNT_MAX:
+            shifted = _EXACT_CONTEXT.multiply(amount, _SCALE_OF_DIGITS[digits])
             minor = int(shifted)
             return minor if minor == shifted and minor <= _MINOR_MAX else None
     except (Inexact, InvalidOperation):
@@ -109,7 +109,7 @@ def _quick_minor(amount: Decimal, digits: int) -> int | None:
     return None
 
 
-def _careful_minor(amount: Decimal, digits: int, currency: str, field: str) -> int:
+def _checked_minor(amount: Decimal, digits: int, currency: str, field: str) -> int:
     if not amount.is_finite() or amount < 0:
         raise Rejected(Reason.invalid_field, "must be a number of at least 0", field=field)
     if amount > _MINOR_MAX:
@@ -124,26 +124,26 @@ def _careful_minor(amount: Decimal, digits: int, currency: str, field: str) -> i
 
 
 def _shift(amount: Decimal, digits: int) -> Decimal:
-    # Not scaleb(): that rounds to 28 digits, and 1.00000000000000000000000000001 would pass.
+    # Not scaleb(), which rounds to 28 digits: 1.00000000000000000000000000001 would pass.
     sign, numbers, exponent = amount.as_tuple()
     assert isinstance(exponent, int)
     return Decimal((sign, numbers, exponent + digits))
 
 
 def to_major(minor: int, currency: str) -> Decimal:
-    """Major units, with exactly the currency's decimals."""
+    """Converts minor units to major ones with exactly the currency's decimals."""
     return Decimal(minor).scaleb(-CURRENCIES[currency])
 
 
-def major_text(minor: int, currency: str) -> str:
-    """`to_major` as text, such as `99.99`, at half the cost; for what is not negative."""
+def format_major(minor: int, currency: str) -> str:
+    """Formats non-negative minor units like `99.99`, at half the cost of `to_major`."""
     digits = CURRENCIES[currency]
     text = str(minor).zfill(digits + 1)
     return f"{text[:-digits]}.{text[-digits:]}" if digits else text
 
 
 def check_commission(rule: Commission, currency: str) -> None:
-    """Rejected, naming the field, where a rule cannot be computed exactly."""
+    """Raises Rejected, naming the field, if a commission cannot be computed exactly."""
     if rule.cap is not None:
         to_minor(rule.cap, currency, "commission.cap")
     match rule:
@@ -175,8 +175,8 @@ def _check_tiers(tiers: tuple[Tier, ...], currency: str) -> None:
 
 
 def commission_minor(rule: Commission, order_value_minor: int, currency: str) -> int:
-    """The commission in minor units of `currency`, truncated: 30 % of 9999 is 2999."""
-    amount, steps, cap = _terms(rule, currency)
+    """Computes the commission in minor units, truncated: 30 % of 9999 is 2999."""
+    amount, steps, cap = _compile_rule(rule, currency)
     for from_minor, rate in steps:
         if order_value_minor >= from_minor:
             # Rates have at most 4 decimals, so this is whole-number arithmetic without rounding.
@@ -186,10 +186,11 @@ def commission_minor(rule: Commission, order_value_minor: int, currency: str) ->
 
 
 @lru_cache(maxsize=4_096)
-def _terms(rule: Commission, currency: str) -> tuple[int, tuple[tuple[int, int], ...], int]:
-    """A rule in whole numbers: an amount, before it rates by the order value they begin at, a cap.
+def _compile_rule(rule: Commission, currency: str) -> tuple[int, tuple[tuple[int, int], ...], int]:
+    """Compiles a commission into whole numbers: (amount, steps, cap), once for each rule.
 
-    Made once for each rule: the highest step first.
+    A step is (order value from which it applies, rate), the highest first. The amount is paid
+    where no step applies.
     """
     digits = check_currency(currency)
     cap = _MINOR_MAX if rule.cap is None else floor(_shift(rule.cap, digits))

@@ -85,11 +85,55 @@ STATUS: dict[Reason, int] = {
 }
 
 TITLES: dict[Reason, str] = {
-    reason: reason.value.replace("_", " ").capitalize() for reason in Reason
+    reason: reason.replace("_", " ").capitalize().replace("json", "JSON").replace("Url", "URL")
+    for reason in Reason
+}
+
+
+# Where a problem's `type` leads: a page with a section for every reason.
+PROBLEMS_PATH = "/docs/errors"
+ADVICE: dict[Reason, str] = {
+    Reason.malformed_json: "Send a body that is valid JSON in UTF-8.",
+    Reason.too_deep: "Send JSON with fewer levels of nesting.",
+    Reason.body_too_large: "Send a smaller body, or split the entries over several requests.",
+    Reason.unsupported_media_type: "Declare the body's media type in Content-Type as documented.",
+    Reason.bad_request: "Correct the request as `detail` says.",
+    Reason.url_too_long: "Shorten the URL: move parameters into the body, or leave some out.",
+    Reason.head_too_large: "Send fewer or shorter headers and cookies.",
+    Reason.head_timeout: "Send the whole head of the request at once.",
+    Reason.missing_field: "Add the field that `errors` names.",
+    Reason.unknown_field: "Remove the field that `errors` names, or correct its spelling.",
+    Reason.invalid_field: "Correct the field that `errors` names as its message says.",
+    Reason.unknown_tracking_code: "Send the tracking code of a link of this account.",
+    Reason.unknown_reference: "Send the id of an object of this account that is not deleted.",
+    Reason.unauthorized: "Send a valid API key as `Authorization: Bearer`.",
+    Reason.forbidden: "Use a key with the scope that `detail` names.",
+    Reason.not_found: "Check the path and the id.",
+    Reason.method_not_allowed: "Use one of the methods that the Allow header lists.",
+    Reason.gone: "Use another tracking link: this one is disabled or deleted.",
+    Reason.conflict: "Read what is stored, then change that instead of sending other content.",
+    Reason.tracking_code_taken: "Choose another tracking code, or leave it out to have one made.",
+    Reason.coupon_code_taken: "Choose another coupon code, or delete the coupon that has it.",
+    Reason.not_adjustable: "Read the conversion's status: it does not allow this adjustment.",
+    Reason.amount_exceeds: "Refund at most what is left of the order value.",
+    Reason.idempotency_key_reused: "Send a new Idempotency-Key with a new body.",
+    Reason.target_refused: "Choose a public https address, or have the operator allow this one.",
+    Reason.too_costly: "Ask for a shorter period, or for fewer dimensions.",
+    Reason.prefetch_declined: "Follow the link when the visitor clicks.",
+    Reason.not_ready: "Wait until the listener is ready.",
+    Reason.unavailable: "Send the same request again after the seconds in Retry-After.",
+    Reason.internal: "Send the request again; if it fails again, report its `request_id`.",
+    Reason.undecodable: "Replay the reject after an upgrade: this version cannot read it.",
+    Reason.repeated_event: "Nothing: the event was stored before.",
+    Reason.repeated_order: "Nothing: the order was stored before, by another conversion.",
+    Reason.conversion_missing: "Post the conversion first, then adjust it.",
+    Reason.purged: "Nothing: the event is older than what is kept.",
 }
 
 
 class FieldError(msgspec.Struct, frozen=True):
+    """A field, and a predicate that says what is wrong with it."""
+
     field: str
     message: str
 
@@ -106,8 +150,20 @@ class Problem(msgspec.Struct, frozen=True, kw_only=True):
     request_id: str = ""
 
 
+class RefusedEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """Why one entry of many was refused."""
+
+    status: int
+    code: Reason
+    errors: tuple[FieldError, ...]
+
+
 class Rejected(Exception):
-    """The sender's fault (or a dependency away): carries what the one answer needs."""
+    """A refusal: the sender's fault, or a dependency's.
+
+    With a `field` the message is a predicate of it ("is required"), else a clause; neither ends in
+    a full stop, which `sentence` adds.
+    """
 
     def __init__(self, reason: Reason, message: str, *, field: str = "") -> None:
         super().__init__(message)
@@ -119,14 +175,26 @@ class Rejected(Exception):
     def status(self) -> int:
         return STATUS[self.reason]
 
+    @property
+    def sentence(self) -> str:
+        """The message as a whole sentence, its subject the field."""
+        if self.field:
+            return f"{self.field} {self.message}."
+        return f"{self.message[:1].upper()}{self.message[1:]}."
+
     def problem(self, request_id: str) -> Problem:
         errors = (FieldError(self.field, self.message),) if self.field else ()
         return Problem(
-            type=f"urn:linkjolt:problem:{self.reason}",
+            type=f"{PROBLEMS_PATH}#{self.reason}",
             title=TITLES[self.reason],
             status=self.status,
-            detail=self.message,
+            detail=self.sentence,
             code=self.reason,
             errors=errors,
             request_id=request_id,
         )
+
+    def entry(self) -> RefusedEntry:
+        """The result of one entry of many."""
+        named = FieldError(self.field or "body", self.message)
+        return RefusedEntry(status=self.status, code=self.reason, errors=(named,))

@@ -1,4 +1,4 @@
-"""Settings: typed, defaulted, read once from LINKJOLT_* variables and an optional TOML file."""
+"""Reads typed settings, once, from LINKJOLT_* variables and an optional TOML file."""
 
 import os
 import tomllib
@@ -11,6 +11,12 @@ import msgspec
 from msgspec import Meta
 
 PREFIX = "LINKJOLT_"
+# Variables of this prefix that are no settings: the API key of commands, the settings file, and
+# what processes pass to each other.
+OTHER_VARIABLES = tuple(
+    PREFIX + name for name in ("KEY", "CONFIG", "FAULT", "READY_FD", "SUPERVISOR_PID")
+)
+_TYPO_EDITS_MAX = 2
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Count = Annotated[int, Meta(ge=1, le=1 << 30)]
 Bytes = Annotated[int, Meta(ge=1)]
@@ -21,8 +27,8 @@ def _doc(text: str) -> Meta:
     return Meta(description=text)
 
 
-class Shared(msgspec.Struct, frozen=True, kw_only=True):
-    """What every process reads."""
+class SharedSettings(msgspec.Struct, frozen=True, kw_only=True):
+    """Settings of every process."""
 
     data: Annotated[str, _doc("Directory of the embedded servers' data and of run.json.")] = "data"
     redis_url: Annotated[
@@ -48,7 +54,7 @@ class Shared(msgspec.Struct, frozen=True, kw_only=True):
     ] = 0
     webhook_allow_private: Annotated[
         bool,
-        _doc("Let webhooks go to private addresses, over http and to any port: for development."),
+        _doc("Allow webhooks to private addresses, over http and to any port: for development."),
     ] = False
     shutdown_seconds: Annotated[
         Seconds, _doc("How long open requests may still run after SIGTERM.")
@@ -56,6 +62,11 @@ class Shared(msgspec.Struct, frozen=True, kw_only=True):
     log_level: Annotated[
         str, Meta(pattern="^(debug|info|warning|error)$"), _doc("Least level of the log.")
     ] = "info"
+    log_format: Annotated[
+        str,
+        Meta(pattern=r"^(console|json)?\Z"),
+        _doc("Log lines as `console` or `json`; empty: console on a terminal, else JSON."),
+    ] = ""
 
     def edge_url(self) -> str:
         return self.public_url.rstrip("/") or f"http://{self.host}:{self.edge_port}"
@@ -64,8 +75,8 @@ class Shared(msgspec.Struct, frozen=True, kw_only=True):
         return f"http://{self.host}:{self.reports_port}"
 
 
-class Edge(Shared, frozen=True, kw_only=True):
-    """What an edge process reads."""
+class EdgeSettings(SharedSettings, frozen=True, kw_only=True):
+    """Settings of an edge process."""
 
     country_header: Annotated[
         str, _doc("Header in which a trusted proxy names the visitor's country.")
@@ -82,24 +93,24 @@ class Edge(Shared, frozen=True, kw_only=True):
         Count, _doc("Unknown codes and keys remembered by one edge.")
     ] = 50_000
     redis_timeout_seconds: Annotated[
-        Seconds, _doc("How long Redis may take to answer before the edge goes on without it.")
+        Seconds, _doc("How long Redis may take to answer before the edge continues without it.")
     ] = 0.25
     spool_max_bytes: Annotated[
-        Bytes, _doc("Bound of one edge's file of events accepted while Redis is away.")
+        Bytes, _doc("Bound of one edge's file of events accepted while Redis is unavailable.")
     ] = 1 << 30
     spool_drain_events_per_second: Annotated[
-        Count, _doc("How fast one edge's spooled events of a stream follow when Redis is back.")
+        Count, _doc("How fast one edge replays the spooled events of a stream once Redis is back.")
     ] = 20_000
     waiting_max_bytes: Annotated[
-        Bytes, _doc("Events an edge holds in memory while a publish is under way.")
+        Bytes, _doc("Bytes of events that an edge holds in memory during a publish.")
     ] = 64 << 20
     default_currency: Annotated[
         str, Meta(min_length=3, max_length=3), _doc("Currency of conversions without a campaign.")
     ] = "USD"
 
 
-class Aggregator(Shared, frozen=True, kw_only=True):
-    """What the aggregator reads."""
+class AggregatorSettings(SharedSettings, frozen=True, kw_only=True):
+    """Settings of the aggregator."""
 
     slice_ms: Annotated[
         int, Meta(ge=50, le=60_000), _doc("Width of a slice of stream time, one insert each.")
@@ -131,8 +142,8 @@ class Aggregator(Shared, frozen=True, kw_only=True):
     ] = ""
 
 
-class Reports(Shared, frozen=True, kw_only=True):
-    """What the reports process reads."""
+class ReportsSettings(SharedSettings, frozen=True, kw_only=True):
+    """Settings of the reports process."""
 
     report_readers: Annotated[
         int, Meta(ge=1, le=64), _doc("Warehouse connections that serve reports.")
@@ -145,8 +156,8 @@ class Reports(Shared, frozen=True, kw_only=True):
     ] = 200
 
 
-class Up(Shared, frozen=True, kw_only=True):
-    """What `linkjolt up` itself reads; the processes that it starts read theirs."""
+class UpSettings(SharedSettings, frozen=True, kw_only=True):
+    """Settings of `linkjolt up` itself; the processes that it starts read their own."""
 
     edges: Annotated[
         int, Meta(ge=0, le=256), _doc("Edge processes; 0: one per core less one, at least 1.")
@@ -156,12 +167,45 @@ class Up(Shared, frozen=True, kw_only=True):
     ] = 2 << 30
 
 
-KINDS: tuple[type[Shared], ...] = (Shared, Edge, Aggregator, Reports, Up)
-S = TypeVar("S", bound=Shared)
+KINDS: tuple[type[SharedSettings], ...] = (
+    SharedSettings,
+    EdgeSettings,
+    AggregatorSettings,
+    ReportsSettings,
+    UpSettings,
+)
+S = TypeVar("S", bound=SharedSettings)
 
 
 class BadSetting(Exception):
     """A variable or key of the settings file that stops the start; the message names it."""
+
+
+def unknown_variables(environ: Mapping[str, str] = os.environ) -> list[str]:
+    """Finds the LINKJOLT_* variables that this release does not know.
+
+    BadSetting, naming both, for one that is within two edits of a known one: it is a typing error.
+    A variable further off may be a newer release's, and must not break this one.
+    """
+    fields = {field for kind in KINDS for field in kind.__struct_fields__}
+    known = [*(PREFIX + field.upper() for field in sorted(fields)), *OTHER_VARIABLES]
+    unknown = sorted(name for name in environ if name.startswith(PREFIX) and name not in known)
+    for name in unknown:
+        meant = min(known, key=lambda other: edits(name, other))
+        if edits(name, meant) <= _TYPO_EDITS_MAX:
+            raise BadSetting(f"{name} is not a setting: did you mean {meant}?")
+    return unknown
+
+
+def edits(text: str, other: str) -> int:
+    """Counts the insertions, deletions and replacements between two texts (Levenshtein)."""
+    row = list(range(len(other) + 1))
+    for i, left in enumerate(text, 1):
+        diagonal, row[0] = row[0], i
+        for j, right in enumerate(other, 1):
+            replaced = diagonal + (left != right)
+            diagonal, row[j] = row[j], min(row[j] + 1, row[j - 1] + 1, replaced)
+    return row[-1]
 
 
 def load(
@@ -169,7 +213,8 @@ def load(
     environ: Mapping[str, str] = os.environ,
     overrides: Mapping[str, object] | None = None,
 ) -> S:
-    """Settings of one process: overrides before variables before the file of LINKJOLT_CONFIG."""
+    """Loads one process's settings: overrides, then variables, then the file of LINKJOLT_CONFIG."""
+    unknown_variables(environ)
     values: dict[str, object] = _from_file(environ.get(PREFIX + "CONFIG", ""))
     for field in kind.__struct_fields__:
         if (text := environ.get(PREFIX + field.upper())) is not None:
@@ -205,7 +250,7 @@ class Shown(msgspec.Struct, frozen=True):
 
 
 def shown(environ: Mapping[str, str] = os.environ) -> list[Shown]:
-    """Every setting for people: its variable, its value with passwords masked, a sentence."""
+    """Lists every setting for people: variable, value with passwords masked, a sentence."""
     rows: dict[str, Shown] = {}
     for kind in KINDS:
         settings = load(kind, environ)
@@ -216,14 +261,14 @@ def shown(environ: Mapping[str, str] = os.environ) -> list[Shown]:
     return list(rows.values())
 
 
-def _description(kind: type[Shared], field: str) -> str:
+def _description(kind: type[SharedSettings], field: str) -> str:
     hint = get_type_hints(kind, include_extras=True)[field]
     found = [m.description for m in get_args(hint)[1:] if m.description]
     return found[-1]
 
 
 def mask(url: str) -> str:
-    """The text with the password of a URL hidden."""
+    """Hides the user and password of a URL."""
     if "://" not in url or "@" not in url:
         return url
     parts = urlsplit(url)

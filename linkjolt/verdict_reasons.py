@@ -1,10 +1,10 @@
-"""Why a request got its verdict: a closed list, each with a sentence for people."""
+"""Lists the reasons for verdicts on clicks, each with a sentence for people."""
 
 from enum import StrEnum
 
 
 class VerdictReason(StrEnum):
-    """Why a verdict is not plainly `human`; `SENTENCES` explains each."""
+    """A reason why a verdict is not plainly `human`; `SENTENCES` explains each."""
 
     none = ""
     head_request = "head_request"

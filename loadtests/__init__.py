@@ -1,1 +1,1 @@
-"""Load and timing runs against a running instance; nothing here is a test."""
+"""Loads and times running instances; nothing here is a test."""

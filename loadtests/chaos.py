@@ -1,8 +1,8 @@
-"""Faults under load, and a count afterwards: everything acknowledged is stored once.
+"""Injects faults under load, then checks that everything acknowledged is stored once.
 
 `python -m loadtests.chaos [--rounds 40] [--seed N]` starts an instance of its own, kills and
-freezes its processes and loses replies of Redis while clicks and conversions come in, and exits
-with 1 unless nothing is missing, nothing is there twice, and `linkjolt audit` is clean.
+freezes its processes and loses replies of Redis while clicks and conversions arrive. It exits
+with 1 unless nothing is missing, nothing is stored twice, and `linkjolt audit` is clean.
 """
 
 import asyncio
@@ -23,18 +23,18 @@ import msgspec
 from linkjolt.runtime.bound_children import bound
 from linkjolt.storage.redis import connect
 from loadtests import chaos_check
-from loadtests.chaos_check import Found, Last
-from loadtests.chaos_faults import Fault, Faults, OwnRedis, plan
-from loadtests.chaos_instance import Audit, Failed, Instance, wait_for
-from loadtests.chaos_load import CLICK_LINE_BYTES, Orders
+from loadtests.chaos_check import BeforeStop, PhaseResult
+from loadtests.chaos_faults import Fault, FaultInjector, OwnRedis, plan_faults
+from loadtests.chaos_instance import AuditOutput, Instance, RunFailed, wait_for
+from loadtests.chaos_load import CLICK_LINE_BYTES, LoadSettings
 
 _LINKS = 200
 _SETTLE_SECONDS = 120
 _AUDIT_TRIES = 20
 
 
-class Options(msgspec.Struct, frozen=True):
-    """What one phase is run with; `faults` are its rounds."""
+class PhaseOptions(msgspec.Struct, frozen=True):
+    """The settings of one phase; `faults` has one entry per round."""
 
     faults: list[Fault]
     lossy: bool
@@ -44,35 +44,35 @@ class Options(msgspec.Struct, frozen=True):
     conversions_per_second: float
 
 
-class _Acknowledged:
-    """How fast answers come, from the sizes of what the load writes down."""
+class _AnswerRates:
+    """Measures the rate of acknowledged requests by the sizes of the load's output files."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._began_at = self._looked_at = time.monotonic()
+        self._started_at = self._read_at = time.monotonic()
         self._clicks = self._conversions = 0
 
-    def _look(self) -> tuple[int, int]:
+    def _count(self) -> tuple[int, int]:
         clicks = (self._folder / "clicks.txt").stat().st_size // CLICK_LINE_BYTES
         return clicks, (self._folder / "conversions.jsonl").read_bytes().count(b"\n")
 
-    def since_last(self) -> str:
-        """`3100 clicks/s, 150 conversions/s`, of the time since the last look."""
+    def recent_rates(self) -> str:
+        """Formats the rates since the previous call: `3100 clicks/s, 150 conversions/s`."""
         now = time.monotonic()
-        seconds, self._looked_at = now - self._looked_at, now
-        clicks, conversions = self._look()
-        made, posted = clicks - self._clicks, conversions - self._conversions
+        seconds, self._read_at = now - self._read_at, now
+        clicks, conversions = self._count()
+        new_clicks, new_conversions = clicks - self._clicks, conversions - self._conversions
         self._clicks, self._conversions = clicks, conversions
-        return f"{made / seconds:.0f} clicks/s, {posted / seconds:.0f} conversions/s"
+        return f"{new_clicks / seconds:.0f} clicks/s, {new_conversions / seconds:.0f} conversions/s"
 
-    def over_all(self) -> str:
-        seconds = time.monotonic() - self._began_at
-        clicks, conversions = self._look()
+    def overall_rates(self) -> str:
+        seconds = time.monotonic() - self._started_at
+        clicks, conversions = self._count()
         return f"{clicks / seconds:.0f} clicks/s, {conversions / seconds:.0f} conversions/s"
 
 
-async def phase(options: Options, folder: Path) -> Found:
-    """One instance from its start to the count; everything that was started is ended."""
+async def run_phase(options: PhaseOptions, folder: Path) -> PhaseResult:
+    """Runs one instance from its start to the final count, and ends everything it started."""
     own_redis = OwnRedis(folder / "own_redis", options.seed) if options.lossy else None
     try:
         if own_redis:
@@ -82,7 +82,7 @@ async def phase(options: Options, folder: Path) -> Found:
             instance = Instance(folder / "data", options.edges, variables)
             try:
                 await instance.start()
-                return await _rounds(options, folder, instance, own_redis)
+                return await _run_rounds(options, folder, instance, own_redis)
             finally:
                 instance.end()
     finally:
@@ -90,30 +90,30 @@ async def phase(options: Options, folder: Path) -> Found:
             own_redis.end()
 
 
-async def _rounds(
-    options: Options, folder: Path, instance: Instance, own_redis: OwnRedis | None
-) -> Found:
-    faults = Faults(instance, own_redis)
+async def _run_rounds(
+    options: PhaseOptions, folder: Path, instance: Instance, own_redis: OwnRedis | None
+) -> PhaseResult:
+    faults = FaultInjector(instance, own_redis)
     codes = await instance.make_links(_LINKS)
-    async with _load(options, folder, instance, codes):
-        reached = _Acknowledged(folder)
+    async with _running_load(options, folder, instance, codes):
+        rates = _AnswerRates(folder)
         await asyncio.sleep(1)
         for number, fault in enumerate(options.faults, 1):
-            await faults.do(fault)
+            await faults.inject(fault)
             await asyncio.sleep(fault.pause_seconds)
-            click.echo(f"{number:3}  {fault!s:34} {reached.since_last()}")
-        click.echo(f"     reached over all: {reached.over_all()}")
+            click.echo(f"{number:3}  {fault!s:34} {rates.recent_rates()}")
+        click.echo(f"     reached over all: {rates.overall_rates()}")
     if own_redis:
         click.echo(f"     replies of redis lost: {own_redis.proxy.lost}")
-    return await count(instance, folder)
+    return await count_events(instance, folder)
 
 
 @asynccontextmanager
-async def _load(
-    options: Options, folder: Path, instance: Instance, codes: list[str]
+async def _running_load(
+    options: PhaseOptions, folder: Path, instance: Instance, codes: list[str]
 ) -> AsyncGenerator[None]:
-    """A process that sends, from the first to the last line of the block."""
-    orders = Orders(
+    """Runs the load in a process of its own for the duration of the block."""
+    settings = LoadSettings(
         edge_url=instance.edge_url,
         key=instance.key,
         codes=codes,
@@ -123,14 +123,14 @@ async def _load(
         seed=options.seed,
     )
     path = folder / "orders.json"
-    path.write_bytes(msgspec.json.encode(orders))
+    path.write_bytes(msgspec.json.encode(settings))
     for name in ("clicks.txt", "conversions.jsonl"):
         (folder / name).touch()
     load = _spawn_load(path)
     try:
         yield
         if load.poll() is not None:
-            raise Failed(f"the load ended with {load.returncode}")
+            raise RunFailed(f"the load ended with {load.returncode}")
         load.send_signal(signal.SIGTERM)
         await asyncio.to_thread(load.wait, 60)
     finally:
@@ -139,57 +139,65 @@ async def _load(
             load.wait()
 
 
-def _spawn_load(orders: Path) -> subprocess.Popen[bytes]:
-    command = bound([sys.executable, "-P", "-m", "loadtests.chaos_load", str(orders)])
+def _spawn_load(settings_path: Path) -> subprocess.Popen[bytes]:
+    command = bound([sys.executable, "-P", "-m", "loadtests.chaos_load", str(settings_path)])
     environ = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     return subprocess.Popen(command, env=environ, start_new_session=True)
 
 
-async def count(instance: Instance, folder: Path) -> Found:
-    """Waits until all is stored, audits and stops the instance, and compares; Failed if it
-    does not end well."""
+async def count_events(instance: Instance, folder: Path) -> PhaseResult:
+    """Waits until everything is stored, audits and stops the instance, and compares.
+
+    Raises RunFailed if the instance does not empty its spools or does not stop cleanly.
+    """
     await wait_for("the spools are empty", lambda: instance.spooled() == 0, _SETTLE_SECONDS)
-    audit: Audit | None = None
+    audit: AuditOutput | None = None
     for _ in range(_AUDIT_TRIES):
         audit = await instance.audit()
         if audit and audit.waiting == 0:
             break
         await asyncio.sleep(1)
     async with connect(instance.redis_url) as redis:
-        untold = await chaos_check.untold(redis, chaos_check.answers_in(folder))
-    last = Last(audit, await instance.shed(), untold)
+        without_outcome = await chaos_check.find_without_outcome(
+            redis, chaos_check.read_answers(folder)
+        )
+    last = BeforeStop(audit, await instance.shed(), without_outcome)
     status = await instance.stop()
     if status != 0:
-        raise Failed(f"linkjolt up ended with {status}")
+        raise RunFailed(f"linkjolt up ended with {status}")
     return await chaos_check.compare(instance.data, folder, last, instance.spooled())
 
 
-async def run(phases: list[Options], folder: Path) -> bool:
-    """Prints rounds and totals of each phase; True when all is as it should be."""
+async def run(phases: list[PhaseOptions], folder: Path) -> bool:
+    """Prints rounds and totals of each phase; True when every phase is clean."""
     clean = True
     for options in phases:
         name = "lost replies" if options.lossy else "kills and stops"
-        at = folder / name.replace(" ", "_")
+        phase_folder = folder / name.replace(" ", "_")
         click.echo(f"{name}: {len(options.faults)} rounds, seed {options.seed}")
         try:
-            found = await phase(options, at)
-        except Failed as error:
+            result = await run_phase(options, phase_folder)
+        except RunFailed as error:
             click.echo(f"FAILED: {error}")
             return False
-        click.echo("\n".join(["", *chaos_check.lines(found), ""]))
-        clean = clean and found.clean
+        click.echo("\n".join(["", *chaos_check.describe(result), ""]))
+        clean = clean and result.clean
     click.echo("nothing missing, nothing doubled" if clean else "NOT CLEAN")
     return clean
 
 
-def phases_of(
+def plan_phases(
     rounds: int, seed: int, edges: int, rates: tuple[float, float], pace: float = 1.0
-) -> list[Options]:
-    """Three quarters of the rounds with the instance's own Redis, the rest with lost replies."""
+) -> list[PhaseOptions]:
+    """Plans three quarters of the rounds with kills and stops, the rest with lost replies."""
     lossy = rounds // 4
     return [
-        Options(
-            plan(count, seed + is_lossy, lossy=is_lossy, pace=pace), is_lossy, seed, edges, *rates
+        PhaseOptions(
+            plan_faults(count, seed + is_lossy, lossy=is_lossy, pace=pace),
+            is_lossy,
+            seed,
+            edges,
+            *rates,
         )
         for is_lossy, count in ((False, rounds - lossy), (True, lossy))
         if count
@@ -198,12 +206,12 @@ def phases_of(
 
 @click.command()
 @click.option("--rounds", default=40, show_default=True)
-@click.option("--seed", type=int, help="The same faults again; else by chance.")
+@click.option("--seed", type=int, help="Repeats the same faults; random unless given.")
 @click.option("--edges", default=1, show_default=True)
 @click.option("--clicks-per-second", default=7_000.0, show_default=True)
 @click.option("--conversions-per-second", default=260.0, show_default=True)
 @click.option("--pace", default=1.0, show_default=True, help="Factor of the pauses between rounds.")
-@click.option("--data", metavar="DIR", help="Kept afterwards; else a temporary directory.")
+@click.option("--data", metavar="DIR", help="Kept afterwards; a temporary directory unless given.")
 def main(
     rounds: int,
     seed: int | None,
@@ -213,12 +221,12 @@ def main(
     pace: float,
     data: str | None,
 ) -> None:
-    """Kills, freezes and cuts off a running instance under load, and counts afterwards."""
+    """Kills, freezes and disconnects a running instance under load, then counts its events."""
     seed = random.randrange(1 << 16) if seed is None else seed
     rates = (clicks_per_second, conversions_per_second)
-    phases = phases_of(rounds, seed, edges, rates, pace)
-    kept = nullcontext(data) if data else tempfile.TemporaryDirectory(prefix="chaos-")
-    with kept as folder, asyncio.Runner() as runner:
+    phases = plan_phases(rounds, seed, edges, rates, pace)
+    data_folder = nullcontext(data) if data else tempfile.TemporaryDirectory(prefix="chaos-")
+    with data_folder as folder, asyncio.Runner() as runner:
         clean = runner.run(run(phases, Path(folder).resolve()))
     sys.exit(0 if clean else 1)
 

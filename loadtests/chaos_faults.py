@@ -1,4 +1,4 @@
-"""What is done to a running instance, drawn from a seed, and how it is done."""
+"""Draws faults from a seed and injects them into a running instance."""
 
 import asyncio
 import os
@@ -17,13 +17,13 @@ from loadtests.chaos_proxy import LossyProxy
 
 Victim = Literal["edge", "warehouse", "redis"]
 VICTIMS: tuple[Victim, ...] = ("edge", "warehouse", "redis")
-_AGAIN_SECONDS = 30
-# So many replies are lost while replies are lost: enough that some are, few enough to get on.
+_RESTART_SECONDS = 30
+# The share of replies lost during a fault: enough to hit some, few enough for progress.
 LOST_SHARE = 0.05
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """One round: what happens to whom, for how long, and how long until the next."""
+    """One round: the kind of fault, its victim and duration, and the pause after it."""
 
     kind: Literal["kill", "stop", "lose replies"]
     victim: Victim
@@ -39,8 +39,11 @@ class Fault(msgspec.Struct, frozen=True):
         return f"lose replies of redis for {self.seconds:.1f} s"
 
 
-def plan(rounds: int, seed: int, *, lossy: bool, pace: float = 1.0) -> list[Fault]:
-    """The faults of a run; `lossy` ones lose replies every second time. `pace` scales pauses."""
+def plan_faults(rounds: int, seed: int, *, lossy: bool, pace: float = 1.0) -> list[Fault]:
+    """Draws the faults of a run; if `lossy`, every second one loses replies.
+
+    `pace` scales the pauses.
+    """
     chance = random.Random(seed)
     return [_draw(chance, lossy=lossy and number % 2 == 0, pace=pace) for number in range(rounds)]
 
@@ -53,7 +56,7 @@ def _draw(chance: random.Random, *, lossy: bool, pace: float) -> Fault:
 
 
 class OwnRedis:
-    """A Redis-protocol server of the run's own, behind a proxy that can lose replies."""
+    """A Redis-protocol server for this run alone, behind a proxy that can lose replies."""
 
     def __init__(self, folder: Path, seed: int) -> None:
         self._server = RedisServer(folder)
@@ -67,8 +70,8 @@ class OwnRedis:
     def pid(self) -> int:
         return self._child.pid
 
-    async def again(self) -> None:
-        """Starts the server that was killed."""
+    async def restart(self) -> None:
+        """Starts the server again after it was killed."""
         await asyncio.to_thread(self._child.wait)
         self._child = self._server.start()
         await self.ready()
@@ -82,19 +85,19 @@ class OwnRedis:
         self._child.wait()
 
 
-class Faults:
-    """Does faults to one instance; its Redis is `own_redis`, or the supervisor's."""
+class FaultInjector:
+    """Injects faults into one instance; its Redis is `own_redis`, or the supervisor's if None."""
 
     def __init__(self, instance: Instance, own_redis: OwnRedis | None) -> None:
         self._instance = instance
         self._own_redis = own_redis
 
-    async def do(self, fault: Fault) -> None:
-        """Returns when what was killed runs again, and what was stopped goes on."""
+    async def inject(self, fault: Fault) -> None:
+        """Returns when a killed process runs again, or a stopped one has been continued."""
         if fault.kind == "lose replies":
             await self._lose_replies(fault.seconds)
         elif fault.kind == "stop":
-            await _stop(await self._pid(fault), fault.seconds)
+            await _freeze(await self._pid(fault), fault.seconds)
         else:
             await self._kill(fault)
 
@@ -110,31 +113,34 @@ class Faults:
         pid = await self._pid(fault)
         os.kill(pid, signal.SIGKILL)
         if fault.victim == "redis" and self._own_redis:
-            await self._own_redis.again()
+            await self._own_redis.restart()
             return
 
         def runs_again() -> bool:
             pids = self._pids(fault)
-            return pid not in pids and 0 not in pids
+            return pid not in pids and None not in pids
 
-        await wait_for(f"{fault.victim} is started again", runs_again, _AGAIN_SECONDS)
+        await wait_for(f"{fault.victim} is started again", runs_again, _RESTART_SECONDS)
 
-    def _pids(self, fault: Fault) -> list[int]:
-        """Process ids of the victim; 0 is one that does not run now."""
+    def _pids(self, fault: Fault) -> list[int | None]:
+        """Lists the victim's process ids; None for a process that is not running."""
         if fault.victim == "redis" and self._own_redis:
             return [self._own_redis.pid]
         pids = self._instance.pids()
         if fault.victim == "edge":
-            return pids.edge or [0]
+            return [*pids.edge] or [None]
         return [pids.warehouse if fault.victim == "warehouse" else pids.redis]
 
     async def _pid(self, fault: Fault) -> int:
-        await wait_for(f"{fault.victim} runs", lambda: 0 not in self._pids(fault), _AGAIN_SECONDS)
-        pids = self._pids(fault)
+        def runs() -> bool:
+            return None not in self._pids(fault)
+
+        await wait_for(f"{fault.victim} runs", runs, _RESTART_SECONDS)
+        pids = [pid for pid in self._pids(fault) if pid is not None]
         return pids[int(fault.choice * len(pids))]
 
 
-async def _stop(pid: int, seconds: float) -> None:
+async def _freeze(pid: int, seconds: float) -> None:
     os.kill(pid, signal.SIGSTOP)
     try:
         await asyncio.sleep(seconds)

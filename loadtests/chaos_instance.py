@@ -1,4 +1,4 @@
-"""`linkjolt up` as a chaos run has it: started, looked into, stopped, by process id alone."""
+"""Starts, inspects and stops one `linkjolt up`, by process id alone."""
 
 import asyncio
 import os
@@ -26,48 +26,50 @@ _SHED = re.compile(r"^linkjolt_clicks_shed_total ([0-9.e+]+)$", re.MULTILINE)
 _LINKS_AT_ONCE = 20
 
 
-class Failed(Exception):
-    """The run cannot go on; the message says why."""
+class RunFailed(Exception):
+    """The run cannot continue; the message gives the reason."""
 
 
-class Unequal(msgspec.Struct, frozen=True):
+class RollupDifference(msgspec.Struct, frozen=True):
     rollup: str
     month: int
     unequal: int
 
 
-class Repeated(msgspec.Struct, frozen=True):
+class RepeatedIds(msgspec.Struct, frozen=True):
     table: str
     ids: int
 
 
-class Audit(msgspec.Struct, frozen=True):
-    """What `linkjolt audit --json` prints, as far as it is needed here."""
+class AuditOutput(msgspec.Struct, frozen=True):
+    """The fields of `linkjolt audit --json` that load runs read."""
 
     clean: bool
     balance: Balance
-    rollups: tuple[Unequal, ...]
-    repeated: tuple[Repeated, ...]
+    rollups: tuple[RollupDifference, ...]
+    repeated: tuple[RepeatedIds, ...]
 
     @property
     def waiting(self) -> int:
         return sum(stream.waiting for stream in self.balance.streams)
 
 
-async def wait_for(what: str, true: Callable[[], Awaitable[bool] | bool], seconds: float) -> None:
-    """Returns when `true()` holds; Failed when it does not in time."""
+async def wait_for(
+    description: str, condition: Callable[[], Awaitable[bool] | bool], seconds: float
+) -> None:
+    """Returns once `condition()` holds; raises RunFailed if it does not in time."""
     deadline = time.monotonic() + seconds
     while True:
-        holds = true()
+        holds = condition()
         if holds if isinstance(holds, bool) else await holds:
             return
         if time.monotonic() > deadline:
-            raise Failed(f"not within {seconds:g} s: {what}")
+            raise RunFailed(f"not within {seconds:g} s: {description}")
         await asyncio.sleep(_LOOK_SECONDS)
 
 
 class Instance:
-    """One data directory and what runs on it; variables are LINKJOLT_* ones."""
+    """A `linkjolt up` on one data directory; `variables` are LINKJOLT_* settings."""
 
     def __init__(self, data: Path, edges: int, variables: Mapping[str, str]) -> None:
         self.data = data
@@ -80,14 +82,14 @@ class Instance:
         self.key = ""
 
     async def start(self) -> None:
-        """`linkjolt up --demo` on free ports, serving."""
+        """Starts `linkjolt up --demo` on free ports and waits until it serves."""
         self.data.mkdir(parents=True, exist_ok=True)
         out = self.data.with_suffix(".out")
         process = self.process = self._spawn(out)
 
         def serves() -> bool:
             if process.poll() is not None:
-                raise Failed(f"linkjolt up ended with {process.returncode}: see {self.log}")
+                raise RunFailed(f"linkjolt up ended with {process.returncode}: see {self.log}")
             return "A report" in out.read_text()
 
         await wait_for("linkjolt up serves", serves, _START_SECONDS)
@@ -102,23 +104,23 @@ class Instance:
         return self.data.with_suffix(".log")
 
     def _spawn(self, out: Path) -> subprocess.Popen[bytes]:
-        words = ["up", "--demo", "--data", str(self.data), "--edges", str(self._edges)]
+        arguments = ["up", "--demo", "--data", str(self.data), "--edges", str(self._edges)]
         ports = ["--edge-port", "0", "--reports-port", "0"]
         with open(out, "wb") as stdout, open(self.log, "ab") as stderr:
             return subprocess.Popen(
-                bound([sys.executable, "-P", "-m", "linkjolt", *words, *ports]),
+                bound([sys.executable, "-P", "-m", "linkjolt", *arguments, *ports]),
                 stdin=subprocess.DEVNULL,
                 stdout=stdout,
                 stderr=stderr,
                 env=self._environ,
-                # Ctrl-C is for the chaos run, which stops this one when it has ended its faults.
+                # Ctrl-C reaches the chaos run only, which stops this process after its faults.
                 start_new_session=True,
             )
 
     def _run(self) -> Run:
         run = read_run(str(self.data))
         if run is None:
-            raise Failed(f"nothing runs under {self.data}")
+            raise RunFailed(f"nothing runs under {self.data}")
         return run
 
     @property
@@ -129,76 +131,76 @@ class Instance:
         return self._run().pids
 
     async def make_links(self, count: int) -> list[str]:
-        """Tracking codes of new links of one campaign."""
+        """Creates links in one new campaign and returns their tracking codes."""
         headers = {"Authorization": f"Bearer {self.key}"}
         async with httpx2.AsyncClient(base_url=self.edge_url, headers=headers) as client:
 
-            async def make(kind: str, **body: Any) -> dict[str, str]:
+            async def create(kind: str, **body: Any) -> dict[str, str]:
                 answer = await client.post(f"/v1/{kind}", json=body)
                 answer.raise_for_status()
                 return answer.json()
 
             commission = {"kind": "percentage", "rate": "30"}
-            campaign = await make("campaigns", name="C", currency="USD", commission=commission)
-            affiliate = await make("affiliates", name="A")
+            campaign = await create("campaigns", name="C", currency="USD", commission=commission)
+            affiliate = await create("affiliates", name="A")
             body = {"campaign_id": campaign["id"], "affiliate_id": affiliate["id"]}
             codes: list[str] = []
             while len(codes) < count:
                 few = range(min(_LINKS_AT_ONCE, count - len(codes)))
-                asked = [make("links", destination="https://example.com/", **body) for _ in few]
+                asked = [create("links", destination="https://example.com/", **body) for _ in few]
                 codes += [link["tracking_code"] for link in await asyncio.gather(*asked)]
         return codes
 
     async def shed(self) -> int:
-        """Clicks shed by all edges of this start; counters of killed ones are among them."""
+        """Reads the clicks shed by all edges since the start, killed ones included."""
         async with httpx2.AsyncClient(timeout=20) as client:
             text = (await client.get(f"{self.edge_url}/metrics")).text
         found = _SHED.search(text)
         return int(float(found[1])) if found else 0
 
     def spooled(self) -> int:
-        """Events in the spool files of all edges, dead ones' among them."""
+        """Counts the events in the spool files of all edges, dead ones included."""
         return spooled_under(self.data)
 
-    async def audit(self) -> Audit | None:
-        """The audit's findings; None where it could not be made."""
-        words = ["-P", "-m", "linkjolt", "audit", "--json", "--data", str(self.data)]
-        asking = await asyncio.create_subprocess_exec(
+    async def audit(self) -> AuditOutput | None:
+        """Runs `linkjolt audit`; None if it printed no result."""
+        arguments = ["-P", "-m", "linkjolt", "audit", "--json", "--data", str(self.data)]
+        process = await asyncio.create_subprocess_exec(
             sys.executable,
-            *words,
+            *arguments,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
             env=self._environ,
         )
-        printed, _ = await asking.communicate()
+        printed, _ = await process.communicate()
         try:
-            return msgspec.json.decode(printed, type=Audit)
+            return msgspec.json.decode(printed, type=AuditOutput)
         except msgspec.DecodeError:
             return None
 
     async def stop(self) -> int:
-        """SIGTERM to the supervisor; its exit status."""
+        """Sends SIGTERM to the supervisor and returns its exit status."""
         assert self.process
         with suppress(ProcessLookupError):
             self.process.send_signal(signal.SIGTERM)
         return await asyncio.to_thread(self.process.wait, 30)
 
     def end(self) -> None:
-        """Ends what still runs, at once; its children are bound to it."""
+        """Kills the supervisor if it still runs; its children end with it."""
         if self.process and self.process.poll() is None:
             self.process.kill()
             self.process.wait()
 
 
 def spooled_under(data: Path) -> int:
-    """Events in all spool files of a data directory, whoever holds them."""
-    return sum(_spooled(path) for path in (data / "spool").glob("*.spool"))
+    """Counts the events in all spool files of a data directory."""
+    return sum(_count_spooled(path) for path in (data / "spool").glob("*.spool"))
 
 
-def _spooled(path: Path) -> int:
+def _count_spooled(path: Path) -> int:
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
             return database.execute("SELECT coalesce(sum(events), 0) FROM frames").fetchone()[0]
     except sqlite3.Error:
-        # Being made, or just closed: whoever waits looks again.
+        # The file is being created or was just closed: callers that wait read it again.
         return 1

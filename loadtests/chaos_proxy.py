@@ -1,4 +1,4 @@
-"""Proxies that end connections at the worst moment: what was sent may have been executed."""
+"""Proxies connections and resets them at the worst moment, after a request was executed."""
 
 import asyncio
 import random
@@ -9,14 +9,14 @@ from contextlib import asynccontextmanager, suppress
 from urllib.parse import urlsplit, urlunsplit
 
 _CHUNK_BYTES = 1 << 16
-_AT_ONCE = struct.pack("ii", 1, 0)
+_LINGER_RESET = struct.pack("ii", 1, 0)
 
-# What goes on when some bytes came, which may be nothing yet; None resets the connection instead.
-Passing = Callable[[bytes], Awaitable[bytes | None]]
+# Maps received bytes to the bytes to forward, perhaps none yet; None resets the connection.
+ChunkFilter = Callable[[bytes], Awaitable[bytes | None]]
 
 
 async def pass_all(chunk: bytes) -> bytes:
-    """Lets everything through."""
+    """Forwards everything unchanged."""
     return chunk
 
 
@@ -24,12 +24,13 @@ async def pass_all(chunk: bytes) -> bytes:
 async def forwarding(
     host: str,
     port: int,
-    asking: Callable[[], Passing] = lambda: pass_all,
-    answering: Callable[[], Passing] = lambda: pass_all,
+    request_filter: Callable[[], ChunkFilter] = lambda: pass_all,
+    reply_filter: Callable[[], ChunkFilter] = lambda: pass_all,
 ) -> AsyncGenerator[int]:
-    """The port of a proxy to `host` and `port` that listens for as long as the block lasts.
+    """Runs a proxy to `host` and `port` for the duration of the block, and yields its port.
 
-    Each connection has its own `asking()`, for what the client sends, and `answering()`.
+    Each connection gets its own `request_filter()` for the client's bytes, and its own
+    `reply_filter()` for the server's.
     """
 
     async def forward(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -38,17 +39,17 @@ async def forwarding(
         except OSError:
             writer.transport.abort()
             return
-        passing = [
-            asyncio.create_task(_pass(reader, out, asking())),
-            asyncio.create_task(_pass(upstream, writer, answering())),
+        directions = [
+            asyncio.create_task(_pass(reader, out, request_filter())),
+            asyncio.create_task(_pass(upstream, writer, reply_filter())),
         ]
         try:
-            done, _ = await asyncio.wait(passing, return_when=asyncio.FIRST_COMPLETED)
+            done, _ = await asyncio.wait(directions, return_when=asyncio.FIRST_COMPLETED)
             if not all(task.result() for task in done):
                 client: socket.socket = writer.get_extra_info("socket")
-                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _AT_ONCE)
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_RESET)
         finally:
-            for task in passing:
+            for task in directions:
                 task.cancel()
             writer.close()
             out.close()
@@ -61,21 +62,23 @@ async def forwarding(
 
 
 async def _pass(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, passing: Passing
+    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, chunk_filter: ChunkFilter
 ) -> bool:
-    """False where the connection is to be reset, True at its own end."""
+    """Forwards one direction; False if the filter asked for a reset, True at the stream's end."""
     with suppress(OSError):
         while chunk := await reader.read(_CHUNK_BYTES):
-            going = await passing(chunk)
-            if going is None:
+            forwarded = await chunk_filter(chunk)
+            if forwarded is None:
                 return False
-            writer.write(going)
+            writer.write(forwarded)
     return True
 
 
 class LossyProxy:
-    """In front of the Redis at `redis_url`: loses `lost_share` of the replies, with their
-    connections."""
+    """A proxy to the Redis at `redis_url` that drops `lost_share` of the replies.
+
+    The connection of a dropped reply is reset.
+    """
 
     def __init__(self, redis_url: str, seed: int) -> None:
         self._parts = urlsplit(redis_url)
@@ -86,15 +89,15 @@ class LossyProxy:
 
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
-        """Listens at `url` for as long as the block lasts."""
+        """Listens at `url` for the duration of the block."""
         host, port = self._parts.hostname or "", self._parts.port or 6379
-        async with forwarding(host, port, answering=lambda: self._lose) as listening:
-            netloc = f":{self._parts.password}@127.0.0.1:{listening}"
+        async with forwarding(host, port, reply_filter=lambda: self._lose) as proxy_port:
+            netloc = f":{self._parts.password}@127.0.0.1:{proxy_port}"
             self.url = urlunsplit(self._parts._replace(netloc=netloc))
             yield
 
     async def _lose(self, reply: bytes) -> bytes | None:
-        # It came, so the command was executed.
+        # Redis has replied, so the command was executed.
         if self._random.random() < self.lost_share:
             self.lost += 1
             return None

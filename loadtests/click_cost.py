@@ -1,8 +1,8 @@
-"""What one click costs an edge's processor, by the way it takes, without network and Redis.
+"""Measures the CPU time of a click at the edge, by code path, without network and Redis.
 
 `python -m loadtests.click_cost` sends the same request through many connections of an edge in
-this process and prints microseconds a click: through the router, through the application that
-looks for clicks first, and through the protocol that answers plain clicks itself.
+this process and prints microseconds per click: through the router, through the middleware that
+recognises clicks first, and through the protocol that answers plain clicks itself.
 """
 
 import asyncio
@@ -15,18 +15,18 @@ import uvloop
 from starlette.types import ASGIApp
 
 from ingest.app import routed
-from ingest.clicks.http import ClicksFirst
-from ingest.conversions.protocol import edge_protocol
+from ingest.clicks.http import ClickMiddleware
+from ingest.conversions.protocol import edge_protocol_factory
 from ingest.edge import Edge
 from ingest.publishing.publishers import ClickPublisher
-from linkjolt.click_ids import ClickIds
+from linkjolt.click_ids import ClickIdGenerator
 from linkjolt.directory.directory import Directory
 from linkjolt.registry.keyring import Keyring
-from linkjolt.settings import Edge as Settings
+from linkjolt.settings import EdgeSettings as Settings
 from linkjolt.storage.redis import connect
 from linkjolt.web import requests
 from linkjolt.web.bounded_protocol import BoundedProtocol
-from loadtests.in_process import CONNECTIONS, OneLink, connections, cost
+from loadtests.in_process import CONNECTIONS, OneLinkDirectory, open_connections, request_cost
 
 _ROUNDS = 300
 _AGENT = b"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
@@ -41,8 +41,8 @@ _BROWSER = (
 )
 
 
-class _Sink:
-    """Takes every frame in the next turn of the loop."""
+class _FrameSink:
+    """Accepts every frame in the next turn of the loop."""
 
     async def send(self, *_: object) -> list[bytes]:
         await asyncio.sleep(0)
@@ -54,12 +54,12 @@ def _edge() -> Edge:
     return Edge(
         settings=settings,
         redis=connect("redis://"),
-        fast=connect("redis://"),
-        directory=cast(Directory, OneLink()),
+        fast_redis=connect("redis://"),
+        directory=cast(Directory, OneLinkDirectory()),
         keyring=Keyring((key,), key),
-        click_ids=ClickIds(1, key),
-        clicks=ClickPublisher(cast(Any, _Sink()), settings),
-        conversions=[],
+        click_ids=ClickIdGenerator(1, key),
+        click_publisher=ClickPublisher(cast(Any, _FrameSink()), settings),
+        conversion_publishers=[],
         spool_folder=Path(),
         stop=asyncio.Event(),
     )
@@ -68,17 +68,19 @@ def _edge() -> Edge:
 async def _main() -> None:
     edge = _edge()
     router = routed(edge)
-    ways: list[tuple[str, ASGIApp, Callable[..., BoundedProtocol], int]] = [
+    paths: list[tuple[str, ASGIApp, Callable[..., BoundedProtocol], int]] = [
         ("router", requests.RequestIds(router), BoundedProtocol, 2),
-        ("application", requests.RequestIds(ClicksFirst(router, edge)), BoundedProtocol, 2),
-        ("protocol", requests.RequestIds(router), edge_protocol(edge), 1),
+        ("application", requests.RequestIds(ClickMiddleware(router, edge)), BoundedProtocol, 2),
+        ("protocol", requests.RequestIds(router), edge_protocol_factory(edge), 1),
     ]
     for name, request in (("short", _SHORT), ("browser", _BROWSER)):
         sent = [request] * CONNECTIONS
-        costs = [await cost(connections(app, p), sent, n, _ROUNDS) for _, app, p, n in ways]
+        costs = [
+            await request_cost(open_connections(app, p), sent, n, _ROUNDS) for _, app, p, n in paths
+        ]
         shown = ", ".join(
             f"{way[0]} {spent:.1f} us ({costs[0] / spent:.1f}x)"
-            for way, spent in zip(ways, costs, strict=True)
+            for way, spent in zip(paths, costs, strict=True)
         )
         click.echo(f"{name:8} {shown}")
 

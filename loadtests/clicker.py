@@ -1,4 +1,4 @@
-"""Clicks on one link at a steady rate, and how long each took from when it was due."""
+"""Clicks one link at a steady rate and times each click from when it was due."""
 
 import asyncio
 import time
@@ -7,15 +7,15 @@ from dataclasses import dataclass, field
 from functools import partial
 from urllib.parse import urlsplit
 
-from loadtests.http_client import FIREFOX, Answer, Answered, Pacer
+from loadtests.http_client import FIREFOX, Answer, OnAnswer, Pacer
 
 
 @dataclass
 class Tally:
-    """`answers`: (seconds since the start at which it was due, seconds it took, status).
+    """The answers of a run: (seconds from the start until due, seconds taken, status).
 
     Status 0 is a request without an answer. The time counts from when a request was due, so that
-    a stalled server cannot hide behind the requests that were not sent meanwhile; a
+    a stalled server cannot hide behind the requests that were not sent meanwhile; about a
     millisecond of it is the client's own.
     """
 
@@ -28,18 +28,20 @@ class Tally:
         return counts
 
     def seconds(self, begin: float, end: float) -> list[float]:
-        """How long the requests due in [begin, end) took."""
+        """Lists the seconds taken by the requests due in [begin, end)."""
         return [took for due, took, _ in self.answers if begin <= due < end]
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The smallest value that at least this share of the values does not exceed."""
+    """Returns the smallest value that at least this share of the values does not exceed."""
     ordered = sorted(values)
     return ordered[max(0, -int(-share * len(ordered) // 1) - 1)]
 
 
-async def click(url: str, per_second: float, seconds: float, connections: int = 64) -> Tally:
-    """Requests `url` at a steady rate; ends when the last one due was answered."""
+async def click_steadily(
+    url: str, per_second: float, seconds: float, connections: int = 64
+) -> Tally:
+    """Requests `url` at a steady rate; returns when the last request due was answered."""
     parts = urlsplit(url)
     request = (
         f"GET {parts.path}?{parts.query} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
@@ -50,16 +52,16 @@ async def click(url: str, per_second: float, seconds: float, connections: int = 
     stop = asyncio.Event()
     began = time.monotonic()
 
-    def note(due_at: float, answer: Answer | None) -> None:
+    def record(due_at: float, answer: Answer | None) -> None:
         took = time.monotonic() - due_at
         tally.answers.append((due_at - began, took, answer.status if answer else 0))
 
-    def next_request(due_at: float) -> tuple[bytes, Answered]:
+    def next_request(due_at: float) -> tuple[bytes, OnAnswer]:
         nonlocal left
         left -= 1
         if left <= 0:
             stop.set()
-        return request, partial(note, due_at)
+        return request, partial(record, due_at)
 
     await Pacer(url, connections, per_second, next_request).run(stop)
     return tally

@@ -1,7 +1,7 @@
-"""What one conversion costs an edge's processor, without network and Redis, and by stage.
+"""Measures the CPU time of a conversion at the edge, by stage, without network and Redis.
 
-`python -m loadtests.conversion_cost` prints microseconds of processor a conversion: of a whole
-POST through the application, of a line of NDJSON, and of the stages that both share.
+`python -m loadtests.conversion_cost` prints microseconds of CPU per conversion: for a whole
+POST through the application, for a line of NDJSON, and for the stages that both share.
 """
 
 import asyncio
@@ -16,22 +16,23 @@ import uvloop
 
 from ingest.app import create_app
 from ingest.conversions.body import parse_carefully, parse_post
-from ingest.conversions.decision import Found, decide, make
-from ingest.conversions.protocol import edge_protocol
+from ingest.conversions.decision import Lookups, decide, make_conversion
+from ingest.conversions.protocol import edge_protocol_factory
 from ingest.edge import Edge
 from ingest.publishing.frames import Payload
 from ingest.publishing.publishers import ClickPublisher, ConversionPublisher
-from linkjolt.click_ids import ClickIds
+from linkjolt.click_ids import ClickIdGenerator
 from linkjolt.conversions.answer import answer
-from linkjolt.directory.caches import Keys
+from linkjolt.datasets import Account
+from linkjolt.directory.caches import KeyCache
 from linkjolt.directory.directory import Directory
 from linkjolt.registry import api_key_secrets
 from linkjolt.registry.entries import ApiKey
 from linkjolt.registry.keyring import Keyring
-from linkjolt.settings import Edge as Settings
+from linkjolt.settings import EdgeSettings as Settings
 from linkjolt.storage.redis import connect
 from linkjolt.web.bounded_protocol import BoundedProtocol
-from loadtests.in_process import CODE, CONNECTIONS, OneLink, connections, cost
+from loadtests.in_process import CODE, CONNECTIONS, OneLinkDirectory, open_connections, request_cost
 
 _ROUNDS = 40
 _BATCH_LINES = 2_000
@@ -40,27 +41,27 @@ _KEY = b"k" * 32
 _SECRET = api_key_secrets.make_secret()
 
 
-class _Directory(OneLink):
-    """Knows one key too, as an edge does whose client has posted before."""
+class _OneKeyDirectory(OneLinkDirectory):
+    """A directory of one link and one key, as after a client's first post."""
 
     def __init__(self) -> None:
         super().__init__()
         digest = api_key_secrets.digest(_SECRET)
-        self._keys = Keys(10, 10)
+        self._keys = KeyCache(10, 10)
         self._keys.put(digest, _key(digest))
-        self._keys.learn(_SECRET, digest)
+        self._keys.remember_secret(_SECRET, digest)
 
-    def key_now(self, secret: str) -> ApiKey | None:
+    def cached_key(self, secret: str) -> ApiKey | None:
         return self._keys.by_secret(secret)
 
     async def key(self, secret: str) -> ApiKey | None:
-        return self.key_now(secret)
+        return self.cached_key(secret)
 
 
 def _key(digest: str) -> ApiKey:
     return ApiKey(
         number=1,
-        account=1,
+        account=Account(1),
         name="k",
         scopes=("conversions:write",),
         digest=digest,
@@ -69,15 +70,15 @@ def _key(digest: str) -> ApiKey:
     )
 
 
-class _Sink:
-    """Takes every frame in the next turn of the loop, as the bytes that Redis would get."""
+class _PackingSink:
+    """Packs every frame into the bytes that Redis would get, and accepts it in the next turn."""
 
     def __init__(self) -> None:
         self._connection = connect("redis://").connection_pool.make_connection()
 
-    async def send(self, straight: Payload, _: Payload, events: int, *__: object) -> list[bytes]:
-        words = [len(straight.keys), *straight.keys, *straight.arguments]
-        self._connection.pack_command("EVALSHA", "0" * 40, *words)
+    async def send(self, payload: Payload, _: Payload, events: int, *__: object) -> list[bytes]:
+        arguments = [len(payload.keys), *payload.keys, *payload.arguments]
+        self._connection.pack_command("EVALSHA", "0" * 40, *arguments)
         await asyncio.sleep(0)
         return [b""] * events
 
@@ -87,12 +88,12 @@ def _edge() -> Edge:
     return Edge(
         settings=settings,
         redis=connect("redis://"),
-        fast=connect("redis://"),
-        directory=cast(Directory, _Directory()),
+        fast_redis=connect("redis://"),
+        directory=cast(Directory, _OneKeyDirectory()),
         keyring=Keyring((_KEY,), _KEY),
-        click_ids=ClickIds(1, _KEY),
-        clicks=ClickPublisher(cast(Any, _Sink()), settings),
-        conversions=[ConversionPublisher(cast(Any, _Sink()), 0, settings)],
+        click_ids=ClickIdGenerator(1, _KEY),
+        click_publisher=ClickPublisher(cast(Any, _PackingSink()), settings),
+        conversion_publishers=[ConversionPublisher(cast(Any, _PackingSink()), 0, settings)],
         spool_folder=Path(),
         stop=asyncio.Event(),
     )
@@ -113,25 +114,28 @@ def _request(body: bytes, media_type: bytes) -> bytes:
 
 
 def _stages() -> dict[str, Callable[[], object]]:
-    """Each stage of a sale through a tracking code, with what the ones before it give."""
+    """Prepares each stage of a sale through a tracking code, with the input it needs."""
     body, now_ms = _post(1), time.time_ns() // 1_000_000
-    post, publisher = parse_post(body), ConversionPublisher(cast(Any, _Sink()), 0, Settings())
-    found = Found((), OneLink().found(), None)
+    post, publisher = (
+        parse_post(body),
+        ConversionPublisher(cast(Any, _PackingSink()), 0, Settings()),
+    )
+    lookups = Lookups((), OneLinkDirectory().only_route(), None)
     key, settings = _key(api_key_secrets.digest(_SECRET)), Settings()
-    case = decide(post, key, found, now_ms, _KEY)
-    posted = make(case, settings, now_ms)
+    decision = decide(post, key, lookups, now_ms, _KEY)
+    posted = make_conversion(decision, settings, now_ms)
     return {
         "parse": lambda: parse_post(body),
         "parse carefully": lambda: parse_carefully(body),
-        "decide": lambda: decide(post, key, found, now_ms, _KEY),
-        "make": lambda: make(case, settings, now_ms),
-        "encode": lambda: publisher.entry(posted),
+        "decide": lambda: decide(post, key, lookups, now_ms, _KEY),
+        "make": lambda: make_conversion(decision, settings, now_ms),
+        "encode": lambda: publisher.script_entry(posted),
         "answer": lambda: answer(posted.state),
     }
 
 
 def _stage_cost(stage: Callable[[], object]) -> float:
-    """Microseconds of processor, of the cheapest of many runs."""
+    """Measures microseconds of CPU in the cheapest of many runs."""
     best = float("inf")
     for _ in range(_ROUNDS):
         began = time.process_time()
@@ -145,14 +149,16 @@ async def _main() -> None:
     edge = _edge()
     app = create_app(edge)
     single = [_request(_post(number), b"application/json") for number in range(CONNECTIONS)]
-    ways = (("application", BoundedProtocol, 2), ("protocol", edge_protocol(edge), 1))
-    for way, protocol, writes in ways:
-        spent = await cost(connections(app, protocol), single, writes, _ROUNDS)
-        click.echo(f"{'POST, ' + way:18} {spent:.1f} us")
+    paths = (("application", BoundedProtocol, 2), ("protocol", edge_protocol_factory(edge), 1))
+    for way, protocol, writes in paths:
+        microseconds = await request_cost(open_connections(app, protocol), single, writes, _ROUNDS)
+        click.echo(f"{'POST, ' + way:18} {microseconds:.1f} us")
     lines = b"\n".join([_post(number) for number in range(_BATCH_LINES)])
     batch = [_request(lines, b"application/x-ndjson")]
-    whole = await cost(connections(app, BoundedProtocol, 1), batch, 2, _ROUNDS)
-    click.echo(f"{'line of NDJSON':18} {whole / _BATCH_LINES:.1f} us")
+    batch_microseconds = await request_cost(
+        open_connections(app, BoundedProtocol, 1), batch, 2, _ROUNDS
+    )
+    click.echo(f"{'line of NDJSON':18} {batch_microseconds / _BATCH_LINES:.1f} us")
     for name, stage in _stages().items():
         click.echo(f"{name:18} {_stage_cost(stage):.1f} us")
 

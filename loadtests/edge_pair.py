@@ -1,6 +1,6 @@
-"""Two edges that differ in one setting, `fast_clicks`, each with a Redis-protocol server.
+"""Runs two edges that differ in one setting, `fast_clicks`, each with a Redis-protocol server.
 
-Their registries hold the same, so that what they answer and store can be compared.
+Their registries are equal, so that their answers and stored clicks can be compared.
 """
 
 import asyncio
@@ -19,7 +19,7 @@ import httpx2
 import msgspec
 import redis
 
-from linkjolt import redis_keys
+from linkjolt import datasets, redis_keys
 from linkjolt.events import Click
 from linkjolt.money import Percentage
 from linkjolt.registry import api_key_secrets
@@ -28,7 +28,7 @@ from linkjolt.registry.store import Registry
 from linkjolt.runtime.bound_children import bound
 from linkjolt.runtime.redis_server import RedisServer, free_port
 from linkjolt.storage.redis import StreamEntry, connect
-from loadtests.chaos_instance import Failed, wait_for
+from loadtests.chaos_instance import RunFailed, wait_for
 
 _ROOT = Path(__file__).parents[1]
 _START_SECONDS = 60
@@ -40,7 +40,7 @@ _EVERY_MACRO = (
     "&s={sub1}&raw={_sub2}&e={external_id}&d={device}&o={os}&b={browser}&g={language}"
     "&co={country}&r={referrer_host}&t={timestamp}#{sub3}"
 )
-# Tracking codes and what their links are, but for their campaign.
+# Links by tracking code: their fields, except the campaign.
 LINKS: dict[str, dict[str, object]] = {
     "tc_PLAIN": {"destination": _SHOP},
     "tc_MACROS": {"destination": _EVERY_MACRO},
@@ -57,7 +57,7 @@ LINKS: dict[str, dict[str, object]] = {
 KEY = api_key_secrets.make_secret()
 
 
-class Edge:
+class PairedEdge:
     """`linkjolt edge` on its own port, with its own Redis-protocol server and data."""
 
     def __init__(self, folder: Path, *, fast: bool, redis_timeout_seconds: float) -> None:
@@ -72,9 +72,9 @@ class Edge:
         self.process: subprocess.Popen[bytes] | None = None
 
     def spawn(self) -> None:
-        """Starts the edge; `wait_ready` tells when it serves."""
-        outer = {k: v for k, v in os.environ.items() if not k.startswith("LINKJOLT_")}
-        ours = {
+        """Starts the edge; `wait_ready` returns once it serves."""
+        inherited = {k: v for k, v in os.environ.items() if not k.startswith("LINKJOLT_")}
+        variables = {
             "PYTHONPATH": str(_ROOT),
             # The order of a set shows in the Allow header.
             "PYTHONHASHSEED": "0",
@@ -88,19 +88,19 @@ class Edge:
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 bound([sys.executable, "-P", "-m", "linkjolt", "edge"]),
-                env=outer | ours,
+                env=inherited | variables,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
             )
 
     async def wait_ready(self) -> None:
-        """Returns when it serves and has every link in memory; chaos_instance.Failed if not."""
+        """Returns once the edge serves and has every link in memory; raises RunFailed if not."""
         async with httpx2.AsyncClient(base_url=f"http://127.0.0.1:{self.port}") as client:
 
             async def ready() -> bool:
                 if self.process and self.process.poll() is not None:
-                    raise Failed(f"the edge ended: see {self.log}")
+                    raise RunFailed(f"the edge ended: see {self.log}")
                 with suppress(httpx2.HTTPError):
                     return (await client.get("/readyz")).status_code == 200
                 return False
@@ -115,7 +115,7 @@ class Edge:
         return self.process.pid
 
     def resident_bytes(self) -> int:
-        """Memory that the edge process holds; 0 where the system does not tell."""
+        """Reads the resident memory of the edge process; 0 if the system does not show it."""
         with suppress(OSError):
             status = Path(f"/proc/{self.pid}/status").read_text()
             found = re.search(r"^VmRSS:\s+(\d+) kB$", status, re.MULTILINE)
@@ -123,46 +123,49 @@ class Edge:
         return 0
 
     def errors(self) -> list[str]:
-        """The log's lines of level error."""
+        """Lists the log's lines of level error."""
         lines = self.log.read_text(errors="replace").splitlines()
         return [line for line in lines if '"level": "error"' in line or line.startswith("Trace")]
 
     def stop(self) -> int:
-        """SIGTERM; the exit status."""
+        """Sends SIGTERM and returns the exit status."""
         assert self.process
         self.process.terminate()
         return self.process.wait(_END_SECONDS)
 
     def end(self) -> None:
-        """Ends what still runs."""
+        """Kills the processes that still run."""
         for process in (self.process, self.redis_process):
             if process and process.poll() is None:
                 process.kill()
                 process.wait()
 
 
-class Pair(msgspec.Struct, frozen=True):
-    """The same edge twice: every click through the application, and plain ones before it."""
+class EdgePair(msgspec.Struct, frozen=True):
+    """An edge that answers every click in the application, and one that answers plain ones before.
 
-    ordinary: Edge
-    fast: Edge
+    `fast` is the latter.
+    """
+
+    ordinary: PairedEdge
+    fast: PairedEdge
 
     @property
-    def edges(self) -> tuple[Edge, Edge]:
+    def edges(self) -> tuple[PairedEdge, PairedEdge]:
         return self.ordinary, self.fast
 
 
 @contextmanager
-def running(folder: Path, redis_timeout_seconds: float = 10) -> Generator[Pair]:
-    """Both edges, serving, with LINKS in memory.
+def running(folder: Path, redis_timeout_seconds: float = 10) -> Generator[EdgePair]:
+    """Runs both edges, with LINKS in memory, for the duration of the block.
 
-    The timeout is long unless given: clicks that a busy machine sends to the spool come late.
+    The default timeout is long: on a busy machine clicks would go to the spool and arrive late.
     """
     ordinary, fast = [
-        Edge(folder / name, fast=name == "fast", redis_timeout_seconds=redis_timeout_seconds)
+        PairedEdge(folder / name, fast=name == "fast", redis_timeout_seconds=redis_timeout_seconds)
         for name in ("ordinary", "fast")
     ]
-    pair = Pair(ordinary, fast)
+    pair = EdgePair(ordinary, fast)
     try:
         for edge in pair.edges:
             edge.redis.wait_ready(edge.redis_process)
@@ -173,7 +176,7 @@ def running(folder: Path, redis_timeout_seconds: float = 10) -> Generator[Pair]:
             edge.end()
 
 
-async def _start(pair: Pair) -> None:
+async def _start(pair: EdgePair) -> None:
     for edge in pair.edges:
         async with connect(edge.redis.url) as client:
             await _fill(Registry(client))
@@ -182,7 +185,7 @@ async def _start(pair: Pair) -> None:
 
 
 async def _fill(registry: Registry) -> None:
-    now, account = datetime(2026, 1, 1, tzinfo=UTC), redis_keys.ACCOUNT_DEFAULT
+    now, account = datetime(2026, 1, 1, tzinfo=UTC), datasets.ACCOUNT_DEFAULT
     terms = Percentage(rate=Decimal(30))
     for param in ("click_id", "cid"):
         campaign = Campaign(
@@ -218,16 +221,16 @@ async def _fill(registry: Registry) -> None:
     await registry.create(key)
 
 
-class Clicks:
-    """The clicks of an edge's stream, as they come; their ids are left out."""
+class ClickStreamReader:
+    """Reads the clicks of an edge's stream incrementally, without their ids."""
 
-    def __init__(self, edge: Edge) -> None:
-        # No coroutines: these look-ups are short, and several event loops share the client.
+    def __init__(self, edge: PairedEdge) -> None:
+        # Synchronous: these reads are short, and several event loops share the client.
         self._redis = redis.Redis.from_url(edge.redis.url)  # pyright: ignore[reportUnknownMemberType]
         self._after = "-"
 
-    def new(self) -> list[Click]:
-        """Those since the last call, in the stream's order."""
+    def read_new(self) -> list[Click]:
+        """Reads the clicks since the last call, in the stream's order."""
         return list(self._read())
 
     def _read(self) -> Iterator[Click]:

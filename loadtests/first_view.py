@@ -1,7 +1,7 @@
-"""How long until the dashboard shows its first view, in a browser that has nothing of it yet.
+"""Measures the seconds until the dashboard shows its first view in a browser without a cache.
 
-`python -m loadtests.first_view [--times 10]`: an instance of its own, Debian's chromium, no cache,
-logged in already. The time goes from the address being entered to the top lists being drawn.
+`python -m loadtests.first_view [--times 10]` uses an instance of its own and Debian's chromium,
+already logged in. The time runs from entering the address to the drawn top lists.
 """
 
 import shutil
@@ -13,19 +13,20 @@ import httpx2
 import uvloop
 from playwright.sync_api import Browser, sync_playwright
 
+from linkjolt.runtime.demo_file import Demo
 from linkjolt.runtime.instance import Run
 from linkjolt.storage.redis import connect
-from linkjolt.up.demo import Demo, open_demo
+from linkjolt.up.demo import open_demo
 from loadtests.clicker import percentile
 from loadtests.http_client import FIREFOX
-from loadtests.outage import instance
+from loadtests.outage import running_instance
 
 _MAX_SECONDS = 1.0
 _CLICKS = 50
 
 
 def seconds_to_view(browser: Browser, run: Run, demo: Demo) -> float:
-    """One opening in a context of its own."""
+    """Opens the dashboard in a new context and times its first view."""
     context = browser.new_context(viewport={"width": 1280, "height": 900})
     page = context.new_page()
     page.add_init_script(f"sessionStorage.setItem('linkjolt.key', '{demo.key}')")
@@ -45,11 +46,11 @@ async def _demo(run: Run, data: str) -> Demo:
 @click.command()
 @click.option("--times", default=10, show_default=True)
 def main(times: int) -> None:
-    """Opens the dashboard some times and tells how long its first view took."""
+    """Opens the dashboard some times and prints the seconds until its first view."""
     chromium = shutil.which("chromium")
     if chromium is None:
         raise click.ClickException("there is no chromium on PATH")
-    with tempfile.TemporaryDirectory() as data, instance(data) as run:
+    with tempfile.TemporaryDirectory() as data, running_instance(data) as run:
         demo = uvloop.run(_demo(run, data))
         for number in range(_CLICKS):
             url = f"{run.edge_url}/{demo.tracking_code}?sub1=s{number}"
@@ -58,7 +59,7 @@ def main(times: int) -> None:
             browser = playwright.chromium.launch(
                 executable_path=chromium, args=["--no-sandbox", "--disable-background-networking"]
             )
-            # The first one waits for the clicks to be stored, and for the browser's own start.
+            # The first view also waits for the clicks to be stored and the browser to start.
             seconds_to_view(browser, run, demo)
             took = [seconds_to_view(browser, run, demo) for _ in range(times)]
             browser.close()

@@ -1,7 +1,7 @@
-"""How long until a click is in a report: probes a running instance, prints the distribution.
+"""Measures the seconds until a click is in a report of a running instance.
 
 `python -m loadtests.freshness [--data DIR] [--probes 200]`, with `make run` in another terminal.
-Each probe makes a link of its own, clicks it once, and asks for its report until it shows.
+Each probe has a link of its own, clicks it once, and requests its report until the click shows.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ from loadtests.clicker import percentile
 from loadtests.http_client import FIREFOX
 
 GIVE_UP_SECONDS = 10.0
-# Between two looks: what is measured is overstated by half of it at the mean.
+# Between two requests of a report: the mean is overstated by half of it.
 LOOK_SECONDS = 0.02
 
 
@@ -32,7 +32,7 @@ class Probe:
         self._reports = reports
 
     async def make_links(self, count: int) -> list[str]:
-        """Codes of new links, each a probe's own."""
+        """Creates a link for each probe and returns the tracking codes."""
         campaign = await self._make("campaigns", {**CAMPAIGN})
         affiliate = await self._make("affiliates", {"name": "Probe"})
         link = {
@@ -49,7 +49,7 @@ class Probe:
         return answer.json()
 
     async def seconds_until_visible(self, code: str) -> float:
-        """From the redirect's answer to the first report that counts the click."""
+        """Measures from the redirect's answer to the first report that counts the click."""
         answer = await self._edge.get(f"/{code}", headers={"User-Agent": FIREFOX})
         if answer.status_code != 302:
             raise click.ClickException(f"the edge answers {answer.status_code}")
@@ -74,7 +74,7 @@ CAMPAIGN = {
 
 
 async def measure(data: str, probes: int) -> list[float]:
-    """Seconds of each probe, one after the other, at random moments of a slice."""
+    """Measures the seconds of each probe, one by one, at random moments of a slice."""
     run = read_run(data)
     if run is None:
         raise click.ClickException(f"nothing is running under {data}")
@@ -88,7 +88,7 @@ async def measure(data: str, probes: int) -> list[float]:
     ):
         probe = Probe(edge, reports)
         codes = await probe.make_links(probes)
-        # A link is known to reports when the aggregator has mirrored it.
+        # Reports know a link once the aggregator has mirrored it.
         await asyncio.sleep(1)
         seconds: list[float] = []
         for code in codes:
@@ -101,7 +101,7 @@ async def measure(data: str, probes: int) -> list[float]:
 @click.option("--data", default="data", envvar="LINKJOLT_DATA", show_default=True)
 @click.option("--probes", default=200, show_default=True)
 def main(data: str, probes: int) -> None:
-    """Prints how long clicks take to show in a report."""
+    """Prints the seconds that clicks take to show in a report."""
     seconds = asyncio.run(measure(data, probes))
     shares = (("min", 0.0), ("p50", 0.5), ("p90", 0.9), ("p99", 0.99), ("max", 1.0))
     shown = "  ".join(f"{name} {percentile(seconds, share):.3f}" for name, share in shares)

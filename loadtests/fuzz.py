@@ -1,8 +1,8 @@
-"""Any bytes get the same answers from an edge with fast clicks as from one without.
+"""Checks that an edge with fast clicks answers any bytes as an edge without them does.
 
 `python -m loadtests.fuzz [--requests 100000] [--seed N]` sends well-formed requests, damaged ones
-and noise to both, on fresh and on used connections, compares answers, closings and stored clicks,
-and exits with 1 where they differ.
+and noise to both, on fresh and on used connections. It compares answers, closings and stored
+clicks, and exits with 1 if they differ.
 """
 
 import asyncio
@@ -20,9 +20,9 @@ import msgspec
 import uvloop
 
 from loadtests import edge_pair
-from loadtests.edge_pair import Clicks, Edge, Pair
-from loadtests.fuzz_requests import Requests, Sent
-from loadtests.wire import Answers, Heads, Wire, normalised, read_heads
+from loadtests.edge_pair import ClickStreamReader, EdgePair, PairedEdge
+from loadtests.fuzz_requests import RequestGenerator, SentSegments
+from loadtests.wire import Answers, ParsedHeads, Wire, normalised, read_heads
 
 _CONNECTIONS = 32
 _DIFFERENCES_MAX = 5
@@ -35,176 +35,182 @@ _STILL_OPEN = b"GET /healthz HTTP/1.1\r\nHost: edge\r\n\r\n"
 
 
 class Difference(msgspec.Struct, frozen=True):
-    """What was sent on one connection, and what each edge said to the last of it."""
+    """The segments sent on one connection, and each edge's answers to the last of them."""
 
-    sent: Sequence[Sent]
+    sent: Sequence[SentSegments]
     ordinary: Answers
     fast: Answers
 
     def __str__(self) -> str:
         sent = "\n".join(f"  sent {segment!r}" for one in self.sent for segment in one.segments)
-        return f"{sent}\n  ordinary {_said(self.ordinary)}\n  fast     {_said(self.fast)}"
+        return f"{sent}\n  ordinary {_describe(self.ordinary)}\n  fast     {_describe(self.fast)}"
 
 
-def _said(answers: Answers) -> str:
+def _describe(answers: Answers) -> str:
     end = "silence" if answers.silent else "end" if answers.ended else "open"
     return f"{normalised(answers.raw)!r}, {end}"
 
 
-def alike(one: Answers, other: Answers) -> bool:
-    """True where nobody could tell the answers apart."""
-    ends = one.ended == other.ended and one.silent == other.silent
-    return ends and normalised(one.raw) == normalised(other.raw)
+def alike(left: Answers, right: Answers) -> bool:
+    """True if a client could not tell the answers apart."""
+    ends = left.ended == right.ended and left.silent == right.silent
+    return ends and normalised(left.raw) == normalised(right.raw)
 
 
 @dataclass
-class Fuzz:
-    """A run against a pair, of a few more requests than `wanted`.
+class FuzzRun:
+    """A run against a pair; it sends `requests_total` requests and a few more.
 
-    `answers` counts statuses, and `none` where nothing was answered.
+    `answers` counts statuses, with `none` for requests without an answer.
     """
 
-    pair: Pair
-    requests: Requests
-    wanted: int
-    sent: int = 0
-    silent: int = 0
-    clicks: int = 0
+    pair: EdgePair
+    requests: RequestGenerator
+    requests_total: int
+    sent_total: int = 0
+    silent_total: int = 0
+    clicks_total: int = 0
     answers: Counter[str] = field(default_factory=Counter[str])
     differences: list[Difference] = field(default_factory=list[Difference])
 
     async def run(self) -> None:
-        """Sends as many as are wanted, or enough differences were found."""
+        """Sends until `requests_total` is reached or enough differences were found."""
         async with asyncio.TaskGroup() as tasks:
             for _ in range(_CONNECTIONS):
-                tasks.create_task(self._converse())
+                tasks.create_task(self._run_conversations())
 
-    async def _converse(self) -> None:
-        while self.sent < self.wanted and len(self.differences) < _DIFFERENCES_MAX:
-            await self._hold(self.requests.conversation())
+    async def _run_conversations(self) -> None:
+        while self.sent_total < self.requests_total and len(self.differences) < _DIFFERENCES_MAX:
+            await self._compare_conversation(self.requests.conversation())
 
-    async def _hold(self, conversation: Sequence[Sent]) -> None:
-        found: Difference | None = None
+    async def _compare_conversation(self, conversation: Sequence[SentSegments]) -> None:
+        difference: Difference | None = None
         for _ in range(_TRIES):
-            found = await self._hold_once(conversation)
-            # Whoever writes to a server that has answered and ended is reset, now and then before
-            # he has read the answer. Such a difference is one only if it is there each time.
-            if found is None or not (found.ordinary.cut or found.fast.cut):
+            difference = await self._send_conversation(conversation)
+            # A client that writes to a server which has answered and closed is reset, sometimes
+            # before it has read the answer. Such a difference counts only if every try shows it.
+            if difference is None or not (
+                difference.ordinary.was_reset or difference.fast.was_reset
+            ):
                 break
-        if found:
-            self.differences.append(found)
+        if difference:
+            self.differences.append(difference)
 
-    async def _hold_once(self, conversation: Sequence[Sent]) -> Difference | None:
+    async def _send_conversation(self, conversation: Sequence[SentSegments]) -> Difference | None:
         ordinary, fast = self.pair.edges
         async with Wire.open(ordinary.port) as one, Wire.open(fast.port) as other:
-            for number, sent in enumerate([*conversation, Sent((_STILL_OPEN,))]):
-                said = await _ask((one, other), sent)
-                self._count(said[0])
-                if not alike(*said):
-                    return Difference(conversation[: number + 1], *said)
-                if any(answers.ended or answers.silent for answers in said):
+            for number, sent in enumerate([*conversation, SentSegments((_STILL_OPEN,))]):
+                answers = await _ask((one, other), sent)
+                self._count(answers[0])
+                if not alike(*answers):
+                    return Difference(conversation[: number + 1], *answers)
+                if any(answers.ended or answers.silent for answers in answers):
                     break
         return None
 
-    def _count(self, said: Answers) -> None:
-        self.sent += 1
-        self.silent += said.silent
-        self.answers.update(map(str, said.statuses) if said.statuses else ["none"])
-        if self.sent % _SHOW_EVERY == 0:
-            print(f"{self.sent:,} sent, {len(self.differences)} differences", flush=True)
+    def _count(self, answers: Answers) -> None:
+        self.sent_total += 1
+        self.silent_total += answers.silent
+        self.answers.update(map(str, answers.statuses) if answers.statuses else ["none"])
+        if self.sent_total % _SHOW_EVERY == 0:
+            print(f"{self.sent_total:,} sent, {len(self.differences)} differences", flush=True)
 
 
-async def _ask(wires: tuple[Wire, Wire], sent: Sent) -> tuple[Answers, Answers]:
-    due: Heads = read_heads(sent.whole)
-    # With an upgrade uvicorn throws away what came with it, which between segments chance decides.
-    segments = (sent.whole,) if b"upgrade" in sent.whole.lower() else sent.segments
+async def _ask(wires: tuple[Wire, Wire], sent: SentSegments) -> tuple[Answers, Answers]:
+    due: ParsedHeads = read_heads(sent.content)
+    # After an upgrade uvicorn drops the rest of the segment; which bytes depends on timing.
+    segments = (sent.content,) if b"upgrade" in sent.content.lower() else sent.segments
     for segment in segments:
         for wire in wires:
             wire.send(segment)
         if len(segments) > 1:
-            # Lets the edges read it by itself, mostly.
+            # Gives the edges the chance to read this segment on its own.
             await asyncio.sleep(0)
     one, other = wires
     return await one.read(due), await other.read(due)
 
 
-def _counted(clicks: Clicks) -> Counter[bytes]:
-    """How often each click was stored since the last look, by all but its id."""
-    counts = Counter(map(msgspec.json.encode, clicks.new()))
+def _count_new(clicks: ClickStreamReader) -> Counter[bytes]:
+    """Counts the clicks stored since the last reading, by all fields but the id."""
+    counts = Counter(map(msgspec.json.encode, clicks.read_new()))
     clicks.close()
     return counts
 
 
-async def _healthy(edge: Edge) -> bool:
+async def _is_healthy(edge: PairedEdge) -> bool:
     if edge.process is None or edge.process.poll() is not None:
         return False
     async with Wire.open(edge.port) as wire:
         return (await wire.ask(_STILL_OPEN)).statuses == (200,)
 
 
-def _lost(ordinary: Counter[bytes], fast: Counter[bytes]) -> list[str]:
-    """What only one of them stored, a text each."""
+def _describe_unmatched(ordinary: Counter[bytes], fast: Counter[bytes]) -> list[str]:
+    """Describes the clicks that only one edge stored."""
     return [
-        f"stored only {how} fast clicks: {count} times {line!r}"
-        for how, more in (("without", ordinary - fast), ("with", fast - ordinary))
-        for line, count in more.most_common(_DIFFERENCES_MAX)
+        f"stored only {setting} fast clicks: {count} times {line!r}"
+        for setting, surplus in (("without", ordinary - fast), ("with", fast - ordinary))
+        for line, count in surplus.most_common(_DIFFERENCES_MAX)
     ]
 
 
-async def _ailments(edge: Edge) -> list[str]:
-    """Errors in its log, too much memory, no life."""
+async def _edge_problems(edge: PairedEdge) -> list[str]:
+    """Lists errors in the edge's log, excessive memory, and a failing health check."""
     name = edge.log.parent.name
-    found = [f"an error in the {name} edge's log: {line}" for line in edge.errors()[:3]]
+    problems = [f"an error in the {name} edge's log: {line}" for line in edge.errors()[:3]]
     if edge.resident_bytes() > _RESIDENT_MAX_BYTES:
-        found.append(f"the {name} edge holds {edge.resident_bytes():,} bytes")
-    if not await _healthy(edge):
-        found.append(f"the {name} edge is not well")
-    return found
+        problems.append(f"the {name} edge holds {edge.resident_bytes():,} bytes")
+    if not await _is_healthy(edge):
+        problems.append(f"the {name} edge is not well")
+    return problems
 
 
-async def fuzz_pair(pair: Pair, requests: int, seed: int) -> tuple[Fuzz, list[str]]:
-    """A whole run, and what is wrong after it: differences, losses, errors, a swollen edge."""
-    clicks = [Clicks(edge) for edge in pair.edges]
-    for before in clicks:
-        before.new()
-    fuzz = Fuzz(pair, Requests(seed), requests)
+async def fuzz_pair(pair: EdgePair, requests: int, seed: int) -> tuple[FuzzRun, list[str]]:
+    """Runs the fuzzing and lists the problems: differences, losses, errors, excessive memory."""
+    readers = [ClickStreamReader(edge) for edge in pair.edges]
+    for reader in readers:
+        reader.read_new()
+    fuzz = FuzzRun(pair, RequestGenerator(seed), requests)
     await fuzz.run()
     for edge in pair.edges:
-        # It is stored behind all that was not answered.
+        # This click is stored after every request that was not answered.
         async with Wire.open(edge.port) as wire:
             await wire.ask(_LAST)
-    ordinary, fast = map(_counted, clicks)
-    fuzz.clicks = fast.total()
-    found = [f"differs:\n{difference}" for difference in fuzz.differences]
-    found += _lost(ordinary, fast)
+    ordinary, fast = map(_count_new, readers)
+    fuzz.clicks_total = fast.total()
+    problems = [f"differs:\n{difference}" for difference in fuzz.differences]
+    problems += _describe_unmatched(ordinary, fast)
     for edge in pair.edges:
-        found += await _ailments(edge)
-    return fuzz, found
+        problems += await _edge_problems(edge)
+    return fuzz, problems
 
 
 @click.command()
 @click.option("--requests", default=100_000, show_default=True, help="How many to send to each.")
-@click.option("--seed", type=int, help="What decides which they are; by chance where missing.")
+@click.option("--seed", type=int, help="Seed of the requests; random unless given.")
 def main(requests: int, seed: int | None) -> None:
-    """Sends any bytes to both edges and compares what they answer and store."""
+    """Sends arbitrary bytes to both edges and compares their answers and stored clicks."""
     seed = random.randrange(1 << 32) if seed is None else seed
     print(f"seed {seed}")
     with tempfile.TemporaryDirectory() as folder, edge_pair.running(Path(folder)) as pair:
         before = [edge.resident_bytes() for edge in pair.edges]
         began = time.monotonic()
-        fuzz, found = uvloop.run(fuzz_pair(pair, requests, seed))
+        fuzz, problems = uvloop.run(fuzz_pair(pair, requests, seed))
         seconds = time.monotonic() - began
-        print(f"{fuzz.sent:,} sent in {seconds:.0f} s, {fuzz.silent} without the answers due")
+        print(
+            f"{fuzz.sent_total:,} sent in {seconds:.0f} s, {fuzz.silent_total} without the answers due"
+        )
         print(
             "answers: " + ", ".join(f"{n:,} {status}" for status, n in fuzz.answers.most_common())
         )
-        print(f"clicks stored: {fuzz.clicks:,}")
-        for edge, held in zip(pair.edges, before, strict=True):
+        print(f"clicks stored: {fuzz.clicks_total:,}")
+        for edge, before_bytes in zip(pair.edges, before, strict=True):
             now = edge.resident_bytes()
-            print(f"{edge.log.parent.name} edge: {held >> 20} MB before, {now >> 20} MB after")
-    for problem in found:
+            print(
+                f"{edge.log.parent.name} edge: {before_bytes >> 20} MB before, {now >> 20} MB after"
+            )
+    for problem in problems:
         print(problem)
-    sys.exit(1 if found else 0)
+    sys.exit(1 if problems else 0)
 
 
 if __name__ == "__main__":

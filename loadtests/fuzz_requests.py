@@ -1,4 +1,4 @@
-"""Requests by chance, from a seed: well-formed ones, damaged ones, and bytes of no kind at all."""
+"""Generates requests from a seed: well-formed ones, damaged ones, and random bytes."""
 
 import random
 from collections.abc import Sequence
@@ -17,14 +17,14 @@ _NAMES = [
     *("notrack", "a", "x", "größe", "", "a b", "A" * 40),
 ]
 _VALUES = ["", "1", "spring", "a b", "ü", "\r\n", "\0", "😀", "%", "&=", "{click_id}", "v" * 600]
-_SAFE = ("", "/:?@!$'()*,;~{}|^`<>\"\\[]")
+_QUOTE_SAFE = ("", "/:?@!$'()*,;~{}|^`<>\"\\[]")
 _PAIRS = [
     *[quote(name) for name in _NAMES] * len(_VALUES),
     *[
         f"{quote(name, safe=safe)}={quote(value, safe=safe)}"
         for name in _NAMES
         for value in _VALUES
-        for safe in _SAFE
+        for safe in _QUOTE_SAFE
     ],
 ]
 _METHODS = ["GET"] * 12 + ["HEAD"] * 3 + ["POST", "PUT", "DELETE", "OPTIONS", "PATCH", "TRACE"]
@@ -70,13 +70,13 @@ _COMMON = ["Host", "User-Agent", "Accept", "Accept-Language", "Referer", "X-Forw
 _RARE = [name for name in _HEADERS if name not in _COMMON]
 
 
-class Sent(msgspec.Struct, frozen=True):
-    """What is sent on one connection before its answers are read, in segments."""
+class SentSegments(msgspec.Struct, frozen=True):
+    """Bytes sent in segments on one connection before its answers are read."""
 
     segments: tuple[bytes, ...]
 
     @property
-    def whole(self) -> bytes:
+    def content(self) -> bytes:
         return b"".join(self.segments)
 
 
@@ -84,27 +84,27 @@ def _joined(lines: Sequence[str]) -> bytes:
     return "\r\n".join([*lines, "", ""]).encode("latin-1", "replace")
 
 
-class Requests:
-    """An endless sequence that its seed determines."""
+class RequestGenerator:
+    """Generates an endless sequence of requests that its seed determines."""
 
     def __init__(self, seed: int) -> None:
         self._random = random.Random(seed)
 
-    def well_formed(self) -> Sent:
-        """One to four requests that mostly keep to the grammar, in one or more segments."""
+    def well_formed(self) -> SentSegments:
+        """Makes one to four mostly grammatical requests, in one or more segments."""
         return self._cut(self._several())
 
-    def any(self) -> Sent:
-        """Such ones, damaged ones, or noise."""
+    def any(self) -> SentSegments:
+        """Makes well-formed requests, damaged ones, or noise."""
         kind = self._random.random()
         if kind < 0.4:
             return self.well_formed()
         if kind < 0.9:
             return self._cut(self._damage(self._several())[:_BYTES_MAX])
-        return Sent((self._noise(200),))
+        return SentSegments((self._noise(200),))
 
-    def conversation(self) -> list[Sent]:
-        """What one connection is to carry, as long as it is open."""
+    def conversation(self) -> list[SentSegments]:
+        """Makes the sequence to send on one connection while it stays open."""
         return [self.any() for _ in range(self._random.choice((1, 1, 2, 4, 12)))]
 
     def _several(self) -> bytes:
@@ -115,7 +115,7 @@ class Requests:
         return self._plain() if self._chance(0.6) else self._odd()
 
     def _plain(self) -> bytes:
-        """A click as browsers send it, with now and then one odd header."""
+        """Makes a click as browsers send it, sometimes with one odd header."""
         pick = self._random.choice
         path = pick(("/", "/", "/c/")) + pick(_CODES) + self._query()
         names = [name for name in _COMMON if self._chance(0.5)] or ["Host"]
@@ -198,17 +198,17 @@ class Requests:
     def _chance(self, share: float) -> bool:
         return self._random.random() < share
 
-    def _cut(self, data: bytes) -> Sent:
-        """Segments such that the answers do not hang on when the edge reads which of them.
+    def _cut(self, data: bytes) -> SentSegments:
+        """Cuts bytes into segments whose timing does not affect the answers.
 
-        An edge that has ended the connection refuses what comes then, and its last answer may be
-        lost with it: only a request that does not end it is cut behind its head, too.
+        An edge that has closed the connection refuses later segments, and its last answer may be
+        lost: only a request that keeps the connection alive is also cut after its head.
         """
         heads = read_heads(data)
         if heads.end == "bad" or not self._chance(0.3):
-            return Sent((data,))
-        kept = heads.end == "whole" and heads.kept
-        end = len(data) if kept or not heads.methods else data.find(b"\r\n\r\n") + 3
+            return SentSegments((data,))
+        keeps_alive = heads.end == "whole" and heads.keeps_alive
+        end = len(data) if keeps_alive or not heads.methods else data.find(b"\r\n\r\n") + 3
         cuts = sorted(self._random.randint(0, end) for _ in range(self._random.randint(1, 4)))
         pieces = zip([0, *cuts], [*cuts, len(data)], strict=True)
-        return Sent(tuple(data[begin:end] for begin, end in pieces if begin < end))
+        return SentSegments(tuple(data[begin:end] for begin, end in pieces if begin < end))

@@ -1,4 +1,4 @@
-"""An edge in this process without network and Redis, to measure what its code alone costs."""
+"""Runs an edge in this process without network and Redis, to measure its code alone."""
 
 import asyncio
 import time
@@ -12,6 +12,7 @@ from starlette.types import ASGIApp
 from uvicorn.server import ServerState
 
 from linkjolt.clicks.route import Route
+from linkjolt.datasets import Account
 from linkjolt.money import Percentage
 from linkjolt.registry.entries import Affiliate, Campaign, Link
 from linkjolt.web.bounded_protocol import BoundedProtocol
@@ -20,30 +21,30 @@ CONNECTIONS = 256
 CODE = "tc_A"
 
 
-class Round:
-    """So many writes, and they are done."""
+class WriteCounter:
+    """Counts down writes and sets `done` after the last."""
 
     def __init__(self, writes: int) -> None:
-        self.left = writes
+        self.writes_left = writes
         self.done = asyncio.Event()
 
     def written(self) -> None:
-        self.left -= 1
-        if self.left == 0:
+        self.writes_left -= 1
+        if self.writes_left == 0:
             self.done.set()
 
 
-class Socket(asyncio.Transport):
-    """Counts what is written to it in a round, and keeps the last of it."""
+class CountingTransport(asyncio.Transport):
+    """A transport that counts writes and holds the last one."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.round = Round(0)
+        self.counter = WriteCounter(0)
         self.last = b""
 
     def write(self, data: Any) -> None:
         self.last = data
-        self.round.written()
+        self.counter.written()
 
     def get_extra_info(self, name: str, default: Any = None) -> Any:
         return ("127.0.0.1", 1) if name in ("peername", "sockname") else default
@@ -58,56 +59,56 @@ class Socket(asyncio.Transport):
     def close(self) -> None: ...
 
 
-class Connection:
-    """A connection of an edge: its protocol and what stands for its socket."""
+class EdgeConnection:
+    """A connection of an edge: its protocol and a transport in place of the socket."""
 
     def __init__(self, protocol: BoundedProtocol) -> None:
-        self.protocol, self.socket = protocol, Socket()
-        protocol.connection_made(self.socket)
+        self.protocol, self.transport = protocol, CountingTransport()
+        protocol.connection_made(self.transport)
 
 
-def connections(
+def open_connections(
     app: ASGIApp, protocol: Callable[..., BoundedProtocol], count: int = CONNECTIONS
-) -> list[Connection]:
+) -> list[EdgeConnection]:
     config = uvicorn.Config(
         app, ws="none", log_config=None, access_log=False, proxy_headers=False, lifespan="off"
     )
     config.load()
     state = ServerState()
     state.default_headers = [(b"date", b"Mon, 23 Nov 2026 05:13:04 GMT")]
-    return [Connection(protocol(config, state, {})) for _ in range(count)]
+    return [EdgeConnection(protocol(config, state, {})) for _ in range(count)]
 
 
-async def cost(
-    made: Sequence[Connection], requests: Sequence[bytes], writes: int, rounds: int
+async def request_cost(
+    edge_connections: Sequence[EdgeConnection], requests: Sequence[bytes], writes: int, rounds: int
 ) -> float:
-    """Microseconds of processor a request, of the cheapest round; `writes` make an answer."""
+    """Measures microseconds of CPU per request in the cheapest round; an answer is `writes`."""
     best = float("inf")
     for _ in range(rounds):
-        answers = Round(writes * len(made))
-        for connection in made:
-            connection.socket.round = answers
+        counter = WriteCounter(writes * len(edge_connections))
+        for connection in edge_connections:
+            connection.transport.counter = counter
         began = time.process_time()
-        for connection, request in zip(made, requests, strict=True):
+        for connection, request in zip(edge_connections, requests, strict=True):
             connection.protocol.data_received(request)
-        await answers.done.wait()
+        await counter.done.wait()
         best = min(best, time.process_time() - began)
-    return best / len(made) * 1e6
+    return best / len(edge_connections) * 1e6
 
 
-class OneLink:
+class OneLinkDirectory:
     """A directory of one link."""
 
     def __init__(self) -> None:
         self._route = _route()
 
-    def route_now(self, code: str) -> Route | None:
+    def cached_route(self, code: str) -> Route | None:
         return self._route if code == CODE else None
 
     async def route(self, code: str) -> Route | None:
-        return self.route_now(code)
+        return self.cached_route(code)
 
-    def found(self) -> Route:
+    def only_route(self) -> Route:
         return self._route
 
 
@@ -115,12 +116,17 @@ def _route() -> Route:
     now = datetime.now(UTC)
     commission = Percentage(rate=Decimal(30))
     campaign = Campaign(
-        number=1, account=1, name="C", currency="USD", commission=commission, created_at=now
+        number=1,
+        account=Account(1),
+        name="C",
+        currency="USD",
+        commission=commission,
+        created_at=now,
     )
-    affiliate = Affiliate(number=1, account=1, name="A", created_at=now)
+    affiliate = Affiliate(number=1, account=Account(1), name="A", created_at=now)
     link = Link(
         number=1,
-        account=1,
+        account=Account(1),
         campaign=1,
         affiliate=1,
         tracking_code=CODE,

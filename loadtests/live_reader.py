@@ -1,4 +1,4 @@
-"""One who listens to the live feed, and counts."""
+"""Listens to the live feed and counts its events."""
 
 import asyncio
 import re
@@ -10,8 +10,8 @@ _TICK_AS_OF = re.compile(rb'event: tick\n[^{]*\{"data_as_of":"([^"]+)"')
 
 
 @dataclass
-class Feed:
-    """What one dashboard was sent; `error` says why its feed ended before it was to."""
+class FeedCounts:
+    """Counts of one dashboard's feed; `error` is set if the feed ended early."""
 
     ticks: int = 0
     events: int = 0
@@ -19,14 +19,14 @@ class Feed:
 
 
 def age_seconds(as_of: str) -> float:
-    """How old data is whose `data_as_of` this is."""
+    """Returns the age in seconds of data with this `data_as_of`."""
     return (datetime.now(UTC) - datetime.fromisoformat(as_of)).total_seconds()
 
 
-async def listen(url: str, key: str, feed: Feed, ages: list[float] | None) -> None:
-    """The live feed, read as it comes; events are counted, not decoded. Until cancelled.
+async def listen(url: str, key: str, feed: FeedCounts, ages: list[float] | None) -> None:
+    """Reads the live feed until cancelled; events are counted, not decoded.
 
-    Where `ages` is given, each tick adds how old the data was when it came.
+    If `ages` is given, each tick appends the age of its data in seconds.
     """
     parts = urlsplit(url)
     head = f"GET /v1/live HTTP/1.1\r\nHost: {parts.netloc}\r\nAuthorization: Bearer {key}\r\n\r\n"
@@ -35,12 +35,12 @@ async def listen(url: str, key: str, feed: Feed, ages: list[float] | None) -> No
         writer.write(head.encode())
         status, rest = await reader.readline(), b""
         while b" 200 " in status and (data := await reader.read(1 << 16)):
-            # The end of what came may be the beginning of an event.
-            whole, _, rest = (rest + data).rpartition(b"\n\n")
-            feed.ticks += whole.count(b"event: tick\n")
-            feed.events += whole.count(b"event: click\n")
+            # The received bytes may end inside an event.
+            events, _, rest = (rest + data).rpartition(b"\n\n")
+            feed.ticks += events.count(b"event: tick\n")
+            feed.events += events.count(b"event: click\n")
             if ages is not None:
-                ages += [age_seconds(at.decode()) for at in _TICK_AS_OF.findall(whole)]
+                ages += [age_seconds(at.decode()) for at in _TICK_AS_OF.findall(events)]
         feed.error = f"after {status.decode().strip()}"
     except OSError as error:
         feed.error = str(error)

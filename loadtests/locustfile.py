@@ -1,9 +1,10 @@
-"""The mix for locust: `locust -f loadtests/locustfile.py --headless --scenario FILE Open`.
+"""Sends the mix by locust: `locust -f loadtests/locustfile.py --headless --scenario FILE Open`.
 
-`Open` sends at a steady rate, whether answers come or not, and a time counts from when its
-request was due. Each user of `Closed` asks when it has its answer. FILE is a `mix.Scenario` as
-JSON; `make load` writes one for an instance of its own. One process of locust makes 1,000 to
-2,000 requests/s on a core: this is for the mix, wrk (`make bench`) for saturation.
+`Open` sends at a steady rate, whether or not answers arrive, and a time counts from when its
+request was due. Each user of `Closed` sends its next request after an answer. FILE is a
+`mix.Scenario` as JSON; `make load` writes one for an instance of its own. One process of locust
+makes 1,000 to 2,000 requests/s on a core: use it for the mix, and wrk (`make bench`) for
+saturation.
 """
 
 import time
@@ -20,11 +21,11 @@ from geventhttpclient import HTTPClient
 from locust import User, events, task
 from locust.env import Environment
 
-from loadtests.chaos_load import Posted
+from loadtests.chaos_load import AnsweredPost, ConversionAnswer
 from loadtests.clicker import percentile
-from loadtests.mix import Mix, Request, Scenario
+from loadtests.mix import Mix, MixRequest, Scenario
 
-# More than users of the closed loop; in the open one a request waits for one that is free.
+# More than the closed loop has users; in the open loop a request waits for a free connection.
 _CONNECTIONS = 256
 _ANSWER_SECONDS = 20.0
 # Locust leaves the types of its events and runners open.
@@ -32,12 +33,11 @@ _EVENTS = cast(Any, events)
 _EXPECTED = {"click": (302,), "conversion": (201, 202), "report": (200,)}
 
 
-class _Unexpected(Exception):
-    """An answer of another status than its request deserves."""
+class _UnexpectedStatus(Exception):
+    """The answer has a status that its kind of request does not allow."""
 
 
-class _Converted(msgspec.Struct, frozen=True):
-    conversion_id: str
+
 
 
 def _client(url: str) -> HTTPClient:
@@ -52,27 +52,27 @@ def _client(url: str) -> HTTPClient:
 
 
 class Traffic:
-    """Sends requests, tells locust of each, and writes down what was acknowledged."""
+    """Sends requests, reports each to locust, and records the acknowledged ones."""
 
-    def __init__(self, scenario: Scenario, tell: Callable[..., None]) -> None:
+    def __init__(self, scenario: Scenario, report_request: Callable[..., None]) -> None:
         self.scenario = scenario
         self.late_ms: list[float] = []
-        self._tell = tell
+        self._report_request = report_request
         self._mix = Mix(scenario.codes, scenario.key, scenario.seed, scenario.first_number)
         self._edge, self._reports = _client(scenario.edge_url), _client(scenario.reports_url)
         self._clicks = bytearray()
         self._conversions = bytearray()
 
     def send(self, due: float) -> None:
-        """The mix's next request; `due` is a `time.perf_counter()`."""
+        """Sends the mix's next request; `due` is a `time.perf_counter()`."""
         request = self._mix.next()
         failure: Exception | None = None
         size = 0
         try:
-            size = self._ask(request)
-        except (_Unexpected, OSError) as error:
+            size = self._request(request)
+        except (_UnexpectedStatus, OSError) as error:
             failure = error
-        self._tell(
+        self._report_request(
             request_type=request.method,
             name=request.kind,
             response_time=(time.perf_counter() - due) * 1000,
@@ -81,31 +81,31 @@ class Traffic:
             context={},
         )
 
-    def _ask(self, request: Request) -> int:
+    def _request(self, request: MixRequest) -> int:
         client = self._reports if request.kind == "report" else self._edge
         answer = client.request(request.method, request.target, request.body, request.headers)
         body = bytes(answer.read())
         status = answer.status_code
         if status not in _EXPECTED[request.kind]:
-            raise _Unexpected(f"{status}: {body[:200].decode(errors='replace')}")
+            raise _UnexpectedStatus(f"{status}: {body[:200].decode(errors='replace')}")
         if request.kind == "click":
-            self._redirected(request.number, str(answer["location"]))
+            self._record_click(request.number, str(answer["location"]))
         elif request.kind == "conversion":
-            self._converted(request.number, status, body)
+            self._record_conversion(request.number, status, body)
         return len(body)
 
-    def _redirected(self, number: int, location: str) -> None:
+    def _record_click(self, number: int, location: str) -> None:
         click_id = location.partition("click_id=")[2][:26]
         self._clicks += f"{number:011d} {click_id}\n".encode()
-        self._mix.redirected(click_id)
+        self._mix.add_click_id(click_id)
 
-    def _converted(self, number: int, status: int, body: bytes) -> None:
-        made = msgspec.json.decode(body, type=_Converted).conversion_id
-        posted = Posted(f"order_{number}", status, made)
+    def _record_conversion(self, number: int, status: int, body: bytes) -> None:
+        conversion_id = msgspec.json.decode(body, type=ConversionAnswer).conversion_id
+        posted = AnsweredPost(f"order_{number}", status, conversion_id)
         self._conversions += msgspec.json.encode(posted) + b"\n"
 
-    def write_down(self) -> None:
-        """What was acknowledged, as `chaos_check` reads it."""
+    def write_acknowledged(self) -> None:
+        """Writes the acknowledged requests in the format that `chaos_check` reads."""
         folder = Path(self.scenario.folder)
         for name, lines in (("clicks.txt", self._clicks), ("conversions.jsonl", self._conversions)):
             with open(folder / name, "ab") as file:
@@ -118,7 +118,7 @@ class _Sender(User):
 
 
 class Closed(_Sender):
-    """As many requests as users get answers."""
+    """A user that sends its next request as soon as it has an answer."""
 
     @task
     def ask(self) -> None:
@@ -126,7 +126,7 @@ class Closed(_Sender):
 
 
 class Open(_Sender):
-    """One dispatcher: a greenlet for each request that is due."""
+    """A single dispatcher that starts a greenlet for each request that is due."""
 
     fixed_count = 1
 
@@ -138,7 +138,7 @@ class Open(_Sender):
         began = time.perf_counter()
         for number in range(total):
             due = began + number / scenario.per_second
-            # Without a rest where several are due: this loop must not set the pace.
+            # No sleep while several are due: this loop must not set the pace.
             if (rest := due - time.perf_counter()) > 0:
                 gevent.sleep(rest)
             sending.spawn(self._send, due)
@@ -152,7 +152,7 @@ class Open(_Sender):
 
 @_EVENTS.init_command_line_parser.add_listener
 def _add_options(parser: ArgumentParser) -> None:
-    parser.add_argument("--scenario", required=True, help="File with what to send where.")
+    parser.add_argument("--scenario", required=True, help="File with the scenario as JSON.")
 
 
 @_EVENTS.init.add_listener
@@ -165,7 +165,7 @@ def _begin(environment: Environment, **_: object) -> None:
 
 @_EVENTS.quitting.add_listener
 def _end(**_: object) -> None:
-    _Sender.traffic.write_down()
+    _Sender.traffic.write_acknowledged()
     if late := _Sender.traffic.late_ms:
         p99 = percentile(late, 0.99)
         print(f"times are from when a request was due; locust itself was late by p99 {p99:.1f} ms")

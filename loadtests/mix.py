@@ -1,4 +1,4 @@
-"""What a busy installation gets asked: clicks over links by Zipf's law, conversions, reports."""
+"""Generates the mix of a busy installation: clicks by Zipf's law, conversions, reports."""
 
 import random
 from collections import deque
@@ -10,12 +10,12 @@ import msgspec
 
 from loadtests.http_client import FIREFOX
 
-Kind = Literal["click", "conversion", "report"]
-_KINDS: tuple[Kind, ...] = ("click", "conversion", "report")
+RequestKind = Literal["click", "conversion", "report"]
+_KINDS: tuple[RequestKind, ...] = ("click", "conversion", "report")
 _SHARES = (95, 4, 1)
-# Of the conversions, once there are clicks; the others name a tracking code, as coupons do.
+# Share of conversions that name a click id, once there are clicks; the others name a code.
 _BY_CLICK_ID = 0.8
-_CLICK_IDS_KEPT = 1_000
+_CLICK_IDS_MAX = 1_000
 _ADS = 20
 _REPORTS = (
     "from=24h&interval=hour",
@@ -31,9 +31,9 @@ _VISITOR = {
 
 
 class Scenario(msgspec.Struct, frozen=True, kw_only=True):
-    """What is sent where, and for how long; acknowledgements are appended to files in `folder`.
+    """Targets, rate and duration of one loop; acknowledgements go to files in `folder`.
 
-    `per_second` is the open loop's rate; `first_number` numbers the requests of this run.
+    `per_second` is the open loop's rate; request numbers start at `first_number`.
     """
 
     edge_url: str
@@ -47,10 +47,10 @@ class Scenario(msgspec.Struct, frozen=True, kw_only=True):
     first_number: int = 1
 
 
-class Request(msgspec.Struct, frozen=True, kw_only=True):
-    """One request; `number` is its own in the whole run."""
+class MixRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """One request; its `number` is unique in the whole run."""
 
-    kind: Kind
+    kind: RequestKind
     number: int
     method: str
     target: str
@@ -59,28 +59,30 @@ class Request(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def zipf(count: int) -> list[float]:
-    """Cumulated weights of ranks 1 to `count`: the second is asked for half as often as the
-    first, the tenth a tenth as often."""
+    """Returns the cumulated weights of ranks 1 to `count`.
+
+    The second rank is requested half as often as the first, the tenth a tenth as often.
+    """
     return list(accumulate(1 / rank for rank in range(1, count + 1)))
 
 
 class Mix:
-    """The next request, from a seed and the click ids of the redirects so far."""
+    """Generates requests from a seed and the click ids of the redirects so far."""
 
     def __init__(self, codes: Sequence[str], key: str, seed: int, first_number: int = 1) -> None:
         self._codes = codes
         self._weights = zipf(len(codes))
         self._chance = random.Random(seed)
         self._number = first_number - 1
-        self._click_ids: deque[str] = deque(maxlen=_CLICK_IDS_KEPT)
-        self._reader = {"Authorization": f"Bearer {key}"}
-        self._shop = {**self._reader, "Content-Type": "application/json"}
+        self._click_ids: deque[str] = deque(maxlen=_CLICK_IDS_MAX)
+        self._report_headers = {"Authorization": f"Bearer {key}"}
+        self._conversion_headers = {**self._report_headers, "Content-Type": "application/json"}
 
-    def redirected(self, click_id: str) -> None:
-        """A click that later conversions may name."""
+    def add_click_id(self, click_id: str) -> None:
+        """Adds a click that later conversions may name."""
         self._click_ids.append(click_id)
 
-    def next(self) -> Request:
+    def next(self) -> MixRequest:
         self._number += 1
         match self._chance.choices(_KINDS, _SHARES)[0]:
             case "click":
@@ -93,13 +95,13 @@ class Mix:
     def _code(self) -> str:
         return self._chance.choices(self._codes, cum_weights=self._weights)[0]
 
-    def _click(self) -> Request:
+    def _click(self) -> MixRequest:
         target = f"/{self._code()}?sub1={self._number}&sub2=ad{self._chance.randrange(_ADS)}"
-        return Request(
+        return MixRequest(
             kind="click", number=self._number, method="GET", target=target, headers=_VISITOR
         )
 
-    def _conversion(self) -> Request:
+    def _conversion(self) -> MixRequest:
         order: dict[str, object] = {
             "order_id": f"order_{self._number}",
             "order_value": self._chance.randrange(100, 100_000) / 100,
@@ -108,21 +110,21 @@ class Mix:
             order["click_id"] = self._chance.choice(self._click_ids)
         else:
             order["tracking_code"] = self._code()
-        return Request(
+        return MixRequest(
             kind="conversion",
             number=self._number,
             method="POST",
             target="/v1/conversions",
-            headers=self._shop,
+            headers=self._conversion_headers,
             body=msgspec.json.encode(order),
         )
 
-    def _report(self) -> Request:
+    def _report(self) -> MixRequest:
         query = self._chance.choice(_REPORTS)
-        return Request(
+        return MixRequest(
             kind="report",
             number=self._number,
             method="GET",
             target=f"/v1/reports?{query}",
-            headers=self._reader,
+            headers=self._report_headers,
         )

@@ -1,9 +1,9 @@
-"""Redis stopped for a while under load: what visitors and merchants see, and what is counted.
+"""Stops Redis under load and checks redirects, conversions and the counts afterwards.
 
 `python -m loadtests.outage [--seconds 30] [--rate 3000]` starts an instance of its own, stops its
-Redis-protocol server with SIGSTOP in mid-load, and ends with status 1 where a promise is broken:
-every redirect 302, p99 at most 20 ms after the outage's first second, conversions 202, and all
-of it reported once within 30 s of the return.
+Redis-protocol server with SIGSTOP in mid-load, and exits with 1 if a promise is broken: every
+redirect 302, p99 at most 20 ms after the outage's first second, conversions 202, and everything
+reported once within 30 s of the return.
 """
 
 import asyncio
@@ -21,11 +21,12 @@ import click
 import httpx2
 import uvloop
 
+from linkjolt.runtime.demo_file import Demo
 from linkjolt.runtime.instance import Run, read_run
 from linkjolt.storage.redis import connect
-from linkjolt.up.demo import Demo, open_demo
+from linkjolt.up.demo import open_demo
 from loadtests.clicker import Tally, percentile
-from loadtests.clicker import click as send_clicks
+from loadtests.clicker import click_steadily as send_clicks
 from loadtests.http_client import FIREFOX
 
 _BEFORE_SECONDS = 5.0
@@ -35,11 +36,13 @@ _P99_MAX_SECONDS = 0.020
 
 
 @contextlib.contextmanager
-def instance(data: str) -> Generator[Run]:
-    """`linkjolt up` on free ports, ended at the end."""
-    words = ["up", "--demo", "--data", data, "--edge-port", "0", "--reports-port", "0"]
+def running_instance(data: str) -> Generator[Run]:
+    """Runs `linkjolt up` on free ports for the duration of the block."""
+    arguments = ["up", "--demo", "--data", data, "--edge-port", "0", "--reports-port", "0"]
     with open(Path(data, "up.log"), "wb") as log:
-        child = subprocess.Popen([sys.executable, "-m", "linkjolt", *words], stdout=log, stderr=log)
+        child = subprocess.Popen(
+            [sys.executable, "-m", "linkjolt", *arguments], stdout=log, stderr=log
+        )
     try:
         yield _wait_ready(data, child)
     finally:
@@ -57,7 +60,7 @@ def _wait_ready(data: str, child: subprocess.Popen[bytes]) -> Run:
 
 
 async def _post_orders(run: Run, demo: Demo, begin: float, end: float) -> list[int]:
-    """A conversion every tenth of a second from `begin` to `end`; their statuses."""
+    """Posts a conversion every tenth of a second from `begin` to `end`; returns the statuses."""
     headers = {"Authorization": f"Bearer {demo.key}"}
     statuses: list[int] = []
     began = time.perf_counter()
@@ -83,7 +86,7 @@ async def _stop_redis(pid: int, begin: float, seconds: float) -> None:
         os.kill(pid, signal.SIGCONT)
 
 
-async def _reported(run: Run, demo: Demo) -> tuple[int, int]:
+async def _reported_totals(run: Run, demo: Demo) -> tuple[int, int]:
     headers = {"Authorization": f"Bearer {demo.key}"}
     async with httpx2.AsyncClient(base_url=run.reports_url, headers=headers, timeout=20) as client:
         answer = await client.get("/v1/reports", params={"link": demo.tracking_code})
@@ -94,40 +97,44 @@ async def _reported(run: Run, demo: Demo) -> tuple[int, int]:
 
 
 async def run_outage(run: Run, data: str, rate: float, seconds: float) -> bool:
-    """True where every promise was kept; prints what was seen."""
+    """Runs the outage and prints the figures; True if every promise held."""
     redis = connect(run.redis_url)
     demo = await open_demo(redis, data)
     await redis.aclose()
     url = f"{run.edge_url}/{demo.tracking_code}"
+    redis_pid = run.pids.redis
+    assert redis_pid is not None
     httpx2.get(url, headers={"User-Agent": FIREFOX})
-    back = _BEFORE_SECONDS + seconds
+    redis_back_seconds = _BEFORE_SECONDS + seconds
     tally, orders, _ = await asyncio.gather(
-        send_clicks(url, rate, back + _AFTER_SECONDS),
-        _post_orders(run, demo, _BEFORE_SECONDS + 1, back - 1),
-        _stop_redis(run.pids.redis, _BEFORE_SECONDS, seconds),
+        send_clicks(url, rate, redis_back_seconds + _AFTER_SECONDS),
+        _post_orders(run, demo, _BEFORE_SECONDS + 1, redis_back_seconds - 1),
+        _stop_redis(redis_pid, _BEFORE_SECONDS, seconds),
     )
-    wanted = len(tally.answers) + 1, len(orders)
+    expected = len(tally.answers) + 1, len(orders)
     began = time.perf_counter()
-    found = await _reported(run, demo)
-    while found != wanted and time.perf_counter() - began < _CATCH_UP_SECONDS:
+    reported = await _reported_totals(run, demo)
+    while reported != expected and time.perf_counter() - began < _CATCH_UP_SECONDS:
         await asyncio.sleep(0.2)
-        found = await _reported(run, demo)
+        reported = await _reported_totals(run, demo)
     caught_up = time.perf_counter() - began + _AFTER_SECONDS
-    _show(tally, orders, back)
-    click.echo(f"reported     {found} of {wanted} (clicks, conversions), {caught_up:.1f} s after")
-    p99 = percentile(tally.seconds(_BEFORE_SECONDS + 1, back), 0.99)
+    _show(tally, orders, redis_back_seconds)
+    click.echo(
+        f"reported     {reported} of {expected} (clicks, conversions), {caught_up:.1f} s after"
+    )
+    p99 = percentile(tally.seconds(_BEFORE_SECONDS + 1, redis_back_seconds), 0.99)
     only_302 = set(tally.statuses()) == {302}
-    kept = only_302 and set(orders) == {202} and p99 <= _P99_MAX_SECONDS and found == wanted
-    click.echo("PASS" if kept else "FAIL")
-    return kept
+    passed = only_302 and set(orders) == {202} and p99 <= _P99_MAX_SECONDS and reported == expected
+    click.echo("PASS" if passed else "FAIL")
+    return passed
 
 
-def _show(tally: Tally, orders: list[int], back: float) -> None:
+def _show(tally: Tally, orders: list[int], redis_back_seconds: float) -> None:
     spans = (
         ("before", 0.0, _BEFORE_SECONDS),
         ("first second", _BEFORE_SECONDS, _BEFORE_SECONDS + 1),
-        ("outage", _BEFORE_SECONDS + 1, back),
-        ("after", back, back + _AFTER_SECONDS),
+        ("outage", _BEFORE_SECONDS + 1, redis_back_seconds),
+        ("after", redis_back_seconds, redis_back_seconds + _AFTER_SECONDS),
     )
     for name, begin, end in spans:
         took = tally.seconds(begin, end)
@@ -143,10 +150,10 @@ def _show(tally: Tally, orders: list[int], back: float) -> None:
 @click.option("--seconds", default=30.0, show_default=True)
 @click.option("--rate", default=3_000.0, show_default=True)
 def main(seconds: float, rate: float) -> None:
-    """Stops Redis under load and tells what it did to visitors."""
-    with tempfile.TemporaryDirectory() as data, instance(data) as run:
-        kept = uvloop.run(run_outage(run, data, rate, seconds))
-    sys.exit(0 if kept else 1)
+    """Stops Redis under load and prints its effect on visitors."""
+    with tempfile.TemporaryDirectory() as data, running_instance(data) as run:
+        passed = uvloop.run(run_outage(run, data, rate, seconds))
+    sys.exit(0 if passed else 1)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""HTTP/1.1 by the byte: what is sent is exactly what is given, what comes back is kept whole."""
+"""Sends exact bytes over HTTP/1.1 connections and returns the raw answers."""
 
 import asyncio
 import re
@@ -16,9 +16,9 @@ _READ_BYTES = 1 << 18
 _STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) [^\r]*\r\n")
 _LENGTH = re.compile(rb"\r\ncontent-length: (\d+)", re.IGNORECASE)
 _CLOSES = re.compile(rb"\r\nconnection: close\r\n", re.IGNORECASE)
-# What two runs of one program differ in: the time, the ids of requests, clicks and conversions,
-# their address.
-_OWN = (
+# Parts in which two runs of one program differ: times, the ids of requests, clicks and
+# conversions, their address.
+_VOLATILE = (
     (re.compile(rb"(?m)^date: [^\r]*\r$"), b"date: D\r"),
     (re.compile(rb"(?m)^x-request-id: [0-9a-f]{16}\r$"), b"x-request-id: I\r"),
     (re.compile(rb'"request_id":"[0-9a-f]{16}"'), b'"request_id":"I"'),
@@ -29,30 +29,30 @@ _OWN = (
 
 
 def normalised(answers: bytes) -> bytes:
-    """The answers without what no two requests have in common."""
-    for pattern, shown in _OWN:
+    """Replaces the parts of answers that differ between any two requests."""
+    for pattern, shown in _VOLATILE:
         answers = pattern.sub(shown, answers)
     return answers
 
 
-class Heads(msgspec.Struct, frozen=True):
-    """What bytes are to an HTTP parser: the methods of their whole heads, and how they end.
+class ParsedHeads(msgspec.Struct, frozen=True):
+    """Bytes as an HTTP parser sees them: the methods of their complete heads, and their end.
 
-    `whole`: with a message's end. `part`: inside a message. `bad`: with what is no HTTP.
-    `kept`: no request asks for the connection's end, or for another protocol.
+    `whole`: they end with a message. `part`: they end inside a message. `bad`: they are not HTTP.
+    `keeps_alive`: no request closes the connection or changes its protocol.
     """
 
     methods: tuple[bytes, ...]
     end: Literal["whole", "part", "bad"]
-    kept: bool = True
+    keeps_alive: bool = True
 
 
-class _Noting:
-    """The parser's callbacks."""
+class _ParserCallbacks:
+    """Callbacks of httptools' parser."""
 
     def __init__(self) -> None:
         self.inside = False
-        self.kept = True
+        self.keeps_alive = True
         self.methods: list[bytes] = []
         self.parser = httptools.HttpRequestParser(self)
         # As uvicorn does.
@@ -63,31 +63,35 @@ class _Noting:
 
     def on_headers_complete(self) -> None:
         self.methods.append(self.parser.get_method())
-        self.kept &= self.parser.get_http_version() == "1.1" and self.parser.should_keep_alive()
+        self.keeps_alive &= (
+            self.parser.get_http_version() == "1.1" and self.parser.should_keep_alive()
+        )
 
     def on_message_complete(self) -> None:
         self.inside = False
 
 
-def read_heads(sent: bytes) -> Heads:
-    """At most as many requests as uvicorn sees in these bytes, sent on a fresh connection."""
-    noting = _Noting()
+def read_heads(sent: bytes) -> ParsedHeads:
+    """Parses heads, at most as many as uvicorn sees in these bytes on a fresh connection."""
+    callbacks = _ParserCallbacks()
     try:
-        noting.parser.feed_data(sent)
+        callbacks.parser.feed_data(sent)
     except httptools.HttpParserUpgrade:
-        # uvicorn throws away what follows in the same segment.
-        noting.kept = False
+        # uvicorn drops the rest of the segment.
+        callbacks.keeps_alive = False
     except httptools.HttpParserError:
-        return Heads(tuple(noting.methods), "bad", noting.kept)
-    return Heads(tuple(noting.methods), "part" if noting.inside else "whole", noting.kept)
+        return ParsedHeads(tuple(callbacks.methods), "bad", callbacks.keeps_alive)
+    return ParsedHeads(
+        tuple(callbacks.methods), "part" if callbacks.inside else "whole", callbacks.keeps_alive
+    )
 
 
 class Answers(msgspec.Struct, frozen=True):
-    """What came back, as sent, and the statuses of the whole answers without interim ones (1xx).
+    """Raw answers, and the statuses of the complete ones without interim ones (1xx).
 
-    `last_closes`: the last one announces the connection's end. `ended`: nothing comes any more.
-    `silent`: what was due did not come in time. `cut`: the connection was reset, which may have
-    taken with it what was not read yet.
+    `last_closes`: the last answer has `Connection: close`. `ended`: the server closed.
+    `silent`: an answer that was due did not arrive in time. `was_reset`: the connection was
+    reset, so that bytes not read yet may be lost.
     """
 
     raw: bytes
@@ -95,11 +99,11 @@ class Answers(msgspec.Struct, frozen=True):
     last_closes: bool = False
     ended: bool = False
     silent: bool = False
-    cut: bool = False
+    was_reset: bool = False
 
 
 def read_answers(raw: bytes, methods: Sequence[bytes]) -> Answers:
-    """The whole answers in `raw` to requests with these methods."""
+    """Parses the complete answers in `raw` to requests with these methods."""
     at, statuses, closes = 0, list[int](), False
     while status := _STATUS.match(raw, at):
         end = raw.find(b"\r\n\r\n", at)
@@ -124,12 +128,12 @@ class Wire:
     def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.reader = reader
         self.writer = writer
-        self.cut = False
+        self.was_reset = False
 
     @staticmethod
     @asynccontextmanager
     async def open(port: int) -> "AsyncGenerator[Wire]":
-        """A connection, closed on leaving."""
+        """Opens a connection for the duration of the block."""
         wire = Wire(*await asyncio.open_connection("127.0.0.1", port))
         try:
             yield wire
@@ -140,31 +144,31 @@ class Wire:
 
     def send(self, data: bytes) -> None:
         """Sends in one segment, if the socket's buffer is empty and large enough."""
-        # What uvloop says of a connection that the server has ended; `read` finds the end.
+        # uvloop raises this for a connection that the server has closed; `read` finds the end.
         with suppress(RuntimeError):
             self.writer.write(data)
 
-    async def read(self, heads: Heads, seconds: float = _ANSWER_SECONDS) -> Answers:
-        """Waits for as many answers as there are heads, or the connection's end where that is due.
+    async def read(self, heads: ParsedHeads, seconds: float = _ANSWER_SECONDS) -> Answers:
+        """Waits for one answer per head, or for the connection's end if that is due.
 
-        Inside a message no more is sent, so that the server gives it up; before that all whole
-        requests were answered: they would else be given up with it.
+        If the heads end inside a message, the sending side is closed so that the server gives up,
+        but only after all complete requests were answered: they would be lost otherwise.
         """
         raw = b""
         answers = Answers(raw)
-        told = False
+        half_closed = False
         try:
             async with asyncio.timeout(seconds):
                 while True:
-                    if len(answers.statuses) >= len(heads.methods) and not told:
+                    if len(answers.statuses) >= len(heads.methods) and not half_closed:
                         if heads.end == "whole" and not answers.last_closes:
                             return answers
                         if heads.end == "part":
                             self.writer.write_eof()
-                            told = True
+                            half_closed = True
                     data = await self._receive()
                     if not data:
-                        return msgspec.structs.replace(answers, ended=True, cut=self.cut)
+                        return msgspec.structs.replace(answers, ended=True, cut=self.was_reset)
                     raw += data
                     answers = read_answers(raw, heads.methods)
         except TimeoutError:
@@ -174,16 +178,16 @@ class Wire:
         try:
             return await self.reader.read(_READ_BYTES)
         except (ConnectionResetError, BrokenPipeError):
-            self.cut = True
+            self.was_reset = True
             return b""
 
     async def ask(self, data: bytes) -> Answers:
-        """Sends and reads."""
+        """Sends bytes and reads their answers."""
         self.send(data)
         return await self.read(read_heads(data))
 
     def reset(self) -> None:
-        """Ends the connection by RST; what the server has not read by then is lost."""
-        own = cast(socket.socket, self.writer.get_extra_info("socket"))
-        own.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        """Resets the connection; bytes that the server has not read are lost."""
+        connection = cast(socket.socket, self.writer.get_extra_info("socket"))
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()

@@ -1,1 +1,1 @@
-"""The webhooks process: streams in, signed HTTP out."""
+"""Delivers events of the streams to webhook endpoints as signed HTTP requests."""

@@ -1,4 +1,4 @@
-"""The webhooks process: its feed, a sender for each endpoint, and what wakes them."""
+"""Runs the webhooks process: one feed, and a sender for each active endpoint."""
 
 import asyncio
 import time
@@ -9,42 +9,42 @@ import structlog
 from redis.asyncio import Redis
 
 from linkjolt.registry.entries import Webhook
-from linkjolt.settings import Shared
+from linkjolt.settings import SharedSettings
 from linkjolt.storage.redis import RedisError
-from linkjolt.webhooks.queue import Queue
+from linkjolt.webhooks.queue import DeliveryQueue
 from outbound import metrics
-from outbound.endpoints import Hooks
-from outbound.feed import Feed
+from outbound.endpoints import Endpoints
+from outbound.feed import WebhookFeed
 from outbound.retries import DELAYS_SECONDS
-from outbound.sender import Sender
+from outbound.sender import EndpointSender
 
 _BLOCK_MS = 1_000
 _PAUSE_SECONDS = 1.0
-_PULSE_SECONDS = 0.5
+_POLL_SECONDS = 0.5
 log = structlog.get_logger()
 
 
-class Deliveries:
-    """Reads events and delivers them until it is told to stop."""
+class WebhookDelivery:
+    """Reads events from the streams and delivers them."""
 
     def __init__(
-        self, redis: Redis, settings: Shared, delays: Sequence[float] = DELAYS_SECONDS
+        self, redis: Redis, settings: SharedSettings, delays: Sequence[float] = DELAYS_SECONDS
     ) -> None:
         self._redis = redis
         self._settings = settings
         self._delays = delays
-        self._hooks = Hooks(redis)
-        self._queue = Queue(redis)
-        self._feed = Feed(redis, self._hooks, self._queue, settings.shards)
-        self._forgotten: set[int] = set()
-        self._senders: dict[int, tuple[Sender, asyncio.Task[None]]] = {}
+        self._endpoints = Endpoints(redis)
+        self._queue = DeliveryQueue(redis)
+        self._feed = WebhookFeed(redis, self._endpoints, self._queue, settings.shards)
+        self._purged: set[int] = set()
+        self._senders: dict[int, tuple[EndpointSender, asyncio.Task[None]]] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Until `stop`; what is under way then is tried again by the next process."""
+        """Delivers until `stop`; deliveries in progress then are retried by the next process."""
         async with asyncio.TaskGroup() as tasks:
             running = [
                 tasks.create_task(self._read(stop)),
-                tasks.create_task(self._pulse(tasks)),
+                tasks.create_task(self._poll(tasks)),
             ]
             await stop.wait()
             for task in [*running, *(task for _, task in self._senders.values())]:
@@ -53,7 +53,7 @@ class Deliveries:
     async def _read(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             try:
-                for number in await self._feed.step(_BLOCK_MS):
+                for number in await self._feed.enqueue_new(_BLOCK_MS):
                     if number in self._senders:
                         self._senders[number][0].wake()
             except RedisError as error:
@@ -61,39 +61,43 @@ class Deliveries:
                 log.warning("webhooks wait for Redis, nothing is lost", error=str(error)[:200])
                 await asyncio.sleep(_PAUSE_SECONDS)
 
-    async def _pulse(self, tasks: asyncio.TaskGroup) -> None:
-        """Has a sender for each active endpoint, and wakes those for whom something is due."""
+    async def _poll(self, tasks: asyncio.TaskGroup) -> None:
+        """Keeps a sender for each active endpoint, and wakes those with a delivery that is due."""
         while True:
             with suppress(RedisError):
-                await self._hooks.refresh()
-                await self._appoint(tasks)
-                await self._forget_deleted()
+                await self._endpoints.refresh()
+                await self._update_senders(tasks)
+                await self._purge_deleted()
                 due = await self._queue.next_due_ms([*self._senders])
                 now_ms = time.time_ns() // 1_000_000
                 for number, due_ms in due.items():
                     if due_ms <= now_ms:
                         self._senders[number][0].wake()
-            await asyncio.sleep(_PULSE_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS)
 
-    async def _appoint(self, tasks: asyncio.TaskGroup) -> None:
-        active = {webhook.number: webhook for webhook in self._hooks.active}
+    async def _update_senders(self, tasks: asyncio.TaskGroup) -> None:
+        active = {webhook.number: webhook for webhook in self._endpoints.active}
         for number, (sender, task) in [*self._senders.items()]:
-            # Changed, disabled or deleted: what it has under way is due again after its lease.
+            # Changed, disabled or deleted: deliveries in progress are due again after their lease.
             if active.get(number) != sender.webhook or task.done():
                 task.cancel()
                 del self._senders[number]
         for number, webhook in active.items():
             if number not in self._senders:
-                self._senders[number] = self._new(webhook, tasks)
+                self._senders[number] = self._start_sender(webhook, tasks)
         metrics.ENDPOINTS.set(len(active))
 
-    async def _forget_deleted(self) -> None:
-        for webhook in self._hooks.all:
-            if webhook.deleted_at is not None and webhook.number not in self._forgotten:
-                await self._queue.forget(webhook.number)
-                self._forgotten.add(webhook.number)
+    async def _purge_deleted(self) -> None:
+        for webhook in self._endpoints.all:
+            if webhook.deleted_at is not None and webhook.number not in self._purged:
+                await self._queue.delete(webhook.number)
+                self._purged.add(webhook.number)
 
-    def _new(self, webhook: Webhook, tasks: asyncio.TaskGroup) -> tuple[Sender, asyncio.Task[None]]:
+    def _start_sender(
+        self, webhook: Webhook, tasks: asyncio.TaskGroup
+    ) -> tuple[EndpointSender, asyncio.Task[None]]:
         allow = self._settings.webhook_allow_private
-        sender = Sender(self._redis, self._queue, webhook, delays=self._delays, allow_private=allow)
+        sender = EndpointSender(
+            self._redis, self._queue, webhook, delays=self._delays, allow_private=allow
+        )
         return sender, tasks.create_task(sender.run())

@@ -1,4 +1,4 @@
-"""`linkjolt webhooks run` delivers, `linkjolt webhooks listen` receives, for development."""
+"""Runs `linkjolt webhooks run`, which delivers, and `webhooks listen`, a receiver to test with."""
 
 import asyncio
 import time
@@ -13,18 +13,19 @@ from starlette.routing import Route
 
 from linkjolt.reasons import Rejected
 from linkjolt.runtime import lifecycle
+from linkjolt.runtime.command_group import CommandGroup
 from linkjolt.runtime.instance import find_redis_url
-from linkjolt.settings import Shared, load
+from linkjolt.settings import SharedSettings, load
 from linkjolt.storage.redis import connect
 from linkjolt.web import requests, server
-from linkjolt.webhooks.signing import why_not_verified
-from outbound.app import Deliveries
+from linkjolt.webhooks.signing import verification_error
+from outbound.app import WebhookDelivery
 
 _BODY_MAX_BYTES = 1 << 20
 _SHUTDOWN_SECONDS = 1.0
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def webhooks() -> None:
     """Webhooks: deliver them, or receive them for development."""
 
@@ -35,10 +36,10 @@ def run(data: str | None) -> None:
     """Deliver events to the endpoints, in one process; any number may run."""
 
     async def main(stop: asyncio.Event) -> None:
-        settings = load(Shared, overrides={"data": data})
+        settings = load(SharedSettings, overrides={"data": data})
         redis = connect(find_redis_url(settings.data, settings.redis_url))
         lifecycle.announce_ready()
-        await Deliveries(redis, settings).run(stop)
+        await WebhookDelivery(redis, settings).run(stop)
         await redis.aclose()
 
     lifecycle.run(main)
@@ -71,7 +72,7 @@ def _receiver(secret: str | None) -> Callable[[Request], Awaitable[Response]]:
         except Rejected as error:
             return PlainTextResponse(error.message, error.status)
         headers = {name.lower(): value for name, value in request.headers.items()}
-        wrong = why_not_verified(headers, body, secret, time.time()) if secret else None
+        wrong = verification_error(headers, body, secret, time.time()) if secret else None
         verdict = wrong or ("verified" if secret else "not verified: no --secret")
         at = datetime.now(UTC).strftime("%H:%M:%S")
         click.echo(f"{at} {headers.get('webhook-id', 'no webhook-id')} {verdict}")

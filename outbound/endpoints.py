@@ -1,4 +1,4 @@
-"""The endpoints as the registry has them, read again whenever it has changed."""
+"""Reads the webhook endpoints from the registry whenever it has changed."""
 
 from collections.abc import Sequence
 
@@ -6,13 +6,13 @@ from redis.asyncio import Redis
 
 from linkjolt import redis_keys
 from linkjolt.registry.entries import Webhook
-from linkjolt.registry.reads import feed_end, read_entries
+from linkjolt.registry.reads import read_entries, read_feed_end
 from linkjolt.storage.redis import call
 from linkjolt.webhooks.events import EventType
 
 
-class Hooks:
-    """All endpoints of every account; empty until `refresh`."""
+class Endpoints:
+    """The endpoints of every account; empty until `refresh`."""
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
@@ -20,25 +20,25 @@ class Hooks:
         self.all: Sequence[Webhook] = ()
 
     async def refresh(self) -> None:
-        """As new as the registry is now; one question where nothing has changed."""
-        position = await feed_end(self._redis)
+        """Reads the endpoints again if the registry has changed; one command if not."""
+        position = await read_feed_end(self._redis)
         if position == self._position:
             return
-        made = int(await call(self._redis, "HGET", redis_keys.REGISTRY_NUMBERS, "webhook") or 0)
-        found = await read_entries(self._redis, Webhook, range(1, made + 1))
-        self.all = [webhook for webhook in found if webhook is not None]
+        created = int(await call(self._redis, "HGET", redis_keys.REGISTRY_NUMBERS, "webhook") or 0)
+        webhooks = await read_entries(self._redis, Webhook, range(1, created + 1))
+        self.all = [webhook for webhook in webhooks if webhook is not None]
         self._position = position
 
     @property
-    def living(self) -> list[Webhook]:
+    def existing(self) -> list[Webhook]:
         return [webhook for webhook in self.all if webhook.deleted_at is None]
 
     @property
     def active(self) -> list[Webhook]:
-        return [webhook for webhook in self.living if webhook.status == "active"]
+        return [webhook for webhook in self.existing if webhook.status == "active"]
 
-    def accounts(self, event: EventType | None = None) -> set[int]:
-        """Whose events are wanted by somebody, those of one type if it is given."""
+    def subscribed_accounts(self, event: EventType | None = None) -> set[int]:
+        """Finds the accounts with an endpoint, or with one for this type of event."""
         return {
-            webhook.account for webhook in self.living if event is None or event in webhook.events
+            webhook.account for webhook in self.existing if event is None or event in webhook.events
         }

@@ -1,14 +1,14 @@
-"""What the webhooks process counts."""
+"""Declares the metrics of the webhooks process."""
 
 from prometheus_client import Counter, Gauge, Histogram
 
 QUEUED = Counter("linkjolt_webhook_queued", "Deliveries queued for endpoints.")
-TRIES = Counter("linkjolt_webhook_tries", "Tries of deliveries, by what came of them.", ["outcome"])
+TRIES = Counter("linkjolt_webhook_tries", "Tries of deliveries, by outcome.", ["outcome"])
 TRY_SECONDS = Histogram("linkjolt_webhook_try_seconds", "Seconds that one try of a delivery took.")
 DISABLED = Counter("linkjolt_webhook_disabled", "Endpoints disabled after the last try, or by 410.")
 ENDPOINTS = Gauge(
     "linkjolt_webhook_endpoints", "Endpoints that are active.", multiprocess_mode="mostrecent"
 )
 RETRIES = Counter(
-    "linkjolt_webhook_feed_retries", "Readings of the streams begun anew because Redis failed."
+    "linkjolt_webhook_feed_retries", "Reads of the streams retried because Redis failed."
 )

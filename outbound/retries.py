@@ -1,11 +1,11 @@
-"""When a delivery is tried again: pure."""
+"""Computes when a delivery is tried again; pure."""
 
 import random
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-# Over three days, with the first at once (Standard Webhooks' schedule).
+# The first at once, the last after about three days (the schedule of Standard Webhooks).
 DELAYS_SECONDS = (0, 5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
 _JITTER = 0.2
 _RETRY_AFTER_MAX_SECONDS = 86_400
@@ -14,10 +14,10 @@ _RETRY_AFTER_MAX_SECONDS = 86_400
 def next_delay_seconds(
     attempt: int, delays: Sequence[float] = DELAYS_SECONDS, retry_after: float = 0.0
 ) -> float | None:
-    """Seconds until the next try after `attempt` failed ones; None after the last.
+    """Computes the seconds to the next try after `attempt` failed ones; None after the last.
 
-    Spread by a fifth, so that many deliveries to one endpoint do not come back in step. A longer
-    `retry_after` goes first.
+    They vary by a fifth, so that deliveries to one endpoint are not retried in step. A longer
+    `retry_after` takes precedence.
     """
     if attempt >= len(delays):
         return None
@@ -26,7 +26,7 @@ def next_delay_seconds(
 
 
 def retry_after_seconds(value: str, now: datetime) -> float:
-    """Seconds of a Retry-After header (RFC 9110, 10.2.3), a day at most; 0 where it says none."""
+    """Parses a Retry-After header (RFC 9110, 10.2.3) to seconds: a day at most, 0 if invalid."""
     text = value.strip()
     if text.isascii() and text.isdigit():
         seconds = float(text[:9])

@@ -1,1 +1,1 @@
-"""ClickHouse in, HTTP out. Writes nothing."""
+"""Serves reports from ClickHouse over HTTP; writes nothing."""

@@ -1,9 +1,10 @@
-"""The reports listener: its routes, and what they answer when a server is away."""
+"""Serves reports, lists, the live feed, the registry API and the dashboard on one listener."""
 
 import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from hashlib import blake2s
 
 import structlog
@@ -14,139 +15,126 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from linkjolt.api import routes
-from linkjolt.auth.access import authenticate, bearer, identify, require_any
+from linkjolt.api import resources
+from linkjolt.auth.access import authorize_request, bearer_secret, identify, require_any_scope
 from linkjolt.conversions.api import PATH, READ_SCOPES, Conversions
 from linkjolt.directory.directory import Directory
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.store import Registry
-from linkjolt.settings import Reports as Settings
+from linkjolt.settings import ReportsSettings
 from linkjolt.storage.clickhouse import ClickHouse, ClickHouseFailed
-from linkjolt.storage.redis import RedisError, call
 from linkjolt.web import openapi_page, probes, requests
 from reports import csv, static
-from reports.answer.answers import Answers
-from reports.answer.report import Report, Reporter, Tops
+from reports.answer.cache import ReportCache
+from reports.answer.report import Report, ReportBuilder, TopRows
 from reports.answer.rows import csv_columns, csv_row
-from reports.balance import Balances
+from reports.balance import BalanceReader
 from reports.freshness import data_as_of
-from reports.live.feed import Feed
-from reports.live.live import Live
+from reports.live.feed import LiveFeed
+from reports.live.http import LiveEndpoint
 from reports.live.store import LiveStore
-from reports.log import conversion_request
-from reports.log import request as log_request
+from reports.log.conversion_request import parse_list_query
 from reports.log.conversions import ConversionList
-from reports.log.log import Log
+from reports.log.event_request import parse_log_query
+from reports.log.events import EventLog
 from reports.names import NameCache
 from reports.operations import operations
-from reports.query.request import parse_request
-from reports.query.top_request import parse_tops
+from reports.query.request import parse_request, parse_tops
+from reports.readiness import wait_until_ready, why_not_ready
 
 _SCOPE = "reports:read"
 _EVENTS_SCOPE = "events:read"
 _log = structlog.get_logger()
 
 
-class Reports:
-    """The endpoints of reports, for the account of the request's key."""
+class ReportEndpoints:
+    """Answers the routes of reports and lists, for the dataset of the request's key."""
 
     def __init__(
-        self, settings: Settings, redis: Redis, clickhouse: ClickHouse, directory: Directory
+        self, settings: ReportsSettings, redis: Redis, clickhouse: ClickHouse, directory: Directory
     ) -> None:
         self._settings = settings
         self._redis = redis
         self._clickhouse = clickhouse
         self._directory = directory
-        self._named = NameCache(clickhouse)
-        self._reports = Answers(Reporter.make, redis, clickhouse, settings, self._named)
-        self._tops = Answers(Reporter.tops, redis, clickhouse, settings, self._named)
-        self.balances = Balances(redis, clickhouse, settings.shards)
+        self._names = NameCache(clickhouse)
+        self._reports = ReportCache(ReportBuilder.report, redis, clickhouse, settings, self._names)
+        self._tops = ReportCache(ReportBuilder.tops, redis, clickhouse, settings, self._names)
+        self.balances = BalanceReader(redis, clickhouse, settings.shards)
 
     def routes(self) -> list[Route]:
-        """What these endpoints are reached by."""
+        """Lists the routes of these endpoints."""
         return [
-            Route("/v1/reports", self.report, methods=["GET"]),
-            Route("/v1/reports/top", self.tops, methods=["GET"]),
-            Route("/v1/events", self.events, methods=["GET"]),
-            Route("/v1/balance", self.balance, methods=["GET"]),
-            Route(PATH, self.conversions, methods=["GET"]),
+            Route("/v1/reports", self.get_report, methods=["GET"]),
+            Route("/v1/reports/top", self.get_top_rows, methods=["GET"]),
+            Route("/v1/events", self.list_events, methods=["GET"]),
+            Route("/v1/balance", self.get_balance, methods=["GET"]),
+            Route(PATH, self.list_conversions, methods=["GET"]),
         ]
 
-    async def report(self, request: Request) -> Response:
-        """GET /v1/reports (API §4)."""
-        key = await authenticate(request, self._directory, _SCOPE)
-        wanted = parse_request(request.query_params.multi_items(), datetime.now(UTC))
-        if wanted.whole:
-            reporter = Reporter(
-                key.books, self._redis, self._clickhouse, self._settings, self._named
+    async def get_report(self, request: Request) -> Response:
+        """Answers GET /v1/reports (API §4)."""
+        key = await authorize_request(request, self._directory, _SCOPE)
+        query = parse_request(request.query_params.multi_items(), datetime.now(UTC))
+        if query.every_row:
+            builder = ReportBuilder(
+                key.dataset, self._redis, self._clickhouse, self._settings, self._names
             )
             as_of = await data_as_of(self._redis, self._clickhouse, self._settings.shards)
-            return await csv.stream(reporter.csv(wanted, as_of), "report")
-        found = await self._reports.get(key.books, wanted)
-        if wanted.format == "json":
-            return _unless_known(request, found, (found.data, found.totals, found.next_cursor))
-        rows = [csv_columns(wanted), *(csv_row(wanted, row) for row in found.data)]
-        return csv.page(rows, "report", found.next_cursor)
+            return await csv.stream_response(builder.csv(query, as_of), "report")
+        report = await self._reports.get(key.dataset, query)
+        if query.format == "json":
+            content = report.data, report.totals, report.next_cursor
+            return _conditional_response(request, report, content)
+        rows = [csv_columns(query), *(csv_row(query, row) for row in report.data)]
+        return csv.page_response(rows, "report", report.next_cursor)
 
-    async def tops(self, request: Request) -> Response:
-        """GET /v1/reports/top: the first rows by several dimensions."""
-        key = await authenticate(request, self._directory, _SCOPE)
-        wanted = parse_tops(request.query_params.multi_items(), datetime.now(UTC))
-        found = await self._tops.get(key.books, wanted)
-        return _unless_known(request, found, found.data)
+    async def get_top_rows(self, request: Request) -> Response:
+        """Answers GET /v1/reports/top: the first rows by several dimensions."""
+        key = await authorize_request(request, self._directory, _SCOPE)
+        query = parse_tops(request.query_params.multi_items(), datetime.now(UTC))
+        top_rows = await self._tops.get(key.dataset, query)
+        return _conditional_response(request, top_rows, top_rows.data)
 
-    async def conversions(self, request: Request) -> Response:
-        """GET /v1/conversions: the list."""
-        key = await identify(bearer(request.scope), self._directory)
-        require_any(key, READ_SCOPES)
-        wanted = conversion_request.read_wanted(
-            request.query_params.multi_items(), datetime.now(UTC)
-        )
-        found = ConversionList(key.books, self._redis, self._clickhouse, self._settings)
-        return await found.answer(wanted)
+    async def list_conversions(self, request: Request) -> Response:
+        """Answers GET /v1/conversions."""
+        key = await identify(bearer_secret(request.scope), self._directory)
+        require_any_scope(key, READ_SCOPES)
+        query = parse_list_query(request.query_params.multi_items(), datetime.now(UTC))
+        conversions = ConversionList(key.dataset, self._redis, self._clickhouse, self._settings)
+        return await conversions.answer(query)
 
-    async def events(self, request: Request) -> Response:
-        """GET /v1/events: the log."""
-        key = await authenticate(request, self._directory, _EVENTS_SCOPE)
-        wanted = log_request.read_wanted(request.query_params.multi_items(), datetime.now(UTC))
-        log = Log(key.books, self._redis, self._clickhouse, self._settings)
-        return await log.answer(wanted)
+    async def list_events(self, request: Request) -> Response:
+        """Answers GET /v1/events, the event log."""
+        key = await authorize_request(request, self._directory, _EVENTS_SCOPE)
+        query = parse_log_query(request.query_params.multi_items(), datetime.now(UTC))
+        log = EventLog(key.dataset, self._redis, self._clickhouse, self._settings)
+        return await log.answer(query)
 
-    async def balance(self, request: Request) -> Response:
-        """GET /v1/balance: of the whole installation, not of one account."""
-        await authenticate(request, self._directory, _SCOPE)
+    async def get_balance(self, request: Request) -> Response:
+        """Answers GET /v1/balance, of the whole installation rather than of one account."""
+        await authorize_request(request, self._directory, _SCOPE)
         return requests.json_response(await self.balances.read())
-
-    async def why_not_ready(self) -> str | None:
-        try:
-            await call(self._redis, "PING")
-            # Of the last table that is made: before it is there, reports could not answer.
-            await self._clickhouse.execute("SELECT number FROM registry LIMIT 1")
-        except RedisError:
-            return "Redis cannot be reached"
-        except ClickHouseFailed:
-            return "ClickHouse cannot be reached"
-        return None
 
 
 def create_app(
-    settings: Settings,
+    settings: ReportsSettings,
     redis: Redis,
     clickhouse: ClickHouse,
     directory: Directory,
     stop: asyncio.Event,
 ) -> Starlette:
-    """The application; the caller runs `directory.follow` beside it and closes what it gave.
+    """Creates the application; the caller runs `directory.follow` and closes what it passed.
 
-    When `stop` is set the live feed ends, which would hold up the drain.
+    Once `stop` is set the live feed ends, which would otherwise delay the shutdown.
     """
-    reports = Reports(settings, redis, clickhouse, directory)
-    feed = Feed(LiveStore(redis, clickhouse, settings.shards))
-    live = Live(feed, directory, settings.live_clients_max)
+    reports = ReportEndpoints(settings, redis, clickhouse, directory)
+    feed = LiveFeed(LiveStore(redis, clickhouse, settings.shards))
+    live = LiveEndpoint(feed, directory, settings.live_clients_max)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:
-        watching = asyncio.create_task(reports.balances.watch())
+        watching = asyncio.create_task(_watch_balance(reports.balances, redis, clickhouse))
         feeding = asyncio.create_task(feed.run(stop))
         yield
         watching.cancel()
@@ -156,31 +144,40 @@ def create_app(
         lifespan=lifespan,
         routes=[
             *static.routes(),
-            *probes.routes(reports.why_not_ready),
+            *probes.routes(partial(why_not_ready, redis, clickhouse)),
             *reports.routes(),
-            Route("/v1/live", live.get, methods=["GET"]),
+            Route("/v1/live", live.stream, methods=["GET"]),
             *Conversions(redis, directory, settings).routes(),
             *openapi_page.routes(operations(), settings.reports_url()),
-            *routes.routes(Registry(redis), directory, settings),
+            *resources.routes(Registry(redis), directory, settings),
         ],
         middleware=[Middleware(requests.RequestIds)],
-        exception_handlers={**requests.EXCEPTION_HANDLERS, ClickHouseFailed: _clickhouse_away},
+        exception_handlers={
+            **requests.EXCEPTION_HANDLERS,
+            ClickHouseFailed: _clickhouse_unavailable,
+        },
     )
 
 
-def _unless_known(request: Request, found: Report | Tops, content: object) -> Response:
-    """The answer, or 304 where the client has it: all but how fresh and how quick it is."""
-    kept = found.meta.start, found.meta.end, found.meta.incomplete, found.meta.compared
-    told = requests.encode((content, kept))
-    headers = {"ETag": f'W/"{blake2s(told, digest_size=12).hexdigest()}"'}
-    if found.meta.data_as_of:
-        headers["X-Data-As-Of"] = found.meta.data_as_of.isoformat()
+async def _watch_balance(balances: BalanceReader, redis: Redis, clickhouse: ClickHouse) -> None:
+    # Before the first migration there is nothing to count, and to try would log an error.
+    await wait_until_ready(redis, clickhouse)
+    await balances.refresh_metrics()
+
+
+def _conditional_response(request: Request, report: Report | TopRows, content: object) -> Response:
+    """Answers the report, or 304 if the client has it; freshness and speed are not compared."""
+    meta = report.meta
+    compared = requests.encode((content, (meta.start, meta.end, meta.incomplete, meta.compared)))
+    headers = {"ETag": f'W/"{blake2s(compared, digest_size=12).hexdigest()}"'}
+    if meta.data_as_of:
+        headers["X-Data-As-Of"] = meta.data_as_of.isoformat()
     if request.headers.get("if-none-match") == headers["ETag"]:
         return Response(status_code=304, headers=headers)
-    return requests.json_response(found, headers={"Cache-Control": "private, no-cache", **headers})
+    return requests.json_response(report, headers={"Cache-Control": "private, no-cache", **headers})
 
 
-async def _clickhouse_away(request: Request, error: Exception) -> Response:
+async def _clickhouse_unavailable(request: Request, error: Exception) -> Response:
     _log.warning("clickhouse_away", error=str(error)[:500])
     refused = Rejected(Reason.unavailable, "ClickHouse cannot answer now")
     return requests.problem_response(refused, request.scope)

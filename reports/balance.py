@@ -1,7 +1,8 @@
-"""The balance of this installation, for its route and, refreshed by itself, for /metrics."""
+"""Reads the balance of this installation, for its route and periodically for /metrics."""
 
 import asyncio
 import time
+from datetime import datetime
 
 import structlog
 from redis.asyncio import Redis
@@ -11,49 +12,54 @@ from linkjolt.balance.stored_counts import StoredCounts
 from linkjolt.storage.clickhouse import ClickHouse, ClickHouseFailed
 from linkjolt.storage.redis import RedisError
 from reports import metrics
+from reports.freshness import data_as_of
 
-_EVERY_SECONDS = 10.0
-log = structlog.get_logger()
+_REFRESH_SECONDS = 10.0
+_log = structlog.get_logger()
 
 
-class Balances:
-    """Reads the balance, counting again only what may have changed."""
+class BalanceReader:
+    """Reads the balance; counts again only the hours that may have changed."""
 
     def __init__(self, redis: Redis, clickhouse: ClickHouse, shards: int) -> None:
         self._redis = redis
         self._clickhouse = clickhouse
         self._shards = shards
         self._counts = StoredCounts()
-        self._turn = asyncio.Lock()
+        self._lock = asyncio.Lock()
 
     async def read(self) -> Balance:
-        """The balance now. Raises ClickHouseFailed or RedisError."""
-        async with self._turn:
-            found = await read_balance(self._redis, self._clickhouse, self._shards, self._counts)
-        _show(found)
-        return found
+        """Reads the current balance. Raises ClickHouseFailed or RedisError."""
+        async with self._lock:
+            as_of = await data_as_of(self._redis, self._clickhouse, self._shards)
+            balance = await read_balance(self._redis, self._clickhouse, self._shards, self._counts)
+        _set_metrics(balance, as_of)
+        return balance
 
-    async def watch(self) -> None:
-        """Keeps the metrics fresh, for ever."""
+    async def refresh_metrics(self) -> None:
+        """Reads the balance every ten seconds to refresh the metrics, until cancelled."""
         task = asyncio.current_task()
         while not (task and task.cancelling()):
             try:
                 await self.read()
             except (ClickHouseFailed, RedisError) as error:
-                log.warning("balance not read", error=str(error)[:200])
-            await asyncio.sleep(_EVERY_SECONDS)
+                _log.warning("balance not read", error=str(error)[:200])
+            await asyncio.sleep(_REFRESH_SECONDS)
 
 
-def _show(balance: Balance) -> None:
+def _set_metrics(balance: Balance, as_of: datetime | None) -> None:
     for stream in balance.streams:
         for state in ("accepted", "stored", "rejected", "waiting", "difference"):
-            metrics.EVENTS.labels(stream.stream, state).set(getattr(stream, state))
-        metrics.OLDEST_WAITING_SECONDS.labels(stream.stream).set(_age_seconds(stream))
-    metrics.SPOOLED.set(balance.spooled)
-    metrics.SHED.set(balance.shed)
+            metrics.BALANCE_EVENTS.labels(stream.stream, state).set(getattr(stream, state))
+        metrics.OLDEST_WAITING_SECONDS.labels(stream.stream).set(_oldest_waiting_seconds(stream))
+    # Until every stream was read once, the oldest waiting event is the most that is known.
+    oldest = max(_oldest_waiting_seconds(stream) for stream in balance.streams)
+    metrics.BEHIND_SECONDS.set(max(0.0, time.time() - as_of.timestamp()) if as_of else oldest)
+    metrics.BALANCE_SPOOLED.set(balance.spooled)
+    metrics.BALANCE_SHED.set(balance.shed)
 
 
-def _age_seconds(stream: StreamBalance) -> float:
+def _oldest_waiting_seconds(stream: StreamBalance) -> float:
     if stream.oldest_waiting_ms is None:
         return 0.0
     return max(0.0, time.time() - stream.oldest_waiting_ms / 1000)

@@ -1,4 +1,4 @@
-"""`linkjolt reports`: the reports process, alone, beside a ClickHouse server."""
+"""Runs `linkjolt reports`: the reports process alone, with a ClickHouse server."""
 
 import asyncio
 
@@ -7,8 +7,7 @@ import click
 from linkjolt.directory.directory import Directory
 from linkjolt.runtime.instance import find_redis_url
 from linkjolt.runtime.lifecycle import run
-from linkjolt.settings import Edge, load
-from linkjolt.settings import Reports as Settings
+from linkjolt.settings import EdgeSettings, ReportsSettings, load
 from linkjolt.storage.clickhouse import server as clickhouse_server
 from linkjolt.storage.redis import connect
 from linkjolt.web import server
@@ -24,19 +23,19 @@ def reports(host: str | None, reports_port: int | None, data: str | None) -> Non
 
     async def main(stop: asyncio.Event) -> None:
         settings = load(
-            Settings, overrides={"host": host, "reports_port": reports_port, "data": data}
+            ReportsSettings, overrides={"host": host, "reports_port": reports_port, "data": data}
         )
         if not settings.clickhouse_url:
             raise click.ClickException(
                 "set LINKJOLT_CLICKHOUSE_URL: the embedded ClickHouse belongs to the process"
                 " that stores events, and `linkjolt up` serves reports from it"
             )
-        await _serve(settings, load(Edge), stop)
+        await _serve(settings, load(EdgeSettings), stop)
 
     run(main)
 
 
-async def _serve(settings: Settings, edge: Edge, stop: asyncio.Event) -> None:
+async def _serve(settings: ReportsSettings, edge: EdgeSettings, stop: asyncio.Event) -> None:
     sock = server.listen(settings.host, settings.reports_port)
     redis = connect(find_redis_url(settings.data, settings.redis_url))
     clickhouse = clickhouse_server(settings.clickhouse_url, settings.report_readers)

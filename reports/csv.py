@@ -1,4 +1,4 @@
-"""Rows as CSV (RFC 4180), however many: a spreadsheet opens it, and runs nothing of it."""
+"""Writes rows as CSV (RFC 4180), streamed if there are many, safe to open in a spreadsheet."""
 
 import csv
 import io
@@ -9,27 +9,27 @@ from decimal import Decimal
 
 from starlette.responses import Response, StreamingResponse
 
-# What a spreadsheet would take for a formula (OWASP, CSV injection).
+# A spreadsheet takes text that begins so for a formula (OWASP, CSV injection).
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _MEDIA_TYPE = "text/csv; charset=utf-8"
 Value = str | int | float | Decimal | datetime | None | Sequence[str]
 
 
 def csv_text(rows: Iterable[Iterable[Value]]) -> str:
-    """Lines of values; text that a spreadsheet would run is quoted by a '."""
+    """Formats rows as lines; text that a spreadsheet would run is prefixed by a '."""
     text = io.StringIO()
-    csv.writer(text).writerows([_value(value) for value in row] for row in rows)
+    csv.writer(text).writerows([_format(value) for value in row] for row in rows)
     return text.getvalue()
 
 
-def page(rows: Iterable[Iterable[Value]], name: str, next_cursor: str | None) -> Response:
-    """An answer that browsers save under this name; where rows follow, the header says how."""
+def page_response(rows: Iterable[Iterable[Value]], name: str, next_cursor: str | None) -> Response:
+    """Answers rows as a file of this name, with the cursor of the next page as a header."""
     headers = _headers(name) | ({"X-Next-Cursor": next_cursor} if next_cursor else {})
     return Response(csv_text(rows), headers=headers, media_type=_MEDIA_TYPE)
 
 
-async def stream(texts: AsyncGenerator[str], name: str) -> Response:
-    """An answer sent text by text; what goes wrong before the first is answered as a refusal."""
+async def stream_response(texts: AsyncGenerator[str], name: str) -> Response:
+    """Answers texts as they come; an error before the first is still answered as a refusal."""
     first = await anext(texts)
 
     async def all_texts() -> AsyncGenerator[str]:
@@ -48,7 +48,7 @@ def _headers(name: str) -> dict[str, str]:
     }
 
 
-def _value(value: Value) -> str:
+def _format(value: Value) -> str:
     match value:
         case None:
             return ""
@@ -59,4 +59,4 @@ def _value(value: Value) -> str:
         case int() | float() | Decimal():
             return str(value)
         case _:
-            return _value(" ".join(value))
+            return _format(" ".join(value))

@@ -1,4 +1,4 @@
-"""Up to which instant every accepted event is in the reports."""
+"""Reads the instant up to which every accepted event is in the reports."""
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -17,31 +17,33 @@ _PROGRESS = (Path(__file__).parent / "sql" / "read_progress.sql").read_text(enco
 _log = structlog.get_logger()
 
 
-class _Position(msgspec.Struct, frozen=True):
+class _RollupPosition(msgspec.Struct, frozen=True):
+    """A row of `read_progress.sql`: a stream number and the position up to which it is stored."""
+
     s: int
     pos: int
 
 
 async def data_as_of(redis: Redis, clickhouse: ClickHouse, shards: int) -> datetime | None:
-    """Read it before the report's query; None while a stream was never read.
+    """Reads that instant; call it before a report's query. None until every stream was read.
 
-    Without Redis, the last positions that the rollups hold: later instants may be complete too.
+    Without Redis it is taken from the positions in the rollups: later instants may be complete too.
     """
     try:
-        told: dict[bytes, bytes] = await call(redis, "HGETALL", redis_keys.PROGRESS)
-        progress = {int(number): int(ms) for number, ms in told.items()}
+        reply: dict[bytes, bytes] = await call(redis, "HGETALL", redis_keys.PROGRESS)
+        progress = {int(number): int(ms) for number, ms in reply.items()}
     except RedisError as error:
         _log.warning("progress_not_read", error=type(error).__name__)
-        rows = await clickhouse.read(_PROGRESS, _Position)
+        rows = await clickhouse.read(_PROGRESS, _RollupPosition)
         progress = {row.s: time_ms(row.pos) for row in rows}
-    return earliest(progress, shards)
+    return earliest_progress(progress, shards)
 
 
-def earliest(progress: Mapping[int, int], shards: int) -> datetime | None:
-    """The least of all streams, from UTC milliseconds by stream number."""
-    found = [progress.get(stream.number) for stream in redis_keys.streams(shards)]
-    known = [ms for ms in found if ms is not None]
-    if len(known) < len(found):
+def earliest_progress(progress: Mapping[int, int], shards: int) -> datetime | None:
+    """Finds the earliest of all streams, from UTC milliseconds by stream number."""
+    instants = [progress.get(stream.number) for stream in redis_keys.streams(shards)]
+    known = [ms for ms in instants if ms is not None]
+    if len(known) < len(instants):
         return None
     return datetime.fromtimestamp(min(known) // 1000, UTC).replace(
         microsecond=min(known) % 1000 * 1000

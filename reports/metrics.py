@@ -1,14 +1,18 @@
-"""What the reports process counts."""
+"""Declares the metrics of the reports process."""
 
 from prometheus_client import Counter, Gauge, Histogram
 
 REPORT_SECONDS = Histogram(
     "linkjolt_report_seconds", "Seconds a report took, by the source that answered.", ["source"]
 )
-INCOMPLETE = Counter(
+REPORTS_INCOMPLETE = Counter(
     "linkjolt_reports_incomplete_total", "Reports from raw events that ran into their time limit."
 )
-EVENTS = Gauge(
+BEHIND_SECONDS = Gauge(
+    "linkjolt_behind_seconds",
+    "Seconds that reports are behind accepted events: the age of data_as_of.",
+)
+BALANCE_EVENTS = Gauge(
     "linkjolt_balance_events",
     "Events of a stream by state: accepted = stored + rejected + waiting + difference.",
     ["stream", "state"],
@@ -18,15 +22,15 @@ OLDEST_WAITING_SECONDS = Gauge(
     "Age of the oldest event of a stream that is accepted and not stored; 0 if none waits.",
     ["stream"],
 )
-SPOOLED = Gauge(
+BALANCE_SPOOLED = Gauge(
     "linkjolt_balance_spooled_events", "Accepted events on the edges' disks that no stream holds."
 )
-SHED = Gauge(
+BALANCE_SHED = Gauge(
     "linkjolt_balance_shed_clicks",
-    "Clicks ever redirected and lost: Redis was away and the spool full.",
+    "Clicks ever redirected and lost: Redis was unavailable and the spool full.",
 )
 LIVE_CLIENTS = Gauge("linkjolt_live_clients", "Clients that listen to the live feed.")
-LIVE_DROPPED = Counter(
+LIVE_CLIENTS_DROPPED = Counter(
     "linkjolt_live_dropped_total",
     "Clients of the live feed that were dropped: they read too slowly.",
 )

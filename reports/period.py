@@ -1,4 +1,4 @@
-"""From when to when a report reaches: dates, instants and presets, in the report's time zone."""
+"""Parses the period of a report: dates, instants and presets, in the report's time zone."""
 
 import re
 from datetime import UTC, date, datetime, time, timedelta
@@ -12,7 +12,7 @@ from reports.vocabulary import PRESETS
 
 QUARTER = timedelta(minutes=15)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-_YEARS = range(2000, 2101)
+_ACCEPTED_YEARS = range(2000, 2101)
 _DATE = re.compile(r"\d{4}-\d\d-\d\d", re.ASCII)
 # An unescaped `+` in a query string arrives as a space.
 _INSTANT = re.compile(
@@ -21,7 +21,7 @@ _INSTANT = re.compile(
 
 
 class Period(msgspec.Struct, frozen=True):
-    """[start, end), in UTC."""
+    """The period [start, end), in UTC."""
 
     start: datetime
     end: datetime
@@ -29,30 +29,31 @@ class Period(msgspec.Struct, frozen=True):
 
 @cache
 def _zones() -> frozenset[str]:
-    # Names of the host rather than of the IANA database.
+    # Left out: names of the host rather than of the IANA database.
     return frozenset(available_timezones() - {"localtime", "Factory"})
 
 
 def check_zone(name: str) -> str:
-    """An IANA time zone's name; Rejected for any other text."""
+    """Checks the name of an IANA time zone; Rejected for any other text."""
     if name not in _zones():
         message = "is no IANA time zone, such as Europe/Berlin"
         raise Rejected(Reason.invalid_field, message, field="timezone")
     return name
 
 
-def read_period(start: str, end: str | None, zone: str, now: datetime) -> Period:
-    """`start` is a date, an instant or a preset; `end` (not included) a date, an instant or None.
+def parse_period(start: str, end: str | None, zone: str, now: datetime) -> Period:
+    """Parses `start` (a date, an instant or a preset) and the exclusive `end` (no preset).
 
-    Presets and an absent `end` stand on the quarter hours around `now`, so that rollups answer.
+    Presets and an absent `end` are rounded to the quarter hours around `now`, so that rollups can
+    answer.
     """
     if start in PRESETS:
         if end is not None:
-            message = f"a report from {start} takes no `to`"
+            message = f"must be left out where `from` is {start}"
             raise Rejected(Reason.invalid_field, message, field="to")
-        return _preset(start, ZoneInfo(zone), now)
-    begin = _read(start, "from", zone)
-    until = up_to_quarter(now) if end is None else _read(end, "to", zone)
+        return _preset_period(start, ZoneInfo(zone), now)
+    begin = _parse_bound(start, "from", zone)
+    until = ceil_to_quarter(now) if end is None else _parse_bound(end, "to", zone)
     if until <= begin:
         if end is None:
             raise Rejected(Reason.invalid_field, "lies in the future", field="from")
@@ -60,23 +61,26 @@ def read_period(start: str, end: str | None, zone: str, now: datetime) -> Period
     return Period(begin, until)
 
 
-def down_to_quarter(instant: datetime) -> datetime:
+def floor_to_quarter(instant: datetime) -> datetime:
     return instant - (instant - _EPOCH) % QUARTER
 
 
-def up_to_quarter(instant: datetime) -> datetime:
+def ceil_to_quarter(instant: datetime) -> datetime:
     return instant + (_EPOCH - instant) % QUARTER
 
 
-def milliseconds(instant: datetime) -> int:
-    """UTC milliseconds, rounded up: events have whole ones, so no event changes sides."""
+def to_milliseconds(instant: datetime) -> int:
+    """Converts an instant to UTC milliseconds, rounded up.
+
+    Events have whole milliseconds, so none is on the wrong side of a rounded bound.
+    """
     return -((_EPOCH - instant) // timedelta(milliseconds=1))
 
 
-def _preset(name: str, zone: ZoneInfo, now: datetime) -> Period:
+def _preset_period(name: str, zone: ZoneInfo, now: datetime) -> Period:
     today = now.astimezone(zone).date()
     month = today.replace(day=1)
-    until = up_to_quarter(now)
+    until = ceil_to_quarter(now)
     match name:
         case "today":
             return Period(
@@ -93,30 +97,30 @@ def _preset(name: str, zone: ZoneInfo, now: datetime) -> Period:
             return Period(first_instant(last, zone), first_instant(month, zone))
         case _:
             hours = {"24h": 24, "7d": 7 * 24, "30d": 30 * 24}[name]
-            return Period(down_to_quarter(now - timedelta(hours=hours)), until)
+            return Period(floor_to_quarter(now - timedelta(hours=hours)), until)
 
 
 def first_instant(day: date, zone: ZoneInfo) -> datetime:
-    """The first instant of a day: where a clock change skips midnight, the change."""
+    """Computes the first instant of a day: the change, if a clock change skips midnight."""
     return datetime.combine(day, time(), zone).astimezone(UTC)
 
 
-def _read(text: str, field: str, zone: str) -> datetime:
+def _parse_bound(text: str, field: str, zone: str) -> datetime:
     try:
-        instant = _parse(text, ZoneInfo(zone))
+        instant = _parse_instant(text, ZoneInfo(zone))
     except (ValueError, OverflowError):
         instant = None
-    if instant is None or instant.year not in _YEARS:
+    if instant is None or instant.year not in _ACCEPTED_YEARS:
         message = f"is no date, RFC 3339 instant or preset: {text[:40]!r}"
         raise Rejected(Reason.invalid_field, message, field=field)
     return instant
 
 
-def _parse(text: str, zone: ZoneInfo) -> datetime | None:
+def _parse_instant(text: str, zone: ZoneInfo) -> datetime | None:
     if _DATE.fullmatch(text):
         return first_instant(date.fromisoformat(text), zone)
-    found = _INSTANT.fullmatch(text)
-    if found is None:
+    parts = _INSTANT.fullmatch(text)
+    if parts is None:
         return None
-    offset = (found[3] or "+00:00").replace(" ", "+")
-    return datetime.fromisoformat(f"{found[1]}T{found[2]}{offset}").astimezone(UTC)
+    offset = (parts[3] or "+00:00").replace(" ", "+")
+    return datetime.fromisoformat(f"{parts[1]}T{parts[2]}{offset}").astimezone(UTC)

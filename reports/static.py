@@ -1,4 +1,4 @@
-"""The dashboard's files, read once: no build, nothing from other origins."""
+"""Serves the dashboard's files, read once: no build, nothing from other origins."""
 
 import gzip
 from collections.abc import Iterator
@@ -28,57 +28,57 @@ _HEADERS = {
     "Content-Security-Policy": _POLICY,
     "X-Content-Type-Options": "nosniff",
     "Referrer-Policy": "no-referrer",
-    # The browser asks each time and is told 304: a new version shows at once.
+    # The browser revalidates each time, mostly by a 304: a new version shows at once.
     "Cache-Control": "no-cache",
     "Vary": "Accept-Encoding",
 }
 
 
-class File(msgspec.Struct, frozen=True):
-    """One file, as it is and compressed."""
+class StaticFile(msgspec.Struct, frozen=True):
+    """A file, plain and compressed."""
 
     plain: bytes
-    packed: bytes
+    gzipped: bytes
     media_type: str
     etag: str
 
 
-def read_files() -> dict[str, File]:
-    """All files of the dashboard by their path in its folder."""
+def read_files() -> dict[str, StaticFile]:
+    """Reads all files of the dashboard by their path in its folder."""
     return dict(_read())
 
 
-def _read() -> Iterator[tuple[str, File]]:
+def _read() -> Iterator[tuple[str, StaticFile]]:
     for path in sorted(FOLDER.rglob("*")):
         if path.suffix in _TYPES:
             plain = path.read_bytes()
             etag = f'"{blake2s(plain, digest_size=12).hexdigest()}"'
-            packed = gzip.compress(plain, 9, mtime=0)
+            gzipped = gzip.compress(plain, 9, mtime=0)
             name = path.relative_to(FOLDER).as_posix()
-            yield name, File(plain, packed, _TYPES[path.suffix], etag)
+            yield name, StaticFile(plain, gzipped, _TYPES[path.suffix], etag)
 
 
 def routes() -> list[BaseRoute]:
-    """The page at `/`, its files under `/assets/`."""
+    """Lists the routes: the page at `/`, its files under `/assets/`."""
     files = read_files()
 
     async def page(request: Request) -> Response:
-        return _answer(request, files["index.html"])
+        return _respond(request, files["index.html"])
 
     async def asset(request: Request) -> Response:
         file = files.get(request.path_params["name"])
         if file is None:
             raise Rejected(Reason.not_found, "there is no such file")
-        return _answer(request, file)
+        return _respond(request, file)
 
     return [Route("/", page), Route("/assets/{name:path}", asset)]
 
 
-def _answer(request: Request, file: File) -> Response:
+def _respond(request: Request, file: StaticFile) -> Response:
     headers = {**_HEADERS, "ETag": file.etag}
     if request.headers.get("if-none-match") == file.etag:
         return Response(status_code=304, headers=headers)
     if "gzip" not in request.headers.get("accept-encoding", ""):
         return Response(file.plain, headers=headers, media_type=file.media_type)
     headers["Content-Encoding"] = "gzip"
-    return Response(file.packed, headers=headers, media_type=file.media_type)
+    return Response(file.gzipped, headers=headers, media_type=file.media_type)

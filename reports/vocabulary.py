@@ -1,18 +1,18 @@
-"""The words of the report API: dimensions, metrics, intervals, presets."""
+"""Declares the vocabulary of the report API: dimensions, metrics, intervals, presets."""
 
 from typing import Literal
 
 from linkjolt.dimensions import DENSE, SPARSE
 
-# In every rollup; the first three are registry numbers.
-NUMBERED = ("campaign", "affiliate", "link")
-BASE = (*NUMBERED, "verdict", "currency")
-# In one rollup, one at a time.
-FURTHER = (*DENSE, *SPARSE)
-# In no rollup: conversions are read from their facts, and clicks for their verdict's reason.
-LEDGER = ("event", "status")
-REASON = "verdict_reason"
-DIMENSIONS = (*BASE, *FURTHER, *LEDGER, REASON)
+# These are in every rollup; the first three are registry numbers.
+NUMBERED_DIMENSIONS = ("campaign", "affiliate", "link")
+BASE_DIMENSIONS = (*NUMBERED_DIMENSIONS, "verdict", "currency")
+# Each row of rollup_dimension and rollup_day has one of these.
+SINGLE_DIMENSIONS = (*DENSE, *SPARSE)
+# These are in no rollup: they need raw conversions, and raw clicks for the reason of a verdict.
+CONVERSION_DIMENSIONS = ("event", "status")
+REASON_DIMENSION = "verdict_reason"
+DIMENSIONS = (*BASE_DIMENSIONS, *SINGLE_DIMENSIONS, *CONVERSION_DIMENSIONS, REASON_DIMENSION)
 
 METRICS = (
     "clicks",
@@ -39,7 +39,7 @@ DEFAULT_METRICS = (
     "cr",
     "epc",
 )
-MONEY = ("revenue", "commission", "epc", "aov")
+MONEY_METRICS = ("revenue", "commission", "epc", "aov")
 
 Interval = Literal["minute", "15m", "hour", "day", "week", "month", "none"]
 TimeBasis = Literal["conversion", "click"]

@@ -24,7 +24,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 # URL parameters that a server takes for itself; every other one is a setting.
-_OWN = re.compile(
+_RESERVED_PARAMETERS = re.compile(
     "query|database|query_id|session_id|session_check|session_timeout|user|password|quota_key|role"
     "|compress|decompress|buffer_size|wait_end_of_query|client_protocol_version|default_format"
     "|stacktrace|param_.*"
@@ -72,7 +72,7 @@ class Statement(msgspec.Struct, frozen=True):
 def read_statement(method: str, query: Mapping[str, str], body: bytes) -> Statement:
     """The statement of a request, whose body is decompressed already."""
     parts = [part for part in (query.get("query", "").encode(), body) if part]
-    settings = {name: v for name, v in query.items() if not _OWN.fullmatch(name)}
+    settings = {name: v for name, v in query.items() if not _RESERVED_PARAMETERS.fullmatch(name)}
     if method == "GET":
         settings["readonly"] = "2"
     parameters = {name[6:]: v for name, v in query.items() if name.startswith("param_")}

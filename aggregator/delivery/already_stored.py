@@ -1,77 +1,92 @@
-"""What the warehouse holds of the conversions and adjustments of a batch."""
+"""Looks up which events of a batch the warehouse already holds, and builds rows of the others."""
 
 from collections.abc import Container, Mapping, Sequence
 
 import msgspec
 
-from aggregator.delivery.visitor_salts import Salts
-from aggregator.rows.batches import Line, Reject, click_rows, read_lines
+from aggregator.delivery.visitor_salts import VisitorSalts
+from aggregator.rows.batches import EventLine, Reject, decode_lines, encode_click_rows
 from aggregator.rows.conversions import (
-    Events,
-    Known,
+    AlreadyStored,
+    FactLines,
     adjustments_in,
-    clicks_of,
-    conversion_rows,
+    build_conversion_rows,
+    click_keys,
     conversions_in,
 )
 from aggregator.rows.rows import ClickRow, ConversionRow
 from aggregator.warehouse.writer import Warehouse
 from linkjolt.events import Click
-from linkjolt.stream_lines import identity, read_fact
+from linkjolt.stream_lines import fact_id, parse_fact
 
 
-async def read_known(
-    warehouse: Warehouse, facts: Events, doubtful: Events, clicks: Mapping[str, ClickRow]
-) -> Known:
-    """`doubtful` are those facts whose own ids are looked up, for they may be stored already."""
-    made = [conversion for _, conversion in conversions_in(facts)]
-    orders = await warehouse.orders(
-        {conversion.account for conversion in made},
-        {conversion.order_id for conversion in made if conversion.order_id},
-        {conversion.conversion_id for _, conversion in conversions_in(doubtful)},
+async def read_already_stored(
+    warehouse: Warehouse, facts: FactLines, uncertain: FactLines, clicks: Mapping[str, ClickRow]
+) -> AlreadyStored:
+    """Reads the stored rows that a batch of facts refers to.
+
+    `uncertain` are the facts that may be stored already: their own ids are looked up, too.
+    """
+    conversions = [conversion for _, conversion in conversions_in(facts)]
+    orders = await warehouse.read_orders(
+        {conversion.account for conversion in conversions},
+        {conversion.order_id for conversion in conversions if conversion.order_id},
+        {conversion.conversion_id for _, conversion in conversions_in(uncertain)},
     )
-    return Known(clicks, orders, await warehouse.facts(adjustments_in(facts)))
+    return AlreadyStored(clicks, orders, await warehouse.read_facts(adjustments_in(facts)))
 
 
-def held_in(known: Known) -> set[str]:
-    """The conversion and adjustment ids that are stored."""
+def stored_ids(known: AlreadyStored) -> set[str]:
+    """Returns the conversion and adjustment ids that are stored."""
     adjusted = {row.adjustment_id for row in known.facts}
     return {order.conversion_id for order in known.orders} | adjusted
 
 
 _read_click = msgspec.json.Decoder(Click).decode
-# (position, click id, conversion id or adjustment id) of rows that are there.
-Stored = Container[tuple[int, str]]
+# Pairs of a stored row: its position, and its click, conversion or adjustment id.
+StoredIds = Container[tuple[int, str]]
 
 
-async def missing_clicks(
-    warehouse: Warehouse, salts: Salts, s: int, lines: Sequence[Line], stored: Stored
+async def build_missing_clicks(
+    warehouse: Warehouse,
+    salts: VisitorSalts,
+    stream_number: int,
+    lines: Sequence[EventLine],
+    stored: StoredIds,
 ) -> tuple[list[bytes], list[Reject]]:
-    """JSON lines of clicks not stored; rejects of those stored elsewhere or not readable."""
+    """Returns the JSON lines of clicks that are not stored, and rejects.
+
+    Rejected are marked clicks stored at another position, and lines that cannot be decoded.
+    """
     undecodable: list[Reject] = []
-    read = read_lines(lines, _read_click, s, undecodable)
-    events = [(line, click) for line, click in read if (line.pos, click.click_id) not in stored]
-    known = await warehouse.click_rows([(click.account, click.click_id) for _, click in events])
+    decoded = decode_lines(lines, _read_click, stream_number, undecodable)
+    events = [(line, click) for line, click in decoded if (line.pos, click.click_id) not in stored]
+    known = await warehouse.read_click_rows(
+        [(click.account, click.click_id) for _, click in events]
+    )
     events = [(line, c) for line, c in events if line.marked or c.click_id not in known]
 
-    def rows(by_day: Mapping[str, bytes]) -> tuple[list[bytes], list[Reject]]:
+    def build(by_day: Mapping[str, bytes]) -> tuple[list[bytes], list[Reject]]:
         rejects = [*undecodable]
-        return click_rows(events, s, by_day, known, rejects), rejects
+        return encode_click_rows(events, stream_number, by_day, known, rejects), rejects
 
-    return await salts.run(rows)
+    return await salts.build_with_salts(build)
 
 
-async def missing_conversions(
-    warehouse: Warehouse, s: int, lines: Sequence[Line], stored: Stored
+async def build_missing_conversions(
+    warehouse: Warehouse, stream_number: int, lines: Sequence[EventLine], stored: StoredIds
 ) -> tuple[list[ConversionRow], list[Reject]]:
-    """As `missing_clicks`; with the dimensions of their clicks, which were restored before."""
+    """Returns the rows of facts that are not stored, and rejects, as `build_missing_clicks`.
+
+    The rows carry the dimensions of their clicks, which have to be restored before.
+    """
     undecodable: list[Reject] = []
-    read = read_lines(lines, read_fact, s, undecodable)
-    events = [(line, fact) for line, fact in read if (line.pos, identity(fact)) not in stored]
-    known = await read_known(
-        warehouse, events, events, await warehouse.click_rows(clicks_of(events))
+    decoded = decode_lines(lines, parse_fact, stream_number, undecodable)
+    events = [(line, fact) for line, fact in decoded if (line.pos, fact_id(fact)) not in stored]
+    known = await read_already_stored(
+        warehouse, events, events, await warehouse.read_click_rows(click_keys(events))
     )
-    there = held_in(known)
-    events = [(line, fact) for line, fact in events if line.marked or identity(fact) not in there]
-    rows, rejects = conversion_rows(events, s, known)
+    existing = stored_ids(known)
+    events = [(line, fact) for line, fact in events if line.marked or fact_id(fact) not in existing]
+    rows, rejects = build_conversion_rows(events, stream_number, known)
     return rows, [*undecodable, *rejects]

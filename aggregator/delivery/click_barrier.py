@@ -1,4 +1,4 @@
-"""How far conversions may be stored: below, every click that came before them is read."""
+"""Tells up to which millisecond every click published before a conversion is stored."""
 
 from collections import deque
 from collections.abc import Mapping
@@ -6,39 +6,39 @@ from collections.abc import Mapping
 import msgspec
 
 
-class Note(msgspec.Struct, frozen=True):
-    """Where the click streams stood when conversions were closed up to `until_ms`."""
+class BarrierMark(msgspec.Struct, frozen=True):
+    """The ends of the click streams when conversions were closed up to `until_ms`."""
 
     until_ms: int
     tops: Mapping[int, int]
 
 
-class Notes:
-    """One aggregator's notes on the conversion streams that it closes."""
+class ClickBarrier:
+    """One aggregator's record of where the click streams ended at each closing of conversions."""
 
     def __init__(self) -> None:
-        # Bounded: during a long catch-up the newest notes are the ones that matter.
-        self._notes: deque[Note] = deque(maxlen=1_000)
-        self._sure_ms = 0
+        # Bounded: during a long catch-up only the newest marks matter.
+        self._marks: deque[BarrierMark] = deque(maxlen=1_000)
+        self._complete_until_ms = 0
 
     def add(self, until_ms: int, tops: Mapping[int, int]) -> None:
-        """`tops` is read after the closing: by number, the last entry of every click stream."""
-        self._notes.append(Note(until_ms, tops))
+        """Records a closing; `tops`, read after it, are the click streams' last positions."""
+        self._marks.append(BarrierMark(until_ms, tops))
 
     def clear(self) -> None:
-        """What was noted does not hold for a conversion stream that was not closed here."""
-        self._notes.clear()
-        self._sure_ms = 0
+        """Forgets all marks: they do not hold for streams that another aggregator closed."""
+        self._marks.clear()
+        self._complete_until_ms = 0
 
-    def sure_until_ms(self, positions: Mapping[int, int]) -> int:
-        """The milliseconds below which no click is missing, the click streams being stored so far.
+    def clicks_complete_until_ms(self, positions: Mapping[int, int]) -> int:
+        """Returns the millisecond below which no click is missing, given the stored positions.
 
-        A conversion below it came after every click that is still to be read.
+        Every click that is still unread was published after the conversions below it.
         """
-        while self._notes and _passed(self._notes[0], positions):
-            self._sure_ms = self._notes.popleft().until_ms
-        return self._sure_ms
+        while self._marks and _is_passed(self._marks[0], positions):
+            self._complete_until_ms = self._marks.popleft().until_ms
+        return self._complete_until_ms
 
 
-def _passed(note: Note, positions: Mapping[int, int]) -> bool:
-    return all(positions.get(number, 0) >= top for number, top in note.tops.items())
+def _is_passed(mark: BarrierMark, positions: Mapping[int, int]) -> bool:
+    return all(positions.get(number, 0) >= top for number, top in mark.tops.items())

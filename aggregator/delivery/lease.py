@@ -1,4 +1,4 @@
-"""Leases: which of several aggregators stores a stream."""
+"""Leases each stream to one of several aggregators."""
 
 import secrets
 import time
@@ -12,17 +12,17 @@ from redis.asyncio import Redis
 from linkjolt.redis_keys import Stream
 from linkjolt.storage.redis import RedisError
 
-Held = Literal["held", "taken", "foreign"]
+LeaseState = Literal["held", "taken", "foreign"]
 _FOLDER = Path(__file__).parent
 _RENEWED_AFTER = 1 / 3
 
 
 class LeaseLost(Exception):
-    """A stream is another aggregator's, or may have been since: its position is to be read anew."""
+    """Another aggregator has, or may have had, the stream: its position must be read again."""
 
 
 class Leases:
-    """One aggregator's leases; `clock` gives seconds that only go forward."""
+    """One aggregator's leases; `clock` returns monotonic seconds."""
 
     def __init__(
         self, redis: Redis, seconds: float, clock: Callable[[], float] = time.monotonic
@@ -30,37 +30,38 @@ class Leases:
         self._owner = secrets.token_hex(8)
         self._seconds = seconds
         self._clock = clock
-        # By lease: when its last renewal was sent, so that it ends for us before it does in Redis.
+        # By lease: when its last renewal was sent, so that it expires here before it does in Redis.
         self._renewed_at: dict[str, float] = {}
-        self._hold = redis.register_script(_text("hold"))
-        self._release = redis.register_script(_text("release"))
+        self._acquire_script = redis.register_script(_read_script("acquire"))
+        self._release_script = redis.register_script(_read_script("release"))
 
-    async def hold(self, stream: Stream) -> Held:
-        """'held' or 'taken' just now: for two thirds of its length at least it is ours; else not.
+    async def acquire(self, stream: Stream) -> LeaseState:
+        """Takes or renews the lease of a stream, unless another aggregator has it.
 
-        RedisError leaves open who has it.
+        Returns 'held' if it was ours already, 'taken' if it is ours now, else 'foreign'. Ours stays
+        valid for at least two thirds of its length. After RedisError the owner is unknown.
         """
         now = self._clock()
         if (
-            now - self._renewed_at.get(stream.lease, -self._seconds)
+            now - self._renewed_at.get(stream.lease_key, -self._seconds)
             < self._seconds * _RENEWED_AFTER
         ):
             return "held"
-        self._renewed_at.pop(stream.lease, None)
-        arguments = [self._owner, int(self._seconds * 1000)]
-        answer: bytes = await self._hold(keys=[stream.lease], args=arguments)
-        if answer == b"foreign":
+        self._renewed_at.pop(stream.lease_key, None)
+        args = [self._owner, int(self._seconds * 1000)]
+        state: bytes = await self._acquire_script(keys=[stream.lease_key], args=args)
+        if state == b"foreign":
             return "foreign"
-        self._renewed_at[stream.lease] = now
-        return "held" if answer == b"held" else "taken"
+        self._renewed_at[stream.lease_key] = now
+        return "held" if state == b"held" else "taken"
 
     async def release(self) -> None:
-        """Gives up all, so that nobody need wait; where Redis is away they expire."""
+        """Releases all leases at once; while Redis is unavailable they expire."""
         with suppress(RedisError):
             for lease in self._renewed_at:
-                await self._release(keys=[lease], args=[self._owner])
+                await self._release_script(keys=[lease], args=[self._owner])
         self._renewed_at.clear()
 
 
-def _text(name: str) -> str:
+def _read_script(name: str) -> str:
     return (_FOLDER / f"lease_{name}.lua").read_text(encoding="utf-8")

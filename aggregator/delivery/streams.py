@@ -1,4 +1,4 @@
-"""The aggregator's side of Redis: closing slices, reading entries, telling how far it is."""
+"""Closes slices of the event streams, reads their frames and publishes progress, in Redis."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,21 +7,21 @@ import msgspec
 from redis.asyncio import Redis
 
 from linkjolt import redis_keys
-from linkjolt.balance.edge_status import read_edges
+from linkjolt.balance.edge_status import read_edge_totals
 from linkjolt.position import entry_id, position
 from linkjolt.redis_keys import Stream
-from linkjolt.storage.redis import ResponseError, StreamEntry, call, entries
+from linkjolt.storage.redis import ResponseError, StreamEntry, call, read_stream
 
 GROUP = "warehouse"
-# Beyond every position.
-END = (1 << 64) - 1
+# Past every position.
+MAX_POSITION = (1 << 64) - 1
 _PAGE_ENTRIES = 64
 _CLOSE = (Path(__file__).parent / "close.lua").read_text(encoding="utf-8")
-_LIFT = (Path(__file__).parent / "lift.lua").read_text(encoding="utf-8")
+_RAISE_LAST_ID = (Path(__file__).parent / "raise_last_id.lua").read_text(encoding="utf-8")
 
 
-class Entry(msgspec.Struct, frozen=True):
-    """One frame: its position, its event lines, whether it was sent again, how many they are."""
+class FrameEntry(msgspec.Struct, frozen=True):
+    """A frame as read: its position, event lines and their number; `marked`: it was sent again."""
 
     pos: int
     frame: bytes
@@ -29,25 +29,26 @@ class Entry(msgspec.Struct, frozen=True):
     lines: int
 
 
-class Closed(msgspec.Struct, frozen=True):
-    """No entry can appear below `until_ms` any more; `now_ms` is Redis's clock.
+class ClosedSlices(msgspec.Struct, frozen=True):
+    """The end of the closed slices: no entry can appear below `until_ms` any more.
 
-    `forgot`: the stream ends before the stored position, so nothing was closed.
+    `now_ms` is Redis's clock. `rewound`: the stream ends before the stored position, so nothing was
+    closed.
     """
 
     until_ms: int
     now_ms: int
-    forgot: bool
+    rewound: bool
 
 
-def _entry(row: StreamEntry) -> Entry:
+def _parse_entry(row: StreamEntry) -> FrameEntry:
     key, fields = row
     frame = fields[b"f"]
-    return Entry(position(key), frame, b"r" in fields, frame.count(b"\n") + 1)
+    return FrameEntry(position(key), frame, b"r" in fields, frame.count(b"\n") + 1)
 
 
-def lines_in(entries_read: Sequence[Entry]) -> int:
-    return sum(entry.lines for entry in entries_read)
+def count_lines(frames: Sequence[FrameEntry]) -> int:
+    return sum(entry.lines for entry in frames)
 
 
 class Streams:
@@ -55,79 +56,85 @@ class Streams:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._close = redis.register_script(_CLOSE)
-        self._lift = redis.register_script(_LIFT)
+        self._close_script = redis.register_script(_CLOSE)
+        self._raise_last_id_script = redis.register_script(_RAISE_LAST_ID)
 
-    async def close(self, stream: Stream, slice_ms: int, stored: int = 0) -> Closed:
-        """Closes every slice that is over, unless the stream ends before the position `stored`.
+    async def close(self, stream: Stream, slice_ms: int, stored: int = 0) -> ClosedSlices:
+        """Closes every slice that has ended, unless the stream ends before the position `stored`.
 
-        Makes the stream where there is none yet.
+        Creates the stream if it does not exist.
         """
-        arguments = [slice_ms, *entry_id(stored).split("-")]
-        until_ms, now_ms, forgot = await self._close(keys=[stream.key], args=arguments)
-        return Closed(until_ms, now_ms, bool(forgot))
+        args = [slice_ms, *entry_id(stored).split("-")]
+        until_ms, now_ms, forgot = await self._close_script(keys=[stream.key], args=args)
+        return ClosedSlices(until_ms, now_ms, bool(forgot))
 
-    async def last(self, stream: Stream) -> int:
-        """The last position that was given, which may be past the last entry; 0 without any."""
+    async def last_generated_position(self, stream: Stream) -> int:
+        """Returns the last generated id, which may be past the last entry; 0 without a stream."""
         try:
             info = await call(self._redis, "XINFO", "STREAM", stream.key)
         except ResponseError:
             return 0
         return position(info[b"last-generated-id"])
 
-    async def newest(self, stream: Stream, upto: int, count: int) -> list[Entry]:
-        """At most `count` entries at or below a position, the newest first."""
-        end = entry_id(upto)
+    async def read_newest(self, stream: Stream, end_position: int, count: int) -> list[FrameEntry]:
+        """Reads at most `count` frames at or below a position, the newest first."""
+        end = entry_id(end_position)
         rows = await call(self._redis, "XREVRANGE", stream.key, end, "-", "COUNT", count)
-        return [_entry(row) for row in rows]
+        return [_parse_entry(row) for row in rows]
 
-    async def lacks(self, stream: Stream, stored: int) -> bool:
-        """True where the entry of a position is gone but one before is there: no trim does that."""
-        below = await self.newest(stream, stored, 1)
-        return bool(below) and below[0].pos != stored
+    async def has_lost(self, stream: Stream, stored: int) -> bool:
+        """Returns True if the entry at a position is gone but an earlier one exists.
 
-    async def lift(self, stream: Stream, seen: int, stored: int, unread: Sequence[int]) -> int:
-        """Raises the stream's end to the position `stored`; moves entries behind it, marked.
-
-        `seen` is where the stream ended when `unread` was found. Answers the number of entries.
+        No trim does that.
         """
-        arguments = [entry_id(seen), entry_id(stored), *(entry_id(pos) for pos in unread)]
-        return await self._lift(keys=[stream.key], args=arguments)
+        newest = await self.read_newest(stream, stored, 1)
+        return bool(newest) and newest[0].pos != stored
 
-    async def top(self, stream: Stream) -> int:
-        """The position of the last entry; 0 where there is none."""
-        top = await call(self._redis, "XREVRANGE", stream.key, "+", "-", "COUNT", 1)
-        return position(top[0][0]) if top else 0
+    async def raise_last_id(
+        self, stream: Stream, last_seen: int, stored: int, unread: Sequence[int]
+    ) -> int:
+        """Raises the stream's last id to the position `stored`; moves entries behind it, marked.
 
-    async def read(self, stream: Stream, after: int, until_ms: int, count: int) -> list[Entry]:
-        """At most `count` entries after a position and below a closed millisecond."""
+        `last_seen` is where the stream ended when `unread` was read. Returns the number of entries
+        moved.
+        """
+        args = [entry_id(last_seen), entry_id(stored), *(entry_id(pos) for pos in unread)]
+        return await self._raise_last_id_script(keys=[stream.key], args=args)
+
+    async def newest_position(self, stream: Stream) -> int:
+        """Returns the position of the last entry; 0 if there is none."""
+        newest = await call(self._redis, "XREVRANGE", stream.key, "+", "-", "COUNT", 1)
+        return position(newest[0][0]) if newest else 0
+
+    async def read(self, stream: Stream, after: int, until_ms: int, count: int) -> list[FrameEntry]:
+        """Reads at most `count` frames after a position and below a closed millisecond."""
         start, end = f"({entry_id(after)}", f"({until_ms}-0"
-        rows = await entries(self._redis, stream.key, start, end, count)
-        return [_entry(row) for row in rows]
+        rows = await read_stream(self._redis, stream.key, start, end, count)
+        return [_parse_entry(row) for row in rows]
 
-    async def tell(self, stream: Stream, pos: int, stored_until_ms: int) -> None:
-        """Publishes how far the stream is stored: for reports, and for `XINFO GROUPS`."""
+    async def publish_progress(self, stream: Stream, pos: int, stored_until_ms: int) -> None:
+        """Publishes the end of the stored events, for reports and for `XINFO GROUPS`."""
         await call(self._redis, "HSET", redis_keys.PROGRESS, stream.number, stored_until_ms)
         await call(self._redis, "XGROUP", "SETID", stream.key, GROUP, entry_id(pos))
 
-    async def tell_none(self, stream: Stream) -> None:
-        """Reports hold the stream up to no instant, until one is told."""
+    async def withdraw_progress(self, stream: Stream) -> None:
+        """Withdraws the published progress: until the next, reports claim no completeness."""
         await call(self._redis, "HDEL", redis_keys.PROGRESS, stream.number)
 
-    async def read_by_all(self, stream: Stream) -> int:
-        """A position below which no consumer group, the warehouse's left out, needs an entry."""
+    async def lowest_needed_position(self, stream: Stream) -> int:
+        """Returns the position below which no other consumer group needs an entry."""
         try:
             groups = await call(self._redis, "XINFO", "GROUPS", stream.key)
         except ResponseError:
-            return END
+            return MAX_POSITION
         others = [group for group in groups if group[b"name"].decode() != GROUP]
-        needed = [position(group[b"last-delivered-id"]) for group in others]
+        positions = [position(group[b"last-delivered-id"]) for group in others]
         for group in others:
             if group[b"pending"]:
                 name = group[b"name"].decode()
                 pending = await call(self._redis, "XPENDING", stream.key, name)
-                needed.append(position(pending["min"]) if pending["min"] else END)
-        return min(needed, default=END)
+                positions.append(position(pending["min"]) if pending["min"] else MAX_POSITION)
+        return min(positions, default=MAX_POSITION)
 
     async def trim(self, stream: Stream, below_ms: int) -> None:
         """Drops entries below a millisecond (whole nodes only, so a few may stay)."""
@@ -135,27 +142,27 @@ class Streams:
 
     async def read_batch(
         self, stream: Stream, after: int, until_ms: int, lines_max: int
-    ) -> list[Entry]:
-        """The next entries, a page at a time, until a batch is full or all is read."""
-        entries_read: list[Entry] = []
+    ) -> list[FrameEntry]:
+        """Reads the next frames, a page at a time, until a batch is full or all are read."""
+        batch: list[FrameEntry] = []
         lines = 0
         while lines < lines_max:
             page = await self.read(stream, after, until_ms, _PAGE_ENTRIES)
-            entries_read += page
-            lines += lines_in(page)
+            batch += page
+            lines += count_lines(page)
             if len(page) < _PAGE_ENTRIES:
                 break
             after = page[-1].pos
-        return entries_read
+        return batch
 
     async def now_ms(self) -> int:
-        """Redis's clock."""
+        """Returns the time of Redis's clock."""
         seconds, microseconds = await call(self._redis, "TIME")
         return int(seconds) * 1000 + int(microseconds) // 1000
 
-    async def spooled(self) -> int:
-        """Events that living edges hold on disk until they reach a stream."""
-        return (await read_edges(self._redis)).spooled
+    async def spooled_events(self) -> int:
+        """Returns the number of events that running edges hold on disk for a stream."""
+        return (await read_edge_totals(self._redis)).spooled
 
     async def memory_bytes(self) -> int:
         info = await call(self._redis, "INFO", "memory")

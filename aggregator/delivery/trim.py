@@ -1,4 +1,4 @@
-"""Trimming the streams: only what is stored and read, and that only after its retention."""
+"""Trims stored events from the streams once they are read by all and past their retention."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -10,57 +10,60 @@ from linkjolt import redis_keys
 from linkjolt.fault_points import fault
 from linkjolt.position import time_ms
 from linkjolt.redis_keys import Stream
-from linkjolt.settings import Aggregator as Settings
+from linkjolt.settings import AggregatorSettings as Settings
 
 _EVERY_SECONDS = 10.0
 log = structlog.get_logger()
 
 
-def trim_below_ms(stored_ms: int, now_ms: int, retention_hours: float, *, pressed: bool) -> int:
-    """The millisecond below which entries may go: never past what is stored, and read by all.
+def trim_below_ms(stored_ms: int, now_ms: int, retention_hours: float, *, over_memory: bool) -> int:
+    """Returns the millisecond below which entries may be trimmed, never past `stored_ms`.
 
-    `pressed`: memory is over its bound, and the retention is given up.
+    `over_memory`: memory is over its bound, so that the retention is given up.
     """
-    if pressed:
+    if over_memory:
         return stored_ms
     return min(stored_ms, now_ms - int(retention_hours * 3_600_000))
 
 
-class Trim:
-    """Trims every ten seconds."""
+class Trimmer:
+    """Trims all streams every ten seconds."""
 
     def __init__(
         self,
         streams: Streams,
-        position: Callable[[Stream], Awaitable[int]],
+        trimmable_position: Callable[[Stream], Awaitable[int]],
         settings: Settings,
     ) -> None:
         self._streams = streams
-        self._position = position
+        self._trimmable_position = trimmable_position
         self._settings = settings
         self._next_at = 0.0
 
     async def step(self) -> None:
-        """Trims all streams when it is time."""
+        """Trims all streams when ten seconds have passed since the last time."""
         if time.monotonic() < self._next_at:
             return
         self._next_at = time.monotonic() + _EVERY_SECONDS
         fault("aggregator_before_trim")
         settings = self._settings
-        pressed = await self._streams.memory_bytes() > settings.stream_memory_max_bytes
+        over_memory = await self._streams.memory_bytes() > settings.stream_memory_max_bytes
         for stream in redis_keys.streams(settings.shards):
-            stored_ms = await self._free_below_ms(stream, pressed=pressed)
+            stored_ms = await self._unneeded_below_ms(stream, over_memory=over_memory)
             hours = settings.stream_retention_hours
             now_ms = time.time_ns() // 1_000_000
-            below_ms = trim_below_ms(stored_ms, now_ms, hours, pressed=pressed)
+            below_ms = trim_below_ms(stored_ms, now_ms, hours, over_memory=over_memory)
             if below_ms > 0:
                 await self._streams.trim(stream, below_ms)
 
-    async def _free_below_ms(self, stream: Stream, *, pressed: bool) -> int:
-        """Below this all is stored, and read by every group: unless that would fill Redis."""
-        stored = await self._position(stream)
-        read = await self._streams.read_by_all(stream)
-        if pressed and read < stored:
+    async def _unneeded_below_ms(self, stream: Stream, *, over_memory: bool) -> int:
+        """Returns the millisecond below which all is stored and read by every group.
+
+        Over the memory bound, groups are not waited for: that would fill Redis.
+        """
+        stored = await self._trimmable_position(stream)
+        read = await self._streams.lowest_needed_position(stream)
+        if over_memory and read < stored:
             log.error(
                 "memory is over its bound: entries go that a consumer group has not read",
                 stream=stream.key,

@@ -1,4 +1,4 @@
-"""The visitor hash's salts: one a UTC day, shared by all aggregators, then gone for good."""
+"""Shares the visitor hash's salts between aggregators: one a UTC day, which then expires."""
 
 import secrets
 from collections.abc import Callable, Iterable, Mapping
@@ -7,7 +7,7 @@ from typing import TypeVar
 from redis.asyncio import Redis
 from redis.exceptions import OutOfMemoryError
 
-from aggregator.rows.batches import NoSalt
+from aggregator.rows.batches import SaltMissing
 from aggregator.rows.enrich import utc_day
 from linkjolt import redis_keys
 from linkjolt.storage.redis import RedisError, call
@@ -15,53 +15,53 @@ from linkjolt.storage.redis import RedisError, call
 T = TypeVar("T")
 
 
-class Salts:
-    """Keeps the salts of the days in use; `keep_hours` is how long a salt outlives its making."""
+class VisitorSalts:
+    """The salts of the days in use; Redis keeps a salt for `keep_hours` from its creation."""
 
     def __init__(self, redis: Redis, keep_hours: float) -> None:
         self._redis = redis
         self._keep_seconds = int(keep_hours * 3_600)
-        self._known: dict[str, bytes] = {}
+        self._salts: dict[str, bytes] = {}
         self._unshared: dict[str, bytes] = {}
 
-    async def of(self, days: Iterable[str]) -> dict[str, bytes]:
-        """Salts by day, `YYYY-MM-DD`; made where there is none yet."""
+    async def get(self, days: Iterable[str]) -> dict[str, bytes]:
+        """Returns salts by day, `YYYY-MM-DD`; creates those that do not exist."""
         for day in days:
-            if day not in self._known or day in self._unshared:
-                self._known[day] = await self._of_day(day)
-        while len(self._known) > 64:
-            del self._known[next(iter(self._known))]
-        return self._known
+            if day not in self._salts or day in self._unshared:
+                self._salts[day] = await self._get_day(day)
+        while len(self._salts) > 64:
+            del self._salts[next(iter(self._salts))]
+        return self._salts
 
-    async def run(self, make: Callable[[Mapping[str, bytes]], T]) -> T:
-        """What `make` returns, called with the salts of all days that it asks for by NoSalt."""
+    async def build_with_salts(self, build: Callable[[Mapping[str, bytes]], T]) -> T:
+        """Calls `build` with the known salts until it raises no SaltMissing; returns its result."""
         while True:
             try:
-                return make(self._known)
-            except NoSalt as missing:
-                await self.of([missing.day])
+                return build(self._salts)
+            except SaltMissing as missing:
+                await self.get([missing.day])
 
     async def prepare(self, now_ms: int) -> None:
-        """Makes today's salt and tomorrow's ahead: later Redis may be too full to take one."""
-        await self.of([utc_day(now_ms), utc_day(now_ms + 86_400_000)])
+        """Creates the salts of today and tomorrow ahead: later Redis may be too full."""
+        await self.get([utc_day(now_ms), utc_day(now_ms + 86_400_000)])
 
-    async def _of_day(self, day: str) -> bytes:
-        made = self._unshared.get(day) or secrets.token_bytes(16)
+    async def _get_day(self, day: str) -> bytes:
+        new_salt = self._unshared.get(day) or secrets.token_bytes(16)
         try:
-            salt = await self._shared(redis_keys.visitor_salt(day), made)
+            salt = await self._get_or_create(redis_keys.visitor_salt(day), new_salt)
         except OutOfMemoryError:
-            # Only what is stored can be trimmed, so that a full Redis must not stop the storing.
-            # Were this process to end before there is room, the day's visitors would count anew.
-            self._unshared[day] = made
-            return made
+            # A full Redis must not stop the storing, for only stored events can be trimmed. If this
+            # process ends before there is room, the day's visitors are counted anew.
+            self._unshared[day] = new_salt
+            return new_salt
         self._unshared.pop(day, None)
         return salt
 
-    async def _shared(self, key: str, made: bytes) -> bytes:
+    async def _get_or_create(self, key: str, new_salt: bytes) -> bytes:
         salt = await call(self._redis, "GET", key)
         if salt is None:
-            await call(self._redis, "SET", key, made, "NX", "EX", self._keep_seconds)
+            await call(self._redis, "SET", key, new_salt, "NX", "EX", self._keep_seconds)
             salt = await call(self._redis, "GET", key)
         if salt is None:
-            raise RedisError(f"{key} vanished while it was made")
+            raise RedisError(f"{key} vanished while it was created")
         return salt

@@ -1,80 +1,82 @@
-"""The audit: does everything accepted add up, and does every rollup equal its raw events?"""
+"""Audits the warehouse: the balance of accepted events, repeated ids, and rollups against raw."""
 
 import msgspec
 from redis.asyncio import Redis
 
 from aggregator.rollups import pull as pulling
-from aggregator.rollups.pull import Difference
+from aggregator.rollups.pull import RollupDifference
 from aggregator.rollups.statements import SOURCES
 from linkjolt.balance.balance import Balance, read_balance
 from linkjolt.storage.clickhouse import ClickHouse
 
 
-class Repeated(msgspec.Struct, frozen=True):
-    """Ids that stand in a raw table more than once."""
+class RepeatedIds(msgspec.Struct, frozen=True):
+    """The number of ids that are stored in a raw table more than once."""
 
     table: str
     ids: int
 
 
 class Audit(msgspec.Struct, frozen=True):
-    """`clean` when nothing differs, nothing is there twice, and every rollup cell is right."""
+    """The result of an audit; `clean` if nothing differs and no id is stored twice."""
 
     clean: bool
     balance: Balance
-    rollups: tuple[Difference, ...]
-    repeated: tuple[Repeated, ...]
+    rollups: tuple[RollupDifference, ...]
+    repeated: tuple[RepeatedIds, ...]
 
 
-class _Count(msgspec.Struct, frozen=True):
+class _RepeatedCount(msgspec.Struct, frozen=True):
     ids: int
 
 
 async def audit(redis: Redis, clickhouse: ClickHouse, shards: int) -> Audit:
-    """Reads everything anew; exact only while nobody writes to the warehouse."""
+    """Audits everything anew; exact only while nobody writes to the warehouse."""
     balance = await read_balance(redis, clickhouse, shards)
-    found = await find_differences(clickhouse)
+    differences = await find_differences(clickhouse)
     repeated = [
-        Repeated("clicks", await _repeated(clickhouse, "clicks", "click_id")),
-        Repeated("conversions", await _repeated(clickhouse, "conversions", "conversion_id")),
+        RepeatedIds("clicks", await _count_repeated(clickhouse, "clicks", "click_id")),
+        RepeatedIds(
+            "conversions", await _count_repeated(clickhouse, "conversions", "conversion_id")
+        ),
     ]
     repeated = [row for row in repeated if row.ids]
     even = all(stream.difference == 0 for stream in balance.streams)
-    clean = even and not found and not repeated
-    return Audit(clean, balance, tuple(found), tuple(repeated))
+    clean = even and not differences and not repeated
+    return Audit(clean, balance, tuple(differences), tuple(repeated))
 
 
-async def find_differences(clickhouse: ClickHouse) -> list[Difference]:
-    """Every ingest month in which a rollup is not what raw makes of it."""
+async def find_differences(clickhouse: ClickHouse) -> list[RollupDifference]:
+    """Finds every ingest month in which a rollup differs from raw."""
     return [
         difference
         for rollup in pulling.ROLLUPS
         for source in SOURCES
-        for difference in await pulling.differences(clickhouse, source, rollup.table)
+        for difference in await pulling.find_differing_months(clickhouse, source, rollup.table)
     ]
 
 
-async def _repeated(clickhouse: ClickHouse, table: str, column: str) -> int:
+async def _count_repeated(clickhouse: ClickHouse, table: str, column: str) -> int:
     sql = f"""SELECT count() AS ids FROM (
         SELECT {column} FROM {table} WHERE account != 0 GROUP BY account, {column}
         HAVING count() > 1)"""
     if table == "conversions":
         sql = sql.replace("account != 0", "account != 0 AND kind = 'created'")
-    return (await clickhouse.read(sql, _Count))[0].ids
+    return (await clickhouse.read(sql, _RepeatedCount))[0].ids
 
 
-def summary(found: Audit) -> str:
-    """For people: a line a stream, then what differs."""
+def summarize(result: Audit) -> str:
+    """Formats an audit for people: a line a stream, then the differences."""
     lines = [
         f"{stream.stream}: accepted {stream.accepted} = stored {stream.stored}"
         f" + waiting {stream.waiting} + rejected {stream.rejected}"
         + (f"  DIFFERENCE {stream.difference}" if stream.difference else "")
-        for stream in found.balance.streams
+        for stream in result.balance.streams
     ]
     lines += [
         f"{d.rollup} from {d.source}, {d.month}: {d.unequal} cells differ from raw"
-        for d in found.rollups
+        for d in result.rollups
     ]
-    lines += [f"{row.table}: {row.ids} ids are stored more than once" for row in found.repeated]
-    lines.append("clean" if found.clean else "NOT CLEAN")
+    lines += [f"{row.table}: {row.ids} ids are stored more than once" for row in result.repeated]
+    lines.append("clean" if result.clean else "NOT CLEAN")
     return "\n".join(lines)

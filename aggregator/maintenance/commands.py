@@ -1,4 +1,4 @@
-"""`linkjolt audit`, `rebuild`, `restore`, `rejects`: what the operator asks of the warehouse."""
+"""Defines the commands `audit`, `rebuild`, `restore`, `purge` and `rejects` of `linkjolt`."""
 
 import sys
 from collections.abc import Sequence
@@ -8,15 +8,16 @@ import click
 import msgspec
 
 from aggregator.maintenance import operations
-from aggregator.maintenance.audit import Audit, summary
-from aggregator.maintenance.executor import perform
-from aggregator.maintenance.operations import Again, Nothing, Range, Wanted
-from aggregator.maintenance.rejects import Replayed, place_of
+from aggregator.maintenance.audit import Audit, summarize
+from aggregator.maintenance.executor import access_warehouse
+from aggregator.maintenance.operations import MonthRange, NoParameters, RejectFilter, ReplayFilter
+from aggregator.maintenance.rejects import ReplayResult, place_of
 from aggregator.maintenance.restore import RestoredStream
 from aggregator.rows.batches import Reject
 from linkjolt import redis_keys
 from linkjolt.position import time_ms
 from linkjolt.reasons import Reason
+from linkjolt.runtime.command_group import CommandGroup
 
 _data_option = click.option("--data", help="Data directory of the instance.")
 _json_option = click.option("--json", "as_json", is_flag=True, help="Print all of it as JSON.")
@@ -38,28 +39,32 @@ def _lines(values: Sequence[object], otherwise: str) -> str:
 @click.command("audit")
 @_data_option
 @_json_option
-@click.option("--repair", "mend", is_flag=True, help="Rebuild rollups that differ from raw.")
-def audit_command(data: str | None, as_json: bool, mend: bool) -> None:
+@click.option("--repair", "repair_too", is_flag=True, help="Rebuild rollups that differ from raw.")
+def audit_command(data: str | None, as_json: bool, repair_too: bool) -> None:
     """Checks that accepted = stored + waiting + rejected and every rollup equals raw.
 
-    With --repair the months of rollups that differ are rebuilt, then all is checked again.
-    Exit status 0 when all is clean, else 1.
+    With --repair the months of rollups that differ are rebuilt, then everything is checked again.
+    Exit status 0 if all is clean, else 1.
     """
-    found = _repair(data, as_json) if mend else perform(operations.AUDIT, data, Nothing())
+    result = (
+        _repair(data, as_json)
+        if repair_too
+        else access_warehouse(operations.AUDIT, data, NoParameters())
+    )
     if not as_json:
-        click.echo(summary(found))
-    elif not mend:
-        _echo_json(found)
-    sys.exit(0 if found.clean else 1)
+        click.echo(summarize(result))
+    elif not repair_too:
+        _echo_json(result)
+    sys.exit(0 if result.clean else 1)
 
 
 def _repair(data: str | None, as_json: bool) -> Audit:
-    repaired = perform(operations.REPAIR, data, Nothing())
+    result = access_warehouse(operations.REPAIR, data, NoParameters())
     if as_json:
-        _echo_json(repaired)
+        _echo_json(result)
     else:
-        click.echo(_lines(repaired.rollups, "no rollup to repair"))
-    return repaired.audit
+        click.echo(_lines(result.rollups, "no rollup to repair"))
+    return result.audit
 
 
 @click.command()
@@ -76,11 +81,11 @@ def rebuild(
     months = first.year * 100 + first.month, last.year * 100 + last.month
     if months[0] > months[1]:
         raise click.BadParameter("is before --from", param_hint="--to")
-    done = perform(operations.REBUILD, data, Range(*months, rollups))
+    rebuilt = access_warehouse(operations.REBUILD, data, MonthRange(*months, rollups))
     if as_json:
-        _echo_json(done)
+        _echo_json(rebuilt)
     else:
-        click.echo(_lines(done, "nothing is stored in these months"))
+        click.echo(_lines(rebuilt, "nothing is stored in these months"))
 
 
 @click.command()
@@ -90,19 +95,19 @@ def rebuild(
     "--from-stream", is_flag=True, required=True, help="Read what the streams still hold."
 )
 def restore(data: str | None, as_json: bool, from_stream: bool) -> None:
-    """Stores again what raw lost and the streams still hold, each event once.
+    """Stores events again that raw lost and the streams still hold, each once.
 
-    Rollups of the months that got events are repaired. Exit status 0 when nothing accepted is
-    missing afterwards, else 1.
+    Repairs the rollups of the months that got events. Exit status 0 if no accepted event is missing
+    afterwards, else 1.
     """
-    done = perform(operations.RESTORE, data, Nothing())
+    result = access_warehouse(operations.RESTORE, data, NoParameters())
     if as_json:
-        _echo_json(done)
+        _echo_json(result)
     else:
-        click.echo("\n".join(map(_restored, done.streams)))
-        click.echo(_lines(done.rollups, "no rollup to repair"))
-        click.echo("complete" if done.complete else "NOT COMPLETE")
-    sys.exit(0 if done.complete else 1)
+        click.echo("\n".join(map(_restored_line, result.streams)))
+        click.echo(_lines(result.rollups, "no rollup to repair"))
+        click.echo("complete" if result.complete else "NOT COMPLETE")
+    sys.exit(0 if result.complete else 1)
 
 
 @click.command()
@@ -110,15 +115,15 @@ def restore(data: str | None, as_json: bool, from_stream: bool) -> None:
 @_json_option
 @click.option("--tests", is_flag=True, required=True, help="All that test keys have posted.")
 def purge(data: str | None, as_json: bool, tests: bool) -> None:
-    """Deletes what was posted with test keys, of every account; their keys stay valid."""
-    done = perform(operations.PURGE, data, Nothing())
+    """Deletes all events posted with test keys, of every account; the keys stay valid."""
+    result = access_warehouse(operations.PURGE, data, NoParameters())
     if as_json:
-        _echo_json(done)
+        _echo_json(result)
     else:
-        click.echo(f"purged {done.events} events and {done.states} live states")
+        click.echo(f"purged {result.events} events and {result.states} live states")
 
 
-def _restored(stream: RestoredStream) -> str:
+def _restored_line(stream: RestoredStream) -> str:
     since = f" since {stream.since:%Y-%m-%dT%H:%M:%SZ}" if stream.since else ""
     return (
         f"{stream.stream}: the stream holds {stream.held} events{since}, {stream.older} older ones"
@@ -127,7 +132,7 @@ def _restored(stream: RestoredStream) -> str:
     )
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def rejects() -> None:
     """Shows and replays accepted lines that could not be stored."""
 
@@ -139,26 +144,28 @@ def rejects() -> None:
 @click.option("--limit", type=click.IntRange(1, 100_000), default=50, show_default=True)
 def list_rejects(data: str | None, as_json: bool, reason: str | None, limit: int) -> None:
     """Prints rejects, the newest first: place, instant, stream, reason, message, body."""
-    found = perform(operations.REJECTS, data, Wanted(reason=reason or "", limit=limit))
+    rows = access_warehouse(
+        operations.REJECTS, data, RejectFilter(reason=reason or "", limit=limit)
+    )
     if as_json:
-        _echo_json(found)
+        _echo_json(rows)
     else:
-        click.echo("\n".join(map(_listed, found)) or "no rejects")
+        click.echo("\n".join(map(_reject_line, rows)) or "no rejects")
 
 
-def _listed(reject: Reject) -> str:
-    # A body may hold what a terminal would obey.
+def _reject_line(reject: Reject) -> str:
+    # A body may contain control characters of a terminal.
     body = ascii(reject.body[:_BODY_SHOWN])
-    place, at = place_of(reject), _at(reject)
-    return f"{place}  {at}  {_stream(reject)}  {reject.reason}  {reject.message}  {body}"
+    place, at = place_of(reject), _rejected_at(reject)
+    return f"{place}  {at}  {_stream_name(reject)}  {reject.reason}  {reject.message}  {body}"
 
 
-def _at(reject: Reject) -> str:
+def _rejected_at(reject: Reject) -> str:
     at = datetime.fromtimestamp(time_ms(reject.pos) / 1000, UTC)
     return f"{at:%Y-%m-%dT%H:%M:%SZ}"
 
 
-def _stream(reject: Reject) -> str:
+def _stream_name(reject: Reject) -> str:
     stream = redis_keys.stream(reject.s)
     return f"{stream.kind}/{stream.shard}"
 
@@ -169,17 +176,17 @@ def _stream(reject: Reject) -> str:
 @click.argument("place", metavar="S/POS/LINE")
 def show(data: str | None, as_json: bool, place: str) -> None:
     """Prints one reject with its whole body; an address in it is truncated."""
-    [found] = perform(operations.REJECTS, data, Wanted(place=place))
+    [reject] = access_warehouse(operations.REJECTS, data, RejectFilter(place=place))
     if as_json:
-        _echo_json(found)
+        _echo_json(reject)
         return
-    click.echo(f"place    {place_of(found)}")
-    click.echo(f"at       {_at(found)}")
-    click.echo(f"stream   {_stream(found)}")
-    click.echo(f"account  {found.account}")
-    click.echo(f"reason   {found.reason}")
-    click.echo(f"message  {found.message}")
-    click.echo(found.body if found.body.isprintable() else ascii(found.body))
+    click.echo(f"place    {place_of(reject)}")
+    click.echo(f"at       {_rejected_at(reject)}")
+    click.echo(f"stream   {_stream_name(reject)}")
+    click.echo(f"account  {reject.account}")
+    click.echo(f"reason   {reject.reason}")
+    click.echo(f"message  {reject.message}")
+    click.echo(reject.body if reject.body.isprintable() else ascii(reject.body))
 
 
 @rejects.command()
@@ -199,20 +206,20 @@ def replay(
 ) -> None:
     """Publishes rejected lines again as new events, where they can be read now.
 
-    Exit status 1 when the one named by its place cannot be replayed.
+    Exit status 1 if the one given by its place cannot be replayed.
     """
     if bool(place) == everything:
         raise click.UsageError("give a place, S/POS/LINE, or --all")
-    done = perform(operations.REPLAY, data, Again(place, reason or "", force))
-    refused = [one for one in done if one.refusal]
+    results = access_warehouse(operations.REPLAY, data, ReplayFilter(place, reason or "", force))
+    refused = [result for result in results if result.refusal]
     if as_json:
-        _echo_json(done)
+        _echo_json(results)
     else:
-        for one in refused if everything else done:
-            click.echo(_replayed(one))
-        click.echo(f"replayed {len(done) - len(refused)}, not replayed {len(refused)}")
+        for result in refused if everything else results:
+            click.echo(_replayed_line(result))
+        click.echo(f"replayed {len(results) - len(refused)}, not replayed {len(refused)}")
     sys.exit(1 if refused and place else 0)
 
 
-def _replayed(one: Replayed) -> str:
-    return f"{one.place}: {one.refusal or 'replayed'}"
+def _replayed_line(result: ReplayResult) -> str:
+    return f"{result.place}: {result.refusal or 'replayed'}"

@@ -1,4 +1,4 @@
-"""The control socket: commands reach the process that holds the embedded warehouse."""
+"""Serves the control socket, by which commands reach the process with the embedded warehouse."""
 
 import asyncio
 from collections.abc import Callable
@@ -12,9 +12,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from aggregator.maintenance.operations import OPERATIONS, Operation
+from aggregator.maintenance.operations import OPERATIONS, WarehouseOperation
 from linkjolt.reasons import Reason, Rejected
-from linkjolt.settings import Aggregator as Settings
+from linkjolt.settings import AggregatorSettings as Settings
 from linkjolt.storage.clickhouse import ClickHouse, ClickHouseFailed
 from linkjolt.web import requests, server
 
@@ -25,18 +25,19 @@ def create_app(
     redis: Redis,
     clickhouse: ClickHouse,
     settings: Settings,
-    quiet: Callable[[], AbstractAsyncContextManager[None]],
+    pause: Callable[[], AbstractAsyncContextManager[None]],
 ) -> Starlette:
-    """POST /{operation}, each run while the aggregator stands still."""
+    """Creates the app: POST /{operation} runs an operation while the aggregator is paused."""
 
-    def route(operation: Operation[Any, Any]) -> Route:
-        async def answer(request: Request) -> Response:
-            wanted = requests.decode(await requests.read_body(request), operation.takes)
-            async with quiet():
-                done = await operation.run(redis, clickhouse, settings, wanted)
-            return requests.json_response(done)
+    def route(operation: WarehouseOperation[Any, Any]) -> Route:
+        async def run_operation(request: Request) -> Response:
+            body = await requests.read_body(request)
+            operation_request = requests.decode(body, operation.request_type)
+            async with pause():
+                answer = await operation.run(redis, clickhouse, settings, operation_request)
+            return requests.json_response(answer)
 
-        return Route(f"/{operation.name}", answer, methods=["POST"])
+        return Route(f"/{operation.name}", run_operation, methods=["POST"])
 
     return Starlette(
         routes=[route(operation) for operation in OPERATIONS],

@@ -1,4 +1,4 @@
-"""How a command reaches the warehouse: through the running instance, on servers, or by itself."""
+"""Runs an operation on the warehouse: in the running instance, on servers, or in this process."""
 
 import asyncio
 import http.client
@@ -14,7 +14,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from aggregator.delivery.lease import Leases
-from aggregator.maintenance.operations import Operation
+from aggregator.maintenance.operations import WarehouseOperation
 from aggregator.warehouse.migrate import migrate
 from linkjolt import redis_keys
 from linkjolt.reasons import Problem, Rejected
@@ -22,7 +22,7 @@ from linkjolt.redis_keys import Stream
 from linkjolt.runtime import lifecycle
 from linkjolt.runtime.instance import hold, read_run
 from linkjolt.runtime.redis_server import RedisServer
-from linkjolt.settings import Aggregator, load
+from linkjolt.settings import AggregatorSettings, load
 from linkjolt.storage import clickhouse
 from linkjolt.storage.clickhouse import ClickHouse, ClickHouseFailed
 from linkjolt.storage.redis import RedisError, connect
@@ -33,17 +33,19 @@ Q = TypeVar("Q")
 A = TypeVar("A")
 
 
-def perform(operation: Operation[Q, A], data: str | None, request: Q) -> A:
-    """The operation's answer; what goes wrong is one clear line and exit status 1."""
-    settings = load(Aggregator, overrides={"data": data})
+def access_warehouse(operation: WarehouseOperation[Q, A], data: str | None, request: Q) -> A:
+    """Runs an operation and returns its answer; a failure is one clear line and exit status 1."""
+    settings = load(AggregatorSettings, overrides={"data": data})
     run = read_run(settings.data)
     if run is not None and run.control:
-        answer = _ask(run.control, f"/{operation.name}", msgspec.json.encode(request))
-        return msgspec.json.decode(answer, type=operation.answers)
+        answer = _post_to_control_socket(
+            run.control, f"/{operation.name}", msgspec.json.encode(request)
+        )
+        return msgspec.json.decode(answer, type=operation.answer_type)
     answers: list[A] = []
 
     async def main(stop: asyncio.Event) -> None:
-        work = asyncio.create_task(_perform(operation, settings, request))
+        work = asyncio.create_task(_access_directly(operation, settings, request))
         stopped = asyncio.create_task(stop.wait())
         await asyncio.wait({work, stopped}, return_when=asyncio.FIRST_COMPLETED)
         work.cancel()
@@ -58,49 +60,60 @@ def perform(operation: Operation[Q, A], data: str | None, request: Q) -> A:
     return answers[0]
 
 
-async def _perform(operation: Operation[Q, A], settings: Aggregator, request: Q) -> A:
+async def _access_directly(
+    operation: WarehouseOperation[Q, A], settings: AggregatorSettings, request: Q
+) -> A:
     if settings.redis_url and settings.clickhouse_url:
-        async with _connected(settings.redis_url) as redis:
+        async with _redis_access(settings.redis_url) as redis:
             engine = clickhouse.server(settings.clickhouse_url, clients=1)
-            answer = await _perform_on_servers(operation, redis, engine, settings, request)
+            answer = await _access_servers(operation, redis, engine, settings, request)
             await engine.close()
             return answer
     async with (
-        _stopped_instance(settings) as (redis_url, engine),
-        _connected(redis_url) as redis,
+        _embedded_access(settings) as (redis_url, engine),
+        _redis_access(redis_url) as redis,
     ):
         return await operation.run(redis, engine, settings, request)
 
 
-async def _perform_on_servers(
-    operation: Operation[Q, A], redis: Redis, engine: ClickHouse, settings: Aggregator, request: Q
+async def _access_servers(
+    operation: WarehouseOperation[Q, A],
+    redis: Redis,
+    engine: ClickHouse,
+    settings: AggregatorSettings,
+    request: Q,
 ) -> A:
-    """There an aggregator may be at work: kept out, or looked at again."""
-    if operation.alone:
-        async with _leased(redis, settings):
+    """Runs an operation on servers, where an aggregator may be running.
+
+    It is kept out by leases, or the operation is repeated until its answer is settled.
+    """
+    if operation.exclusive:
+        async with _exclusive_leases(redis, settings):
             return await operation.run(redis, engine, settings, request)
     answer = await operation.run(redis, engine, settings, request)
     for _ in range(_TRIES - 1):
-        if operation.settled(answer):
+        if operation.is_settled(answer):
             break
         answer = await operation.run(redis, engine, settings, request)
     return answer
 
 
 @asynccontextmanager
-async def _leased(redis: Redis, settings: Aggregator) -> AsyncGenerator[None]:
-    """Holds every stream, so that no aggregator stores meanwhile; cancels its user otherwise."""
+async def _exclusive_leases(redis: Redis, settings: AggregatorSettings) -> AsyncGenerator[None]:
+    """Holds the leases of all streams, so that no aggregator stores; cancels its task on a loss."""
     leases = Leases(redis, settings.lease_seconds)
     streams = redis_keys.streams(settings.shards)
     keeping: asyncio.Task[None] | None = None
     try:
         for stream in streams:
-            if await leases.hold(stream) == "foreign":
+            if await leases.acquire(stream) == "foreign":
                 raise click.ClickException(
                     "an aggregator is at work on this Redis: stop it first (one that was killed"
                     f" is forgotten after {settings.lease_seconds:g} s)"
                 )
-        keeping = asyncio.create_task(_keep(leases, streams, settings, asyncio.current_task()))
+        keeping = asyncio.create_task(
+            _renew_leases(leases, streams, settings, asyncio.current_task())
+        )
         yield
     finally:
         if keeping:
@@ -108,24 +121,24 @@ async def _leased(redis: Redis, settings: Aggregator) -> AsyncGenerator[None]:
         await leases.release()
 
 
-async def _keep(
+async def _renew_leases(
     leases: Leases,
     streams: Sequence[Stream],
-    settings: Aggregator,
+    settings: AggregatorSettings,
     user: asyncio.Task[object] | None,
 ) -> None:
-    """Renews the leases; cancels their user once one is no longer ours."""
+    """Renews the leases; cancels the task that needs them once one is lost."""
     while True:
         await asyncio.sleep(settings.lease_seconds / 6)
         with suppress(RedisError):
-            held = [await leases.hold(stream) == "held" for stream in streams]
-            if user and not all(held):
+            renewed = [await leases.acquire(stream) == "held" for stream in streams]
+            if user and not all(renewed):
                 user.cancel()
                 return
 
 
 @asynccontextmanager
-async def _connected(redis_url: str) -> AsyncGenerator[Redis]:
+async def _redis_access(redis_url: str) -> AsyncGenerator[Redis]:
     redis = connect(redis_url)
     try:
         yield redis
@@ -134,8 +147,8 @@ async def _connected(redis_url: str) -> AsyncGenerator[Redis]:
 
 
 @asynccontextmanager
-async def _stopped_instance(settings: Aggregator) -> AsyncGenerator[tuple[str, ClickHouse]]:
-    """The embedded servers of an instance that does not run, for as long as the command takes."""
+async def _embedded_access(settings: AggregatorSettings) -> AsyncGenerator[tuple[str, ClickHouse]]:
+    """Starts the embedded servers of a stopped instance for as long as the command takes."""
     folder = Path(settings.data)
     if not (folder / "redis").exists():
         raise click.ClickException(f"there is no instance under {settings.data}")
@@ -167,7 +180,7 @@ class _UnixConnection(http.client.HTTPConnection):
             time.sleep(0.05)
 
     def _connected(self) -> bool:
-        """False while the process has just been started and does not listen yet."""
+        """Connects; returns False while the process does not listen yet."""
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
             self.sock.connect(self._path)
@@ -177,8 +190,8 @@ class _UnixConnection(http.client.HTTPConnection):
         return True
 
 
-def _ask(control: str, route: str, request: bytes) -> bytes:
-    """The answer of the warehouse process; one clear line where it gives none."""
+def _post_to_control_socket(control: str, route: str, request: bytes) -> bytes:
+    """Posts to the warehouse process and returns its answer; fails with one clear line."""
     try:
         with closing(_UnixConnection(control)) as connection:
             connection.request("POST", route, request)
@@ -187,11 +200,11 @@ def _ask(control: str, route: str, request: bytes) -> bytes:
     except (OSError, http.client.HTTPException) as error:
         raise click.ClickException(f"the warehouse process does not answer: {error}") from None
     if response.status != 200:
-        raise click.ClickException(_detail(body))
+        raise click.ClickException(_problem_detail(body))
     return body
 
 
-def _detail(body: bytes) -> str:
+def _problem_detail(body: bytes) -> str:
     try:
         return msgspec.json.decode(body, type=Problem).detail
     except msgspec.DecodeError:

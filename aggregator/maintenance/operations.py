@@ -1,4 +1,4 @@
-"""What an operator can have done to the warehouse, wherever it is held: one table of operations."""
+"""Lists the operations on the warehouse that an operator can run, wherever the warehouse is."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -10,13 +10,13 @@ from redis.asyncio import Redis
 
 from aggregator.maintenance import rejects, repair
 from aggregator.maintenance.audit import Audit, audit
-from aggregator.maintenance.purge import Purged, purge_tests
-from aggregator.maintenance.rejects import Replayed
-from aggregator.maintenance.repair import Rebuilt
-from aggregator.maintenance.restore import Restored, restore
+from aggregator.maintenance.purge import PurgeResult, purge_tests
+from aggregator.maintenance.rejects import ReplayResult
+from aggregator.maintenance.repair import RebuiltPartition
+from aggregator.maintenance.restore import RestoreResult, restore
 from aggregator.rollups.statements import ROLLUPS
 from aggregator.rows.batches import Reject
-from linkjolt.settings import Aggregator as Settings
+from linkjolt.settings import AggregatorSettings as Settings
 from linkjolt.storage.clickhouse import ClickHouse
 
 Q = TypeVar("Q")
@@ -30,33 +30,33 @@ def _always(_: object) -> bool:
 
 
 @dataclass(frozen=True)
-class Operation(Generic[Q, A]):
-    """One operation: its name (the control socket's path), what it takes, what it answers.
+class WarehouseOperation(Generic[Q, A]):
+    """One operation: its name (the control socket's path), its request and answer types.
 
-    `alone`: it is wrong while an aggregator is at work. `settled`: False where an answer may come
-    only from looking while others write, so that it is worth looking again.
+    `exclusive`: it must not run while an aggregator does. `is_settled`: False if the answer may be
+    wrong only because others wrote meanwhile, so that the operation is worth repeating.
     """
 
     name: str
-    takes: type[Q]
-    answers: type[A]
+    request_type: type[Q]
+    answer_type: type[A]
     run: Callable[[Redis, ClickHouse, Settings, Q], Awaitable[A]]
-    alone: bool = False
-    settled: Callable[[A], bool] = _always
+    exclusive: bool = False
+    is_settled: Callable[[A], bool] = _always
 
 
-class Nothing(msgspec.Struct, frozen=True):
-    """What an operation without parameters takes."""
+class NoParameters(msgspec.Struct, frozen=True):
+    """The request of an operation without parameters."""
 
 
-class Repaired(msgspec.Struct, frozen=True):
+class RepairResult(msgspec.Struct, frozen=True):
     """The rebuilt partitions and the audit after that."""
 
-    rollups: tuple[Rebuilt, ...]
+    rollups: tuple[RebuiltPartition, ...]
     audit: Audit
 
 
-class Range(msgspec.Struct, frozen=True):
+class MonthRange(msgspec.Struct, frozen=True):
     """Ingest months, YYYYMM, both ends included, of these rollups."""
 
     first: Month
@@ -64,7 +64,7 @@ class Range(msgspec.Struct, frozen=True):
     rollups: tuple[str, ...] = TABLES
 
 
-class Wanted(msgspec.Struct, frozen=True):
+class RejectFilter(msgspec.Struct, frozen=True):
     """Rejects to list, or the one of a place `S/POS/LINE`."""
 
     place: str = ""
@@ -72,7 +72,7 @@ class Wanted(msgspec.Struct, frozen=True):
     limit: Annotated[int, Meta(ge=1, le=100_000)] = 50
 
 
-class Again(msgspec.Struct, frozen=True):
+class ReplayFilter(msgspec.Struct, frozen=True):
     """The reject of a place to replay, or, without one, all (of a reason)."""
 
     place: str = ""
@@ -80,61 +80,71 @@ class Again(msgspec.Struct, frozen=True):
     force: bool = False
 
 
-async def _audit(redis: Redis, clickhouse: ClickHouse, settings: Settings, _: Nothing) -> Audit:
+async def _audit(
+    redis: Redis, clickhouse: ClickHouse, settings: Settings, _: NoParameters
+) -> Audit:
     return await audit(redis, clickhouse, settings.shards)
 
 
-async def _repair(redis: Redis, clickhouse: ClickHouse, settings: Settings, _: Nothing) -> Repaired:
-    found = await audit(redis, clickhouse, settings.shards)
+async def _repair(
+    redis: Redis, clickhouse: ClickHouse, settings: Settings, _: NoParameters
+) -> RepairResult:
+    before = await audit(redis, clickhouse, settings.shards)
     hours = settings.minute_rollup_hours
-    done = await repair.repair(clickhouse, found.balance, hours)
-    return Repaired(tuple(done), await audit(redis, clickhouse, settings.shards))
+    rebuilt = await repair.repair(clickhouse, before.balance, hours)
+    return RepairResult(tuple(rebuilt), await audit(redis, clickhouse, settings.shards))
 
 
 async def _rebuild(
-    _: Redis, clickhouse: ClickHouse, settings: Settings, wanted: Range
-) -> list[Rebuilt]:
+    _: Redis, clickhouse: ClickHouse, settings: Settings, months: MonthRange
+) -> list[RebuiltPartition]:
     hours = settings.minute_rollup_hours
-    tables = [table for table in TABLES if table in wanted.rollups]
-    return await repair.rebuild_range(clickhouse, wanted.first, wanted.last, hours, tables)
+    tables = [table for table in TABLES if table in months.rollups]
+    return await repair.rebuild_range(clickhouse, months.first, months.last, hours, tables)
 
 
 async def _restore(
-    redis: Redis, clickhouse: ClickHouse, settings: Settings, _: Nothing
-) -> Restored:
+    redis: Redis, clickhouse: ClickHouse, settings: Settings, _: NoParameters
+) -> RestoreResult:
     return await restore(redis, clickhouse, settings)
 
 
 async def _rejects(
-    _: Redis, clickhouse: ClickHouse, _settings: Settings, wanted: Wanted
+    _: Redis, clickhouse: ClickHouse, _settings: Settings, filters: RejectFilter
 ) -> list[Reject]:
-    if wanted.place:
-        return [await rejects.one(clickhouse, rejects.parse_place(wanted.place))]
-    return await rejects.find(clickhouse, reason=wanted.reason, limit=wanted.limit)
+    if filters.place:
+        return [await rejects.read_reject(clickhouse, rejects.parse_place(filters.place))]
+    return await rejects.list_rejects(clickhouse, reason=filters.reason, limit=filters.limit)
 
 
 async def _replay(
-    redis: Redis, clickhouse: ClickHouse, _: Settings, wanted: Again
-) -> list[Replayed]:
-    if not wanted.place:
-        force = wanted.force
-        return await rejects.replay_all(redis, clickhouse, reason=wanted.reason, force=force)
-    reject = await rejects.one(clickhouse, rejects.parse_place(wanted.place))
-    return [await rejects.replay(redis, clickhouse, reject, force=wanted.force)]
+    redis: Redis, clickhouse: ClickHouse, _: Settings, filters: ReplayFilter
+) -> list[ReplayResult]:
+    if not filters.place:
+        force = filters.force
+        return await rejects.replay_all(redis, clickhouse, reason=filters.reason, force=force)
+    reject = await rejects.read_reject(clickhouse, rejects.parse_place(filters.place))
+    return [await rejects.replay(redis, clickhouse, reject, force=filters.force)]
 
 
-async def _purge(redis: Redis, clickhouse: ClickHouse, settings: Settings, _: Nothing) -> Purged:
+async def _purge(
+    redis: Redis, clickhouse: ClickHouse, settings: Settings, _: NoParameters
+) -> PurgeResult:
     return await purge_tests(redis, clickhouse, settings.shards)
 
 
-AUDIT = Operation("audit", Nothing, Audit, _audit, settled=lambda found: found.clean)
-REPAIR = Operation("repair", Nothing, Repaired, _repair, alone=True)
-REBUILD = Operation("rebuild", Range, list[Rebuilt], _rebuild, alone=True)
-RESTORE = Operation("restore", Nothing, Restored, _restore, alone=True)
-REJECTS = Operation("rejects", Wanted, list[Reject], _rejects)
-REPLAY = Operation("replay", Again, list[Replayed], _replay)
-PURGE = Operation("purge", Nothing, Purged, _purge, alone=True)
-OPERATIONS: tuple[Operation[Any, Any], ...] = (
+AUDIT = WarehouseOperation(
+    "audit", NoParameters, Audit, _audit, is_settled=lambda found: found.clean
+)
+REPAIR = WarehouseOperation("repair", NoParameters, RepairResult, _repair, exclusive=True)
+REBUILD = WarehouseOperation(
+    "rebuild", MonthRange, list[RebuiltPartition], _rebuild, exclusive=True
+)
+RESTORE = WarehouseOperation("restore", NoParameters, RestoreResult, _restore, exclusive=True)
+REJECTS = WarehouseOperation("rejects", RejectFilter, list[Reject], _rejects)
+REPLAY = WarehouseOperation("replay", ReplayFilter, list[ReplayResult], _replay)
+PURGE = WarehouseOperation("purge", NoParameters, PurgeResult, _purge, exclusive=True)
+OPERATIONS: tuple[WarehouseOperation[Any, Any], ...] = (
     *(AUDIT, REPAIR, REBUILD, RESTORE, REJECTS, REPLAY),
     PURGE,
 )

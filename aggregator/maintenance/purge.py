@@ -1,4 +1,4 @@
-"""Purge: test events leave the warehouse, and Redis forgets what was posted by test keys."""
+"""Purges test events from the warehouse, and the state of test conversions from Redis."""
 
 from pathlib import Path
 from typing import cast
@@ -7,8 +7,9 @@ import msgspec
 from redis.asyncio import Redis
 
 from aggregator.rollups.statements import ROLLUPS
-from linkjolt import redis_keys
-from linkjolt.conversions.reservations import read_reservation
+from linkjolt import datasets, redis_keys
+from linkjolt.conversions.reservations import parse_reservation
+from linkjolt.datasets import Account
 from linkjolt.reasons import Reason
 from linkjolt.storage.clickhouse import ClickHouse
 from linkjolt.storage.redis import call
@@ -22,39 +23,42 @@ _TABLES = ("conversions", *(rollup.table for rollup in ROLLUPS))
 _PAGE = 1_000
 
 
-class Purged(msgspec.Struct, frozen=True):
-    """Events that left the warehouse, and conversions whose live state was forgotten."""
+class PurgeResult(msgspec.Struct, frozen=True):
+    """The number of events deleted, and of conversions whose state in Redis was deleted."""
 
     events: int
     states: int
 
 
-class _Counted(msgspec.Struct, frozen=True):
+class _EventCount(msgspec.Struct, frozen=True):
     n: int
 
 
-async def purge_tests(redis: Redis, clickhouse: ClickHouse, shards: int) -> Purged:
-    """Nobody else may write to the warehouse meanwhile. May be repeated after a crash."""
-    states = sum([await _forget(redis, shard) for shard in range(shards)])
-    least = {"least": redis_keys.books_of_tests(0)}
-    [counted] = await clickhouse.read(_COUNT, _Counted, least)
-    # First: rows without rejects would be missed by the balance, rejects beside rows are written
-    # again by the next purge, as they are.
+async def purge_tests(redis: Redis, clickhouse: ClickHouse, shards: int) -> PurgeResult:
+    """Deletes all test events and states.
+
+    Nobody else may write to the warehouse meanwhile. May be repeated after a crash.
+    """
+    states = sum([await _forget_test_states(redis, shard) for shard in range(shards)])
+    least = {"least": datasets.dataset_of_tests(Account(0))}
+    [counted] = await clickhouse.read(_COUNT, _EventCount, least)
+    # Rejects come first: the balance would miss rows without rejects, while rejects of rows that
+    # still exist are written again, the same, by the next purge.
     await clickhouse.execute(_REJECTS, least | {"reason": Reason.purged.value})
     for table in _TABLES:
         await clickhouse.execute(_DELETE.format(table=table), least)
-    return Purged(counted.n, states)
+    return PurgeResult(counted.n, states)
 
 
-async def _forget(redis: Redis, shard: int) -> int:
+async def _forget_test_states(redis: Redis, shard: int) -> int:
     cursor, forgotten = 0, 0
     while True:
-        words = ("SCAN", cursor, "MATCH", redis_keys.order(shard, "*"), "COUNT", _PAGE)
-        cursor, keys = cast(tuple[int, list[bytes]], await call(redis, *words))
+        args = ("SCAN", cursor, "MATCH", redis_keys.order(shard, "*"), "COUNT", _PAGE)
+        cursor, keys = cast(tuple[int, list[bytes]], await call(redis, *args))
         bodies: list[bytes | None] = await call(redis, "MGET", *keys) if keys else []
         for key, body in zip(keys, bodies, strict=True):
-            reservation = read_reservation(body) if body else None
-            if reservation and redis_keys.is_test(reservation.state.account):
+            reservation = parse_reservation(body) if body else None
+            if reservation and datasets.is_test(reservation.state.account):
                 pointer = redis_keys.conversion(shard, reservation.conversion_id)
                 await call(redis, "DEL", key, pointer)
                 forgotten += 1

@@ -1,7 +1,7 @@
-"""Unique clicks of days that are over, as numbers: to add them up spares a report the states.
+"""Counts the unique clicks of past days, so that reports add numbers instead of merging states.
 
-A day's numbers say of how many clicks they tell. Where that is not how many the day has, it is
-counted anew, so that nothing has to be remembered. One aggregator at a time counts.
+The counts of a day hold how many clicks they are based on. If the day has another number of clicks,
+it is counted again, so that nothing has to be remembered. One aggregator at a time counts.
 """
 
 from pathlib import Path
@@ -10,80 +10,81 @@ from string import Template
 import msgspec
 import structlog
 
-from aggregator.warehouse.insert_tokens import Start
+from aggregator.warehouse.insert_tokens import InsertStart
 from aggregator.warehouse.months import month_at
-from linkjolt.clicks.unique_visitors import PEOPLE, unbiased_sql
+from linkjolt.clicks.unique_visitors import HUMAN_VERDICTS_SQL, correct_estimate_sql
 from linkjolt.dimensions import DENSE
 from linkjolt.storage.clickhouse import ClickHouse
 
 _DAY_SECONDS = 86_400
 _TABLE = "rollup_day"
-# An answer to a repeat may stand for a first that is not there
+# A repeat may be acknowledged although the first one is not there
 # (`aggregator.warehouse.insert_tokens`).
 _ATTEMPTS = 3
-# A click has one value of each, so that a row of one has all of its visitors.
+# A click has exactly one value of each, so that the row of a value has all of its visitors.
 _DIMENSIONS = ", ".join(f"'{name}'" for name in ("total", "campaign", "affiliate", "link", *DENSE))
-_PEOPLE = f"basis = 0 AND verdict IN {PEOPLE}"
+_PEOPLE = f"basis = 0 AND verdict IN {HUMAN_VERDICTS_SQL}"
 _BY_DAY = f"""FROM {_TABLE}
     WHERE account != 0 AND dimension = 'total' AND ({_PEOPLE} OR basis = 3)
     GROUP BY account, time"""
-_HAD, _TOLD = "sumIf(clicks, basis = 0)", "sumIf(clicks, basis = 3)"
-_UNCOUNTED = f"""SELECT toUnixTimestamp(time) AS day, sum(told) AS counted FROM (
-    SELECT time, {_HAD} AS had, {_TOLD} AS told {_BY_DAY}
+_STORED_CLICKS, _COUNTED_CLICKS = "sumIf(clicks, basis = 0)", "sumIf(clicks, basis = 3)"
+_UNCOUNTED = f"""SELECT toUnixTimestamp(time) AS starts_at, sum(counted) AS counted_clicks FROM (
+    SELECT time, {_STORED_CLICKS} AS stored, {_COUNTED_CLICKS} AS counted {_BY_DAY}
 )
 WHERE time < toDateTime({{before:UInt32}}, 'UTC')
-GROUP BY time HAVING max(had != told) ORDER BY day"""
+GROUP BY time HAVING max(stored != counted) ORDER BY starts_at"""
 _OF_MONTH = f"SELECT DISTINCT time FROM {_TABLE} WHERE account != 0 AND month = {{month:UInt32}}"
-# Below some thousand visitors numbers are exact; two estimates of the same may differ a little.
-_MISCOUNTED = f"""SELECT count() AS cells FROM (
-    SELECT sum(unique_clicks) AS told, uniqCombined64Merge(16)(visitors) AS estimate
+# Below some thousand visitors counts are exact; two estimates of one set may differ a little.
+_MISCOUNTED = f"""SELECT count() AS number FROM (
+    SELECT sum(unique_clicks) AS counted, uniqCombined64Merge(16)(visitors) AS estimate
     FROM {_TABLE}
     WHERE account != 0 AND dimension IN ({_DIMENSIONS}) AND ({_PEOPLE} OR basis = 3)
         AND time IN ({_OF_MONTH})
         AND (account, time) IN (
-            SELECT account, time {_BY_DAY} HAVING {_HAD} = {_TOLD}
+            SELECT account, time {_BY_DAY} HAVING {_STORED_CLICKS} = {_COUNTED_CLICKS}
         )
     GROUP BY account, time, campaign, affiliate, link, dimension, value
-) WHERE abs(toInt64({unbiased_sql("estimate")}) - told) > if(told > 2000, told / 50, 0)
+) WHERE abs(toInt64({correct_estimate_sql("estimate")}) - counted)
+    > if(counted > 2000, counted / 50, 0)
 SETTINGS enable_shared_storage_snapshot_in_query = 1"""
-_CELLS = (Path(__file__).parent / "sql" / "count_cells.sql").read_text(encoding="utf-8")
+_COUNT_DAYS = (Path(__file__).parent / "sql" / "count_day.sql").read_text(encoding="utf-8")
 _COLUMNS = (
     "account, time, campaign, affiliate, link, verdict, currency, basis, month, dimension, value,"
     " clicks, visitors, unique_clicks"
 )
-# Nothing is stored in an ingest month that ended a day before (clocks differ).
+# No event of a day is stored in an ingest month that ended a day before it (clocks differ).
 _RECENT = f"(SELECT * FROM {_TABLE} WHERE month >= {{since_month:UInt32}})"
-_DAY = "toDateTime({day:UInt32}, 'UTC')"
+_DAY_START = "toDateTime({day:UInt32}, 'UTC')"
 log = structlog.get_logger()
 
 
-class Day(msgspec.Struct, frozen=True):
-    """A day, as the UTC second at which it begins, and of how many clicks its numbers tell."""
+class UncountedDay(msgspec.Struct, frozen=True):
+    """A day by its first UTC second, and the number of clicks that its counts are based on."""
 
-    day: int
-    counted: int
-
-
-class _Cells(msgspec.Struct, frozen=True):
-    cells: int
+    starts_at: int
+    counted_clicks: int
 
 
-def _insert(table: str, cells: str, days: str) -> str:
+class _MiscountedCells(msgspec.Struct, frozen=True):
+    number: int
+
+
+def _count_sql(table: str, cells: str, days: str) -> str:
     values = {
         "cells": cells,
         "days": days,
         "dimensions": _DIMENSIONS,
         "people": _PEOPLE,
-        "unbiased": unbiased_sql("estimate"),
+        "unbiased": correct_estimate_sql("estimate"),
     }
-    return f"INSERT INTO {table} ({_COLUMNS})\n{Template(_CELLS).substitute(values)}"
+    return f"INSERT INTO {table} ({_COLUMNS})\n{Template(_COUNT_DAYS).substitute(values)}"
 
 
-async def count_days(clickhouse: ClickHouse, before: int) -> None:
-    """Counts the days before a UTC second that are not; to do it again changes nothing."""
-    uncounted: list[Day] = []
+async def count_days(clickhouse: ClickHouse, before_second: int) -> None:
+    """Counts the uncounted days before a UTC second; repeating it changes nothing."""
+    uncounted: list[UncountedDay] = []
     for attempt in range(_ATTEMPTS):
-        uncounted = await clickhouse.read(_UNCOUNTED, Day, {"before": before})
+        uncounted = await clickhouse.read(_UNCOUNTED, UncountedDay, {"before": before_second})
         for day in uncounted:
             await count_day(clickhouse, day, attempt)
         if not uncounted:
@@ -91,27 +92,27 @@ async def count_days(clickhouse: ClickHouse, before: int) -> None:
     log.warning("days had to be counted again and again", days=len(uncounted))
 
 
-async def count_day(clickhouse: ClickHouse, found: Day, attempt: int) -> None:
-    """A server executes it once from where it starts, however late.
+async def count_day(clickhouse: ClickHouse, uncounted: UncountedDay, attempt: int) -> None:
+    """Counts one day; a server executes one INSERT from the same `counted_clicks`, however late.
 
     See `aggregator.warehouse.insert_tokens`.
     """
-    month, day = month_at(found.day), found.day
-    start = Start(f"{_TABLE}/{day}", 0, found.counted)
+    month, day = month_at(uncounted.starts_at), uncounted.starts_at
+    start = InsertStart(f"{_TABLE}/{day}", 0, uncounted.counted_clicks)
     token = start.token(attempt) if clickhouse.remote else ""
     parameters = {"day": day, "month": month, "since_month": month_at(day - _DAY_SECONDS)}
-    await clickhouse.execute(_insert(_TABLE, _RECENT, _DAY), parameters, token)
+    await clickhouse.execute(_count_sql(_TABLE, _RECENT, _DAY_START), parameters, token)
 
 
-async def miscounted(clickhouse: ClickHouse, month: int) -> int:
-    """How many numbers of days with events of an ingest month are not what the states say."""
-    return (await clickhouse.read(_MISCOUNTED, _Cells, {"month": month}))[0].cells
+async def count_miscounted_cells(clickhouse: ClickHouse, month: int) -> int:
+    """Counts the cells whose unique clicks differ from the states, for days of an ingest month."""
+    return (await clickhouse.read(_MISCOUNTED, _MiscountedCells, {"month": month}))[0].number
 
 
 async def count_staging(clickhouse: ClickHouse, staging: str, month: int) -> None:
-    """What is counted and has clicks in the staging table of a month is counted in it, too."""
+    """Counts days in the staging table of a month: those counted before that have clicks in it."""
     counted = f"SELECT time FROM {_TABLE} WHERE account != 0 AND dimension = 'total' AND basis = 3"
     days = f"SELECT DISTINCT time FROM {staging} WHERE account != 0 AND time IN ({counted})"
     others = f"SELECT * FROM {_TABLE} WHERE month != {{month:UInt32}}"
     cells = f"(SELECT * FROM {staging} UNION ALL {others})"
-    await clickhouse.execute(_insert(staging, cells, days), {"month": month})
+    await clickhouse.execute(_count_sql(staging, cells, days), {"month": month})

@@ -1,6 +1,6 @@
-"""A batch: what one INSERT stores. Cutting entries into batches, and lines into rows; pure.
+"""Cuts frames into batches, one INSERT each, and turns their lines into rows and rejects; pure.
 
-Lines become rows one after the other, and each row text at once: a batch of objects takes twice
+Each line becomes a row and its text before the next line is read: a batch of objects takes twice
 the time, for none of them is in the processor's cache when it is used.
 """
 
@@ -9,23 +9,24 @@ from typing import TypeVar, cast
 
 import msgspec
 
-from aggregator.delivery.streams import Entry
+from aggregator.delivery.streams import FrameEntry
 from aggregator.rows.enrich import (
     TIME_LENGTH,
-    Moment,
+    SharedFields,
     click_time_ms,
-    moment,
-    place_of,
+    encode_row_end,
+    shared_fields,
     truncate_address,
     utc_day,
     write_click,
 )
 from aggregator.warehouse.months import month_of
-from linkjolt.click_ids import LENGTH
+from linkjolt.click_ids import CLICK_ID_LENGTH
+from linkjolt.datasets import Dataset
 from linkjolt.events import Click
 from linkjolt.reasons import Reason, Rejected
 
-# Little enough to stay in the processor's cache until it is written.
+# Small enough to stay in the processor's cache until it is written.
 _PIECE_BYTES = 65_536
 _MESSAGE_MAX_CHARACTERS = 500
 _UNREADABLE_MAX_CHARACTERS = 2_000
@@ -33,27 +34,27 @@ T = TypeVar("T")
 
 
 class Reject(msgspec.Struct, frozen=True):
-    """An accepted line that is not stored as an event, by where it stands; the table's columns."""
+    """An accepted line that is not stored as an event; the fields are the table's columns."""
 
     s: int
     pos: int
     line: int
-    account: int
+    account: Dataset
     reason: Reason
     message: str
     body: str
 
 
-class NoSalt(Exception):
-    """The visitor salt of this day, `YYYY-MM-DD`, is asked for."""
+class SaltMissing(Exception):
+    """Raised for the day, `YYYY-MM-DD`, whose visitor salt is missing."""
 
     def __init__(self, day: str) -> None:
         super().__init__(day)
         self.day = day
 
 
-class Line(msgspec.Struct, frozen=True, gc=False):
-    """One event line and where it stands."""
+class EventLine(msgspec.Struct, frozen=True, gc=False):
+    """One event line with its position and number in the frame, from 0; `marked`: sent again."""
 
     pos: int
     number: int
@@ -61,8 +62,8 @@ class Line(msgspec.Struct, frozen=True, gc=False):
     marked: bool
 
 
-def cut(entries: Sequence[Entry], rows_max: int) -> Sequence[Entry]:
-    """The entries of the next batch: of one ingest month, about `rows_max` lines, at least one."""
+def cut_batch(entries: Sequence[FrameEntry], rows_max: int) -> Sequence[FrameEntry]:
+    """Returns the frames of the next batch: of one ingest month, about `rows_max` lines."""
     if not entries:
         return entries
     month, rows = month_of(entries[0].pos), 0
@@ -73,100 +74,123 @@ def cut(entries: Sequence[Entry], rows_max: int) -> Sequence[Entry]:
     return entries
 
 
-def lines_of(entries: Iterable[Entry]) -> Iterator[Line]:
+def split_lines(entries: Iterable[FrameEntry]) -> Iterator[EventLine]:
     for entry in entries:
         for number, text in enumerate(entry.frame.split(b"\n")):
-            yield Line(entry.pos, number, text, entry.marked)
+            yield EventLine(entry.pos, number, text, entry.marked)
 
 
-def read_lines(
-    lines: Iterable[Line], decode: Callable[[bytes], T], s: int, rejects: list[Reject]
-) -> Iterator[tuple[Line, T]]:
-    """The events; a reject is added for each line that no decoder accepts."""
+def decode_lines(
+    lines: Iterable[EventLine],
+    decode: Callable[[bytes], T],
+    stream_number: int,
+    rejects: list[Reject],
+) -> Iterator[tuple[EventLine, T]]:
+    """Yields the decoded events; adds a reject for each line that cannot be decoded."""
     for line in lines:
         try:
             event = decode(line.text)
         except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-            rejects.append(reject(line, s, 0, Reason.undecodable, str(error)))
+            rejects.append(
+                make_reject(line, stream_number, Dataset(0), Reason.undecodable, str(error))
+            )
             continue
         yield line, event
 
 
-def reject(line: Line, s: int, account: int, reason: Reason, message: str) -> Reject:
-    """The reject of a line; its body holds no whole address (see `body_of`)."""
+def make_reject(
+    line: EventLine, stream_number: int, account: Dataset, reason: Reason, message: str
+) -> Reject:
+    """Builds the reject of a line, with its addresses truncated (`redact_body`)."""
     cut_message = message[:_MESSAGE_MAX_CHARACTERS]
-    return Reject(s, line.pos, line.number, account, reason, cut_message, body_of(line.text))
+    return Reject(
+        stream_number, line.pos, line.number, account, reason, cut_message, redact_body(line.text)
+    )
 
 
-def body_of(text: bytes) -> str:
-    """The line with every `ip` of its JSON truncated; the start of a line that is not JSON."""
+def redact_body(text: bytes) -> str:
+    """Truncates every `ip` in the JSON of a line; returns the start of a line that is no JSON."""
     try:
         body = msgspec.json.decode(text)
         # Untouched where there is nothing to truncate: numbers keep their digits.
-        return (msgspec.json.encode(_truncated(body)) if b'"ip"' in text else text).decode()
+        return (
+            msgspec.json.encode(_truncate_addresses(body)) if b'"ip"' in text else text
+        ).decode()
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return text.decode("utf-8", "replace")[:_UNREADABLE_MAX_CHARACTERS]
 
 
-def _truncated(value: object) -> object:
-    """JSON with each `ip` as the warehouse stores it; '' for what is no address."""
+def _truncate_addresses(value: object) -> object:
+    """Truncates each `ip` of decoded JSON as the warehouse does; '' if it is no address."""
     if isinstance(value, dict):
         fields = cast(dict[str, object], value)
-        return {name: _address(v) if name == "ip" else _truncated(v) for name, v in fields.items()}
+        return {
+            name: _truncate_value(v) if name == "ip" else _truncate_addresses(v)
+            for name, v in fields.items()
+        }
     if isinstance(value, list):
-        return [_truncated(part) for part in cast(list[object], value)]
+        return [_truncate_addresses(part) for part in cast(list[object], value)]
     return value
 
 
-def _address(value: object) -> str:
+def _truncate_value(value: object) -> str:
     return truncate_address(value) if isinstance(value, str) else ""
 
 
-def click_rows(
-    clicks: Iterable[tuple[Line, Click]],
-    s: int,
+def encode_click_rows(
+    clicks: Iterable[tuple[EventLine, Click]],
+    stream_number: int,
     salts: Mapping[str, bytes],
-    known: Container[str],
+    existing: Container[str],
     rejects: list[Reject],
 ) -> list[bytes]:
-    """The rows of clicks not `known` to be stored, as JSON lines, in pieces of whole lines.
+    """Encodes the rows of clicks not in `existing` as JSON lines, in pieces of whole lines.
 
-    Adds rejects for known ones and for bad ids; a click sent again in the same batch is a reject,
-    too. Raises NoSalt.
+    Adds a reject for each existing click, for a click that is in the batch twice, and for a bad
+    click id. Raises SaltMissing.
     """
     pieces: list[bytes] = []
     text = bytearray()
     new: set[str] = set()
-    moments: dict[str, Moment] = {}
-    pos, place = -1, b""
+    shared_by_time: dict[str, SharedFields] = {}
+    pos, row_end = -1, b""
     for line, click in clicks:
         click_id = click.click_id
-        # Clicks of one millisecond share these characters.
-        at = moments.get(click_id[:TIME_LENGTH]) if len(click_id) == LENGTH else None
-        if at is None:
+        # Click ids of one millisecond share these characters.
+        shared = (
+            shared_by_time.get(click_id[:TIME_LENGTH]) if len(click_id) == CLICK_ID_LENGTH else None
+        )
+        if shared is None:
             try:
-                at = moments[click_id[:TIME_LENGTH]] = _moment(click_id, salts)
+                shared = shared_by_time[click_id[:TIME_LENGTH]] = _shared_fields(click_id, salts)
             except Rejected as error:
-                rejects.append(reject(line, s, click.account, error.reason, error.message))
+                rejects.append(
+                    make_reject(line, stream_number, click.account, error.reason, error.message)
+                )
                 continue
-        if click_id in known or click_id in new:
+        if click_id in existing or click_id in new:
             message = "the click is stored already"
-            rejects.append(reject(line, s, click.account, Reason.repeated_event, message))
+            rejects.append(
+                make_reject(line, stream_number, click.account, Reason.repeated_event, message)
+            )
             continue
         new.add(click_id)
         if line.pos != pos:
-            pos, place = line.pos, place_of(s, line.pos)
-        write_click(text, click, at, place)
+            pos, row_end = line.pos, encode_row_end(stream_number, line.pos)
+        write_click(text, click, shared, row_end)
         if len(text) > _PIECE_BYTES:
             pieces.append(bytes(text))
             text.clear()
     return [*pieces, bytes(text)] if text else pieces
 
 
-def _moment(click_id: str, salts: Mapping[str, bytes]) -> Moment:
-    """Raises Rejected, NoSalt."""
+def _shared_fields(click_id: str, salts: Mapping[str, bytes]) -> SharedFields:
+    """Returns the fields that clicks of a click id's millisecond share.
+
+    Raises Rejected, SaltMissing.
+    """
     time_ms = click_time_ms(click_id)
     day = utc_day(time_ms)
     if day not in salts:
-        raise NoSalt(day)
-    return moment(time_ms, salts[day])
+        raise SaltMissing(day)
+    return shared_fields(time_ms, salts[day])

@@ -1,121 +1,136 @@
-"""What a batch of conversions comes to: rows, rejects, and where it must wait for clicks; pure."""
+"""Builds rows and rejects from a batch of facts, and finds where it must wait for clicks; pure."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 
-from aggregator.rows.batches import Line, Reject, reject
+from aggregator.rows.batches import EventLine, Reject, make_reject
 from aggregator.rows.fact_rows import adjustment_rows, conversion_row
 from aggregator.rows.rows import ClickRow, ConversionRow
-from aggregator.warehouse.writer import Order
-from linkjolt import redis_keys
+from aggregator.warehouse.writer import StoredOrder
+from linkjolt.datasets import Dataset, account_of
 from linkjolt.events import Adjustment, Conversion
 from linkjolt.reasons import Reason
 from linkjolt.stream_lines import Fact
 
-Events = Sequence[tuple[Line, Fact]]
+FactLines = Sequence[tuple[EventLine, Fact]]
 
 
-class Known(msgspec.Struct, frozen=True):
-    """What the warehouse already holds of a batch: `facts` are rows of adjusted conversions."""
+class AlreadyStored(msgspec.Struct, frozen=True):
+    """The stored rows that a batch refers to; `facts` are rows of adjusted conversions."""
 
     clicks: Mapping[str, ClickRow]
-    orders: Sequence[Order]
+    orders: Sequence[StoredOrder]
     facts: Sequence[ConversionRow] = ()
 
 
-def conversions_in(events: Events) -> list[tuple[Line, Conversion]]:
+def conversions_in(events: FactLines) -> list[tuple[EventLine, Conversion]]:
     return [(line, fact) for line, fact in events if isinstance(fact, Conversion)]
 
 
-def adjustments_in(events: Events) -> list[Adjustment]:
+def adjustments_in(events: FactLines) -> list[Adjustment]:
     return [fact for _, fact in events if isinstance(fact, Adjustment)]
 
 
-def clicks_of(events: Events) -> list[tuple[int, str]]:
-    """(account, click id) of the clicks that earned conversions; those of tests are real ones."""
-    return [
-        (redis_keys.owner(c.account), c.click_id) for _, c in conversions_in(events) if c.click_id
-    ]
+def click_keys(events: FactLines) -> list[tuple[int, str]]:
+    """Returns (account, click id) of the conversions' clicks, which are real even in tests."""
+    return [(account_of(c.account), c.click_id) for _, c in conversions_in(events) if c.click_id]
 
 
-def first_waiting(events: Events, clicks: Mapping[str, ClickRow], sure_until_ms: int) -> int | None:
-    """The position of the first conversion whose click may still come; None where none waits.
+def first_waiting_position(
+    events: FactLines, clicks: Mapping[str, ClickRow], clicks_complete_until_ms: int
+) -> int | None:
+    """Returns the position of the first conversion whose click may still arrive, or None.
 
-    Below `sure_until_ms` every click that came before its conversion is stored: what is missing
-    there stays missing.
+    Below `clicks_complete_until_ms` every click published before its conversion is stored, so that
+    a click missing there stays missing.
     """
     for line, conversion in conversions_in(events):
         missing = conversion.click_id and conversion.click_id not in clicks
-        if missing and line.pos >> 20 >= sure_until_ms:
+        if missing and line.pos >> 20 >= clicks_complete_until_ms:
             return line.pos
     return None
 
 
-def conversion_rows(
-    events: Events, s: int, known: Known
+def build_conversion_rows(
+    events: FactLines, stream_number: int, existing: AlreadyStored
 ) -> tuple[list[ConversionRow], list[Reject]]:
-    """The rows of new facts; rejects for what is stored already, or adjusts what is not stored."""
-    stored = _Stored(known)
+    """Builds the rows of new facts; rejects stored ones, and adjustments of unknown ones."""
+    stored = _StoredSoFar(existing)
     rows: list[ConversionRow] = []
     rejects: list[Reject] = []
     for line, fact in events:
-        refused = stored.why_not(fact)
-        if refused:
-            rejects.append(reject(line, s, fact.account, *refused))
+        refusal = stored.refusal(fact)
+        if refusal:
+            rejects.append(make_reject(line, stream_number, fact.account, *refusal))
         elif isinstance(fact, Adjustment):
-            rows += adjustment_rows(fact, stored.first[fact.conversion_id], s=s, pos=line.pos)
+            rows += adjustment_rows(
+                fact,
+                stored.first_rows[fact.conversion_id],
+                stream_number=stream_number,
+                pos=line.pos,
+            )
             stored.adjustments.add((fact.conversion_id, fact.adjustment_id))
         else:
-            click = known.clicks.get(fact.click_id)
+            click = existing.clicks.get(fact.click_id)
             late = bool(fact.click_id) and click is None
-            row = conversion_row(fact, click, s=s, pos=line.pos, click_late=late)
+            row = conversion_row(
+                fact, click, stream_number=stream_number, pos=line.pos, click_late=late
+            )
             rows.append(row)
             stored.add(fact, row)
     return rows, rejects
 
 
-class _Stored:
-    """What is stored when a fact's turn comes: before the batch, and of it."""
+class _StoredSoFar:
+    """The ids stored before a fact of the batch: from earlier batches, and from this one."""
 
-    def __init__(self, known: Known) -> None:
-        held = [order for order in known.orders if order.order_id]
-        self._orders = {(o.account, o.event, o.order_id): o.conversion_id for o in held}
-        self._ids = {order.conversion_id for order in known.orders}
-        self.first = {row.conversion_id: row for row in known.facts if row.kind == "created"}
-        self.adjustments = set(_adjusted(known.facts))
+    def __init__(self, existing: AlreadyStored) -> None:
+        orders = [order for order in existing.orders if order.order_id]
+        self._conversion_ids_by_order = {
+            (o.account, o.event, o.order_id): o.conversion_id for o in orders
+        }
+        self._conversion_ids = {order.conversion_id for order in existing.orders}
+        self.first_rows = {
+            row.conversion_id: row for row in existing.facts if row.kind == "created"
+        }
+        self.adjustments = set(_adjustment_keys(existing.facts))
 
     def add(self, conversion: Conversion, row: ConversionRow) -> None:
         if conversion.order_id and not conversion.order_free:
-            self._orders[_order(conversion)] = conversion.conversion_id
-        self._ids.add(conversion.conversion_id)
-        self.first[conversion.conversion_id] = row
+            self._conversion_ids_by_order[_order_key(conversion)] = conversion.conversion_id
+        self._conversion_ids.add(conversion.conversion_id)
+        self.first_rows[conversion.conversion_id] = row
 
-    def why_not(self, fact: Fact) -> tuple[Reason, str] | None:
-        """Why it is not to be stored."""
+    def refusal(self, fact: Fact) -> tuple[Reason, str] | None:
+        """Returns the reason and message for not storing a fact; None if it is to be stored."""
         if isinstance(fact, Adjustment):
-            return self._why_not_adjusted(fact)
+            return self._refusal_of_adjustment(fact)
         if fact.refused:
-            message = f"queued while Redis was away, then found to be a {fact.refused}"
+            message = f"queued while Redis was unavailable, then refused as a {fact.refused}"
             return Reason.repeated_order, message
-        if fact.conversion_id in self._ids:
+        if fact.conversion_id in self._conversion_ids:
             return Reason.repeated_event, "the conversion is stored already"
-        if fact.order_id and not fact.order_free and _order(fact) in self._orders:
-            holder = self._orders[_order(fact)]
+        if (
+            fact.order_id
+            and not fact.order_free
+            and _order_key(fact) in self._conversion_ids_by_order
+        ):
+            holder = self._conversion_ids_by_order[_order_key(fact)]
             return Reason.repeated_order, f"the order is stored already as {holder}"
         return None
 
-    def _why_not_adjusted(self, fact: Adjustment) -> tuple[Reason, str] | None:
+    def _refusal_of_adjustment(self, fact: Adjustment) -> tuple[Reason, str] | None:
         if (fact.conversion_id, fact.adjustment_id) in self.adjustments:
             return Reason.repeated_event, "the adjustment is stored already"
-        if fact.conversion_id not in self.first:
+        if fact.conversion_id not in self.first_rows:
             return Reason.conversion_missing, f"{fact.conversion_id} is not stored"
         return None
 
 
-def _order(conversion: Conversion) -> tuple[int, str, str]:
+def _order_key(conversion: Conversion) -> tuple[Dataset, str, str]:
     return conversion.account, conversion.event, conversion.order_id
 
 
-def _adjusted(rows: Iterable[ConversionRow]) -> Iterable[tuple[str, str]]:
+def _adjustment_keys(rows: Iterable[ConversionRow]) -> Iterable[tuple[str, str]]:
     return ((row.conversion_id, row.adjustment_id) for row in rows if row.adjustment_id)

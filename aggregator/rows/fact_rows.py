@@ -1,4 +1,4 @@
-"""The rows of facts about conversions: the first one, and those of its adjustments; pure."""
+"""Builds the rows of a conversion and of its adjustments; pure."""
 
 from typing import Any
 
@@ -7,10 +7,10 @@ import msgspec
 from aggregator.rows.enrich import click_time_ms
 from aggregator.rows.rows import CONVERSION_COLUMNS, ClickRow, ConversionRow
 from linkjolt.dimensions import SPARSE
-from linkjolt.events import Adjustment, Conversion, Effect, Place
+from linkjolt.events import Adjustment, Conversion, Effect, FactDimensions
 
 # The dimensions of a click that its conversions carry, under the same names.
-CARRIED = (
+CARRIED_COLUMNS = (
     "verdict",
     "country",
     "language",
@@ -20,8 +20,8 @@ CARRIED = (
     "referrer_host",
     *(name for name in SPARSE if name != "coupon_code"),
 )
-# What a conversion and its row have under one name and with one meaning.
-_SAME = tuple(
+# The fields that a conversion and its row have under one name and with one meaning.
+_COPIED_COLUMNS = tuple(
     name
     for name in Conversion.__struct_fields__
     if name in CONVERSION_COLUMNS and name not in ("reason", "coupon_code")
@@ -29,14 +29,21 @@ _SAME = tuple(
 
 
 def conversion_row(
-    conversion: Conversion, click: ClickRow | None, *, s: int, pos: int, click_late: bool
+    conversion: Conversion,
+    click: ClickRow | None,
+    *,
+    stream_number: int,
+    pos: int,
+    click_late: bool,
 ) -> ConversionRow:
-    """The first row of a conversion, with the dimensions of its click where that is known.
+    """Builds the first row of a conversion, with the dimensions of its click if that is known.
 
-    `click_late` says that the click did not arrive in time: the reason, where there is no other.
+    `click_late`: the click did not arrive in time, which is the reason if there is no other.
     """
-    same: dict[str, Any] = {name: getattr(conversion, name) for name in _SAME}
-    carried: dict[str, Any] = {name: getattr(click, name) for name in CARRIED} if click else {}
+    copied: dict[str, Any] = {name: getattr(conversion, name) for name in _COPIED_COLUMNS}
+    carried: dict[str, Any] = (
+        {name: getattr(click, name) for name in CARRIED_COLUMNS} if click else {}
+    )
     pending = conversion.status == "pending"
     return ConversionRow(
         time=conversion.time_ms / 1000,
@@ -48,58 +55,67 @@ def conversion_row(
         approved=int(not pending),
         coupon_code=conversion.coupon_code or (click.coupon_code if click else ""),
         payout="unpaid",
-        s=s,
+        s=stream_number,
         pos=pos,
-        **same,
+        **copied,
         **carried,
     )
 
 
 def adjustment_rows(
-    fact: Adjustment, first: ConversionRow, *, s: int, pos: int
+    adjustment: Adjustment, first: ConversionRow, *, stream_number: int, pos: int
 ) -> list[ConversionRow]:
-    """The row of an adjustment; before it, where the conversion moves, one that takes it away.
+    """Builds the row of an adjustment; before it, if the conversion moves, one that takes it away.
 
-    `first` is the conversion's first row, whose dimensions all its rows have.
+    `first` is the conversion's first row, whose dimensions all its rows carry.
     """
-    rows = [_adjusted(fact, first, fact.kind, fact.place, fact.effect)]
-    if fact.left is not None and fact.taken is not None:
-        rows.insert(0, _adjusted(fact, first, "detached", fact.left, negative(fact.taken)))
+    rows = [
+        _adjustment_row(adjustment, first, adjustment.kind, adjustment.place, adjustment.effect)
+    ]
+    if adjustment.left is not None and adjustment.taken is not None:
+        rows.insert(
+            0,
+            _adjustment_row(
+                adjustment, first, "detached", adjustment.left, negate(adjustment.taken)
+            ),
+        )
     for row in rows:
-        row.s, row.pos = s, pos
+        row.s, row.pos = stream_number, pos
     return rows
 
 
-def negative(effect: Effect) -> Effect:
-    """What undoes it."""
+def negate(effect: Effect) -> Effect:
+    """Returns the effect that undoes it."""
     return Effect(**{name: -getattr(effect, name) for name in Effect.__struct_fields__})
 
 
-def _adjusted(
-    fact: Adjustment, first: ConversionRow, kind: str, place: Place, effect: Effect
+def _adjustment_row(
+    adjustment: Adjustment, first: ConversionRow, kind: str, place: FactDimensions, effect: Effect
 ) -> ConversionRow:
-    kept: dict[str, Any] = {name: getattr(first, name) for name in (*CARRIED, "coupon_code")}
-    where = msgspec.structs.asdict(place)
+    dimensions: dict[str, Any] = {
+        name: getattr(first, name) for name in (*CARRIED_COLUMNS, "coupon_code")
+    }
+    place_fields = msgspec.structs.asdict(place)
     if (place.campaign, place.affiliate) == (first.campaign, first.affiliate):
-        # The state of a conversion from before there were adjustments does not know its link.
-        where["link"] = place.link or first.link
+        # The state of a conversion that is older than adjustments lacks its link.
+        place_fields["link"] = place.link or first.link
     return ConversionRow(
-        account=fact.account,
-        time=fact.time_ms / 1000,
+        account=adjustment.account,
+        time=adjustment.time_ms / 1000,
         click_time=first.click_time,
-        conversion_id=fact.conversion_id,
+        conversion_id=adjustment.conversion_id,
         kind=kind,
-        event=fact.event,
-        order_id=fact.order_id,
-        currency=fact.currency,
-        click_id=fact.click_id,
-        adjustment_id=fact.adjustment_id,
-        adjusted=fact.adjusted_ms / 1000,
-        payout=fact.payout,
-        rule=fact.rule,
-        author=fact.author,
-        note=fact.note,
-        **kept,
-        **where,
+        event=adjustment.event,
+        order_id=adjustment.order_id,
+        currency=adjustment.currency,
+        click_id=adjustment.click_id,
+        adjustment_id=adjustment.adjustment_id,
+        adjusted=adjustment.adjusted_ms / 1000,
+        payout=adjustment.payout,
+        rule=adjustment.rule,
+        author=adjustment.author,
+        note=adjustment.note,
+        **dimensions,
+        **place_fields,
         **msgspec.structs.asdict(effect),
     )

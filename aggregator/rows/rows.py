@@ -1,6 +1,8 @@
-"""The rows of the two raw tables: fields are the columns, in their order (001, 002, 009 to 011)."""
+"""Declares the rows of the two raw tables: the fields are the columns, in the tables' order."""
 
 import msgspec
+
+from linkjolt.datasets import Dataset
 
 # `pos` is a stream entry's id: milliseconds in the upper 44 bits, sequence in the lower 20.
 _SEQUENCE_BITS = 20
@@ -9,10 +11,10 @@ _SEQUENCE_BITS = 20
 class ClickRow(msgspec.Struct, omit_defaults=True):
     """A recorded request; `time` is UTC seconds with milliseconds, `params` JSON or ''.
 
-    Every default is what the engine stores for a column left out, so lines are short.
+    Each default is the one that the engine stores for a column left out, so that lines are short.
     """
 
-    account: int = 0
+    account: Dataset = Dataset(0)
     link: int = 0
     time: float = 0.0
     click_id: str = ""
@@ -64,11 +66,11 @@ class ClickRow(msgspec.Struct, omit_defaults=True):
 class ConversionRow(msgspec.Struct, omit_defaults=True):
     """A fact about a conversion: amounts in minor units, counts as signed effects.
 
-    Times are UTC seconds with milliseconds; `click_time` is 0.0 where no click is known. From
-    `adjustment_id` on it is what an adjustment has, and `rule`, of which the first fact has some.
+    Times are UTC seconds with milliseconds; `click_time` is 0.0 if no click is known. The fields
+    from `adjustment_id` on are those of adjustments; some of them the first fact has, too.
     """
 
-    account: int = 0
+    account: Dataset = Dataset(0)
     campaign: int = 0
     affiliate: int = 0
     link: int = 0
@@ -141,16 +143,16 @@ CLICK_COLUMNS = ClickRow.__struct_fields__
 CONVERSION_COLUMNS = ConversionRow.__struct_fields__
 
 
-def click_marker(s: int, pos: int) -> ClickRow:
-    """The row of account 0 by which a batch leaves its last position, whatever it holds."""
-    return ClickRow(time=_seconds(pos), s=s, pos=pos)
+def click_marker(stream_number: int, pos: int) -> ClickRow:
+    """Returns the row of account 0 that stores a batch's last position, even without events."""
+    return ClickRow(time=_position_seconds(pos), s=stream_number, pos=pos)
 
 
-def conversion_marker(s: int, pos: int) -> ConversionRow:
-    """As `click_marker`, for the conversions table."""
-    return ConversionRow(time=_seconds(pos), s=s, pos=pos)
+def conversion_marker(stream_number: int, pos: int) -> ConversionRow:
+    """Returns the marker row of a batch of conversions, as `click_marker`."""
+    return ConversionRow(time=_position_seconds(pos), s=stream_number, pos=pos)
 
 
-def _seconds(pos: int) -> float:
-    # A number in milliseconds would be read as seconds by the engine.
+def _position_seconds(pos: int) -> float:
+    # The engine would read a number of milliseconds as seconds.
     return (pos >> _SEQUENCE_BITS) / 1000

@@ -1,8 +1,8 @@
-"""What keeps an INSERT from counting twice that is executed late, or by another aggregator.
+"""Keeps an INSERT that is executed late, or by two aggregators, from being stored twice.
 
-On a server each carries a token that names where it starts. The table drops a second one from the
-same place, whatever its length, so it is a compare-and-set; how far the winner reached is read
-afterwards. See docs/decisions/two-aggregators.md.
+On a server each INSERT carries a token that names its start position. The table drops a second one
+from the same position, whatever its length, so that it is a compare-and-set; the winner's end is
+read afterwards. See docs/decisions/two-aggregators.md.
 """
 
 from collections.abc import Awaitable, Callable
@@ -17,44 +17,47 @@ _ENGINE = (
 _TOKENS_SPENT_MAX = 10
 
 
-class Start(msgspec.Struct, frozen=True):
-    """Where an INSERT of stream `s` starts: behind `after`, which `table` holds already."""
+class InsertStart(msgspec.Struct, frozen=True):
+    """The start of an INSERT of a stream: behind position `after`, which `table` holds already."""
 
     table: str
-    s: int
+    stream_number: int
     after: int
 
     def token(self, attempt: int) -> str:
-        return f"linkjolt/{self.table}/{self.s}/{self.after}/{attempt}"
+        return f"linkjolt/{self.table}/{self.stream_number}/{self.after}/{attempt}"
 
 
-class _Engine(msgspec.Struct, frozen=True):
+class _EngineRow(msgspec.Struct, frozen=True):
     engine: str
 
 
 async def insert_once(
     clickhouse: ClickHouse,
-    start: Start,
+    start: InsertStart,
     insert: Callable[[str], Awaitable[None]],
-    stored: Callable[[], Awaitable[int]],
+    read_stored_position: Callable[[], Awaitable[int]],
 ) -> int:
-    """Runs `insert(token)`; answers how far the table holds the stream now, by `stored()`.
+    """Runs `insert(token)` and returns the position up to which the table holds the stream now.
 
-    ClickHouseFailed leaves open whether it happened, as always.
+    ClickHouseFailed leaves open whether the INSERT was executed, as always.
     """
     for attempt in range(_TOKENS_SPENT_MAX):
         await insert(start.token(attempt))
-        at = await stored()
-        if at > start.after:
-            return at
-        if await _replicated(clickhouse, start.table):
+        position = await read_stored_position()
+        if position > start.after:
+            return position
+        if await _is_replicated(clickhouse, start.table):
             break
-        # A MergeTree notes the token before the part is there: a server killed between the two
-        # drops every repeat, so the next one takes another token. Nobody can use this one again.
+        # A MergeTree records the token before the part exists: a server killed between the two
+        # drops every repeat, so the next attempt takes another token. This one is spent.
     raise ClickHouseFailed(f"{start} was answered for and is not seen")
 
 
-async def _replicated(clickhouse: ClickHouse, table: str) -> bool:
-    """There token and part are one step in Keeper, and this replica is only behind."""
-    [found] = await clickhouse.read(_ENGINE, _Engine, {"t": table})
-    return found.engine.startswith("Replicated")
+async def _is_replicated(clickhouse: ClickHouse, table: str) -> bool:
+    """Returns True for a replicated table: Keeper records token and part at once.
+
+    The replica that was asked is then only behind.
+    """
+    [row] = await clickhouse.read(_ENGINE, _EngineRow, {"t": table})
+    return row.engine.startswith("Replicated")

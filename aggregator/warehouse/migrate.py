@@ -1,4 +1,4 @@
-"""Creates the warehouse's tables: numbered SQL, filled in from settings, each run once."""
+"""Creates the warehouse's tables by numbered SQL files, filled in from settings, each run once."""
 
 from pathlib import Path
 
@@ -8,10 +8,10 @@ from linkjolt.storage.clickhouse import ClickHouse
 
 _FOLDER = Path(__file__).parent / "migrations"
 _FSYNC = "fsync_after_insert = 1, fsync_part_directory = 1"
-# What one insert brings is one file of columns then, not two files for each of 45, all fsynced: a
-# fifth of a large insert. What is merged to more than this is wide.
+# The part of an insert is one file of columns then, not two files for each of 45, all fsynced: a
+# fifth of a large insert. Parts merged to more than this are wide.
 _COMPACT = "min_bytes_for_wide_part = 134217728"
-# How many inserts back a table knows tokens: more than an hour of one stream.
+# The number of inserts whose tokens a table remembers: more than an hour of one stream.
 _WINDOW = "non_replicated_deduplication_window = 10000"
 _WINDOW_REPLICATED = (
     "replicated_deduplication_window = 10000, replicated_deduplication_window_seconds = 604800"
@@ -21,22 +21,24 @@ _MIGRATIONS = """CREATE TABLE IF NOT EXISTS migrations {on_cluster}
 ENGINE = {merge_tree} ORDER BY name"""
 
 
-class Tables(msgspec.Struct, frozen=True):
-    """What kind of tables a ClickHouse server gets, and on which cluster ('': on that server)."""
+class TableOptions(msgspec.Struct, frozen=True):
+    """The kind of tables on a ClickHouse server, and their cluster ('': that server only)."""
 
     replicated: bool = False
     cluster: str = ""
 
 
-PLAIN = Tables()
+PLAIN_TABLES = TableOptions()
 
 
-class _Name(msgspec.Struct, frozen=True):
+class _MigrationName(msgspec.Struct, frozen=True):
     name: str
 
 
-def filled(sql: str, tables: Tables, minute_rollup_hours: int, *, remote: bool) -> str:
-    """A migration with its engines; only tables on a server know insert tokens."""
+def fill_migration(
+    sql: str, tables: TableOptions, minute_rollup_hours: int, *, remote: bool
+) -> str:
+    """Fills engines and settings into a migration; only tables on a server know insert tokens."""
     kind = "Replicated" if tables.replicated else ""
     window = _WINDOW_REPLICATED if tables.replicated else _WINDOW
     durable = f"{_FSYNC}, {_COMPACT}"
@@ -46,7 +48,7 @@ def filled(sql: str, tables: Tables, minute_rollup_hours: int, *, remote: bool) 
         "replacing_merge_tree": f"{kind}ReplacingMergeTree",
         "replacing_merge_tree_by_version": f"{kind}ReplacingMergeTree(version)",
         "aggregating_merge_tree": f"{kind}AggregatingMergeTree",
-        # An insert is on disk, with its directory entry, before it is answered.
+        # An insert is on disk, with its directory entry, before it is acknowledged.
         "durable": f"SETTINGS {durable}",
         "durable_once": f"SETTINGS {durable}, {window}" if remote else f"SETTINGS {durable}",
         "minute_rollup_hours": str(minute_rollup_hours),
@@ -55,19 +57,19 @@ def filled(sql: str, tables: Tables, minute_rollup_hours: int, *, remote: bool) 
 
 
 async def migrate(
-    clickhouse: ClickHouse, minute_rollup_hours: int = 50, tables: Tables = PLAIN
+    clickhouse: ClickHouse, minute_rollup_hours: int = 50, tables: TableOptions = PLAIN_TABLES
 ) -> list[str]:
-    """Runs what was not run before, in order; answers the names of what it ran."""
+    """Runs the migrations that were not run before, in order; returns their names."""
 
     def fill(sql: str) -> str:
-        return filled(sql, tables, minute_rollup_hours, remote=clickhouse.remote)
+        return fill_migration(sql, tables, minute_rollup_hours, remote=clickhouse.remote)
 
     await clickhouse.execute(fill(_MIGRATIONS))
-    rows = await clickhouse.read("SELECT DISTINCT name FROM migrations", _Name)
-    done = {row.name for row in rows}
+    rows = await clickhouse.read("SELECT DISTINCT name FROM migrations", _MigrationName)
+    finished = {row.name for row in rows}
     ran: list[str] = []
     for path in sorted(_FOLDER.glob("*.sql")):
-        if path.stem in done:
+        if path.stem in finished:
             continue
         await clickhouse.execute(fill(path.read_text(encoding="utf-8")))
         # Every migration may run twice: a crash between it and this line repeats it.

@@ -1,7 +1,21 @@
-"""The fast path of a click: answered by the HTTP protocol itself, with no scope, task or cycle.
+"""Answers clicks in the HTTP protocol itself, without an ASGI scope, task or request cycle.
 
-It takes what is simply a click on a link in memory; everything else goes the ordinary way through
-the application, which gives the same answers (`tests/conformance`).
+Handles a whole plain request for an open link in memory; everything else goes through the
+application, which gives the same answers (`tests/conformance`).
+
+The states of a connection:
+
+    IDLE --data_received--> RECEIVED --read, at the end of the loop's turn--+
+     ^                                                                      |
+     |<--answered-- ROUTER <--------- anything else, parsed by uvicorn -----+
+     |                                                                      |
+     |<--finish---- PENDING <-------- plain click or post: begin -----------+
+     |
+     +--keep-alive time over--> CLOSED
+
+PENDING: the frame is on its way to Redis or the spool; data received meanwhile is parsed by
+uvicorn and queues behind the answer. `finish` leads to CLOSED where the server is stopping, and
+writes nothing where the peer is gone, though the click is stored.
 """
 
 import asyncio
@@ -12,25 +26,25 @@ import uvicorn
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
 
-from ingest.clicks.http import depart
-from ingest.clicks.request_head import MAX_BYTES, HeaderLines, read_head
+from ingest.clicks.http import resolve_redirect
+from ingest.clicks.request_head import HEAD_MAX_BYTES, HeaderReader, read_head
 from ingest.edge import Edge
 from ingest.publishing.publishers import FRAME_CLICKS_MAX
 from linkjolt.web import requests
 from linkjolt.web.bounded_protocol import BoundedProtocol
 
-_ALIKE = "cache-control: no-store\r\nx-robots-tag: noindex\r\nlocation: "
-# Of a connection's last answer.
-LAST_LINE = "connection: close\r\n"
+_CLICK_HEADERS = "cache-control: no-store\r\nx-robots-tag: noindex\r\nlocation: "
+# Added to the last answer of a connection.
+CLOSE_HEADER = "connection: close\r\n"
 
 
 class _NoEvent:
     def set(self) -> None:
-        """Nobody waits for it."""
+        """Does nothing: no request cycle waits for this event."""
 
 
 class _Exchange:
-    """A click under way, as uvicorn looks at a request under way: what follows it queues up."""
+    """A fast request under way, in the shape of uvicorn's cycle: later requests queue behind it."""
 
     __slots__ = ("disconnected", "keep_alive", "message_event", "more_body", "response_complete")
 
@@ -42,145 +56,155 @@ class _Exchange:
         self.message_event = _NoEvent()
 
 
-class Departures:
-    """What an edge's connections share: all clicks of a frame are answered when it is on disk."""
+class ClickBatcher:
+    """Batches the clicks of an edge's connections: one frame, answered when it is on disk."""
 
     def __init__(self, edge: Edge) -> None:
         self._edge = edge
-        # Connections with something to read. One after the other they take a tenth less than each
-        # between two calls of the kernel.
-        self.came: list[ClickProtocol] = []
-        self.direct = HeaderLines(edge.visits.direct)
-        self._proxied = HeaderLines(edge.visits.proxied)
-        self._route_now = edge.directory.route_now
-        # Of the clicks of this turn, where each leads and what is published of it.
-        self._leaving: list[tuple[ClickProtocol, str]] = []
+        # Connections with data to read. Reading them one after the other costs 10 % less than
+        # reading each between two system calls.
+        self.received: list[ClickProtocol] = []
+        self.direct_reader = HeaderReader(edge.visitor_reader.direct_readers)
+        self._proxied_reader = HeaderReader(edge.visitor_reader.proxied_readers)
+        self._cached_route = edge.directory.cached_route
+        # The clicks of this turn: where each leads, and their stream lines, in the same order.
+        self._pending: list[tuple[ClickProtocol, str]] = []
         self._lines: list[str] = []
-        self._defaults: list[tuple[bytes, bytes]] = []
-        self._begin = ""
+        self._default_headers: list[tuple[bytes, bytes]] = []
+        self._common_head = ""
 
     def read(self) -> None:
-        """Reads what came in this turn so far."""
-        came, self.came = self.came, []
+        """Reads the data received so far in this turn, and publishes its clicks."""
+        received, self.received = self.received, []
         try:
-            for protocol in came:
+            for protocol in received:
                 protocol.read()
         finally:
             self._publish()
 
-    def take(self, protocol: "ClickProtocol", data: bytes) -> bool:
-        """True where this is a whole click on an open link in memory, which is under way now."""
+    def accept(self, protocol: "ClickProtocol", data: bytes) -> bool:
+        """Accepts a plain click on an open link in memory; returns False for anything else."""
         head = read_head(data)
         if head is None:
             return False
         code, query, lines = head
-        route = self._route_now(code)
+        route = self._cached_route(code)
         if route is None or route.closed:
             return False
-        told = protocol.lines.told(lines, protocol.ip)
-        if told is None:
+        visitor_json = protocol.header_reader.visitor_json(lines, protocol.peer_json)
+        if visitor_json is None:
             return False
         protocol.begin()
-        location, line = depart(self._edge, route, query, told)
+        location, line = resolve_redirect(self._edge, route, query, visitor_json)
         if line:
-            self._leaving.append((protocol, location))
+            self._pending.append((protocol, location))
             self._lines.append(line)
         else:
-            self._leave([(protocol, location)])
+            self._answer([(protocol, location)])
         return True
 
-    def connected(self, client: tuple[str, int] | None) -> tuple[str, HeaderLines]:
-        """What a connection's other end tells: its address, and how its headers are read."""
-        ip, proxied = self._edge.visits.peer(client)
-        return ip, self._proxied if proxied else self.direct
+    def describe_peer(self, client: tuple[str, int] | None) -> tuple[str, HeaderReader]:
+        """Returns the peer's address as JSON, and the reader for headers it may send."""
+        peer_json, proxied = self._edge.visitor_reader.read_peer(client)
+        return peer_json, self._proxied_reader if proxied else self.direct_reader
 
     def _publish(self) -> None:
-        """What was taken in this turn leaves when it is on disk."""
-        lines, leaving = self._lines, self._leaving
-        self._lines, self._leaving = [], []
+        """Publishes this turn's clicks; each frame is answered when it is on disk."""
+        lines, pending = self._lines, self._pending
+        self._lines, self._pending = [], []
         for begin in range(0, len(lines), FRAME_CLICKS_MAX):
             end = begin + FRAME_CLICKS_MAX
-            kept = self._edge.clicks.publish(*lines[begin:end])
-            if kept.done():
-                self._leave(leaving[begin:end])
+            durable = self._edge.click_publisher.publish(*lines[begin:end])
+            if durable.done():
+                self._answer(pending[begin:end])
             else:
-                kept.add_done_callback(partial(self._leave, leaving[begin:end]))
+                durable.add_done_callback(partial(self._answer, pending[begin:end]))
 
-    def _leave(
-        self, leaving: "list[tuple[ClickProtocol, str]]", _: asyncio.Future[None] | None = None
+    def _answer(
+        self, pending: "list[tuple[ClickProtocol, str]]", _: asyncio.Future[None] | None = None
     ) -> None:
-        first = leaving[0][0]
-        begin, now, new_id = self._begin_of(first), first.loop.time(), requests.new_request_id
-        for protocol, location in leaving:
-            last = "" if protocol.exchange.keep_alive else LAST_LINE
+        first = pending[0][0]
+        common_head, now = self._common_head_of(first), first.loop.time()
+        new_id = requests.new_request_id
+        for protocol, location in pending:
+            close_header = "" if protocol.exchange.keep_alive else CLOSE_HEADER
             answer = (
-                f"{begin}{location}\r\ncontent-length: 0\r\nx-request-id: {new_id()}\r\n{last}\r\n"
+                f"{common_head}{location}\r\ncontent-length: 0\r\n"
+                f"x-request-id: {new_id()}\r\n{close_header}\r\n"
             )
             protocol.finish(answer.encode(), now)
 
-    def _begin_of(self, protocol: "ClickProtocol") -> str:
-        """What all answers begin with; uvicorn makes its own headers anew once a second."""
+    def _common_head_of(self, protocol: "ClickProtocol") -> str:
+        """Returns the head all answers share; uvicorn renews its default headers once a second."""
         defaults = protocol.server_state.default_headers
-        if defaults is not self._defaults:
-            self._defaults = defaults
+        if defaults is not self._default_headers:
+            self._default_headers = defaults
             lines = b"".join([b"%s: %s\r\n" % line for line in defaults]).decode("latin-1")
-            self._begin = f"HTTP/1.1 302 Found\r\n{lines}{_ALIKE}"
-        return self._begin
+            self._common_head = f"HTTP/1.1 302 Found\r\n{lines}{_CLICK_HEADERS}"
+        return self._common_head
 
 
 class ClickProtocol(BoundedProtocol):
-    """One connection of an edge."""
+    """One connection of an edge; answers plain clicks itself."""
 
-    __slots__ = ("_answered_at", "_came", "_departures", "_parsing", "exchange", "ip", "lines")
+    __slots__ = (
+        "_answered_at",
+        "_click_batcher",
+        "_parsing",
+        "_received",
+        "exchange",
+        "header_reader",
+        "peer_json",
+    )
 
     def __init__(
         self,
-        departures: Departures,
+        batcher: ClickBatcher,
         config: uvicorn.Config,
         server_state: ServerState,
         app_state: dict[str, Any],
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self.ip = ""  # The other end's address, told.
-        self.lines = departures.direct
-        self._departures = departures
+        self.peer_json = ""  # The peer's address, as a member of a click's JSON.
+        self.header_reader = batcher.direct_reader
+        self._click_batcher = batcher
         self.exchange = self.cycle = cast(RequestResponseCycle, _Exchange())
-        self._came = b""  # Not read yet: anything else that happens waits for it.
+        self._received = b""  # Not read yet; every other callback reads it first.
         self._parsing = False  # The parser is inside a message.
         self._answered_at = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
-        self.ip, self.lines = self._departures.connected(self.client)
+        self.peer_json, self.header_reader = self._click_batcher.describe_peer(self.client)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._catch_up()
-        # Also where another request is in line behind the click.
+        self._read_received()
+        # Also where another request is queued behind the click.
         self.exchange.disconnected = True
         super().connection_lost(exc)
 
     def eof_received(self) -> None:
-        self._catch_up()
+        self._read_received()
         super().eof_received()
 
     def shutdown(self) -> None:
-        self._catch_up()
+        self._read_received()
         super().shutdown()
 
     def data_received(self, data: bytes) -> None:
-        departures = self._departures
-        if self._came:
-            departures.read()
-        self._came = data
-        if not departures.came:
-            # Reads when the loop has gathered all that came in this turn.
-            self.loop.call_soon(departures.read)
-        departures.came.append(self)
+        batcher = self._click_batcher
+        if self._received:
+            batcher.read()
+        self._received = data
+        if not batcher.received:
+            # Runs once the loop has collected the data of this turn.
+            self.loop.call_soon(batcher.read)
+        batcher.received.append(self)
 
-    def _catch_up(self) -> None:
-        if self._came:
-            self._departures.read()
+    def _read_received(self) -> None:
+        if self._received:
+            self._click_batcher.read()
 
     def on_message_begin(self) -> None:
         self._parsing = True
@@ -191,29 +215,29 @@ class ClickProtocol(BoundedProtocol):
         super().on_message_complete()
 
     def read(self) -> None:
-        """Takes what came as a whole, else the ordinary way."""
-        data, self._came = self._came, b""
+        """Answers a plain whole request here, and passes anything else to uvicorn."""
+        data, self._received = self._received, b""
         free = self.cycle.response_complete and not self._parsing and not self.flow.write_paused
         if (
             not free
-            or len(data) > MAX_BYTES
-            or not (self._departures.take(self, data) or self.takes(data))
+            or len(data) > HEAD_MAX_BYTES
+            or not (self._click_batcher.accept(self, data) or self.accept_other(data))
         ):
             super().data_received(data)
 
-    def takes(self, data: bytes) -> bool:
-        """True where this is another whole request that is answered here, and under way now."""
+    def accept_other(self, data: bytes) -> bool:
+        """Accepts another kind of plain request; returns False where there is none."""
         return False
 
     def begin(self) -> None:
-        """From now on until `finish` a request is under way; what follows it queues up."""
+        """Marks a request as under way until `finish`; later requests queue behind it."""
         if self._head_timer is not None:
-            self._head_came()
+            self._end_head()
         self.exchange.response_complete = False
         self.cycle = self.exchange
 
     def finish(self, answer: bytes, now: float) -> None:
-        """Writes an answer, if somebody is still there, and goes on with what is in line."""
+        """Writes an answer if the peer is still connected, then continues with queued requests."""
         exchange = self.exchange
         exchange.response_complete = True
         if exchange.disconnected:
@@ -224,21 +248,21 @@ class ClickProtocol(BoundedProtocol):
         elif self.pipeline or self.flow.read_paused:
             self.on_response_complete()
         else:
-            # One timer for many answers: setting one for each costs as much as making the answer.
+            # One timer serves many answers: setting a timer costs as much as composing an answer.
             self._answered_at = now
             if self.timeout_keep_alive_task is None:
-                self._rest_for(self.timeout_keep_alive)
+                self._set_idle_timer(self.timeout_keep_alive)
 
-    def _rest_for(self, seconds: float) -> None:
+    def _set_idle_timer(self, seconds: float) -> None:
         self.timeout_keep_alive_task = self.loop.call_later(
             seconds, self.timeout_keep_alive_handler
         )
 
     def timeout_keep_alive_handler(self) -> None:
-        """Ends a connection that was idle for the whole time, else looks again later."""
-        self._catch_up()
-        rest_seconds = self._answered_at + self.timeout_keep_alive - self.loop.time()
-        if self.idle and rest_seconds <= 0:
+        """Closes a connection idle for the whole keep-alive time, else sets the timer again."""
+        self._read_received()
+        remaining_seconds = self._answered_at + self.timeout_keep_alive - self.loop.time()
+        if self.idle and remaining_seconds <= 0:
             super().timeout_keep_alive_handler()
         else:
-            self._rest_for(max(rest_seconds, 1.0))
+            self._set_idle_timer(max(remaining_seconds, 1.0))

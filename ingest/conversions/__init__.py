@@ -1,1 +1,1 @@
-"""Takes posted conversions."""
+"""Accepts posted conversions."""

@@ -1,4 +1,4 @@
-"""The body of a posted conversion: its fields, their rules, their aliases."""
+"""Parses the body of a posted conversion: its fields, their rules, their aliases."""
 
 import re
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from linkjolt.click_ids import LENGTH
+from linkjolt.click_ids import CLICK_ID_LENGTH
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.web import requests
 
@@ -36,12 +36,12 @@ _ORDER_EVENTS = ("sale", "rebill")
 FUTURE_MAX_MS = 5 * 60_000
 _EARLIEST_MS = 946_684_800_000  # 2000-01-01
 
-_COMPOSITE = re.compile(rf"(.{{1,64}})_aff_([A-Za-z0-9]+)_cid_([0-9A-Z]{{{LENGTH}}})\Z")
+_COMPOSITE = re.compile(rf"(.{{1,64}})_aff_([A-Za-z0-9]+)_cid_([0-9A-Z]{{{CLICK_ID_LENGTH}}})\Z")
 _EMAIL = re.compile(r"[^@\s]{1,64}@[^@\s]{1,255}\Z")
 
-# They have no place in a name and break every list they are shown in.
+# Control characters are invalid in names and break every list that shows them.
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_TEXTS = (
+_TEXT_FIELDS = (
     *("tracking_code", "click_id", "campaign_id", "affiliate_id", "order_id", "customer_id"),
     *("coupon_code", "adv1", "adv2", "adv3", "adv4", "adv5"),
 )
@@ -51,7 +51,7 @@ Text256 = Annotated[str, Meta(max_length=256)]
 
 
 class ConversionPost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A conversion as a merchant posts it; API 2 gives the rules."""
+    """A conversion to record; it names a click, a tracking code or a coupon."""
 
     tracking_code: Text128 | None = None
     click_id: Text128 | None = None
@@ -77,15 +77,15 @@ class ConversionPost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 _read = msgspec.json.Decoder(ConversionPost).decode
-_encode_said = msgspec.json.Encoder(order="deterministic").encode
+_encode_canonical = msgspec.json.Encoder(order="deterministic").encode
 
 
 def parse_post(body: bytes) -> ConversionPost:
-    """A posted JSON object; Rejected, naming the field as it was sent, for anything else."""
+    """Parses a posted JSON object; Rejected, naming the field as it was sent, for anything else."""
     try:
         post = _read(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        # Aliases among the names, or something wrong: a quarter of the speed, and it says what.
+        # Aliases, or an error: parse again at a quarter of the speed, to name the field.
         return _split_composite(parse_carefully(body))
     if b"[" in body or body.count(b"{") > 1:
         requests.check_depth(body)
@@ -94,7 +94,7 @@ def parse_post(body: bytes) -> ConversionPost:
 
 
 def parse_carefully(body: bytes) -> ConversionPost:
-    """As `parse_post`, for whatever is posted: aliases, and refusals that name what was sent."""
+    """As `parse_post`, with aliases, and with refusals that name the field as it was sent."""
     fields = requests.decode(body, dict[str, msgspec.Raw])
     sent_as: dict[str, str] = {}
     for name in fields:
@@ -104,7 +104,7 @@ def parse_carefully(body: bytes) -> ConversionPost:
             raise Rejected(Reason.invalid_field, message, field=name)
         sent_as[canonical] = name
     try:
-        post = requests.decode(_renamed(fields), ConversionPost)
+        post = requests.decode(_rename_aliases(fields), ConversionPost)
         _check(post, body)
     except Rejected as error:
         field = sent_as.get(error.field, error.field)
@@ -112,14 +112,14 @@ def parse_carefully(body: bytes) -> ConversionPost:
     return post
 
 
-def _renamed(fields: Mapping[str, msgspec.Raw]) -> bytes:
-    # Put together from the raw values, so that 99.99 never passes through a float.
+def _rename_aliases(fields: Mapping[str, msgspec.Raw]) -> bytes:
+    # Composed of the raw values, so that 99.99 never passes through a float.
     pairs = [msgspec.json.encode(ALIASES.get(n, n)) + b":" + bytes(v) for n, v in fields.items()]
     return b"{" + b",".join(pairs) + b"}"
 
 
 def _check(post: ConversionPost, body: bytes) -> None:
-    # JSON holds a control character as an escape, but for the last of them.
+    # JSON escapes every control character except DEL.
     if b"\\" in body or b"\x7f" in body:
         _check_texts(post)
     if not (post.tracking_code or post.click_id or post.click_ids or post.coupon_code):
@@ -137,12 +137,12 @@ def _check(post: ConversionPost, body: bytes) -> None:
 
 
 def _check_nested(post: ConversionPost) -> None:
-    # Their parts are kept as they came: nothing has looked into them yet.
+    # Their members are still raw, and have not been validated.
     for field, value in (("items", post.items), ("metadata", post.metadata)):
         try:
-            _plain(value)
+            _decode_raw(value)
         except UnicodeDecodeError as error:
-            raise Rejected(Reason.malformed_json, f"is not JSON: {error}") from None
+            raise Rejected(Reason.malformed_json, f"the body is not JSON: {error}") from None
         except msgspec.DecodeError as error:
             message = f"cannot be read: {error}".replace("`", "")
             raise Rejected(Reason.invalid_field, message, field=field) from None
@@ -152,7 +152,7 @@ def _check_nested(post: ConversionPost) -> None:
 
 
 def _check_texts(post: ConversionPost) -> None:
-    for name in _TEXTS:
+    for name in _TEXT_FIELDS:
         if _CONTROL.search(getattr(post, name) or ""):
             raise Rejected(Reason.invalid_field, "has control characters", field=name)
     if any(_CONTROL.search(click_id) for click_id in post.click_ids or ()):
@@ -160,7 +160,7 @@ def _check_texts(post: ConversionPost) -> None:
 
 
 def _split_composite(post: ConversionPost) -> ConversionPost:
-    """`tc_X_aff_Y_cid_Z` taken apart into tracking code, affiliate and click id."""
+    """Splits `tc_X_aff_Y_cid_Z` into tracking code, affiliate and click id."""
     code = post.tracking_code or post.click_id or ""
     match = _COMPOSITE.match(code) if "_aff_" in code else None
     if not match:
@@ -174,22 +174,22 @@ def _split_composite(post: ConversionPost) -> ConversionPost:
 
 
 def click_ids(post: ConversionPost) -> list[str]:
-    """All clicks that a post names."""
+    """Returns all click ids of a post."""
     return [*([post.click_id] if post.click_id else []), *(post.click_ids or ())]
 
 
 def first_click_id(post: ConversionPost) -> str:
-    """The first of them, '' for none."""
+    """Returns a post's first click id, '' for none."""
     return post.click_id or (post.click_ids[0] if post.click_ids else "")
 
 
 def encode_raw(value: object) -> str:
-    """Compact JSON text of a value that may hold raw parts; '' for None."""
+    """Encodes a value that may hold raw JSON as compact text; '' for None."""
     return "" if value is None else msgspec.json.encode(value).decode()
 
 
-def time_of(post: ConversionPost, now_ms: int) -> int:
-    """When the conversion happened, UTC milliseconds; not after `now_ms` by over 5 minutes."""
+def conversion_time_ms(post: ConversionPost, now_ms: int) -> int:
+    """Returns the conversion's instant in UTC milliseconds, at most 5 minutes after `now_ms`."""
     if post.timestamp is None:
         return now_ms
     time_ms = int(post.timestamp.timestamp() * 1000)
@@ -201,24 +201,24 @@ def time_of(post: ConversionPost, now_ms: int) -> int:
 
 
 def customer_hash(email: str | None, key: bytes) -> str:
-    """Keyed BLAKE2s of the e-mail, trimmed and in lower case: all that is kept of it."""
+    """Hashes an e-mail, trimmed and in lower case, with keyed BLAKE2s; only the hash is stored."""
     if email is None:
         return ""
-    hashed = _keyed(key).copy()
+    hashed = _keyed_hash(key).copy()
     hashed.update(email.strip().lower().encode())
     return hashed.hexdigest()
 
 
 @lru_cache(maxsize=4)
-def _keyed(key: bytes) -> "blake2s":
-    # The key's block is hashed once, not for every e-mail.
+def _keyed_hash(key: bytes) -> "blake2s":
+    # Hashes the key's block once, not for every e-mail.
     return blake2s(key=key, digest_size=16)
 
 
 def fingerprint(post: ConversionPost, order_value_minor: int, currency: str) -> str:
-    """Equal for posts that say the same, however their JSON is written."""
-    email, at = post.customer_email, post.timestamp
-    said = (
+    """Hashes a post's content: equal for equal content, however its JSON is written."""
+    email, timestamp = post.customer_email, post.timestamp
+    canonical_fields = (
         post.tracking_code,
         post.click_id,
         post.campaign_id,
@@ -228,17 +228,17 @@ def fingerprint(post: ConversionPost, order_value_minor: int, currency: str) -> 
         email.strip().lower() if email else "",
         post.customer_id,
         post.status,
-        at and at.astimezone(UTC),
-        post.items and _plain(post.items),
+        timestamp and timestamp.astimezone(UTC),
+        post.items and _decode_raw(post.items),
         post.coupon_code,
-        post.metadata and _plain(post.metadata),
+        post.metadata and _decode_raw(post.metadata),
         (post.adv1, post.adv2, post.adv3, post.adv4, post.adv5),
     )
     if post.click_ids:
-        # At the end, and only where there are any: a kept fingerprint stays what it was.
-        said = (*said, post.click_ids)
-    return blake2s(_encode_said(said), digest_size=16).hexdigest()
+        # At the end, and only where there are any, so that stored fingerprints stay valid.
+        canonical_fields = (*canonical_fields, post.click_ids)
+    return blake2s(_encode_canonical(canonical_fields), digest_size=16).hexdigest()
 
 
-def _plain(value: object) -> object:
+def _decode_raw(value: object) -> object:
     return msgspec.json.decode(msgspec.json.encode(value))

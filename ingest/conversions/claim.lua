@@ -1,7 +1,7 @@
--- Claims a key for whoever comes first. KEYS: the key. ARGV: the claim that was seen and is to be
--- replaced ('': none), the own one, seconds to keep it (0: for good). Answers the claim that stands.
-local held = redis.call('GET', KEYS[1])
-if held and held ~= ARGV[1] then return held end
+-- Stores the first claim of a key. KEYS: the key. ARGV: the claim to replace ('': none), the new
+-- claim, seconds to keep it (0: for ever). Replies with the valid claim.
+local existing = redis.call('GET', KEYS[1])
+if existing and existing ~= ARGV[1] then return existing end
 if ARGV[3] == '0' then
   redis.call('SET', KEYS[1], ARGV[2])
 else

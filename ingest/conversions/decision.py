@@ -1,4 +1,4 @@
-"""What is decided of a posted conversion before anything is written: pure, but for its id."""
+"""Decides what to record of a posted conversion, before anything is written; pure but for ids."""
 
 import secrets
 from decimal import Decimal
@@ -7,53 +7,86 @@ from hashlib import blake2s
 import msgspec
 
 from ingest.conversions import body
-from ingest.conversions.attribution import Attribution, GivenClick, attribute
-from ingest.conversions.body import ConversionPost, customer_hash, time_of
-from ingest.publishing.publishers import Posted
+from ingest.conversions.attribution import Attribution, PostedClick, attribute
+from ingest.conversions.body import ConversionPost, conversion_time_ms, customer_hash
+from ingest.publishing.publishers import PostedConversion
 from linkjolt import redis_keys
 from linkjolt.clicks.route import CouponRoute, Route
 from linkjolt.conversion_ids import make_conversion_id, shard_of
+from linkjolt.datasets import Account, Dataset
 from linkjolt.events import Conversion, ConversionState
 from linkjolt.money import Commission, commission_minor, to_minor
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.commission_rules import rule_at
-from linkjolt.registry.entries import Affiliate, ApiKey, Campaign, Duplicates, Kind, public_id
-from linkjolt.settings import Edge as Settings
+from linkjolt.registry.entries import Affiliate, ApiKey, Campaign, Duplicates, EntryKind, public_id
+from linkjolt.settings import EdgeSettings as Settings
 
-_NOTHING = Decimal(0)
+REBILL = "rebill"
+_ZERO = Decimal(0)
 
 
-class Pay(msgspec.Struct, frozen=True):
-    """The version of the campaign's commission that pays and its rule, or why none does."""
+class CommissionChoice(msgspec.Struct, frozen=True):
+    """The commission that pays and its rule's version, or the reason why none does."""
 
     rule: int = 0
     commission: Commission | None = None
     reason: str = ""
 
 
-class Origin(msgspec.Struct, frozen=True):
-    """What a conversion has from elsewhere than its post; `books` is the account of its events."""
+_NO_COMMISSION = CommissionChoice()
+
+
+class ConversionOrigin(msgspec.Struct, frozen=True):
+    """The parts of a conversion that its post does not hold; `dataset` is where it is stored."""
 
     conversion_id: str
-    books: int
+    dataset: Dataset
     time_ms: int
     customer: str
     default_currency: str
 
 
+class Lookups(msgspec.Struct, frozen=True):
+    """The registry entries and verified clicks that a post names."""
+
+    clicks: tuple[PostedClick, ...]
+    code: Route | None
+    coupon: CouponRoute | None
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """A post with its key, attribution and commission; `customer` is '' where unknown.
+
+    `duplicates` is the policy for another post of its order. `first_order_only`: the commission
+    depends on the customer's earlier orders.
+    """
+
+    post: ConversionPost
+    key: ApiKey
+    time_ms: int
+    attribution: Attribution
+    commission_choice: CommissionChoice
+    customer: str
+    duplicates: Duplicates = "refuse"
+    first_order_only: bool = False
+
+
 def resolve_conversion(
-    post: ConversionPost, attribution: Attribution, pay: Pay, origin: Origin
+    post: ConversionPost,
+    attribution: Attribution,
+    commission_choice: CommissionChoice,
+    origin: ConversionOrigin,
 ) -> tuple[Conversion, str]:
-    """The event and the post's fingerprint; pure. Rejected, naming the field that does not fit."""
+    """Resolves a post into its event and fingerprint; Rejected, naming a field that is wrong."""
     campaign, affiliate, link = attribution.campaign, attribution.affiliate, attribution.link
     _check_references(post, attribution)
     _check_event(post, campaign)
     currency = post.currency or (campaign.currency if campaign else origin.default_currency)
-    value_minor = to_minor(post.order_value or _NOTHING, currency, "order_value")
-    commission = pay.commission
+    value_minor = to_minor(post.order_value or _ZERO, currency, "order_value")
+    commission = commission_choice.commission
     conversion = Conversion(
         conversion_id=origin.conversion_id,
-        account=origin.books,
+        account=origin.dataset,
         event=post.event,
         time_ms=origin.time_ms,
         currency=currency,
@@ -69,22 +102,22 @@ def resolve_conversion(
         click_id=attribution.click_id,
         given_click_id="" if attribution.click_id else body.first_click_id(post),
         customer=origin.customer,
-        rule=pay.rule,
-        commission_reason=pay.reason,
+        rule=commission_choice.rule,
+        commission_reason=commission_choice.reason,
     )
-    if _says_more(post):
-        conversion = _carry_over(conversion, post)
+    if _has_extra_fields(post):
+        conversion = _copy_extra_fields(conversion, post)
     return conversion, body.fingerprint(post, value_minor, currency)
 
 
-def _says_more(post: ConversionPost) -> object:
-    """Truth where anything goes over as it is: most posts have none of it."""
+def _has_extra_fields(post: ConversionPost) -> object:
+    """Returns a true value where a post has fields to copy unchanged; most have none."""
     texts = post.customer_id or post.coupon_code or post.adv1 or post.adv2 or post.adv3
     return texts or post.adv4 or post.adv5 or post.items is not None or post.metadata is not None
 
 
-def _carry_over(conversion: Conversion, post: ConversionPost) -> Conversion:
-    """What goes from the post into the event as it is."""
+def _copy_extra_fields(conversion: Conversion, post: ConversionPost) -> Conversion:
+    """Copies the fields that pass from the post to the event unchanged."""
     return msgspec.structs.replace(
         conversion,
         customer_id=post.customer_id or "",
@@ -99,27 +132,27 @@ def _carry_over(conversion: Conversion, post: ConversionPost) -> Conversion:
     )
 
 
-def _check_references(post: ConversionPost, by: Attribution) -> None:
-    """`campaign_id` and `affiliate_id` may be sent along, but must not contradict the link."""
-    named: tuple[tuple[Kind, str | None, Campaign | Affiliate | None], ...] = (
-        ("campaign", post.campaign_id, by.campaign),
-        ("affiliate", post.affiliate_id, by.affiliate),
+def _check_references(post: ConversionPost, attribution: Attribution) -> None:
+    """Refuses a `campaign_id` or `affiliate_id` that contradicts the link."""
+    named: tuple[tuple[EntryKind, str | None, Campaign | Affiliate | None], ...] = (
+        ("campaign", post.campaign_id, attribution.campaign),
+        ("affiliate", post.affiliate_id, attribution.affiliate),
     )
-    for kind, given, entry in named:
-        if given and entry and given != public_id(kind, entry.number):
+    for kind, posted_id, entry in named:
+        if posted_id and entry and posted_id != public_id(kind, entry.number):
             message = f"is not the {kind} of this link"
             raise Rejected(Reason.unknown_reference, message, field=f"{kind}_id")
 
 
 def _check_event(post: ConversionPost, campaign: Campaign | None) -> None:
-    own = campaign.events if campaign else ()
-    if post.event not in body.EVENTS and post.event not in own:
+    campaign_events = campaign.events if campaign else ()
+    if post.event not in body.EVENTS and post.event not in campaign_events:
         message = "is neither sale, lead, signup, rebill nor an event of the campaign"
         raise Rejected(Reason.invalid_field, message, field="event")
 
 
-def state_of(conversion: Conversion) -> ConversionState:
-    """The live state of a conversion just made."""
+def initial_state(conversion: Conversion) -> ConversionState:
+    """Returns the live state of a new conversion."""
     return ConversionState(
         conversion_id=conversion.conversion_id,
         account=conversion.account,
@@ -142,116 +175,113 @@ def state_of(conversion: Conversion) -> ConversionState:
     )
 
 
-REBILL = "rebill"
-_NO_PAY = Pay()
-
-
-class Found(msgspec.Struct, frozen=True):
-    """What the directory and their MACs say of what a post names."""
-
-    clicks: tuple[GivenClick, ...]
-    code: Route | None
-    coupon: CouponRoute | None
-
-
-class Case(msgspec.Struct, frozen=True):
-    """A post with its key, who earns it, and what that pays; `customer` is '' where unknown.
-
-    `duplicates` is what becomes of another post of its order. `first_order_only`: what it pays
-    depends on what the customer has bought before.
-    """
-
-    post: ConversionPost
-    key: ApiKey
-    time_ms: int
-    attribution: Attribution
-    pay: Pay
-    customer: str
-    duplicates: Duplicates = "refuse"
-    first_order_only: bool = False
-
-
 def decide(
-    post: ConversionPost, key: ApiKey, found: Found, now_ms: int, customer_key: bytes
-) -> Case:
-    """Rejected, naming the field, for a post that cannot be taken under this key."""
+    post: ConversionPost, key: ApiKey, lookups: Lookups, now_ms: int, customer_key: bytes
+) -> Decision:
+    """Decides a post; Rejected, naming the field, where this key may not post it."""
     if post.tracking_code is not None:
-        _check_code(found.code, key.account)
+        _check_code(lookups.code, key.account)
     elif post.coupon_code is not None:
-        _check_coupon(post, found.coupon)
-    time_ms = time_of(post, now_ms)
-    by = attribute(found.clicks, found.code, found.coupon, key.account, time_ms)
-    if key.campaign and (by.campaign is None or by.campaign.number != key.campaign):
-        raise Rejected(Reason.forbidden, "the API key is for another campaign")
+        _check_coupon(post, lookups.coupon)
+    time_ms = conversion_time_ms(post, now_ms)
+    attribution = attribute(lookups.clicks, lookups.code, lookups.coupon, key.account, time_ms)
+    if key.campaign:
+        _check_key_campaign(post, attribution.campaign, key.campaign)
     customer = customer_hash(post.customer_email, customer_key)
-    campaign = by.campaign
-    # Those without an order have no other post.
+    campaign = attribution.campaign
+    # A post without an order has no other post of its order.
     duplicates = campaign.duplicates if campaign and post.order_id else "refuse"
-    if campaign is None or by.affiliate is None:
-        return Case(post, key, time_ms, by, _NO_PAY, customer, duplicates)
-    version, rule = rule_at(campaign, by.affiliate.number, time_ms)
-    pay = Pay(version, rule)
-    return Case(post, key, time_ms, by, pay, customer, duplicates, rule.first_order_only)
+    if campaign is None or attribution.affiliate is None:
+        return Decision(post, key, time_ms, attribution, _NO_COMMISSION, customer, duplicates)
+    version, rule = rule_at(campaign, attribution.affiliate.number, time_ms)
+    commission_choice = CommissionChoice(version, rule)
+    return Decision(
+        post,
+        key,
+        time_ms,
+        attribution,
+        commission_choice,
+        customer,
+        duplicates,
+        rule.first_order_only,
+    )
 
 
-def make(case: Case, settings: Settings, now_ms: int, conversion_id: str = "") -> Posted:
-    """The event to publish, where its order is reserved; `conversion_id` is one that it had."""
-    order, shards = case.post.order_id, settings.shards
-    books = case.key.books
-    digest = redis_keys.order_digest(books, case.post.event, order) if order else ""
-    shard = int(digest, 16) % shards if digest else _any_shard(conversion_id, shards)
+def make_conversion(
+    decision: Decision, settings: Settings, now_ms: int, conversion_id: str = ""
+) -> PostedConversion:
+    """Makes the conversion to publish; `conversion_id` is the id of an earlier attempt."""
+    order, shards = decision.post.order_id, settings.shards
+    dataset = decision.key.dataset
+    digest = redis_keys.order_digest(dataset, decision.post.event, order) if order else ""
+    shard = int(digest, 16) % shards if digest else _shard_of_id(conversion_id, shards)
     conversion_id = conversion_id or make_conversion_id(shard, now_ms)
     conversion, fingerprint = resolve_conversion(
-        case.post,
-        case.attribution,
-        case.pay,
-        Origin(conversion_id, books, case.time_ms, case.customer, settings.default_currency),
+        decision.post,
+        decision.attribution,
+        decision.commission_choice,
+        ConversionOrigin(
+            conversion_id, dataset, decision.time_ms, decision.customer, settings.default_currency
+        ),
     )
-    match case.duplicates:
+    match decision.duplicates:
         case "allow":
-            return _posted(_freed(conversion), conversion_id, fingerprint, shard)
+            return _posted_conversion(_free_of_order(conversion), conversion_id, fingerprint, shard)
         case "rebill":
-            # The same instant given twice is the same sale, sent twice.
-            timed = case.post.timestamp is not None
-            again = _posted(
-                _freed(conversion, REBILL),
-                _digest_of(digest, fingerprint) if timed else conversion_id,
+            # The same explicit instant means the same sale, sent twice.
+            has_timestamp = decision.post.timestamp is not None
+            repeat = _posted_conversion(
+                _free_of_order(conversion, REBILL),
+                _repeat_digest(digest, fingerprint) if has_timestamp else conversion_id,
                 fingerprint,
                 shard,
             )
-            posted = _posted(conversion, digest, fingerprint, shard)
-            return msgspec.structs.replace(posted, again=again, timed=timed)
+            posted = _posted_conversion(conversion, digest, fingerprint, shard)
+            return msgspec.structs.replace(posted, repeat=repeat, has_timestamp=has_timestamp)
         case _:
-            return _posted(conversion, digest or conversion_id, fingerprint, shard)
+            return _posted_conversion(conversion, digest or conversion_id, fingerprint, shard)
 
 
-def _any_shard(conversion_id: str, shards: int) -> int:
-    """That of an id which the conversion had before, else one by chance."""
+def _shard_of_id(conversion_id: str, shards: int) -> int:
+    """Returns the shard of an existing conversion id, else a random one."""
     shard = shard_of(conversion_id)
     return secrets.randbelow(shards) if shard is None else shard
 
 
-def _posted(conversion: Conversion, digest: str, fingerprint: str, shard: int) -> Posted:
-    return Posted(conversion, state_of(conversion), digest, fingerprint, shard)
+def _posted_conversion(
+    conversion: Conversion, digest: str, fingerprint: str, shard: int
+) -> PostedConversion:
+    return PostedConversion(conversion, initial_state(conversion), digest, fingerprint, shard)
 
 
-def _freed(conversion: Conversion, event: str = "") -> Conversion:
-    """The conversion as one of several of its order."""
+def _free_of_order(conversion: Conversion, event: str = "") -> Conversion:
+    """Marks the conversion as one of several of its order."""
     return msgspec.structs.replace(conversion, order_free=True, event=event or conversion.event)
 
 
-def _digest_of(digest: str, fingerprint: str) -> str:
+def _repeat_digest(digest: str, fingerprint: str) -> str:
     return blake2s(f"{digest}{fingerprint}".encode(), digest_size=16).hexdigest()
 
 
-def _check_code(route: Route | None, account: int) -> None:
+def _check_code(route: Route | None, account: Account) -> None:
     if route is None or route.link.account != account or route.link.deleted_at is not None:
-        message = "no such tracking code"
+        message = "names no link of this account"
         raise Rejected(Reason.unknown_tracking_code, message, field="tracking_code")
 
 
+def _check_key_campaign(post: ConversionPost, campaign: Campaign | None, bound_to: int) -> None:
+    """Refuses a post that is not for the campaign to which its key is bound."""
+    if campaign is None:
+        # A code or coupon would have a campaign: only clicks were posted, and none is genuine.
+        field = "click_id" if post.click_id else "click_ids"
+        message = "is not a genuine click of this account"
+        raise Rejected(Reason.unknown_reference, message, field=field)
+    if campaign.number != bound_to:
+        raise Rejected(Reason.forbidden, "the API key is for another campaign")
+
+
 def _check_coupon(post: ConversionPost, coupon: CouponRoute | None) -> None:
-    """A coupon beside a click or a code may be any; alone it must lead to an affiliate."""
+    """Refuses an unknown coupon that is posted without a click."""
     if coupon or post.click_id or post.click_ids:
         return
     message = "is no coupon of an affiliate"

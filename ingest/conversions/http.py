@@ -1,34 +1,37 @@
-"""Conversions over HTTP: posted, before the router, one or many at once."""
+"""Accepts posted conversions over HTTP ahead of the router, one or many a request."""
 
 import time
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ingest.conversions.batch import BODY_MAX_BYTES, Batch, read_array, read_lines
-from ingest.conversions.idempotency import Once, check_alone, idempotency_key
-from ingest.conversions.intake import Intake, count
+from ingest.conversions.batch import BODY_MAX_BYTES, ConversionBatch, read_array, read_lines
+from ingest.conversions.idempotency import IdempotentIntake, check_single, read_idempotency_key
+from ingest.conversions.intake import Intake, count_conversions
 from ingest.edge import Edge
-from linkjolt.auth.access import admit
+from linkjolt.auth.access import authorize
 from linkjolt.conversions.api import PATH, SCOPE
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.entries import ApiKey
 from linkjolt.web import requests
 
+# One conversion a line; the first is the name that most tools use.
+NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
 
-class ConversionPosts:
-    """`POST /v1/conversions` as an ASGI application; what it refuses it answers itself."""
+
+class ConversionEndpoint:
+    """Answers `POST /v1/conversions` as an ASGI application, refusals included."""
 
     def __init__(self, edge: Edge) -> None:
         self._edge = edge
         self._intake = Intake(edge)
-        self._once = Once(edge, self._intake)
+        self._idempotent_intake = IdempotentIntake(edge, self._intake)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             status, body = await self._post(scope, receive)
         except Exception as error:
             refused = requests.refusal_of(error)
-            count(refused.status)
+            count_conversions(refused.status)
             await requests.problem_response(refused, scope)(scope, receive, send)
             if refused.reason is Reason.internal:
                 raise
@@ -36,58 +39,60 @@ class ConversionPosts:
             await requests.send_json(send, status, body)
 
     async def _post(self, scope: Scope, receive: Receive) -> tuple[int, bytes]:
-        key = await admit(scope, self._edge.directory, SCOPE)
-        once = idempotency_key(scope)
-        declared = requests.media_type(scope)
-        if declared == "application/x-ndjson":
-            check_alone(once)
-            return 200, await self._take_lines(scope, receive, key)
-        if declared != "application/json":
-            message = f"send application/json or application/x-ndjson, not {declared[:64]}"
+        key = await authorize(scope, self._edge.directory, SCOPE)
+        idempotency_key = read_idempotency_key(scope)
+        media_type = requests.media_type(scope)
+        if media_type in NDJSON:
+            check_single(idempotency_key)
+            return 200, await self._accept_lines(scope, receive, key)
+        if media_type != "application/json":
+            message = f"send application/json or {NDJSON[0]}, not {media_type[:64]}"
             raise Rejected(Reason.unsupported_media_type, message)
         body = await _read_json(scope, receive)
         if body.lstrip()[:1] == b"[":
-            check_alone(once)
-            return 200, await self._take_array(body, key)
+            check_single(idempotency_key)
+            return 200, await self._accept_array(body, key)
         now_ms = time.time_ns() // 1_000_000
-        if once:
-            status, answered = await self._once.take(once, body, key, now_ms)
+        if idempotency_key:
+            status, answered = await self._idempotent_intake.accept(
+                idempotency_key, body, key, now_ms
+            )
         else:
-            taken = self._intake.take_now(body, key, now_ms)
-            taken = taken or await self._intake.take(body, key, now_ms)
-            status, answered = await self._intake.answer(taken, key)
-        count(status)
+            pending = self._intake.accept_now(body, key, now_ms)
+            pending = pending or await self._intake.accept(body, key, now_ms)
+            status, answered = await self._intake.answer(pending, key)
+        count_conversions(status)
         return status, answered
 
-    async def _take_lines(self, scope: Scope, receive: Receive, key: ApiKey) -> bytes:
-        batch = Batch(self._intake, key)
+    async def _accept_lines(self, scope: Scope, receive: Receive, key: ApiKey) -> bytes:
+        batch = ConversionBatch(self._intake, key)
         async for lines in read_lines(requests.chunks(scope, receive, BODY_MAX_BYTES)):
-            await batch.take(lines)
+            await batch.accept(lines)
         return await batch.answer()
 
-    async def _take_array(self, body: bytes, key: ApiKey) -> bytes:
-        batch = Batch(self._intake, key)
-        await batch.take(read_array(body))
+    async def _accept_array(self, body: bytes, key: ApiKey) -> bytes:
+        batch = ConversionBatch(self._intake, key)
+        await batch.accept(read_array(body))
         return await batch.answer()
 
 
 async def _read_json(scope: Scope, receive: Receive) -> bytes:
-    """The whole body; only an array may be larger than one conversion."""
-    found: list[bytes] = []
+    """Reads the whole body; only an array may be larger than one conversion."""
+    chunks: list[bytes] = []
     size, opening = 0, b""
     async for chunk in requests.chunks(scope, receive, BODY_MAX_BYTES):
-        found.append(chunk)
+        chunks.append(chunk)
         size += len(chunk)
         opening = opening or chunk.lstrip()[:1]
         if opening != b"[":
             requests.check_size(size, requests.BODY_MAX_BYTES)
-    return b"".join(found)
+    return b"".join(chunks)
 
 
-class ConversionsFirst:
-    """Sends posted conversions past the router, which costs as much as one of them."""
+class ConversionMiddleware:
+    """Routes posted conversions past the router, which costs as much as one of them."""
 
-    def __init__(self, app: ASGIApp, posts: ConversionPosts) -> None:
+    def __init__(self, app: ASGIApp, posts: ConversionEndpoint) -> None:
         self._app = app
         self._posts = posts
 

@@ -1,8 +1,7 @@
-"""`Idempotency-Key`: what is posted again under a key is the same conversion, for 24 hours.
+"""Treats posts under one `Idempotency-Key` as one conversion, for 24 hours.
 
 After draft-ietf-httpapi-idempotency-key-header: the same key with another body is refused (422).
-A claim holds what was posted and the id that it got, so that whoever comes after a crash takes it
-under that id.
+A claim holds the post's digest and its conversion id, so that a retry after a crash reuses the id.
 """
 
 from hashlib import blake2s
@@ -11,98 +10,108 @@ import msgspec
 from starlette.types import Scope
 
 from ingest.conversions.body import ConversionPost, parse_post
-from ingest.conversions.decision import Case
+from ingest.conversions.decision import Decision
 from ingest.conversions.first_orders import Claims
 from ingest.conversions.intake import Intake
 from ingest.edge import Edge
-from ingest.publishing.publishers import Posted
+from ingest.publishing.publishers import PostedConversion
 from linkjolt import redis_keys
 from linkjolt.conversions.answer import answer
-from linkjolt.conversions.reservations import Held, find_held
+from linkjolt.conversions.reservations import StoredReservation, find_reservation
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.entries import ApiKey
 from linkjolt.storage.redis import RedisError
 from linkjolt.web import requests
 
 HEADER = "Idempotency-Key"
-_KEPT_SECONDS = 86_400
-_MAX_CHARACTERS = 255
+_CLAIM_SECONDS = 86_400
+_KEY_MAX_CHARACTERS = 255
 
 
-class _Claim(msgspec.Struct, frozen=True):
-    """What was first posted under a key."""
+class IdempotencyClaim(msgspec.Struct, frozen=True):
+    """The digest and conversion id of the first post under a key."""
 
-    said: str
+    post_digest: str = msgspec.field(name="said")
     conversion_id: str
 
 
-def idempotency_key(scope: Scope) -> str:
-    """The key of a request, '' for none; Rejected for one that is no key."""
+def read_idempotency_key(scope: Scope) -> str:
+    """Reads a request's key, '' for none; Rejected for an invalid one."""
     text = requests.header(scope, b"idempotency-key").strip()
-    if len(text) > _MAX_CHARACTERS or not (text.isascii() and text.isprintable()):
-        message = f"must be at most {_MAX_CHARACTERS} printable ASCII characters"
+    if len(text) > _KEY_MAX_CHARACTERS or not (text.isascii() and text.isprintable()):
+        message = f"must be at most {_KEY_MAX_CHARACTERS} printable ASCII characters"
         raise Rejected(Reason.invalid_field, message, field=HEADER)
     return text
 
 
-def check_alone(key: str) -> None:
-    """Rejected where a key came with many conversions."""
+def check_single(key: str) -> None:
+    """Refuses a key sent with many conversions."""
     if key:
         message = "goes with one conversion: of many, each has its order_id"
         raise Rejected(Reason.invalid_field, message, field=HEADER)
 
 
-class Once:
-    """Takes a post under its key."""
+class IdempotentIntake:
+    """Accepts posts that carry an idempotency key."""
 
     def __init__(self, edge: Edge, intake: Intake) -> None:
         self._edge = edge
         self._intake = intake
-        self._claims = Claims(edge.fast)
+        self._claims = Claims(edge.fast_redis)
 
-    async def take(self, once: str, body: bytes, key: ApiKey, now_ms: int) -> tuple[int, bytes]:
-        """Status and answer as `Intake.answer`; Rejected, or RedisError, if it was not taken."""
+    async def accept(
+        self, idempotency_key: str, body: bytes, key: ApiKey, now_ms: int
+    ) -> tuple[int, bytes]:
+        """Returns status and answer as `Intake.answer`; Rejected or RedisError if not accepted."""
         post = parse_post(body)
-        case = await self._intake.decided(post, key, now_ms)
-        posted = await self._intake.made(case, now_ms)
-        claim = _Claim(_said(post, posted), posted.conversion.conversion_id)
-        held = await self._claim(once, key, claim, has_order=post.order_id is not None)
-        if held.said != claim.said:
+        decision = await self._intake.decide(post, key, now_ms)
+        posted = await self._intake.make_conversion(decision, now_ms)
+        claim = IdempotencyClaim(_post_digest(post, posted), posted.conversion.conversion_id)
+        valid_claim = await self._claim(
+            idempotency_key, key, claim, has_order=post.order_id is not None
+        )
+        if valid_claim.post_digest != claim.post_digest:
             message = "was used for another body within 24 hours"
             raise Rejected(Reason.idempotency_key_reused, message, field=HEADER)
-        if held.conversion_id == claim.conversion_id:
-            return await self._publish(case, posted, key)
-        found = await find_held(self._edge.redis, self._edge.settings.shards, held.conversion_id)
-        if isinstance(found, Held):
-            state = found.reservation.state
+        if valid_claim.conversion_id == claim.conversion_id:
+            return await self._publish(decision, posted, key)
+        stored = await find_reservation(
+            self._edge.redis, self._edge.settings.shards, valid_claim.conversion_id
+        )
+        if isinstance(stored, StoredReservation):
+            state = stored.reservation.state
             return 200, answer(state.first or state, duplicate=True)
-        # Whoever claimed it did not come to publish it, or its order was taken.
-        posted = await self._intake.made(case, now_ms, held.conversion_id)
-        return await self._publish(case, posted, key)
+        # The claimant never published it, or its order was taken.
+        posted = await self._intake.make_conversion(decision, now_ms, valid_claim.conversion_id)
+        return await self._publish(decision, posted, key)
 
-    async def _publish(self, case: Case, posted: Posted, key: ApiKey) -> tuple[int, bytes]:
-        taken = self._intake.publish(case, posted)
-        status, body = await self._intake.answer(taken, key)
-        if status == 201 and taken.stood(await taken.frame):
-            # Another one under the same key was quicker.
+    async def _publish(
+        self, decision: Decision, posted: PostedConversion, key: ApiKey
+    ) -> tuple[int, bytes]:
+        pending = self._intake.publish(decision, posted)
+        status, body = await self._intake.answer(pending, key)
+        if status == 201 and pending.existed_before(await pending.outcomes):
+            # Another post under the same key was quicker.
             return 200, answer(posted.state, duplicate=True)
         return status, body
 
-    async def _claim(self, once: str, key: ApiKey, claim: _Claim, *, has_order: bool) -> _Claim:
-        """The claim that stands. Without Redis an order is claim enough; else RedisError."""
-        digest = blake2s(f"{key.books}:{once}".encode(), digest_size=16).hexdigest()
-        name = redis_keys.idempotency(int(digest, 16) % self._edge.settings.shards, digest)
-        own = msgspec.json.encode(claim)
+    async def _claim(
+        self, idempotency_key: str, key: ApiKey, claim: IdempotencyClaim, *, has_order: bool
+    ) -> IdempotencyClaim:
+        """Returns the valid claim; without Redis an order serves as one, else RedisError."""
+        digest = blake2s(f"{key.dataset}:{idempotency_key}".encode(), digest_size=16).hexdigest()
+        redis_key = redis_keys.idempotency(int(digest, 16) % self._edge.settings.shards, digest)
+        encoded = msgspec.json.encode(claim)
         try:
-            held = await self._claims.claim(name, own, keep_seconds=_KEPT_SECONDS)
+            valid_claim = await self._claims.claim(redis_key, encoded, keep_seconds=_CLAIM_SECONDS)
         except RedisError:
             if has_order:
                 return claim
             raise
-        return msgspec.json.decode(held, type=_Claim)
+        return msgspec.json.decode(valid_claim, type=IdempotencyClaim)
 
 
-def _said(post: ConversionPost, posted: Posted) -> str:
-    """Equal for posts that say the same."""
+def _post_digest(post: ConversionPost, posted: PostedConversion) -> str:
+    """Hashes a post: equal for equal posts."""
     text = f"{post.event}\n{len(post.order_id or '')}\n{post.order_id}\n{posted.fingerprint}"
     return blake2s(text.encode(), digest_size=16).hexdigest()

@@ -1,4 +1,4 @@
-"""One posted conversion on its way: parsed, attributed, resolved and handed to its shard's lane."""
+"""Accepts posted conversions: parses, attributes, resolves and hands them to their shard."""
 
 import asyncio
 
@@ -6,163 +6,172 @@ import msgspec
 
 from ingest import metrics
 from ingest.conversions import first_orders
-from ingest.conversions.attribution import GivenClick
+from ingest.conversions.attribution import PostedClick
 from ingest.conversions.body import ConversionPost, click_ids, parse_post
-from ingest.conversions.decision import Case, Found, decide, make
-from ingest.conversions.later_posts import Updates
+from ingest.conversions.decision import Decision, Lookups, decide, make_conversion
+from ingest.conversions.later_posts import OrderUpdates
 from ingest.edge import Edge
-from ingest.publishing.publishers import Posted, Queued, outcome
-from linkjolt.click_ids import read_click_id
+from ingest.publishing.frames import ConversionOutcome
+from ingest.publishing.publishers import PostedConversion, QueuedPost, read_outcome
+from linkjolt.click_ids import verify_click_id
 from linkjolt.conversions.answer import answer
 from linkjolt.conversions.reservations import Reservation
+from linkjolt.datasets import Account
 from linkjolt.events import ConversionState
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.entries import ApiKey
 from linkjolt.storage.redis import RedisError
 
 _OUTCOMES = {200: "duplicate", 201: "created", 202: "queued", 409: "conflict"}
-_COUNTED = {status: metrics.CONVERSIONS.labels(name) for status, name in _OUTCOMES.items()}
+_NEW = (ConversionOutcome.reserved, ConversionOutcome.repeated)
+_OUTCOME_COUNTERS = {status: metrics.CONVERSIONS.labels(name) for status, name in _OUTCOMES.items()}
 
 
-def count(status: int, conversions: int = 1) -> None:
-    """Counts conversions answered with a status, if it is one of an outcome."""
-    if status in _COUNTED:
-        _COUNTED[status].inc(conversions)
+def count_conversions(status: int, conversions: int = 1) -> None:
+    """Counts conversions answered with a status, if the status has an outcome."""
+    if status in _OUTCOME_COUNTERS:
+        _OUTCOME_COUNTERS[status].inc(conversions)
 
 
-class Taken(msgspec.Struct, frozen=True):
-    """A post under way: `frame` brings the outcomes of a frame, `place` is the post's in it.
+class PendingConversion(msgspec.Struct, frozen=True):
+    """A post being published: the future outcomes of its frame, and its index in the frame.
 
-    `updates`: another post of an order changes the first one.
+    `updates_order`: a later post of an order changes the first one.
     """
 
-    posted: Posted
-    frame: asyncio.Future[list[bytes] | None]
-    place: int
-    updates: bool = False
+    posted: PostedConversion
+    outcomes: asyncio.Future[list[bytes] | None]
+    frame_index: int
+    updates_order: bool = False
 
-    def held(self, outcomes: list[bytes] | None) -> ConversionState | Reservation | Queued:
-        """What stands under the order, by what `frame` brought."""
-        return outcome(self.posted, outcomes, self.place)
+    def outcome(self, outcomes: list[bytes] | None) -> ConversionState | Reservation | QueuedPost:
+        """Reads this post's outcome from its frame's."""
+        return read_outcome(self.posted, outcomes, self.frame_index)
 
-    def stood(self, outcomes: list[bytes] | None) -> bool:
-        """Whether something stood under the order before, be it this conversion itself."""
-        return outcomes is not None and outcomes[self.place] not in (b"", b"again")
+    def existed_before(self, outcomes: list[bytes] | None) -> bool:
+        """Returns True where the order was reserved before, even by this conversion."""
+        return outcomes is not None and outcomes[self.frame_index] not in _NEW
 
     def answer(self, outcomes: list[bytes] | None) -> tuple[int, bytes]:
-        """Status and JSON, by what `frame` brought: the post is on disk.
+        """Returns status and JSON for the frame's outcomes; the post is on disk.
 
-        201 for a new order, 200 for the same post again, 202 while Redis is away. Rejected where
-        another post has the order, or nothing is known of it.
+        201 for a new order, 200 for the same post again, 202 while Redis is unavailable. Rejected
+        where another post has the order, or the outcome is unknown.
         """
         posted = self.posted
-        held = self.held(outcomes)
-        if isinstance(held, ConversionState):
-            return 201, answer(held.first or held)
-        if isinstance(held, Queued):
+        existing = self.outcome(outcomes)
+        if isinstance(existing, ConversionState):
+            return 201, answer(existing.first or existing)
+        if isinstance(existing, QueuedPost):
             return 202, answer(posted.state, status="queued")
-        if held.fingerprint != posted.fingerprint:
-            message = f"another conversion has this order_id: {held.conversion_id}"
+        if existing.fingerprint != posted.fingerprint:
+            message = f"belongs to another conversion: {existing.conversion_id}"
             raise Rejected(Reason.conflict, message, field="order_id")
-        return 200, answer(held.state.first or held.state, duplicate=True)
+        return 200, answer(existing.state.first or existing.state, duplicate=True)
 
 
 class Intake:
-    """Takes posts of every account; what one turn of the loop takes is published together."""
+    """Accepts posts of every account; those of one turn of the loop are published together."""
 
     def __init__(self, edge: Edge) -> None:
         self._edge = edge
-        self._updates = Updates(edge.redis, edge.settings)
+        self._order_updates = OrderUpdates(edge.redis, edge.settings)
 
-    def take_now(self, body: bytes, key: ApiKey, now_ms: int) -> Taken | None:
-        """As `take`, at once; None where something must be asked first."""
+    def accept_now(self, body: bytes, key: ApiKey, now_ms: int) -> PendingConversion | None:
+        """As `accept`, without waiting; None where something must be read from Redis first."""
         post = parse_post(body)
-        found = self._found_now(post, key.account)
-        if found is None:
+        lookups = self._look_up_now(post, key.account)
+        if lookups is None:
             return None
-        case = decide(post, key, found, now_ms, self._edge.keyring.customer_key)
-        if case.first_order_only or case.duplicates == "update":
+        decision = decide(post, key, lookups, now_ms, self._edge.keyring.customer_key)
+        if decision.first_order_only or decision.duplicates == "update":
             return None
-        return self.publish(case, make(case, self._edge.settings, now_ms))
+        return self.publish(decision, make_conversion(decision, self._edge.settings, now_ms))
 
-    async def take(self, body: bytes, key: ApiKey, now_ms: int) -> Taken:
-        """Waits only for what must be asked. Rejected, or RedisError, if not taken."""
-        return await self.take_post(parse_post(body), key, now_ms)
+    async def accept(self, body: bytes, key: ApiKey, now_ms: int) -> PendingConversion:
+        """Parses and publishes a post; Rejected or RedisError if it is not accepted."""
+        return await self.accept_post(parse_post(body), key, now_ms)
 
-    async def take_post(self, post: ConversionPost, key: ApiKey, now_ms: int) -> Taken:
-        """As `take`."""
-        case = await self.decided(post, key, now_ms)
-        return self.publish(case, await self.made(case, now_ms))
+    async def accept_post(
+        self, post: ConversionPost, key: ApiKey, now_ms: int
+    ) -> PendingConversion:
+        """As `accept`, for a parsed post."""
+        decision = await self.decide(post, key, now_ms)
+        return self.publish(decision, await self.make_conversion(decision, now_ms))
 
-    async def decided(self, post: ConversionPost, key: ApiKey, now_ms: int) -> Case:
-        """What is to become of a post; Rejected, or RedisError, if it cannot be taken."""
-        found = await self._found(post, key.account)
-        return decide(post, key, found, now_ms, self._edge.keyring.customer_key)
+    async def decide(self, post: ConversionPost, key: ApiKey, now_ms: int) -> Decision:
+        """Decides a post; Rejected or RedisError if it cannot be accepted."""
+        lookups = await self._look_up(post, key.account)
+        return decide(post, key, lookups, now_ms, self._edge.keyring.customer_key)
 
-    async def made(self, case: Case, now_ms: int, conversion_id: str = "") -> Posted:
-        """The event to publish; `conversion_id` is one that the post had before."""
-        posted = make(case, self._edge.settings, now_ms, conversion_id)
-        if not case.first_order_only:
+    async def make_conversion(
+        self, decision: Decision, now_ms: int, conversion_id: str = ""
+    ) -> PostedConversion:
+        """Makes the conversion to publish; `conversion_id` is the id of an earlier attempt."""
+        posted = make_conversion(decision, self._edge.settings, now_ms, conversion_id)
+        if not decision.first_order_only:
             return posted
-        pay = await first_orders.pay(self._edge, case, posted.order_digest, now_ms)
-        if pay == case.pay:
+        commission_choice = await first_orders.choose_commission(
+            self._edge, decision, posted.order_digest, now_ms
+        )
+        if commission_choice == decision.commission_choice:
             return posted
-        paid = msgspec.structs.replace(case, pay=pay)
-        return make(paid, self._edge.settings, now_ms, posted.conversion.conversion_id)
+        paid = msgspec.structs.replace(decision, commission_choice=commission_choice)
+        return make_conversion(paid, self._edge.settings, now_ms, posted.conversion.conversion_id)
 
-    async def answer(self, taken: Taken, key: ApiKey) -> tuple[int, bytes]:
-        """As `Taken.answer`, when its frame is written; a later post may update the first one."""
-        outcomes = await taken.frame
-        if not taken.updates:
-            return taken.answer(outcomes)
-        held = taken.held(outcomes)
-        if isinstance(held, Reservation):
-            return 200, await self._updates.update(held, taken.posted, key)
-        return taken.answer(outcomes)
+    async def answer(self, pending: PendingConversion, key: ApiKey) -> tuple[int, bytes]:
+        """Awaits the frame and answers; a later post of an order may update the first one."""
+        outcomes = await pending.outcomes
+        if not pending.updates_order:
+            return pending.answer(outcomes)
+        existing = pending.outcome(outcomes)
+        if isinstance(existing, Reservation):
+            return 200, await self._order_updates.update(existing, pending.posted, key)
+        return pending.answer(outcomes)
 
-    def publish(self, case: Case, posted: Posted) -> Taken:
-        """Hands it to the lane of its shard. Rejected(unavailable) where too much waits."""
-        frame, place = self._edge.conversions[posted.shard].add(posted)
-        return Taken(posted, frame, place, case.duplicates == "update")
+    def publish(self, decision: Decision, posted: PostedConversion) -> PendingConversion:
+        """Hands the conversion to its shard; Rejected(unavailable) where too much waits."""
+        frame, place = self._edge.conversion_publishers[posted.shard].add(posted)
+        return PendingConversion(posted, frame, place, decision.duplicates == "update")
 
-    def _found_now(self, post: ConversionPost, account: int) -> Found | None:
+    def _look_up_now(self, post: ConversionPost, account: Account) -> Lookups | None:
         directory = self._edge.directory
-        code = directory.route_now(post.tracking_code) if post.tracking_code else None
+        code = directory.cached_route(post.tracking_code) if post.tracking_code else None
         if post.tracking_code and not code:
             return None
         if code and not post.click_id and not post.click_ids:
-            # As most posts are.
-            return Found((), code, None)
-        clicks: list[GivenClick] = []
-        for one in self._clicks(post):
-            route = directory.route_by_number_now(one.click.link) if one.click else None
-            if one.click and not route:
+            # Most posts are like this.
+            return Lookups((), code, None)
+        clicks: list[PostedClick] = []
+        for posted in self._posted_clicks(post):
+            route = directory.cached_route_by_number(posted.click.link) if posted.click else None
+            if posted.click and not route:
                 return None
-            clicks.append(GivenClick(one.click_id, one.click, route))
+            clicks.append(PostedClick(posted.click_id, posted.click, route))
         coupon = None
         if post.coupon_code and not code:
-            coupon = directory.coupons.now(account, post.coupon_code)
-            if coupon is None and not directory.coupons.unknown_now(account, post.coupon_code):
+            coupon = directory.coupons.cached(account, post.coupon_code)
+            if coupon is None and not directory.coupons.is_known_missing(account, post.coupon_code):
                 return None
-        return Found(tuple(clicks), code, coupon)
+        return Lookups(tuple(clicks), code, coupon)
 
-    async def _found(self, post: ConversionPost, account: int) -> Found:
+    async def _look_up(self, post: ConversionPost, account: Account) -> Lookups:
         directory = self._edge.directory
         code = await directory.route(post.tracking_code) if post.tracking_code else None
-        clicks: list[GivenClick] = []
-        for one in self._clicks(post):
-            route = await directory.route_by_number(one.click.link) if one.click else None
-            clicks.append(GivenClick(one.click_id, one.click, route))
+        clicks: list[PostedClick] = []
+        for posted in self._posted_clicks(post):
+            route = await directory.route_by_number(posted.click.link) if posted.click else None
+            clicks.append(PostedClick(posted.click_id, posted.click, route))
         coupon = None
         if post.coupon_code and not code:
             try:
                 coupon = await directory.coupons.find(account, post.coupon_code)
             except RedisError:
-                if not any(one.route for one in clicks):
+                if not any(click.route for click in clicks):
                     raise
-                # The click earns it in any case, or it waits in the inbox of the unattributed.
-        return Found(tuple(clicks), code, coupon)
+                # A click earns it anyway, or the conversion is listed as unattributed.
+        return Lookups(tuple(clicks), code, coupon)
 
-    def _clicks(self, post: ConversionPost) -> list[GivenClick]:
+    def _posted_clicks(self, post: ConversionPost) -> list[PostedClick]:
         keys = self._edge.keyring.click_keys
-        return [GivenClick(text, read_click_id(text, keys)) for text in click_ids(post)]
+        return [PostedClick(text, verify_click_id(text, keys)) for text in click_ids(post)]

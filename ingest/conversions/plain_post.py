@@ -1,38 +1,44 @@
-"""The plainest posted conversion, read at once: one whole request with its key, length and body."""
+"""Parses a plain posted conversion at once: one whole request with key, length and body."""
 
 import re
 from typing import NamedTuple
 
-# Anything larger goes the ordinary way.
-MAX_BYTES = 8_000
-_BEGIN = b"POST /v1/conversions HTTP/1.1\r\n"
+# Anything larger goes through the application.
+POST_MAX_BYTES = 8_000
+_REQUEST_LINE = b"POST /v1/conversions HTTP/1.1\r\n"
 _VALUE = rb"(?! )[ -~]*+(?<! )"
-# With one of these there is more to the request; the first three are read, once each.
-_OTHERS = (
+# Headers that change a request's meaning; the first three are read, once each.
+_NOT_PLAIN_HEADERS = (
     rb"authorization|content-type|content-length|transfer-encoding|expect|upgrade|connection"
     rb"|proxy-connection|idempotency-key"
 )
-_LINES = (
+_HEADER_LINES = (
     rb"(?(1)(?!)|(?i:authorization): [Bb]earer ([!-~]++))",
     rb"(?(2)(?!)|(?i:content-type): (application/json(?:;[ -~]*+(?<! ))?+))",
     rb"(?(3)(?!)|(?i:content-length): ([0-9]{1,4}+))",
-    rb"(?!(?i:%s):)[A-Za-z0-9_-]++: %s" % (_OTHERS, _VALUE),
+    rb"(?!(?i:%s):)[A-Za-z0-9_-]++: %s" % (_NOT_PLAIN_HEADERS, _VALUE),
     rb"[Cc]onnection: [Kk]eep-[Aa]live",
 )
-# Stricter than the grammar (RFC 9112), as the pattern of plain clicks is.
-_HEAD = re.compile(rb"%s(?>(?:%s)\r\n)++\r\n" % (re.escape(_BEGIN), b"|".join(_LINES)))
+# Stricter than the grammar (RFC 9112), like the pattern of plain clicks.
+_HEAD = re.compile(
+    rb"%s(?>(?:%s)\r\n)++\r\n" % (re.escape(_REQUEST_LINE), b"|".join(_HEADER_LINES))
+)
 
 
 class PlainPost(NamedTuple):
-    """An API key and the JSON object, or what begins like one, that came under it."""
+    """An API key, and a body that begins like a JSON object."""
 
     secret: str
     body: bytes
 
 
 def read_plain_post(data: bytes) -> PlainPost | None:
-    """The request that `data` is, and nothing else; None for all that is not so plain."""
-    head = _HEAD.match(data) if len(data) <= MAX_BYTES and data.startswith(_BEGIN) else None
+    """Parses `data` as exactly one plain request; None for anything else."""
+    head = (
+        _HEAD.match(data)
+        if len(data) <= POST_MAX_BYTES and data.startswith(_REQUEST_LINE)
+        else None
+    )
     if head is None:
         return None
     secret, _, length = head.groups()

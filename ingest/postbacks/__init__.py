@@ -1,1 +1,1 @@
-"""Takes postbacks and the pixel."""
+"""Accepts postbacks and the pixel."""

@@ -1,7 +1,7 @@
-"""How trackers and networks name what a postback says: each dialect as declared by its vendor.
+"""Declares the postback dialects of trackers and networks, as documented by each vendor.
 
-A saved postback URL keeps working: their names are mapped to ours, their words for a status to
-the three that there are, and what has no place here is ignored.
+Saved postback URLs keep working: vendors' names map to ours, their status words to our three
+statuses, and anything else is ignored.
 """
 
 import msgspec
@@ -12,7 +12,7 @@ _REJECTED = (
     "rejected reject declined decline cancelled canceled cancel trash fraud chargeback"
     " refunded refund void voided invalid returned"
 )
-STATUSES: dict[str, str] = {
+STATUS_BY_WORD: dict[str, str] = {
     word: status
     for status, words in (
         ("approved", _APPROVED),
@@ -21,8 +21,8 @@ STATUSES: dict[str, str] = {
     )
     for word in words.split()
 }
-# Ours, by which every dialect but the vendor's own names may be mixed in.
-OWN: dict[str, str] = {
+# Our own parameters, the dialect `linkjolt`.
+OWN_PARAMETERS: dict[str, str] = {
     "click_id": "click_id",
     "tracking_code": "tracking_code",
     "payout": "order_value",
@@ -43,13 +43,13 @@ OWN: dict[str, str] = {
 
 
 class Dialect(msgspec.Struct, frozen=True):
-    """`names` maps the vendor's parameters to ours, `statuses` his words that others lack.
+    """A vendor's names for parameters, and its additional words for statuses and events.
 
-    `events` are his words for our events. `minor_units`: amounts are whole cents, or whatever the
-    currency's least unit is. `page` is where the vendor declares it.
+    `documentation` is the page they are taken from. `minor_units`: amounts are whole numbers of
+    the currency's smallest unit.
     """
 
-    page: str
+    documentation: str
     names: dict[str, str]
     statuses: dict[str, str] = {}
     events: dict[str, str] = {}
@@ -57,9 +57,9 @@ class Dialect(msgspec.Struct, frozen=True):
 
 
 DIALECTS: dict[str, Dialect] = {
-    "linkjolt": Dialect(page="docs/postbacks.md", names=OWN),
+    "linkjolt": Dialect(documentation="docs/postbacks.md", names=OWN_PARAMETERS),
     "voluum": Dialect(
-        page="https://doc.voluum.com/article/parameters-in-postback-urls",
+        documentation="https://doc.voluum.com/article/parameters-in-postback-urls",
         names={
             "cid": "click_id",
             "payout": "order_value",
@@ -71,7 +71,7 @@ DIALECTS: dict[str, Dialect] = {
         },
     ),
     "keitaro": Dialect(
-        page="https://docs.keitaro.io/en/conversions/postback.html",
+        documentation="https://docs.keitaro.io/en/conversions/postback.html",
         names={
             "subid": "click_id",
             "payout": "order_value",
@@ -84,7 +84,7 @@ DIALECTS: dict[str, Dialect] = {
         statuses={"lead": "pending", "sale": "approved", "rebill": "approved"},
     ),
     "binom": Dialect(
-        page="https://docs.binom.org/postback-url.php",
+        documentation="https://docs.binom.org/postback-url.php",
         names={
             "cnv_id": "click_id",
             "clickid": "click_id",
@@ -96,7 +96,7 @@ DIALECTS: dict[str, Dialect] = {
         },
     ),
     "everflow": Dialect(
-        page="https://helpdesk.everflow.io/customer/accessing-editing-s2s-postback-urls",
+        documentation="https://helpdesk.everflow.io/customer/accessing-editing-s2s-postback-urls",
         names={
             "transaction_id": "click_id",
             "amount": "order_value",
@@ -108,7 +108,7 @@ DIALECTS: dict[str, Dialect] = {
         },
     ),
     "tune": Dialect(
-        page="https://support.tune.com/hc/en-us/articles/4413247665431-Receiving-Conversions-via-Postback-URL",
+        documentation="https://support.tune.com/hc/en-us/articles/4413247665431-Receiving-Conversions-via-Postback-URL",
         names={
             "transaction_id": "click_id",
             "amount": "order_value",
@@ -120,7 +120,7 @@ DIALECTS: dict[str, Dialect] = {
         },
     ),
     "redtrack": Dialect(
-        page="https://help.redtrack.io/knowledgebase/kb/conversion-tracking/supported-dynamic-parameters",
+        documentation="https://help.redtrack.io/knowledgebase/kb/conversion-tracking/supported-dynamic-parameters",
         names={
             "clickid": "click_id",
             "sum": "order_value",
@@ -132,7 +132,7 @@ DIALECTS: dict[str, Dialect] = {
         events={"conversion": "", "purchase": "sale"},
     ),
     "dub": Dialect(
-        page="https://dub.co/docs/api-reference/endpoint/track-sale",
+        documentation="https://dub.co/docs/api-reference/endpoint/track-sale",
         names={
             "clickId": "click_id",
             "amount": "order_value",

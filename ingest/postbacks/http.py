@@ -1,4 +1,4 @@
-"""Postbacks and the pixel over HTTP: as durable as posts, answered in the sender's words."""
+"""Accepts postbacks and the pixel over HTTP, as durable as posts, in each vendor's dialect."""
 
 import time
 from collections.abc import Mapping
@@ -13,21 +13,21 @@ from starlette.routing import BaseRoute, Route
 from ingest import metrics
 from ingest.conversions.body import ConversionPost, click_ids
 from ingest.conversions.intake import Intake
-from ingest.conversions.later_posts import Updates, Wish
+from ingest.conversions.later_posts import LaterPost, OrderUpdates
 from ingest.edge import Edge
 from ingest.postbacks.dialects import DIALECTS
 from ingest.postbacks.parameters import (
     Postback,
-    json_pairs,
-    read_pairs,
+    json_to_query,
+    read_parameters,
     read_postback,
-    read_signed,
-    returned_text,
-    verify,
+    read_signed_query,
+    requested_answer,
+    verify_signature,
 )
-from ingest.publishing.publishers import Queued
-from linkjolt.auth.access import identify, require_any
-from linkjolt.click_ids import read_click_id
+from ingest.publishing.publishers import QueuedPost
+from linkjolt.auth.access import identify, require_any_scope
+from linkjolt.click_ids import verify_click_id
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.entries import ApiKey
 from linkjolt.registry.reads import read_entry
@@ -35,22 +35,22 @@ from linkjolt.web import requests
 
 _SCOPES = ("postback", "conversions:write")
 _FORM = "application/x-www-form-urlencoded"
-# The least GIF there is: one pixel that nobody sees.
+# The smallest GIF: one transparent pixel.
 PIXEL = bytes.fromhex(
     "47494638396101000100800100000000ffffff21f90401000001002c00000000010001000002024c01003b"
 )
 _NO_STORE = {"Cache-Control": "no-store"}
-_TEXT = {**_NO_STORE, "X-Content-Type-Options": "nosniff"}
+_TEXT_HEADERS = {**_NO_STORE, "X-Content-Type-Options": "nosniff"}
 log = structlog.get_logger()
 
 
 class Postbacks:
-    """`/postback`, `/postback/{dialect}` and `/p.gif`."""
+    """Serves `/postback`, `/postback/{dialect}` and `/p.gif`."""
 
     def __init__(self, edge: Edge) -> None:
         self._edge = edge
         self._intake = Intake(edge)
-        self._updates = Updates(edge.redis, edge.settings)
+        self._order_updates = OrderUpdates(edge.redis, edge.settings)
 
     def routes(self) -> list[BaseRoute]:
         methods = ["GET", "POST"]
@@ -61,24 +61,24 @@ class Postbacks:
         ]
 
     async def postback(self, request: Request) -> Response:
-        """Records the conversion, or changes the one that it is about, and says `OK`."""
+        """Records a conversion, or changes an existing one, and answers `OK`."""
         name: str = request.path_params.get("dialect", "linkjolt")
         if request.method == "HEAD":
-            # Nothing is to be recorded by who only asks what would be answered.
-            return Response(headers=_TEXT)
+            # A HEAD request must not record anything.
+            return Response(headers=_TEXT_HEADERS)
         try:
-            status, text = await self._take(request, name)
+            status, text = await self._accept(request, name)
         except Rejected as error:
             metrics.POSTBACKS.labels(error.reason).inc()
             raise
         metrics.POSTBACKS.labels("taken").inc()
-        return PlainTextResponse(text, status, headers=_TEXT)
+        return PlainTextResponse(text, status, headers=_TEXT_HEADERS)
 
     async def pixel(self, request: Request) -> Response:
-        """An image, whatever becomes of it: nobody learns from it what is known here."""
+        """Always answers with the image, so that it reveals nothing about clicks or orders."""
         try:
             if request.method == "GET":
-                await self._take_pixel(request)
+                await self._accept_pixel(request)
                 metrics.POSTBACKS.labels("taken").inc()
         except Exception as error:
             refused = requests.refusal_of(error)
@@ -88,58 +88,60 @@ class Postbacks:
                 log.exception("a pixel failed")
         return Response(PIXEL, media_type="image/gif", headers=_NO_STORE)
 
-    async def _take(self, request: Request, name: str) -> tuple[int, str]:
+    async def _accept(self, request: Request, name: str) -> tuple[int, str]:
         dialect = DIALECTS.get(name)
         if dialect is None:
             raise Rejected(Reason.not_found, f"is none of {', '.join(DIALECTS)}", field="dialect")
         query: bytes = request.scope["query_string"]
-        signer = await self._signer(query)
-        given = read_pairs(query) | await _body_pairs(request)
-        key = signer or await self._key(given, request)
-        text = returned_text(given)
-        postback = read_postback(dialect, given, self._edge.settings.default_currency)
+        signing_key = await self._signing_key(query)
+        parameters = read_parameters(query) | await _body_parameters(request)
+        key = signing_key or await self._api_key(parameters, request)
+        text = requested_answer(parameters)
+        postback = read_postback(dialect, parameters, self._edge.settings.default_currency)
         return (202 if await self._record(postback, key) else 200), text
 
-    async def _take_pixel(self, request: Request) -> None:
+    async def _accept_pixel(self, request: Request) -> None:
         query: bytes = request.scope["query_string"]
-        signer = await self._signer(query)
-        given = read_pairs(query)
-        postback = read_postback(DIALECTS["linkjolt"], given, self._edge.settings.default_currency)
-        if signer or "key" in given:
-            await self._record(postback, signer or await self._key(given, request))
+        signing_key = await self._signing_key(query)
+        parameters = read_parameters(query)
+        postback = read_postback(
+            DIALECTS["linkjolt"], parameters, self._edge.settings.default_currency
+        )
+        if signing_key or "key" in parameters:
+            await self._record(postback, signing_key or await self._api_key(parameters, request))
             return
-        # Anybody may call it with a click of his: what it says is for people to approve.
-        key = await self._key_of_click(postback.post)
-        taken = await self._intake.take_post(_pending(postback.post), key, _now_ms())
-        taken.answer(await taken.frame)
+        # Anyone may call it with a click of their own, so that it is left for approval.
+        key = await self._key_for_click(postback.post)
+        pending = await self._intake.accept_post(_as_pending(postback.post), key, _now_ms())
+        pending.answer(await pending.outcomes)
 
-    async def _signer(self, query: bytes) -> ApiKey | None:
-        """The key by which a query is signed; None where it is not."""
-        signed = read_signed(query)
+    async def _signing_key(self, query: bytes) -> ApiKey | None:
+        """Returns the key that signed the query; None where it is unsigned."""
+        signed = read_signed_query(query)
         if signed is None:
             return None
-        key = await read_entry(self._edge.fast, ApiKey, signed.key)
-        if key is None or key.deleted_at is not None or key.expired(datetime.now(UTC)):
+        key = await read_entry(self._edge.fast_redis, ApiKey, signed.key_number)
+        if key is None or key.deleted_at is not None or key.is_expired(datetime.now(UTC)):
             raise Rejected(Reason.unauthorized, "names no valid key", field="key_id")
-        verify(signed, key.digest, time.time())
-        require_any(key, _SCOPES)
+        verify_signature(signed, key.digest, time.time())
+        require_any_scope(key, _SCOPES)
         return key
 
-    async def _key(self, given: Mapping[str, str], request: Request) -> ApiKey:
+    async def _api_key(self, parameters: Mapping[str, str], request: Request) -> ApiKey:
         scheme, _, secret = request.headers.get("authorization", "").partition(" ")
-        secret = given.get("key", secret.strip() if scheme.lower() == "bearer" else "")
+        secret = parameters.get("key", secret.strip() if scheme.lower() == "bearer" else "")
         if not secret:
-            message = "send key=, or key_id=, ts= and sig="
+            message = "is required, or key_id, ts and sig"
             raise Rejected(Reason.unauthorized, message, field="key")
         key = await identify(secret, self._edge.directory)
-        require_any(key, _SCOPES)
+        require_any_scope(key, _SCOPES)
         return key
 
-    async def _key_of_click(self, post: ConversionPost) -> ApiKey:
-        """Stands for the account of the clicked link, where the click is genuine."""
+    async def _key_for_click(self, post: ConversionPost) -> ApiKey:
+        """Makes a key for the account and campaign of a genuine click's link."""
         keys = self._edge.keyring.click_keys
         for text in click_ids(post):
-            click = read_click_id(text, keys)
+            click = verify_click_id(text, keys)
             route = await self._edge.directory.route_by_number(click.link) if click else None
             if route:
                 link = route.link
@@ -156,37 +158,37 @@ class Postbacks:
         raise Rejected(Reason.unauthorized, "is no genuine click", field="click_id")
 
     async def _record(self, postback: Postback, key: ApiKey) -> bool:
-        """True where it waits for Redis on this edge's disk."""
-        taken = await self._intake.take_post(postback.post, key, _now_ms())
-        held = taken.held(await taken.frame)
-        if isinstance(held, Queued):
+        """Records a postback; returns True where it waits for Redis on this edge's disk."""
+        pending = await self._intake.accept_post(postback.post, key, _now_ms())
+        existing = pending.outcome(await pending.outcomes)
+        if isinstance(existing, QueuedPost):
             return True
-        wish = Wish(
-            taken.posted,
-            postback.status or taken.posted.conversion.status,
-            restates=postback.value_given,
-            says_status=postback.status is not None,
+        later_post = LaterPost(
+            pending.posted,
+            postback.status or pending.posted.conversion.status,
+            changes_value=postback.has_value,
+            changes_status=postback.status is not None,
         )
-        await self._updates.bring(held, wish, key)
+        await self._order_updates.apply_later_post(existing, later_post, key)
         return False
 
 
-async def _body_pairs(request: Request) -> dict[str, str]:
+async def _body_parameters(request: Request) -> dict[str, str]:
     if request.method != "POST":
         return {}
     body = await requests.read_body(request)
     if not body:
         return {}
-    declared = requests.media_type(request.scope)
-    if declared == _FORM:
-        return read_pairs(body)
-    if declared == "application/json":
-        return read_pairs(json_pairs(body))
-    message = f"send {_FORM} or application/json, not {declared[:64]}"
+    media_type = requests.media_type(request.scope)
+    if media_type == _FORM:
+        return read_parameters(body)
+    if media_type == "application/json":
+        return read_parameters(json_to_query(body))
+    message = f"send {_FORM} or application/json, not {media_type[:64]}"
     raise Rejected(Reason.unsupported_media_type, message)
 
 
-def _pending(post: ConversionPost) -> ConversionPost:
+def _as_pending(post: ConversionPost) -> ConversionPost:
     return msgspec.structs.replace(post, status="pending")
 
 

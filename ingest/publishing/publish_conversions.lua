@@ -1,104 +1,123 @@
--- Reserves each order and appends the lines of those that were free, in one frame.
--- KEYS: stream, producer record, ledger, then the orders, then their conversions, then further
--- orders. ARGV: number, acknowledged, mark, seconds to keep (0: for good), '1' if the posts were
--- answered before (they were spooled), their lines, then what each reserves: id, fingerprint and
--- state, a line each; then of each further order whose it is, if his own is taken (by its index),
--- what he reserves there, his line then, and '1' if an equal fingerprint is still the same post.
--- Answers the standing, the producer's accepted events, then for each conversion '' (reserved now),
--- 'again' (under its further order) or the reservation that stands.
+-- Reserves the order of each conversion, and appends the lines of those that were free as one frame.
+-- KEYS: stream, producer record, ledger, then each conversion's order, each conversion's pointer,
+-- and the orders of the repeats.
+-- ARGV: number, acknowledged, mark, number of conversions, seconds to keep reservations (0: for
+-- ever), '1' if the posts were answered before (they were spooled), the lines, then for each
+-- conversion its reservation: id, fingerprint and state, a line each. Then for each repeat (the
+-- conversion to publish if another one has the order): its conversion's index, its reservation, its
+-- line, and '1' if an equal fingerprint still is the same post.
+-- Replies with the frame's status, the producer's accepted events, then an outcome for each
+-- conversion: one of OUTCOME, or the reservation that its order had before.
 -- A frame sent again reserves nothing: its outcomes are read from the reservations it made.
--- A spooled post whose order is taken was accepted all the same: its line is appended as refused,
--- once, and its id leads to the reservation (same post) or names it (another post).
-local number = tonumber(ARGV[1])
-local stand, accepted, last = standing(KEYS[2], number, tonumber(ARGV[2]), KEYS[3])
-if stand == 'gap' then return {stand, accepted} end
+-- A spooled post was accepted even if its order is taken: its line is appended as refused, once,
+-- and its pointer leads to the reservation (same post) or names its conversion (another post).
 
-local further = (2 * (#ARGV - 6) - (#KEYS - 3)) / 7
-local count = (#KEYS - 3 - further) / 2
-local digest_at = string.find(KEYS[4], ':order:', 1, true) + 7
+-- `frames.ConversionOutcome`: reserved now, reserved as the repeat, or a lost reservation.
+local OUTCOME = {reserved = '', repeated = 'repeated', lost = 'lost'}
 
--- Few calls with many keys: a call for each key costs more than all the rest.
-local function keep(words)
-  if ARGV[4] == '0' then return redis.call('MSET', unpack(words)) end
-  for index = 1, #words, 2 do
-    redis.call('SET', words[index], words[index + 1], 'EX', ARGV[4])
+local number, mark, count = tonumber(ARGV[1]), ARGV[3], tonumber(ARGV[4])
+local keep_seconds, spooled, posted_lines = ARGV[5], ARGV[6] == '1', ARGV[7]
+local status, accepted, last = frame_status(KEYS[2], number, tonumber(ARGV[2]), KEYS[3])
+if status == STATUS.gap then return {status, accepted} end
+
+-- Where each list begins: the element before its first one.
+local ORDERS, POINTERS, REPEATED_ORDERS = 3, 3 + count, 3 + 2 * count
+local RESERVATIONS, REPEATS = 7, 7 + count
+local repeats = #KEYS - REPEATED_ORDERS
+local digest_at = string.find(KEYS[ORDERS + 1], ':order:', 1, true) + 7
+
+-- Stores keys and values in turn, in few calls: a call for each key costs more than all the rest.
+local function store(pairs_in_turn)
+  if keep_seconds == '0' then return redis.call('MSET', unpack(pairs_in_turn)) end
+  for index = 1, #pairs_in_turn, 2 do
+    redis.call('SET', pairs_in_turn[index], pairs_in_turn[index + 1], 'EX', keep_seconds)
   end
 end
 
--- Under what order each post was looked for.
-local under = {}
+local function parse(reservation)
+  return string.match(reservation, '^([^\n]*)\n([^\n]*)\n')
+end
 
--- The line to append for a spooled post whose order `held` has; nil where there is none.
-local function refuse(index, held, line)
-  local conversion = KEYS[3 + count + index]
-  local id, fingerprint = string.match(ARGV[6 + index], '^([^\n]*)\n([^\n]*)\n')
-  local held_id, held_fingerprint = string.match(held, '^([^\n]*)\n([^\n]*)\n')
-  -- Its first sending may have been answered straight, and then it left nothing.
-  if held_id == id or redis.call('EXISTS', conversion) == 1 then return nil end
-  local same = held_fingerprint == fingerprint
-  keep({conversion, same and string.sub(under[index], digest_at) or '!' .. held_id})
+-- The order key under which each post was looked up.
+local looked_up = {}
+
+-- Returns the line to append for a spooled post whose order has the reservation `existing`; nil
+-- for none.
+local function refuse(index, existing, line)
+  local pointer = KEYS[POINTERS + index]
+  local id, fingerprint = parse(ARGV[RESERVATIONS + index])
+  local existing_id, existing_fingerprint = parse(existing)
+  -- Its first sending may have been answered directly, and then it left nothing.
+  if existing_id == id or redis.call('EXISTS', pointer) == 1 then return nil end
+  local same = existing_fingerprint == fingerprint
+  store({pointer, same and string.sub(looked_up[index], digest_at) or '!' .. existing_id})
   return string.sub(line, 1, -2) .. ',"refused":"' .. (same and 'duplicate' or 'conflict') .. '"}'
 end
 
-local again = {}
-for at = 1, further do
-  local word = 6 + count + 4 * at - 4
-  again[tonumber(ARGV[word + 1])] = {
-    order = KEYS[3 + 2 * count + at], reserves = ARGV[word + 2], line = ARGV[word + 3],
-    timed = ARGV[word + 4] == '1',
+local repeat_of = {}
+for nth = 1, repeats do
+  local first = REPEATS + 4 * (nth - 1) + 1
+  repeat_of[tonumber(ARGV[first])] = {
+    order = KEYS[REPEATED_ORDERS + nth], reservation = ARGV[first + 1], line = ARGV[first + 2],
+    has_timestamp = ARGV[first + 3] == '1',
   }
 end
 
--- Whether a post of an order that `held` has is another conversion of it.
-local function is_other(index, held)
-  local id, fingerprint = string.match(ARGV[6 + index], '^([^\n]*)\n([^\n]*)\n')
-  local held_id, held_fingerprint = string.match(held, '^([^\n]*)\n([^\n]*)\n')
-  return held_id ~= id and not (again[index].timed and held_fingerprint == fingerprint)
+-- Returns whether a post is another conversion than the one that has its order.
+local function is_other(index, existing)
+  local id, fingerprint = parse(ARGV[RESERVATIONS + index])
+  local existing_id, existing_fingerprint = parse(existing)
+  local same = repeat_of[index].has_timestamp and existing_fingerprint == fingerprint
+  return existing_id ~= id and not same
 end
 
-local answer, reserved, fresh, free = {stand, accepted}, {}, {}, 0
-local found = redis.call('MGET', unpack(KEYS, 4, 3 + count))
+local reply, to_store, fresh, free = {status, accepted}, {}, {}, 0
+local stored = redis.call('MGET', unpack(KEYS, ORDERS + 1, ORDERS + count))
 for index = 1, count do
-  local order, reserves, made = KEYS[3 + index], ARGV[6 + index], ''
-  -- An order may come twice in one call.
-  local held = found[index] or fresh[order]
-  if held and again[index] and is_other(index, held) then
-    order, reserves, made = again[index].order, again[index].reserves, 'again'
-    held = fresh[order] or redis.call('GET', order)
+  local order, reservation = KEYS[ORDERS + index], ARGV[RESERVATIONS + index]
+  local outcome = OUTCOME.reserved
+  -- An order may occur twice in one call.
+  local existing = stored[index] or fresh[order]
+  if existing and repeat_of[index] and is_other(index, existing) then
+    order, reservation = repeat_of[index].order, repeat_of[index].reservation
+    outcome = OUTCOME.repeated
+    existing = fresh[order] or redis.call('GET', order)
   end
-  under[index] = order
-  if held then
-    answer[index + 2] = held
-  elseif stand == 'there' then
-    answer[index + 2] = 'lost'
+  looked_up[index] = order
+  if existing then
+    reply[index + 2] = existing
+  elseif status == STATUS.duplicate then
+    reply[index + 2] = OUTCOME.lost
   else
     local at = free * 4
-    reserved[at + 1], reserved[at + 2] = order, reserves
-    reserved[at + 3], reserved[at + 4] = KEYS[3 + count + index], string.sub(order, digest_at)
-    fresh[order], answer[index + 2], free = reserves, made, free + 1
+    to_store[at + 1], to_store[at + 2] = order, reservation
+    to_store[at + 3], to_store[at + 4] = KEYS[POINTERS + index], string.sub(order, digest_at)
+    fresh[order], reply[index + 2], free = reservation, outcome, free + 1
   end
 end
 
-local lines, events = ARGV[6], free
-if free < count or further > 0 then
-  local kept, index = {}, 0
-  for line in string.gmatch(ARGV[6], '[^\n]+') do
+local lines, events = posted_lines, free
+if free < count or repeats > 0 then
+  local accepted_lines, index = {}, 0
+  for line in string.gmatch(posted_lines, '[^\n]+') do
     index = index + 1
-    local outcome = answer[index + 2]
-    if outcome == '' then
-      kept[#kept + 1] = line
-    elseif outcome == 'again' then
-      kept[#kept + 1] = again[index].line
-    elseif ARGV[5] == '1' and outcome ~= 'lost' then
-      kept[#kept + 1] = refuse(index, outcome, line)
+    local outcome = reply[index + 2]
+    if outcome == OUTCOME.reserved then
+      accepted_lines[#accepted_lines + 1] = line
+    elseif outcome == OUTCOME.repeated then
+      accepted_lines[#accepted_lines + 1] = repeat_of[index].line
+    elseif spooled and outcome ~= OUTCOME.lost then
+      accepted_lines[#accepted_lines + 1] = refuse(index, outcome, line)
     end
   end
-  lines, events = table.concat(kept, '\n'), #kept
+  lines, events = table.concat(accepted_lines, '\n'), #accepted_lines
 end
-if free > 0 then keep(reserved) end
+if free > 0 then store(to_store) end
 if events > 0 then
-  append(KEYS[1], KEYS[3], lines, events, ARGV[3])
-  answer[2] = accepted + events
+  append(KEYS[1], KEYS[3], lines, events, mark)
+  reply[2] = accepted + events
 end
-if stand == 'next' or events > 0 then record(KEYS[2], math.max(number, last), answer[2]) end
-return answer
+if status == STATUS.appended or events > 0 then
+  store_record(KEYS[2], math.max(number, last), reply[2])
+end
+return reply

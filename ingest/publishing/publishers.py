@@ -1,4 +1,4 @@
-"""The edge's side of the streams: clicks and conversions, each published once and on disk."""
+"""Publishes an edge's clicks and conversions: each once, and on disk before it is answered."""
 
 import asyncio
 
@@ -6,16 +6,16 @@ import msgspec
 import structlog
 
 from ingest import metrics
-from ingest.publishing.frames import Payload
-from ingest.publishing.group_commit import Lane
-from ingest.publishing.stream_producer import Outlet
+from ingest.publishing.frames import ConversionOutcome, Payload
+from ingest.publishing.group_commit import GroupCommit
+from ingest.publishing.stream_producer import StreamProducer
 from linkjolt import redis_keys
-from linkjolt.conversions.reservations import Reservation, read_reservation, write_reservation
+from linkjolt.conversions.reservations import Reservation, encode_reservation, parse_reservation
 from linkjolt.events import Conversion, ConversionState
 from linkjolt.reasons import Reason, Rejected
-from linkjolt.settings import Edge
+from linkjolt.settings import EdgeSettings
 
-# A frame stays far below Redis's limits; a call with 256 conversions holds Redis some 4 ms.
+# A frame stays far below Redis's limits; a call with 256 conversions blocks Redis for some 4 ms.
 FRAME_CLICKS_MAX = 2_000
 FRAME_CONVERSIONS_MAX = 256
 _encode = msgspec.json.Encoder().encode
@@ -23,56 +23,59 @@ log = structlog.get_logger()
 
 
 class ClickPublisher:
-    """Publishes one worker's clicks on one shard; `shed` are the lost ones not told of yet."""
+    """Publishes one worker's clicks on one shard.
 
-    def __init__(self, outlet: Outlet, settings: Edge) -> None:
-        self.outlet = outlet
-        self.shed = 0
-        self.lane = Lane(
+    `unreported_shed` counts the shed clicks that no status report has carried yet.
+    """
+
+    def __init__(self, producer: StreamProducer, settings: EdgeSettings) -> None:
+        self.producer = producer
+        self.unreported_shed = 0
+        self.group_commit = GroupCommit(
             self._send,
             frame_events_max=FRAME_CLICKS_MAX,
             waiting_max_bytes=settings.waiting_max_bytes,
         )
 
     def publish(self, *lines: str) -> asyncio.Future[None]:
-        """Done when these clicks are on disk, or shed: the visitors go on either way.
+        """Publishes clicks; the future is done when they are on disk, or counted as shed.
 
-        One frame takes them, so at most FRAME_CLICKS_MAX.
+        At most FRAME_CLICKS_MAX, as they travel in one frame.
         """
         try:
-            # At most four bytes a character where a line is not plain.
+            # UTF-8 needs at most four bytes a character.
             size_bytes = sum([len(line) if line.isascii() else len(line) * 4 for line in lines])
-            return self.lane.add(size_bytes, *lines)[0]
+            return self.group_commit.add(size_bytes, *lines)[0]
         except Rejected:
-            self._shed(len(lines))
+            self._count_shed(len(lines))
             shed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
             shed.set_result(None)
             return shed
 
     async def _send(self, lines: list[str]) -> None:
-        payload = Payload([], [b"%d" % len(lines), "\n".join(lines).encode()])
+        payload = Payload([], ["\n".join(lines).encode()])
         try:
-            await self.outlet.send(payload, payload, len(lines))
+            await self.producer.send(payload, payload, len(lines))
         except Rejected:
-            self._shed(len(lines))
+            self._count_shed(len(lines))
         except Exception:
-            # A fault of ours must not pass for a click that was kept.
+            # A fault of ours must not pass for a stored click.
             log.exception("a frame of clicks could not be published", clicks=len(lines))
-            self._shed(len(lines))
+            self._count_shed(len(lines))
         else:
             metrics.CLICKS.inc(len(lines))
 
-    def _shed(self, clicks: int) -> None:
+    def _count_shed(self, clicks: int) -> None:
         metrics.CLICKS_SHED.inc(clicks)
-        self.shed += clicks
+        self.unreported_shed += clicks
 
 
-class Posted(msgspec.Struct, frozen=True):
+class PostedConversion(msgspec.Struct, frozen=True):
     """A conversion to publish; posts of one order with equal fingerprints are the same post.
 
-    `order_digest` names the reservation: of the order, or of the conversion itself if it has none.
-    `again` is the conversion in case another one has the order: one of the same order, under a
-    reservation of its own; but where `timed`, an equal fingerprint still is the same post.
+    `order_digest` names the reservation: of the order, or of the conversion if it has no order.
+    `repeat` is the conversion to publish if another one has the order, under a reservation of its
+    own; where `has_timestamp`, an equal fingerprint is still the same post.
     """
 
     conversion: Conversion
@@ -80,96 +83,103 @@ class Posted(msgspec.Struct, frozen=True):
     order_digest: str
     fingerprint: str
     shard: int = 0
-    again: "Posted | None" = None
-    timed: bool = False
+    repeat: "PostedConversion | None" = None
+    has_timestamp: bool = False
 
 
-class Queued(msgspec.Struct, frozen=True):
-    """The post is on the edge's disk; whether its order was free shows when Redis is back."""
+class QueuedPost(msgspec.Struct, frozen=True):
+    """A post on the edge's disk; whether its order was free is known when Redis is back."""
 
 
-class Entry(msgspec.Struct, frozen=True):
-    """A conversion as a call carries it: the order's key, what it reserves, the stream's line.
+class ScriptEntry(msgspec.Struct, frozen=True):
+    """A conversion as a call carries it: the order's key, the reservation, the stream's line.
 
-    `again` and `timed` as in `Posted`.
+    `repeat` and `has_timestamp` as in `PostedConversion`.
     """
 
     conversion_id: str
-    order: str
-    reserved: bytes
+    order_key: str
+    reservation: bytes
     line: bytes
-    again: "Entry | None" = None
-    timed: bool = False
+    repeat: "ScriptEntry | None" = None
+    has_timestamp: bool = False
 
 
 class ConversionPublisher:
     """Publishes conversions on one shard, reserving each order in the same call."""
 
-    def __init__(self, outlet: Outlet, shard: int, settings: Edge) -> None:
-        self.outlet = outlet
+    def __init__(self, producer: StreamProducer, shard: int, settings: EdgeSettings) -> None:
+        self.producer = producer
         self._shard = shard
-        self._keep_seconds = settings.conversion_state_days * 86_400
-        self.lane = Lane(
+        self._reservation_seconds = settings.conversion_state_days * 86_400
+        self.group_commit = GroupCommit(
             self._send,
             frame_events_max=FRAME_CONVERSIONS_MAX,
             waiting_max_bytes=settings.waiting_max_bytes,
         )
 
-    async def publish(self, posted: Posted) -> ConversionState | Reservation | Queued:
-        """`outcome` of this post, when it is known."""
-        answer, place = self.add(posted)
-        return outcome(posted, await answer, place)
+    async def publish(self, posted: PostedConversion) -> ConversionState | Reservation | QueuedPost:
+        """Publishes one post and returns its outcome, as `read_outcome`."""
+        answer, frame_index = self.add(posted)
+        return read_outcome(posted, await answer, frame_index)
 
-    def add(self, posted: Posted) -> tuple[asyncio.Future[list[bytes] | None], int]:
-        """Outcomes of a frame, and the post's place in it, for `outcome` to read.
+    def add(self, posted: PostedConversion) -> tuple[asyncio.Future[list[bytes] | None], int]:
+        """Adds a post; returns its frame's future outcomes and its index, for `read_outcome`.
 
-        Rejected(unavailable), at once or from the future, where it was not taken: nothing is
-        known of it then.
+        Rejected(unavailable), raised or set on the future: the post was not accepted, and may or
+        may not have been stored.
         """
-        entry = self.entry(posted)
-        return self.lane.add(len(entry.line) + len(entry.reserved), entry)
+        entry = self.script_entry(posted)
+        return self.group_commit.add(len(entry.line) + len(entry.reservation), entry)
 
-    def entry(self, posted: Posted) -> Entry:
-        """What a call carries of the post."""
-        identity, line = posted.conversion.conversion_id, _encode(posted.conversion)
-        reserved = write_reservation(identity, posted.fingerprint, posted.state)
-        order = redis_keys.order(self._shard, posted.order_digest)
-        again = self.entry(posted.again) if posted.again else None
-        return Entry(identity, order, reserved, line, again, posted.timed)
+    def script_entry(self, posted: PostedConversion) -> ScriptEntry:
+        """Encodes a post for the script."""
+        conversion_id, line = posted.conversion.conversion_id, _encode(posted.conversion)
+        reservation = encode_reservation(conversion_id, posted.fingerprint, posted.state)
+        order_key = redis_keys.order(self._shard, posted.order_digest)
+        repeat = self.script_entry(posted.repeat) if posted.repeat else None
+        return ScriptEntry(
+            conversion_id, order_key, reservation, line, repeat, posted.has_timestamp
+        )
 
-    async def _send(self, entries: list[Entry]) -> list[bytes] | None:
+    async def _send(self, entries: list[ScriptEntry]) -> list[bytes] | None:
         ids = tuple([entry.conversion_id for entry in entries])
-        keys = [entry.order for entry in entries]
-        keys += [redis_keys.conversion(self._shard, identity) for identity in ids]
+        keys = [entry.order_key for entry in entries]
+        keys += [redis_keys.conversion(self._shard, conversion_id) for conversion_id in ids]
         lines = b"\n".join([entry.line for entry in entries])
-        words = [lines, *[entry.reserved for entry in entries]]
+        arguments = [lines, *[entry.reservation for entry in entries]]
         for place, entry in enumerate(entries, 1):
-            if entry.again:
-                keys.append(entry.again.order)
-                timed = b"1" if entry.timed else b"0"
-                words += [b"%d" % place, entry.again.reserved, entry.again.line, timed]
-        keep = b"%d" % self._keep_seconds
-        straight = Payload(keys, [keep, b"0", *words])
-        spooled = Payload(keys, [keep, b"1", *words])
-        return await self.outlet.send(straight, spooled, len(entries), ids)
+            if entry.repeat:
+                keys.append(entry.repeat.order_key)
+                has_timestamp = b"1" if entry.has_timestamp else b"0"
+                arguments += [
+                    b"%d" % place,
+                    entry.repeat.reservation,
+                    entry.repeat.line,
+                    has_timestamp,
+                ]
+        reservation_seconds = b"%d" % self._reservation_seconds
+        direct = Payload(keys, [reservation_seconds, b"0", *arguments])
+        spooled = Payload(keys, [reservation_seconds, b"1", *arguments])
+        return await self.producer.send(direct, spooled, len(entries), ids)
 
 
-def outcome(
-    posted: Posted, outcomes: list[bytes] | None, place: int
-) -> ConversionState | Reservation | Queued:
-    """The state of this post where it is on disk, else what stood under its order before.
+def read_outcome(
+    posted: PostedConversion, outcomes: list[bytes] | None, frame_index: int
+) -> ConversionState | Reservation | QueuedPost:
+    """Returns this post's state if it was stored, else the reservation its order had before.
 
-    Rejected(unavailable) where nothing is known of it.
+    `outcomes` None: the frame was spooled. Rejected(unavailable) where the outcome is unknown.
     """
     if outcomes is None:
-        return Queued()
-    held = outcomes[place]
-    if not held:
+        return QueuedPost()
+    existing = outcomes[frame_index]
+    if not existing:
         return posted.state
-    if held == b"again":
-        return (posted.again or posted).state
-    if held == b"lost":
+    if existing == ConversionOutcome.repeated:
+        return (posted.repeat or posted).state
+    if existing == ConversionOutcome.lost:
         raise Rejected(Reason.unavailable, "Redis lost the reservation of this order")
-    reservation = read_reservation(held)
-    own = reservation.conversion_id == posted.conversion.conversion_id
-    return reservation.state if own else reservation
+    reservation = parse_reservation(existing)
+    is_this_post = reservation.conversion_id == posted.conversion.conversion_id
+    return reservation.state if is_this_post else reservation

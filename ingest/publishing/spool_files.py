@@ -1,4 +1,4 @@
-"""Spool files: which are free, whose they are, what to do with a broken one."""
+"""Locks and opens spool files, and sets broken ones aside."""
 
 import fcntl
 import os
@@ -9,36 +9,38 @@ from pathlib import Path
 
 import structlog
 
-from ingest.publishing.spool import SCHEMA, Spool
+from ingest.publishing.spool import SPOOL_SCHEMA, Spool
 
 _PAGE_BYTES = 4_096
 log = structlog.get_logger()
 
 
-def take_left(folder: Path, max_bytes: int, new_producer: Callable[[], str]) -> Iterator[Spool]:
-    """The spools under the folder that no process holds any more."""
+def open_abandoned_spools(
+    folder: Path, max_bytes: int, new_producer: Callable[[], str]
+) -> Iterator[Spool]:
+    """Opens the spools under the folder that no process holds any more."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for path in sorted(folder.glob("*.spool")):
-        if spool := _take(path, max_bytes, new_producer):
+        if spool := _lock_and_open(path, max_bytes, new_producer):
             yield spool
 
 
-def take_one(folder: Path, max_bytes: int, new_producer: Callable[[], str]) -> Spool:
-    """A spool that a dead worker left, else a new one. OSError where the folder takes none."""
-    for spool in take_left(folder, max_bytes, new_producer):
+def open_spool(folder: Path, max_bytes: int, new_producer: Callable[[], str]) -> Spool:
+    """Opens a dead worker's spool, else a new one; OSError where none can be created."""
+    for spool in open_abandoned_spools(folder, max_bytes, new_producer):
         return spool
-    spool = _take(folder / f"{new_producer()}.spool", max_bytes, new_producer)
+    spool = _lock_and_open(folder / f"{new_producer()}.spool", max_bytes, new_producer)
     if spool is None:
         raise OSError(f"no spool can be made under {folder}")
     return spool
 
 
-def queued(folder: Path, conversion_id: str) -> bool:
-    """True while any spool under the folder keeps this conversion, whoever holds it."""
-    return any(_keeps(path, conversion_id) for path in folder.glob("*.spool"))
+def is_queued(folder: Path, conversion_id: str) -> bool:
+    """Returns True while any worker's spool under the folder holds this conversion."""
+    return any(_holds_conversion(path, conversion_id) for path in folder.glob("*.spool"))
 
 
-def _keeps(path: Path, conversion_id: str) -> bool:
+def _holds_conversion(path: Path, conversion_id: str) -> bool:
     sql = "SELECT count(*) FROM queued WHERE conversion_id = ?"
     try:
         with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as database:
@@ -47,7 +49,7 @@ def _keeps(path: Path, conversion_id: str) -> bool:
         return False
 
 
-def _take(path: Path, max_bytes: int, new_producer: Callable[[], str]) -> Spool | None:
+def _lock_and_open(path: Path, max_bytes: int, new_producer: Callable[[], str]) -> Spool | None:
     lock_fd = os.open(path.with_suffix(".lock"), os.O_RDWR | os.O_CREAT, 0o600)
     try:
         fcntl.flock(lock_fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -56,9 +58,9 @@ def _take(path: Path, max_bytes: int, new_producer: Callable[[], str]) -> Spool 
         os.close(lock_fd)
         return None
     except sqlite3.DatabaseError as error:
-        # Set aside for a human; the start does not wait for one.
+        # Left for an operator to look at; the start does not wait for that.
         log.error("spool file set aside", file=path.name, error=str(error))
-        for part in _parts(path):
+        for part in _database_files(path):
             with suppress(FileNotFoundError):
                 part.rename(part.with_name(part.name + ".bad"))
         os.close(lock_fd)
@@ -66,7 +68,7 @@ def _take(path: Path, max_bytes: int, new_producer: Callable[[], str]) -> Spool 
 
     def checkpoint() -> None:
         with closing(sqlite3.connect(path)) as second:
-            # Passive: it copies what it can and lets the writer go on.
+            # PASSIVE copies as much as it can without blocking the writer.
             second.execute("PRAGMA wal_checkpoint(PASSIVE)")
 
     def closed() -> None:
@@ -75,7 +77,7 @@ def _take(path: Path, max_bytes: int, new_producer: Callable[[], str]) -> Spool 
     return Spool(database, new_producer, checkpoint, closed)
 
 
-def _parts(path: Path) -> list[Path]:
+def _database_files(path: Path) -> list[Path]:
     return [path, path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")]
 
 
@@ -87,7 +89,7 @@ def _open(path: Path, max_bytes: int) -> sqlite3.Connection:
         database.execute("PRAGMA journal_mode = WAL")
         database.execute("PRAGMA synchronous = FULL")
         database.execute("PRAGMA wal_autocheckpoint = 0")
-        database.executescript(SCHEMA)
+        database.executescript(SPOOL_SCHEMA)
         database.execute(f"PRAGMA max_page_count = {max(64, max_bytes // _PAGE_BYTES)}")
     except sqlite3.DatabaseError:
         database.close()

@@ -1,4 +1,4 @@
-"""A worker's spool, and those that dead workers left: drained, then closed."""
+"""Owns a worker's spool, and drains and closes those that dead workers left."""
 
 import asyncio
 from asyncio import TaskGroup
@@ -8,85 +8,94 @@ import structlog
 from redis.asyncio import Redis
 
 from ingest.publishing.spool import Spool
-from ingest.publishing.spool_files import take_left, take_one
-from ingest.publishing.stream_producer import Outlet, new_producer
+from ingest.publishing.spool_files import open_abandoned_spools, open_spool
+from ingest.publishing.stream_producer import StreamProducer, new_producer
 from linkjolt import redis_keys
 from linkjolt.redis_keys import Stream
-from linkjolt.settings import Edge as Settings
+from linkjolt.settings import EdgeSettings as Settings
 
-_LOOK_SECONDS = 10.0
+_ABANDONED_LOOK_SECONDS = 10.0
 _STOP_LOOK_SECONDS = 0.2
-# How long a stopping edge still tries to bring its spool to Redis; its successor does the rest.
+# How long a stopping edge still tries to drain its spool; its successor does the rest.
 _LAST_DRAIN_SECONDS = 2.0
 log = structlog.get_logger()
 
 
 class Spools:
-    """Opens this worker's spool at once; `start` looks for abandoned ones from then on."""
+    """Opens this worker's spool; `start` begins to look for abandoned ones."""
 
     def __init__(self, folder: Path, redis: Redis, settings: Settings) -> None:
         self.folder = folder
         self._redis = redis
         self._settings = settings
-        self._own = take_one(folder, settings.spool_max_bytes, new_producer)
-        self._outlets: dict[int, Outlet] = {}
+        self._worker_spool = open_spool(folder, settings.spool_max_bytes, new_producer)
+        self._producers: dict[int, StreamProducer] = {}
         self._stop = asyncio.Event()
 
     @property
-    def waiting(self) -> int:
-        """Events on this worker's disk."""
-        return self._own.total
+    def spooled_events(self) -> int:
+        """The number of events in this worker's spool."""
+        return self._worker_spool.total_events
 
-    def outlet(self, stream: Stream) -> Outlet:
-        """This worker's way to a stream; one for all who ask."""
-        if stream.number not in self._outlets:
-            self._outlets[stream.number] = self._outlet(self._own, stream)
-        return self._outlets[stream.number]
+    def producer(self, stream: Stream) -> StreamProducer:
+        """Returns this worker's only producer for a stream, created on first use."""
+        if stream.number not in self._producers:
+            self._producers[stream.number] = self._make_producer(self._worker_spool, stream)
+        return self._producers[stream.number]
 
-    def _outlet(self, spool: Spool, stream: Stream) -> Outlet:
+    def _make_producer(self, spool: Spool, stream: Stream) -> StreamProducer:
         rate = self._settings.spool_drain_events_per_second
-        return Outlet(self._redis, stream, spool, rate)
+        return StreamProducer(self._redis, stream, spool, rate)
 
     def start(self, tasks: TaskGroup) -> None:
-        """Drains what was left: in this worker's file, and in files nobody holds any more."""
-        for number in self._own.events:
-            self.outlet(redis_keys.stream(number))
-        tasks.create_task(self._adopt())
+        """Starts draining this worker's file, and the files that no process holds any more."""
+        for number in self._worker_spool.events_by_stream:
+            self.producer(redis_keys.stream(number))
+        tasks.create_task(self._drain_abandoned())
 
-    async def _adopt(self) -> None:
+    async def _drain_abandoned(self) -> None:
         while not self._stop.is_set():
-            left = await asyncio.to_thread(
-                lambda: list(take_left(self.folder, self._settings.spool_max_bytes, new_producer))
+            abandoned = await asyncio.to_thread(
+                lambda: list(
+                    open_abandoned_spools(self.folder, self._settings.spool_max_bytes, new_producer)
+                )
             )
-            for spool in left:
-                await self._drain_left(spool)
+            for spool in abandoned:
+                await self._drain_spool(spool)
             try:
-                await asyncio.wait_for(self._stop.wait(), _LOOK_SECONDS)
+                await asyncio.wait_for(self._stop.wait(), _ABANDONED_LOOK_SECONDS)
             except TimeoutError:
                 continue
 
-    async def _drain_left(self, spool: Spool) -> None:
-        outlets = [self._outlet(spool, redis_keys.stream(number)) for number in spool.events]
-        draining = [outlet.draining for outlet in outlets if outlet.draining]
-        if draining:
-            log.warning("draining a dead worker's spool", events=sum(spool.events.values()))
-        pending = set(draining)
+    async def _drain_spool(self, spool: Spool) -> None:
+        producers = [
+            self._make_producer(spool, redis_keys.stream(number))
+            for number in spool.events_by_stream
+        ]
+        drain_tasks = [producer.drain_task for producer in producers if producer.drain_task]
+        if drain_tasks:
+            log.warning(
+                "draining a dead worker's spool", events=sum(spool.events_by_stream.values())
+            )
+        pending = set(drain_tasks)
         while pending and not self._stop.is_set():
             _, pending = await asyncio.wait(pending, timeout=_STOP_LOOK_SECONDS)
-        await _end(pending)
+        await _cancel(pending)
         await spool.close()
 
     async def stop(self) -> None:
-        """A last try at draining, then the file is closed with what is left."""
+        """Tries once more to drain, then closes the file with the rest in it."""
         self._stop.set()
-        draining = {o.draining for o in self._outlets.values() if o.draining}
-        if draining:
-            await asyncio.wait(draining, timeout=_LAST_DRAIN_SECONDS)
-        await _end({task for task in draining if not task.done()})
-        await self._own.close()
+        drain_tasks = {
+            producer.drain_task for producer in self._producers.values() if producer.drain_task
+        }
+        if drain_tasks:
+            await asyncio.wait(drain_tasks, timeout=_LAST_DRAIN_SECONDS)
+        await _cancel({task for task in drain_tasks if not task.done()})
+        await self._worker_spool.close()
 
 
-async def _end(tasks: set[asyncio.Task[None]]) -> None:
+async def _cancel(tasks: set[asyncio.Task[None]]) -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,8 +1,8 @@
-"""One worker's way to one stream: straight to Redis, or through the spool while it is away.
+"""Publishes one worker's frames to one stream, or spools them while Redis is unavailable.
 
-What is sent is in the stream once: frames are numbered one after the other, and a call repeated
-under its number is recognised by the script. One failure opens the circuit; from then on frames
-queue in the spool, behind one another, until it has been drained.
+Each frame is appended once: frames carry consecutive numbers, and the script recognises a call
+repeated under its number. One failure opens the circuit; from then on frames queue in the spool,
+in order, until it is drained.
 """
 
 import asyncio
@@ -14,102 +14,103 @@ import sqlite3
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Protocol
 
 import msgspec
 import structlog
 from redis.asyncio import Redis
 
 from ingest import metrics
-from ingest.publishing.frames import Frame, Numbered, Payload, Spooled
+from ingest.publishing.frames import Frame, FrameNumber, FrameStatus, Payload, SpooledFrame
 from ingest.publishing.spool import Spool, SpoolFull
 from linkjolt.fault_points import fault
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.redis_keys import Stream, StreamKind
-from linkjolt.storage.lua import appending
-from linkjolt.storage.redis import RedisError, ScriptCalls
+from linkjolt.storage.lua import LuaScript, read_appending_script
+from linkjolt.storage.redis import RedisError
 
 _FOLDER = Path(__file__).parent
-_PAUSE_FIRST_SECONDS = 0.05
-_PAUSE_MAX_SECONDS = 1.0
+_BACK_OFF_FIRST_SECONDS = 0.05
+_BACK_OFF_MAX_SECONDS = 1.0
 _DRAIN_FRAMES = 64
-# Far below the week for which Redis keeps a producer's record.
+# Far below the week after which Redis lets a producer's record expire.
 _IDLE_SECONDS = 86_400
+_STATUSES: dict[bytes, FrameStatus] = {status.value: status for status in FrameStatus}
 log = structlog.get_logger()
 
 
-class Call(msgspec.Struct, frozen=True):
+class ScriptCall(msgspec.Struct, frozen=True):
     """One call of a publishing script."""
 
     keys: list[str]
     arguments: list[bytes | str | int]
 
 
-class Answer(msgspec.Struct, frozen=True):
-    """A script's reply: how the frame stands, the producer's accepted events, further outcomes."""
+class PublishReply(msgspec.Struct, frozen=True):
+    """A script's reply: the frame's status, the producer's accepted events, further outcomes."""
 
-    stand: Literal["next", "there", "gap"]
-    accepted: int
+    status: FrameStatus
+    accepted_events: int
     outcomes: list[bytes]
 
 
-class Publish(Protocol):
-    """Makes calls in their order, on one connection; answers with their replies."""
+class PublishCalls(Protocol):
+    """Makes calls in order, on one connection, and returns their replies."""
 
-    async def __call__(self, calls: Sequence[Call], /) -> list[Answer]: ...
+    async def __call__(self, calls: Sequence[ScriptCall], /) -> list[PublishReply]: ...
 
 
-def publish_through(redis: Redis, kind: StreamKind) -> Publish:
-    """Publishes on streams of this kind."""
-    script = appending(_FOLDER / "frame.lua", _FOLDER / f"publish_{kind}.lua")
-    ask = ScriptCalls(redis, script)
+def script_publisher(redis: Redis, kind: StreamKind) -> PublishCalls:
+    """Returns the calls of the script that publishes to streams of this kind."""
+    script = read_appending_script(_FOLDER / "frame.lua", _FOLDER / f"publish_{kind}.lua")
+    ask = LuaScript(redis, script)
 
-    async def publish(calls: Sequence[Call]) -> list[Answer]:
-        # Many calls share what costs most: the way there and back, and the fsync.
+    async def publish(calls: Sequence[ScriptCall]) -> list[PublishReply]:
+        # Many calls share the costly parts: the round trip and the fsync.
         replies = await ask([(call.keys, call.arguments) for call in calls])
-        return [_answer(reply) for reply in replies]
+        return [_read_reply(reply) for reply in replies]
 
     return publish
 
 
-def _answer(reply: Any) -> Answer:
-    stand, accepted, *outcomes = reply
-    return Answer(stand.decode(), accepted, outcomes)
+def _read_reply(reply: Any) -> PublishReply:
+    status, accepted_events, *outcomes = reply
+    return PublishReply(_STATUSES[status], accepted_events, outcomes)
 
 
 def new_producer() -> str:
-    """A name for a numbering that nobody used before."""
+    """Makes up a name for a producer, unique by chance."""
     return secrets.token_hex(6)
 
 
 def _end_process_on_fault(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and task.exception() is not None:
-        # A fault of ours, and events would wait for ever: the supervisor starts us again.
+        # A fault of ours; events would wait for ever, so let the supervisor restart the process.
         log.error("draining the spool failed", exc_info=task.exception())
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-class Outlet:
-    """Sends the frames of one stream; the caller has one `send` under way at a time."""
+class StreamProducer:
+    """Sends frames to one stream; the caller has at most one `send` under way."""
 
     def __init__(
         self, redis: Redis, stream: Stream, spool: Spool, drain_events_per_second: int
     ) -> None:
-        self.publish = publish_through(redis, stream.kind)
+        self.publish = script_publisher(redis, stream.kind)
         self._stream = stream
         self._spool = spool
-        self._rate = drain_events_per_second
-        self._at = Numbered(new_producer(), 0)
+        self._drain_events_per_second = drain_events_per_second
+        self._last_number = FrameNumber(new_producer(), 0)
         self._used_at = time.monotonic()
-        self._doubtful_seq = 0  # Frames up to this one were sent once before.
-        self.draining: asyncio.Task[None] | None = None
-        if self.waiting:
+        self._sent_once_seq = 0  # Frames up to this one were sent at least once.
+        self.drain_task: asyncio.Task[None] | None = None
+        if self.spooled_events:
             self._start_drain()
 
     @property
-    def waiting(self) -> int:
-        """Events that are spooled for this stream."""
-        return self._spool.waiting(self._stream.number)
+    def spooled_events(self) -> int:
+        """The number of events spooled for this stream."""
+        return self._spool.spooled_events(self._stream.number)
 
     async def send(
         self,
@@ -118,122 +119,152 @@ class Outlet:
         events: int,
         conversion_ids: tuple[str, ...] = (),
     ) -> list[bytes] | None:
-        """The script's outcomes, or None when `spooled` went to the spool: on disk both ways.
+        """Publishes a frame, or spools it as `spooled`; returns once it is on disk.
 
-        Rejected(unavailable) when neither took it.
+        Returns the script's outcomes, or None for a spooled frame. Rejected(unavailable) when
+        neither accepted it.
         """
-        at: Numbered | None = None
-        if not self.waiting:
+        frame_number: FrameNumber | None = None
+        if not self.spooled_events:
             fault("edge_before_publish")
-            answer = await self._straight(self._next(), payload)
+            reply = await self._publish_direct(self._next_number(), payload, events)
             fault("edge_after_publish")
-            if answer is not None:
-                return answer.outcomes
-            at = self._at.next()
+            if reply is not None:
+                return reply.outcomes
+            frame_number = self._last_number.next()
         try:
-            await self._spool.add(Frame(self._stream.number, events, spooled, conversion_ids, at))
+            await self._spool.add(
+                Frame(self._stream.number, events, spooled, conversion_ids, frame_number)
+            )
         except SpoolFull as error:
-            if at is not None:
-                # The frame may stand in the stream under this number: it must not be given again.
-                self._at = Numbered(new_producer(), 0)
-            raise Rejected(Reason.unavailable, "Redis is away and the spool is full") from error
-        metrics.SPOOLED.set(self._spool.total)
+            if frame_number is not None:
+                # The frame may be in the stream under this number, so that it must not be reused.
+                self._last_number = FrameNumber(new_producer(), 0)
+            raise Rejected(
+                Reason.unavailable, "Redis is unavailable and the spool is full"
+            ) from error
+        metrics.SPOOLED.set(self._spool.total_events)
         self._start_drain()
         return None
 
-    def _next(self) -> Numbered:
+    def _next_number(self) -> FrameNumber:
         now = time.monotonic()
         if now - self._used_at > _IDLE_SECONDS:
             # Redis may have let the record expire, which looks like a loss.
-            self._at = Numbered(new_producer(), 0)
+            self._last_number = FrameNumber(new_producer(), 0)
         self._used_at = now
-        return self._at.next()
+        return self._last_number.next()
 
-    async def _straight(self, at: Numbered, payload: Payload) -> Answer | None:
-        """None when Redis did not answer, or refused."""
+    async def _publish_direct(
+        self, frame_number: FrameNumber, payload: Payload, events: int
+    ) -> PublishReply | None:
+        """Publishes without the spool; returns None when Redis did not answer, or refused."""
         try:
             with metrics.PUBLISH_SECONDS.time():
-                [answer] = await self.publish([self._call(at, "", payload)])
-                if answer.stand != "next":
-                    self._tell_forgotten(at, answer)
-                    # Redis knows this producer no more (restored, or idle for a week); and "there"
-                    # is no answer to a number that was not sent before.
-                    at = Numbered(new_producer(), 1)
-                    self._at = Numbered(at.producer, 0)
-                    [answer] = await self.publish([self._call(at, "r", payload)])
+                [reply] = await self.publish([self._script_call(frame_number, "", payload, events)])
+                if reply.status is not FrameStatus.appended:
+                    self._log_forgotten(frame_number, reply)
+                    # Redis has forgotten this producer (restored, or idle for a week); and a new
+                    # number cannot be a duplicate.
+                    frame_number = FrameNumber(new_producer(), 1)
+                    self._last_number = FrameNumber(frame_number.producer, 0)
+                    [reply] = await self.publish(
+                        [self._script_call(frame_number, "r", payload, events)]
+                    )
         except RedisError as error:
-            log.warning("redis away, spooling", stream=self._stream.key, error=str(error)[:200])
+            log.warning(
+                "redis unavailable, spooling", stream=self._stream.key, error=str(error)[:200]
+            )
             return None
-        if answer.stand != "next":
+        if reply.status is not FrameStatus.appended:
             return None
-        self._at = Numbered(at.producer, at.number, answer.accepted)
-        return answer
+        self._last_number = FrameNumber(
+            frame_number.producer, frame_number.number, reply.accepted_events
+        )
+        return reply
 
-    def _tell_forgotten(self, at: Numbered, answer: Answer) -> None:
-        # Zero where it was told, and counted, before.
-        if answer.stand == "gap" and (forgotten := at.acknowledged - answer.accepted) > 0:
+    def _log_forgotten(self, frame_number: FrameNumber, reply: PublishReply) -> None:
+        # Zero where the loss was logged, and counted, before.
+        if (
+            reply.status is FrameStatus.gap
+            and (forgotten := frame_number.acknowledged_events - reply.accepted_events) > 0
+        ):
             log.error("redis forgot acknowledged events", stream=self._stream.key, events=forgotten)
 
-    def _call(self, at: Numbered, mark: str, payload: Payload) -> Call:
+    def _script_call(
+        self, frame_number: FrameNumber, mark: str, payload: Payload, events: int
+    ) -> ScriptCall:
         stream = self._stream
-        own = [stream.key, stream.producer(at.producer), stream.ledger]
-        return Call([*own, *payload.keys], [at.number, at.acknowledged, mark, *payload.arguments])
+        producer_keys = [stream.key, stream.producer_key(frame_number.producer), stream.ledger_key]
+        return ScriptCall(
+            [*producer_keys, *payload.keys],
+            [
+                frame_number.number,
+                frame_number.acknowledged_events,
+                mark,
+                events,
+                *payload.arguments,
+            ],
+        )
 
     def _start_drain(self) -> None:
-        if self.draining is None:
-            self.draining = asyncio.create_task(self._drain())
-            self.draining.add_done_callback(_end_process_on_fault)
+        if self.drain_task is None:
+            self.drain_task = asyncio.create_task(self._drain())
+            self.drain_task.add_done_callback(_end_process_on_fault)
 
     async def _drain(self) -> None:
-        """Sends what is spooled, in order, until nothing is left; half-open while Redis is away."""
-        pause_seconds = _PAUSE_FIRST_SECONDS
-        while self.waiting:
-            sent = await self._drain_some()
+        """Sends spooled frames in order until none is left; probes while Redis is unavailable."""
+        pause_seconds = _BACK_OFF_FIRST_SECONDS
+        while self.spooled_events:
+            sent = await self._drain_frames()
             if sent:
-                pause_seconds = _PAUSE_FIRST_SECONDS
-                await asyncio.sleep(sent / self._rate)
+                pause_seconds = _BACK_OFF_FIRST_SECONDS
+                await asyncio.sleep(sent / self._drain_events_per_second)
             else:
-                # Jitter: the workers of a host do not probe in step.
+                # Jitter keeps the workers of a host from probing in step.
                 await asyncio.sleep(pause_seconds * random.uniform(0.5, 1))
-                pause_seconds = min(pause_seconds * 2, _PAUSE_MAX_SECONDS)
-        self.draining = None
+                pause_seconds = min(pause_seconds * 2, _BACK_OFF_MAX_SECONDS)
+        self.drain_task = None
         log.info("spool drained", stream=self._stream.key)
 
-    async def _drain_some(self) -> int:
-        """The number of events that went from the spool into the stream."""
-        number = self._stream.number
-        frames = await self._spool.first(number, _DRAIN_FRAMES)
+    async def _drain_frames(self) -> int:
+        """Moves some frames from the spool to the stream; returns their number of events."""
+        stream_number = self._stream.number
+        frames = await self._spool.oldest_frames(stream_number, _DRAIN_FRAMES)
         try:
-            answers = await self._resend(frames)
+            replies_in_order = await self._resend(frames)
         except RedisError:
             return 0
-        stands = list(zip(frames, answers, strict=True))
-        sent = [frame for frame, answer in stands if answer.stand != "gap"]
-        behind = [stand for stand in stands if stand[1].stand == "gap"]
+        replies = list(zip(frames, replies_in_order, strict=True))
+        sent = [frame for frame, reply in replies if reply.status is not FrameStatus.gap]
+        behind_gap = [pair for pair in replies if pair[1].status is FrameStatus.gap]
         fault("spool_mid_drain")
         try:
-            await self._spool.remove(number, sent)
-            if behind:
-                self._tell_forgotten(behind[0][0].at, behind[0][1])
-                await self._spool.renumber(number)
-            elif not self.waiting:
-                # At once: the next frame goes straight, and its number is one more than these.
-                last = self._spool.last(number) or self._at
-                self._at = Numbered(last.producer, last.number, answers[-1].accepted)
+            await self._spool.remove(stream_number, sent)
+            if behind_gap:
+                self._log_forgotten(behind_gap[0][0].frame_number, behind_gap[0][1])
+                await self._spool.renumber(stream_number)
+            elif not self.spooled_events:
+                # Before anything is awaited: the next frame goes direct, under the next number.
+                last_number = self._spool.last_number(stream_number) or self._last_number
+                self._last_number = FrameNumber(
+                    last_number.producer, last_number.number, replies_in_order[-1].accepted_events
+                )
         except sqlite3.Error as error:
-            # What was sent is sent again later, and recognised.
+            # These frames are sent again later, and recognised as duplicates.
             log.warning("spool cannot be written", error=str(error))
             return 0
-        metrics.SPOOLED.set(self._spool.total)
+        metrics.SPOOLED.set(self._spool.total_events)
         return sum(frame.events for frame in sent)
 
-    async def _resend(self, frames: Sequence[Spooled]) -> list[Answer]:
-        """How each frame stands; all of them are in doubt where no answer comes."""
+    async def _resend(self, frames: Sequence[SpooledFrame]) -> list[PublishReply]:
+        """Sends frames and returns their replies; without replies all may have been appended."""
         if not frames:
             return []
-        calls: list[Call] = []
+        calls: list[ScriptCall] = []
         for frame in frames:
-            doubtful = frame.marked or frame.seq <= self._doubtful_seq
-            calls.append(self._call(frame.at, "r" if doubtful else "", frame.payload))
-        self._doubtful_seq = frames[-1].seq
+            mark = "r" if frame.marked or frame.seq <= self._sent_once_seq else ""
+            call = self._script_call(frame.frame_number, mark, frame.payload, frame.events)
+            calls.append(call)
+        self._sent_once_seq = frames[-1].seq
         return await self.publish(calls)

@@ -1,4 +1,4 @@
-"""One line of a web server's access log, combined format (Apache, nginx), as a request."""
+"""Parses lines of a web server's access log in combined format (Apache, nginx)."""
 
 import re
 from typing import Literal
@@ -14,7 +14,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 class LoggedRequest(msgspec.Struct, frozen=True):
-    """What was asked for, by whom; texts hold one character a byte (latin-1), as headers do.
+    """A logged request and its sender; texts hold one character per byte (latin-1).
 
     `path` starts with `/` and is without the query. `referrer` and `user_agent` are '' where
     the log has `-`. Methods but HEAD count as GET: tracking links answer no other.
@@ -27,28 +27,32 @@ class LoggedRequest(msgspec.Struct, frozen=True):
     user_agent: str
 
 
-class Malformed(msgspec.Struct, frozen=True):
-    """A line that is no request, and why."""
+class MalformedLine(msgspec.Struct, frozen=True):
+    """A line that holds no request, and why."""
 
     reason: str
 
 
-def read_line(line: str) -> LoggedRequest | Malformed:
-    """The request of one line, decoded as latin-1; anything may follow the user agent."""
-    found = _LINE.match(line)
-    if found is None:
-        return Malformed("is not in the combined format" if line.strip() else "is empty")
-    address, request, referrer, user_agent = found.groups()
-    asked = _REQUEST.fullmatch(_unescape(request))
-    if asked is None:
-        return Malformed("holds no HTTP request")
-    path = _ORIGIN.sub("", asked[2], count=1) if _ORIGIN.match(asked[2]) else asked[2]
+def read_line(line: str) -> LoggedRequest | MalformedLine:
+    """Parses one line, decoded as latin-1; anything may follow the user agent."""
+    match = _LINE.match(line)
+    if match is None:
+        return MalformedLine("is not in the combined format" if line.strip() else "is empty")
+    address, request, referrer, user_agent = match.groups()
+    request_match = _REQUEST.fullmatch(_unescape(request))
+    if request_match is None:
+        return MalformedLine("holds no HTTP request")
+    path = (
+        _ORIGIN.sub("", request_match[2], count=1)
+        if _ORIGIN.match(request_match[2])
+        else request_match[2]
+    )
     path = re.split(r"[?#]", path, maxsplit=1)[0]
     if not path.startswith("/"):
-        return Malformed("asks for no path")
+        return MalformedLine("asks for no path")
     return LoggedRequest(
         address=address,
-        method="HEAD" if asked[1] == "HEAD" else "GET",
+        method="HEAD" if request_match[1] == "HEAD" else "GET",
         path=path,
         referrer=_header(referrer),
         user_agent=_header(user_agent),
@@ -56,12 +60,12 @@ def read_line(line: str) -> LoggedRequest | Malformed:
 
 
 def _header(logged: str) -> str:
-    """A header as it was sent; '' for `-`, which stands for none."""
+    """Returns a header as it was sent; '' for `-`, which means none."""
     return "" if logged == "-" else _unescape(logged).strip(" ")
 
 
 def _unescape(text: str) -> str:
-    r"""Undoes `\"`, `\\`, `\xHH`; control characters become spaces, for no header may hold one."""
+    r"""Undoes `\"`, `\\`, `\xHH`; replaces control characters, which no header may hold."""
     plain = _ESCAPE.sub(_unescaped, text) if "\\" in text else text
     return _CONTROL.sub(" ", plain)
 

@@ -1,4 +1,4 @@
-"""Sends logged requests to an edge over a few keep-alive connections, as fast as it may."""
+"""Sends logged requests to an edge over a few keep-alive connections, at a given rate."""
 
 import asyncio
 import time
@@ -14,15 +14,15 @@ from ingest.replay.access_log import LoggedRequest
 CONNECTIONS = 32
 NO_ANSWER = "no answer"
 _ANSWER_SECONDS = 30.0
-# uvicorn closes a connection after 5 idle seconds: a request sent just then would be lost.
+# uvicorn closes a connection after 5 idle seconds; a request sent just then would be lost.
 _IDLE_MAX_SECONDS = 2.0
-# Waits before a 404 or a refused connection counts: an edge hears of a new link in a second.
+# Retries before a 404 or a refused connection counts: edges learn of a link within a second.
 _RETRY_SECONDS = (0.05, 0.1, 0.25, 0.6, 1.0)
 _BROKEN = (OSError, EOFError, ValueError, asyncio.LimitOverrunError)
 
 
-class Tally(msgspec.Struct):
-    """How the requests went; `failed` counts by status or `no answer`."""
+class ReplayTally(msgspec.Struct):
+    """Counts of requests; `failed` by status or `no answer`."""
 
     sent: int = 0
     accepted: int = 0
@@ -30,10 +30,10 @@ class Tally(msgspec.Struct):
 
 
 class NotConnected(Exception):
-    """No connection was made, so nothing was sent."""
+    """No connection was made, so that nothing was sent."""
 
 
-class Connection:
+class ReplayConnection:
     """One HTTP/1.1 connection at a time; redirects are not followed, bodies are skipped."""
 
     def __init__(self, edge_url: str) -> None:
@@ -41,8 +41,8 @@ class Connection:
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._used_at = 0.0
 
-    async def ask(self, method: str, target: str, headers: dict[str, str]) -> int:
-        """The status of the answer; 0 when none came, and then the request may have counted.
+    async def request(self, method: str, target: str, headers: dict[str, str]) -> int:
+        """Sends a request and returns the status; 0 without an answer: it may have counted.
 
         NotConnected when it was not even sent. Texts are latin-1 without control characters.
         """
@@ -64,9 +64,9 @@ class Connection:
         return status
 
     async def open(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
-        """The connection, made anew where there is none or it may be closing.
+        """Returns the connection, and reconnects where there is none or it may be closing.
 
-        ValueError for what is no http(s) URL.
+        ValueError unless the URL is http or https.
         """
         idle_seconds = time.monotonic() - self._used_at
         if self._streams and (self._streams[0].at_eof() or idle_seconds > _IDLE_MAX_SECONDS):
@@ -94,7 +94,7 @@ async def _connect(url: SplitResult) -> tuple[asyncio.StreamReader, asyncio.Stre
 
 
 async def _read_answer(reader: asyncio.StreamReader, *, has_body: bool) -> tuple[int, bool]:
-    """The status, and whether the connection can carry another request."""
+    """Returns the status, and whether the connection can carry another request."""
     head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
     start, *lines = head.rstrip("\r\n").split("\r\n")
     status = int(start.split(" ")[1])
@@ -107,7 +107,7 @@ async def _read_answer(reader: asyncio.StreamReader, *, has_body: bool) -> tuple
 
 
 async def _skip_body(reader: asyncio.StreamReader, headers: dict[str, str]) -> bool:
-    """Reads to the end of the body; False where that is the end of the connection."""
+    """Reads to the end of the body; returns False where the connection ends with it."""
     if headers.get("transfer-encoding") == "chunked":
         while size := int((await reader.readline()).partition(b";")[0], 16):
             await reader.readexactly(size + 2)
@@ -121,9 +121,9 @@ async def _skip_body(reader: asyncio.StreamReader, headers: dict[str, str]) -> b
     return False
 
 
-async def reachable(edge_url: str) -> bool:
-    """True where an http(s) URL's host takes connections."""
-    connection = Connection(edge_url)
+async def is_reachable(edge_url: str) -> bool:
+    """Returns True where an http(s) URL's host accepts connections."""
+    connection = ReplayConnection(edge_url)
     try:
         await connection.open()
     except (NotConnected, ValueError):
@@ -138,24 +138,24 @@ async def send_all(
     per_second: float,
     stop: asyncio.Event,
     advance: Callable[[int], None],
-) -> Tally:
-    """Sends (tracking code, request) pairs, 32 at once; `per_second` 0 is as fast as it goes.
+) -> ReplayTally:
+    """Sends (tracking code, request) pairs, 32 at once; `per_second` 0 means no limit.
 
     `advance(1)` is called after each. Ends early when `stop` is set.
     """
-    tally = Tally()
+    tally = ReplayTally()
     numbered = enumerate(requests)
     started_at = time.monotonic()
 
     async def send_next() -> None:
-        connection = Connection(edge_url)
+        connection = ReplayConnection(edge_url)
         try:
             for number, (code, request) in numbered:
                 if per_second:
                     await _pause(started_at + number / per_second - time.monotonic(), stop)
                 if stop.is_set():
                     return
-                _count(tally, await _send(connection, code, request))
+                _count_status(tally, await _send(connection, code, request))
                 advance(1)
         finally:
             connection.close()
@@ -172,13 +172,13 @@ async def _pause(seconds: float, stop: asyncio.Event) -> None:
             await asyncio.wait_for(stop.wait(), seconds)
 
 
-async def _send(connection: Connection, code: str, request: LoggedRequest) -> int:
-    """The status in the end, 0 for none; what may have been recorded is never sent again."""
+async def _send(connection: ReplayConnection, code: str, request: LoggedRequest) -> int:
+    """Returns the final status, 0 for none; never resends a request that may have counted."""
     status = 0
     for seconds in (0.0, *_RETRY_SECONDS):
         await asyncio.sleep(seconds)
         try:
-            status = await connection.ask(request.method, f"/{code}", _headers(request))
+            status = await connection.request(request.method, f"/{code}", _headers(request))
         except NotConnected:
             continue
         if status != 404:
@@ -195,7 +195,7 @@ def _headers(request: LoggedRequest) -> dict[str, str]:
     return {name: value for name, value in headers.items() if value}
 
 
-def _count(tally: Tally, status: int) -> None:
+def _count_status(tally: ReplayTally, status: int) -> None:
     tally.sent += 1
     if status == 302:
         tally.accepted += 1

@@ -1,4 +1,4 @@
-"""`linkjolt replay`: the requests of a web server's log, sent to an edge as clicks."""
+"""Implements `linkjolt replay`: sends the requests of a web server's log to an edge as clicks."""
 
 import asyncio
 import re
@@ -14,27 +14,27 @@ from urllib.parse import quote
 import click
 import msgspec
 
-from ingest.replay.access_log import LoggedRequest, Malformed, read_line
-from ingest.replay.client import Tally, reachable, send_all
+from ingest.replay.access_log import LoggedRequest, MalformedLine, read_line
+from ingest.replay.client import ReplayTally, is_reachable, send_all
+from linkjolt.datasets import ACCOUNT_DEFAULT
 from linkjolt.money import Percentage
 from linkjolt.reasons import Reason, Rejected
-from linkjolt.redis_keys import ACCOUNT_DEFAULT
 from linkjolt.registry.checks import URL_MAX_CHARACTERS
 from linkjolt.registry.entries import Affiliate, Campaign, Link
 from linkjolt.registry.store import Registry
 from linkjolt.runtime.instance import find_redis_url, read_run
 from linkjolt.runtime.lifecycle import run
-from linkjolt.settings import Shared, load
+from linkjolt.settings import SharedSettings, load
 from linkjolt.storage.redis import RedisError, connect
 
 NAME = "Replay"
 DESTINATION = "https://replay.example"
-_NAMED_MAX = 5
-Named = TypeVar("Named", Campaign, Affiliate)
+_SHOWN_MALFORMED_MAX = 5
+NamedEntry = TypeVar("NamedEntry", Campaign, Affiliate)
 
 
-class Survey(msgspec.Struct):
-    """What a first reading of a log finds; `malformed` names the first few by line number."""
+class LogSurvey(msgspec.Struct):
+    """Counts from a first reading of a log; `malformed` holds the first few line numbers."""
 
     lines: int = 0
     requests: int = 0
@@ -42,48 +42,48 @@ class Survey(msgspec.Struct):
     malformed: list[tuple[int, str]] = []
 
 
-def read_log(file: str) -> Iterator[LoggedRequest | Malformed]:
+def read_log(file: str) -> Iterator[LoggedRequest | MalformedLine]:
     with open(file, encoding="latin-1", newline="\n") as lines:
         for line in lines:
             yield read_line(line.rstrip("\r\n"))
 
 
-def survey(file: str) -> Survey:
-    found = Survey()
+def survey_log(file: str) -> LogSurvey:
+    survey = LogSurvey()
     for line in read_log(file):
-        found.lines += 1
+        survey.lines += 1
         if isinstance(line, LoggedRequest):
-            found.requests += 1
-            found.paths[line.path] = None
-        elif len(found.malformed) < _NAMED_MAX:
-            found.malformed.append((found.lines, line.reason))
-    return found
+            survey.requests += 1
+            survey.paths[line.path] = None
+        elif len(survey.malformed) < _SHOWN_MALFORMED_MAX:
+            survey.malformed.append((survey.lines, line.reason))
+    return survey
 
 
-def code_of(path: str) -> str:
-    """The tracking code of a path: readable, and by its hash different for every path."""
+def tracking_code_of(path: str) -> str:
+    """Returns a path's tracking code: readable, and unique by its hash."""
     slug = re.sub(r"[^A-Za-z0-9_]+", "-", path).strip("-")[:40].rstrip("-") or "root"
     return f"{slug}-{blake2s(path.encode('latin-1'), digest_size=4).hexdigest()}"
 
 
 def destination_of(path: str) -> str:
-    """An address for a path: percent-encoded where it is not yet, so no macro is in it; bounded."""
+    """Returns a URL for a path: bounded, and percent-encoded, so that it holds no macro."""
     encoded = quote(path.encode("latin-1"), safe="/%:@!$&'()*+,;=~")
     encoded = re.sub(r"%(?![0-9A-Fa-f]{2})", "%25", encoded)
     return re.sub(r"%.?$", "", (DESTINATION + encoded)[:URL_MAX_CHARACTERS])
 
 
 async def ensure_links(registry: Registry, paths: Sequence[str], now: datetime) -> int:
-    """Creates the links that are missing, in the campaign `Replay`; answers how many."""
-    missing = [path for path in paths if not await _is_link(registry, code_of(path))]
+    """Creates the missing links in the campaign `Replay`; returns how many."""
+    missing = [path for path in paths if not await _is_link(registry, tracking_code_of(path))]
     if not missing:
         return 0
-    campaign = await _named(registry, _campaign(now))
-    affiliate = await _named(
+    campaign = await _find_or_create(registry, _campaign(now))
+    affiliate = await _find_or_create(
         registry, Affiliate(number=0, account=ACCOUNT_DEFAULT, name=NAME, created_at=now)
     )
     links = [_link(path, campaign.number, affiliate.number, now) for path in missing]
-    return _created(await registry.create_many(links))
+    return _count_created(await registry.create_many(links))
 
 
 def _campaign(now: datetime) -> Campaign:
@@ -103,13 +103,13 @@ def _link(path: str, campaign: int, affiliate: int, now: datetime) -> Link:
         account=ACCOUNT_DEFAULT,
         campaign=campaign,
         affiliate=affiliate,
-        tracking_code=code_of(path),
+        tracking_code=tracking_code_of(path),
         destination=destination_of(path),
         created_at=now,
     )
 
 
-def _created(outcomes: Sequence[Link | Rejected]) -> int:
+def _count_created(outcomes: Sequence[Link | Rejected]) -> int:
     for outcome in outcomes:
         if isinstance(outcome, Rejected) and outcome.reason is not Reason.tracking_code_taken:
             raise outcome
@@ -124,49 +124,49 @@ async def _is_link(registry: Registry, code: str) -> bool:
     return True
 
 
-async def _named(registry: Registry, wanted: Named) -> Named:
-    """The entry of this name that exists, else the one that is wanted, created."""
-    async for entry in registry.each(type(wanted), ACCOUNT_DEFAULT):
-        if entry.name == wanted.name:
+async def _find_or_create(registry: Registry, new_entry: NamedEntry) -> NamedEntry:
+    """Returns the existing entry of this name, else creates it."""
+    async for entry in registry.iterate(type(new_entry), ACCOUNT_DEFAULT):
+        if entry.name == new_entry.name:
             return entry
-    return await registry.create(wanted)
+    return await registry.create(new_entry)
 
 
 async def replay_log(
     file: str, redis_url: str, edge_url: str, per_second: float, stop: asyncio.Event
 ) -> bool:
     """Replays a whole log and prints the summary; False when a request failed or was not sent."""
-    if not await reachable(edge_url):
+    if not await is_reachable(edge_url):
         raise click.ClickException(f"no edge takes connections at {edge_url}")
-    found = survey(file)
+    survey = survey_log(file)
     redis = connect(redis_url)
     try:
-        created = await ensure_links(Registry(redis), list(found.paths), datetime.now(UTC))
+        created = await ensure_links(Registry(redis), list(survey.paths), datetime.now(UTC))
     except (RedisError, Rejected) as error:
         raise click.ClickException(f"cannot create the links: {error}") from error
     finally:
         await redis.aclose()
     requests = (line for line in read_log(file) if isinstance(line, LoggedRequest))
-    coded = ((code_of(request.path), request) for request in requests)
+    coded = ((tracking_code_of(request.path), request) for request in requests)
     started_at = time.monotonic()
-    with click.progressbar(length=found.requests, label="replay", file=sys.stderr) as bar:
+    with click.progressbar(length=survey.requests, label="replay", file=sys.stderr) as bar:
         tally = await send_all(coded, edge_url, per_second, stop, bar.update)
     seconds = time.monotonic() - started_at
-    click.echo(summary(found, tally, created, seconds))
-    return tally.accepted == found.requests
+    click.echo(summary(survey, tally, created, seconds))
+    return tally.accepted == survey.requests
 
 
-def summary(found: Survey, tally: Tally, created: int, seconds: float) -> str:
-    """A few lines for people: what was read, sent, accepted, and what was not."""
-    malformed = found.lines - found.requests
+def summary(survey: LogSurvey, tally: ReplayTally, created: int, seconds: float) -> str:
+    """Formats the summary: lines read, requests sent, accepted and failed."""
+    malformed = survey.lines - survey.requests
     failed = ", ".join(f"{status}: {count}" for status, count in tally.failed.most_common())
     rate = tally.sent / seconds if seconds else 0
     rows = [
-        f"lines      {found.lines}",
+        f"lines      {survey.lines}",
         f"malformed  {malformed}",
-        *(f"           line {number} {reason}" for number, reason in found.malformed),
-        *(["           ..."] if malformed > len(found.malformed) else []),
-        f"links      {len(found.paths)}, {created} of them new",
+        *(f"           line {number} {reason}" for number, reason in survey.malformed),
+        *(["           ..."] if malformed > len(survey.malformed) else []),
+        f"links      {len(survey.paths)}, {created} of them new",
         f"sent       {tally.sent} in {seconds:.1f} s, {rate:.0f} a second",
         f"accepted   {tally.accepted}",
         f"failed     {tally.failed.total()}" + (f" ({failed})" if failed else ""),
@@ -174,8 +174,8 @@ def summary(found: Survey, tally: Tally, created: int, seconds: float) -> str:
     return "\n".join(rows)
 
 
-class Rate(click.ParamType[float]):
-    """Requests a second, above 0, or `max`, which is 0 for as fast as it goes."""
+class RateType(click.ParamType[float]):
+    """Requests a second, above 0, or `max`, which becomes 0: no limit."""
 
     name = "rate"
 
@@ -195,7 +195,7 @@ class Rate(click.ParamType[float]):
 
 @click.command()
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
-@click.option("--rate", type=Rate(), default="max", help="Requests a second, or max.")
+@click.option("--rate", type=RateType(), default="max", help="Requests per second, or max.")
 @click.option("--data", help="Data directory of the running instance.")
 @click.option("--edge-url", help="Edge to send to; default: the running instance's.")
 @click.option("--redis-url", help="Registry to create links in; default: the instance's.")
@@ -204,13 +204,13 @@ def replay(
 ) -> None:
     """Sends the requests of a web server's access log (combined format) as clicks.
 
-    Each path becomes a tracking link of the campaign "Replay". A line that is no request is
-    counted and named; the status is 1 only when a request failed.
+    Each path becomes a tracking link of the campaign "Replay". Malformed lines are counted and
+    listed; the exit status is 1 only when a request failed.
     """
     outcome: list[bool] = []
 
     async def main(stop: asyncio.Event) -> None:
-        settings = load(Shared, overrides={"data": data, "redis_url": redis_url})
+        settings = load(SharedSettings, overrides={"data": data, "redis_url": redis_url})
         found_url = find_redis_url(settings.data, settings.redis_url)
         outcome.append(
             await replay_log(file, found_url, edge_url or _edge_url(settings), rate, stop)
@@ -220,6 +220,6 @@ def replay(
     sys.exit(0 if outcome == [True] else 1)
 
 
-def _edge_url(settings: Shared) -> str:
+def _edge_url(settings: SharedSettings) -> str:
     running = read_run(settings.data)
     return running.edge_url if running else settings.edge_url()

@@ -1,21 +1,31 @@
-"""API keys as they are asked for, checked and made into entries (API 3)."""
+"""`/v1/keys` and `/v1/me`: API keys, and what a key may know about itself."""
 
-from datetime import UTC, datetime
-from typing import Annotated
+from datetime import datetime
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
+from starlette.responses import Response
 
-from linkjolt.api.registry_forms import Name, given, reference
+from linkjolt import datasets
+from linkjolt.api.links_bulk import BATCH_MAX_BYTES, BULK_MAX
+from linkjolt.datasets import Account
 from linkjolt.reasons import Reason, Rejected
+from linkjolt.registry import api_key_secrets
 from linkjolt.registry.checks import check_name
-from linkjolt.registry.entries import SCOPES, ApiKey
+from linkjolt.registry.entries import SCOPES, ApiKey, Campaign, public_id
+from linkjolt.registry.store import PAGE_MAX
+from linkjolt.web.collections import Call, Collection, Described, Endpoint
+from linkjolt.web.forms import Instant, Name, given, in_utc, reference, unknown_reference
+from linkjolt.web.openapi import Operation, of
+from linkjolt.web.requests import BODY_MAX_BYTES, json_response
 
 Scopes = Annotated[tuple[str, ...], Meta(min_length=1, max_length=len(SCOPES))]
-Instant = Annotated[datetime, Meta(tz=True)]
 
 
-class KeyForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ApiKeyForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An API key to create; with `campaign_id` it takes only postbacks of that campaign."""
+
     name: Name
     scopes: Scopes
     expires_at: Instant | None = None
@@ -23,9 +33,55 @@ class KeyForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     test: bool = False
 
 
-class KeyPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class ApiKeyPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The changes to an API key."""
+
     name: Name | UnsetType = UNSET
     expires_at: Instant | UnsetType | None = UNSET
+
+
+class ApiKeyAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """An API key; `hint` is the beginning of its secret."""
+
+    id: str
+    name: str
+    scopes: tuple[str, ...]
+    hint: str
+    expires_at: Instant | None
+    campaign_id: str | None
+    test: bool
+    created_at: Instant
+
+
+class NewApiKeyAnswer(ApiKeyAnswer, frozen=True, kw_only=True):
+    """A key just created; `key` is its secret, shown this once."""
+
+    key: str
+
+
+class Limits(msgspec.Struct, frozen=True, kw_only=True):
+    """The largest bodies, batches and pages."""
+
+    body_max_bytes: int
+    batch_max_bytes: int
+    bulk_links_max: int
+    page_max: int
+
+
+class MeAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """What a key may know about itself."""
+
+    account: str
+    key: ApiKeyAnswer
+    limits: Limits
+
+
+LIMITS = Limits(
+    body_max_bytes=BODY_MAX_BYTES,
+    batch_max_bytes=BATCH_MAX_BYTES,
+    bulk_links_max=BULK_MAX,
+    page_max=PAGE_MAX,
+)
 
 
 def _expiry(expires_at: datetime | None, now: datetime) -> datetime | None:
@@ -33,13 +89,10 @@ def _expiry(expires_at: datetime | None, now: datetime) -> datetime | None:
         return None
     if expires_at <= now:
         raise Rejected(Reason.invalid_field, "must be in the future", field="expires_at")
-    try:
-        return expires_at.astimezone(UTC)
-    except OverflowError:
-        raise Rejected(Reason.invalid_field, "is too far off", field="expires_at") from None
+    return in_utc(expires_at, "expires_at")
 
 
-def new_key(form: KeyForm, account: int, now: datetime, digest: str, hint: str) -> ApiKey:
+def new_key(form: ApiKeyForm, account: Account, now: datetime, digest: str, hint: str) -> ApiKey:
     """The key of a form, its number still 0; Rejected, naming the field."""
     check_name(form.name)
     for index, scope in enumerate(form.scopes):
@@ -65,9 +118,118 @@ def new_key(form: KeyForm, account: int, now: datetime, digest: str, hint: str) 
     )
 
 
-def patched_key(key: ApiKey, patch: KeyPatch, now: datetime) -> ApiKey:
+def patched_key(key: ApiKey, patch: ApiKeyPatch, now: datetime) -> ApiKey:
     patched = msgspec.structs.replace(key, **given(patch))
     check_name(patched.name)
     if patch.expires_at is UNSET:
         return patched
     return msgspec.structs.replace(patched, expires_at=_expiry(patched.expires_at, now))
+
+
+def key_answer(key: ApiKey) -> ApiKeyAnswer:
+    return ApiKeyAnswer(
+        id=public_id("key", key.number),
+        name=key.name,
+        scopes=key.scopes,
+        hint=key.hint,
+        expires_at=key.expires_at,
+        campaign_id=public_id("campaign", key.campaign) if key.campaign else None,
+        test=key.test,
+        created_at=key.created_at,
+    )
+
+
+def _check_grant(actor: ApiKey, key: ApiKey) -> None:
+    if actor.test and not key.test:
+        message = "must be true, for a test key can create test keys only"
+        raise Rejected(Reason.forbidden, message, field="test")
+    for scope in key.scopes:
+        if not actor.allows(scope):
+            message = f"cannot include {scope}, which the API key lacks itself"
+            raise Rejected(Reason.forbidden, message, field="scopes")
+
+
+async def _create(call: Call, form: ApiKeyForm) -> NewApiKeyAnswer:
+    secret = api_key_secrets.make_secret(test=form.test)
+    key = new_key(
+        form, call.account, call.now, api_key_secrets.digest(secret), api_key_secrets.hint(secret)
+    )
+    _check_grant(call.key, key)
+    if key.campaign and not await call.registry.existing(Campaign, call.account, {key.campaign}):
+        raise unknown_reference("campaign")
+    created = key_answer(await call.registry.create(key))
+    return NewApiKeyAnswer(key=secret, **msgspec.structs.asdict(created))
+
+
+def _patch(call: Call, key: ApiKey, patch: ApiKeyPatch) -> ApiKey:
+    # A later expiry grants anew.
+    _check_grant(call.key, key)
+    return patched_key(key, patch, call.now)
+
+
+def _account_name(account: Account) -> str:
+    """Accounts have no names of their own but the first."""
+    return "default" if account == datasets.ACCOUNT_DEFAULT else f"acc_{account}"
+
+
+async def _me(call: Call) -> Response:
+    key = key_answer(call.key)
+    return json_response(MeAnswer(account=_account_name(call.account), key=key, limits=LIMITS))
+
+
+_EXAMPLE: dict[str, Any] = {
+    "id": "key_2",
+    "name": "Shop backend",
+    "scopes": ["conversions:write"],
+    "hint": "lj_live_9f2c",
+    "expires_at": None,
+    "campaign_id": None,
+    "test": False,
+    "created_at": "2026-05-04T10:00:00Z",
+}
+API_KEYS = Collection(
+    path="/v1/keys",
+    described=Described(
+        id="ApiKey",
+        tag="API keys",
+        noun="API key",
+        note="Creates an API key and answers its secret this once; it may hold no scope that the"
+        " key of the request lacks.",
+        answer=ApiKeyAnswer,
+        created=NewApiKeyAnswer,
+        form_example={"name": "Shop backend", "scopes": ["conversions:write"]},
+        patch_example={"name": "Shop"},
+        example=_EXAMPLE,
+        created_example={**_EXAMPLE, "key": "lj_live_9f2c…"},
+    ),
+    entry=ApiKey,
+    form=ApiKeyForm,
+    patch_form=ApiKeyPatch,
+    read_scope="keys:write",
+    write_scope="keys:write",
+    create=_create,
+    patch=_patch,
+    answer=lambda _, key: key_answer(key),
+)
+ME = Endpoint(
+    Operation(
+        id="getMe",
+        tag="API keys",
+        method="GET",
+        path="/v1/me",
+        summary="Get the key of this request.",
+        description="Returns the account and the scopes of the key, and the limits that it meets.",
+        scope="",
+        answers={
+            200: of(
+                MeAnswer,
+                example={
+                    "account": "default",
+                    "key": _EXAMPLE,
+                    "limits": msgspec.to_builtins(LIMITS),
+                },
+            )
+        },
+    ),
+    _me,
+)

@@ -1,39 +1,48 @@
-"""Coupons as they are asked for, checked, and answered (API 3)."""
+"""`/v1/coupons`: codes that earn an affiliate a commission without a click."""
 
 import re
 from datetime import datetime
+from typing import Any
 
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from linkjolt.api.registry_forms import reference, unknown_reference
+from linkjolt.datasets import Account
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.entries import Affiliate, Campaign, Coupon, public_id
 from linkjolt.registry.store import Registry
+from linkjolt.web.collections import Call, Collection, Described
+from linkjolt.web.forms import Instant, reference, unknown_reference
 
 _CODE = re.compile(r"[!-~]{1,64}")
 
 
 class CouponForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A coupon to create; its code is read in any letter case."""
+
     code: str
     campaign_id: str
     affiliate_id: str
 
 
 class CouponPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The changes to a coupon."""
+
     campaign_id: str | UnsetType = UNSET
     affiliate_id: str | UnsetType = UNSET
 
 
 class CouponAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """A coupon, its code in upper case."""
+
     id: str
     code: str
     campaign_id: str
     affiliate_id: str
-    created_at: datetime
+    created_at: Instant
 
 
-def new_coupon(form: CouponForm, account: int, now: datetime) -> Coupon:
+def new_coupon(form: CouponForm, account: Account, now: datetime) -> Coupon:
     """The coupon of a form, its number still 0; Rejected, naming the field.
 
     Codes are kept in upper case: customers write them as they like.
@@ -76,3 +85,34 @@ def coupon_answer(coupon: Coupon) -> CouponAnswer:
         affiliate_id=public_id("affiliate", coupon.affiliate),
         created_at=coupon.created_at,
     )
+
+
+async def _create(call: Call, form: CouponForm) -> CouponAnswer:
+    coupon = new_coupon(form, call.account, call.now)
+    await check_coupon(call.registry, coupon)
+    return coupon_answer(await call.registry.create(coupon))
+
+
+_FORM: dict[str, Any] = {"code": "SPRING", "campaign_id": "cmp_1", "affiliate_id": "aff_1"}
+COUPONS = Collection(
+    path="/v1/coupons",
+    described=Described(
+        id="Coupon",
+        tag="Coupons",
+        noun="coupon",
+        note="Creates a coupon: orders that name its code earn its affiliate a commission.",
+        answer=CouponAnswer,
+        form_example=_FORM,
+        patch_example={"affiliate_id": "aff_2"},
+        example={"id": "cpn_1", **_FORM, "created_at": "2026-05-04T10:00:00Z"},
+    ),
+    entry=Coupon,
+    form=CouponForm,
+    patch_form=CouponPatch,
+    read_scope="links:read",
+    write_scope="links:write",
+    create=_create,
+    patch=lambda _, coupon, patch: patched_coupon(coupon, patch),
+    answer=lambda _, coupon: coupon_answer(coupon),
+    check=lambda call, coupon: check_coupon(call.registry, coupon),
+)

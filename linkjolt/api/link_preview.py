@@ -5,17 +5,17 @@ import secrets
 import msgspec
 from starlette.responses import Response
 
-from linkjolt.click_ids import ClickIds
-from linkjolt.clicks.redirect import member, read_query, resolve_click
+from linkjolt.click_ids import ClickIdGenerator
+from linkjolt.clicks.redirect import json_member, parse_query, resolve_click
 from linkjolt.clicks.route import Route
-from linkjolt.reasons import Reason, Rejected
-from linkjolt.registry.entries import Affiliate, Campaign, Link, read_id
-from linkjolt.web.collections import Actions, Call
+from linkjolt.registry.entries import Affiliate, Campaign, Link
+from linkjolt.web.collections import Call, Endpoint, entry_number
+from linkjolt.web.openapi import Operation, of
 from linkjolt.web.requests import json_response
 
 
-class LinkPreview(msgspec.Struct, frozen=True):
-    """`url` is what is clicked, `location` where it leads; the click id is made up and unsigned."""
+class ClickPreviewAnswer(msgspec.Struct, frozen=True):
+    """`url` is the clicked URL, `location` where it leads; the click id is made up and unsigned."""
 
     url: str
     location: str
@@ -24,25 +24,20 @@ class LinkPreview(msgspec.Struct, frozen=True):
     active: bool
 
 
-def actions() -> Actions:
-    """On one link."""
-    return {"GET": ("links:read", _preview)}
-
-
 async def _preview(call: Call) -> Response:
     """The query is that of the click; the browser and its language are the asker's."""
     route = await _route(call)
     request = call.request
     query = request.url.query
     # An id that no edge takes for its own.
-    click_id = ClickIds(0, secrets.token_bytes(32)).make(route.link.number)
+    click_id = ClickIdGenerator(0, secrets.token_bytes(32)).make(route.link.number)
     said = {
         "user_agent": request.headers.get("user-agent", ""),
         "language": request.headers.get("accept-language", "").partition(",")[0][:16],
     }
-    told = "".join(member(name, value) for name, value in said.items())
-    location, _ = resolve_click(route, read_query(query), told, click_id)
-    answer = LinkPreview(
+    told = "".join(json_member(name, value) for name, value in said.items())
+    location, _ = resolve_click(route, parse_query(query), told, click_id)
+    answer = ClickPreviewAnswer(
         url=f"{call.edge_url}/{route.link.tracking_code}" + (f"?{query}" if query else ""),
         location=location,
         destination=route.link.destination,
@@ -53,10 +48,38 @@ async def _preview(call: Call) -> Response:
 
 
 async def _route(call: Call) -> Route:
-    number = read_id("link", call.request.path_params["id"])
-    if number is None:
-        raise Rejected(Reason.not_found, "there is no such link")
-    link = await call.registry.get(Link, call.account, number)
+    link = await call.registry.get(Link, call.account, entry_number(call, "link"))
     campaign = await call.registry.get(Campaign, call.account, link.campaign)
     affiliate = await call.registry.get(Affiliate, call.account, link.affiliate)
     return Route(link, campaign, affiliate)
+
+
+ENDPOINTS = [
+    Endpoint(
+        Operation(
+            id="previewLink",
+            tag="Links",
+            method="GET",
+            path="/v1/links/{id}/preview",
+            summary="Preview a click on a link.",
+            description="Returns where a click with this request's query would lead, its macros"
+            " filled in; nothing is counted.",
+            scope="links:read",
+            answers={
+                200: of(
+                    ClickPreviewAnswer,
+                    example={
+                        "url": "https://go.example/tc_7f3k9q2m",
+                        "location": "https://shop.example/product?ref=aff_1"
+                        "&click_id=06EZ3GQ8N4T5W1Y7B2C9D0F6H8",
+                        "destination": "https://shop.example/product?ref={affiliate_id}",
+                        "click_id": "06EZ3GQ8N4T5W1Y7B2C9D0F6H8",
+                        "active": True,
+                    },
+                )
+            },
+            refusals=(404,),
+        ),
+        _preview,
+    )
+]

@@ -6,47 +6,60 @@ import msgspec
 from msgspec import Meta
 from starlette.responses import Response
 
-from linkjolt.api.links import create_links
-from linkjolt.api.registry_answers import (
-    BulkAnswer,
-    BulkCreated,
-    BulkRefused,
-    Limits,
-    bulk_refused,
+from linkjolt.api.links import (
+    EXAMPLE,
+    FORM_EXAMPLE,
+    LinkAnswer,
+    LinkForm,
+    create_links,
     link_answer,
 )
-from linkjolt.api.registry_forms import LinkForm
-from linkjolt.reasons import Rejected
+from linkjolt.reasons import RefusedEntry, Rejected
 from linkjolt.registry.entries import Link
-from linkjolt.registry.store import PAGE_MAX
-from linkjolt.web.collections import Call
-from linkjolt.web.requests import BODY_MAX_BYTES, decode, json_response, read_body, require_json
+from linkjolt.web.collections import Call, Endpoint
+from linkjolt.web.openapi import Operation, of, results_of
+from linkjolt.web.requests import decode, json_response, read_body, require_json
 
 BULK_MAX = 1000
 BATCH_MAX_BYTES = 10 << 20
-LIMITS = Limits(
-    body_max_bytes=BODY_MAX_BYTES,
-    batch_max_bytes=BATCH_MAX_BYTES,
-    bulk_links_max=BULK_MAX,
-    page_max=PAGE_MAX,
+# Entries are decoded one by one: the schema says what they are.
+_LINKS = Meta(
+    max_length=BULK_MAX,
+    extra_json_schema={"items": {"$ref": "#/components/schemas/LinkForm"}},
 )
 
 
-class BulkForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Entries are decoded one by one: a bad one does not sink the others."""
+class LinksBulkForm(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Tracking links to create; a refused one does not hold up the others."""
 
-    links: Annotated[list[msgspec.Raw], Meta(max_length=BULK_MAX)]
+    links: Annotated[list[msgspec.Raw], _LINKS]
 
 
-async def create_bulk(call: Call) -> Response:
+class LinkCreatedAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """One of many links, created."""
+
+    status: int = 201
+    link: LinkAnswer
+
+
+class LinksBulkAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """One result per entry, in order."""
+
+    data: list[LinkCreatedAnswer | RefusedEntry]
+    accepted: int
+    rejected: int
+
+
+async def _create(call: Call) -> Response:
     """200 with a result for each entry; Rejected only for the body as a whole."""
     require_json(call.request)
-    body = decode(await read_body(call.request, BATCH_MAX_BYTES), BulkForm)
+    body = decode(await read_body(call.request, BATCH_MAX_BYTES), LinksBulkForm)
     forms = [_form(entry) for entry in body.links]
     outcomes = await create_links(call.registry, call.account, forms, call.now)
     data = [_result(outcome, call.edge_url) for outcome in outcomes]
-    rejected = sum(isinstance(result, BulkRefused) for result in data)
-    return json_response(BulkAnswer(data=data, accepted=len(data) - rejected, rejected=rejected))
+    rejected = sum(isinstance(result, RefusedEntry) for result in data)
+    accepted = len(data) - rejected
+    return json_response(LinksBulkAnswer(data=data, accepted=accepted, rejected=rejected))
 
 
 def _form(entry: msgspec.Raw) -> LinkForm | Rejected:
@@ -56,7 +69,26 @@ def _form(entry: msgspec.Raw) -> LinkForm | Rejected:
         return error
 
 
-def _result(outcome: Link | Rejected, edge_url: str) -> BulkCreated | BulkRefused:
+def _result(outcome: Link | Rejected, edge_url: str) -> LinkCreatedAnswer | RefusedEntry:
     if isinstance(outcome, Rejected):
-        return bulk_refused(outcome)
-    return BulkCreated(link=link_answer(outcome, edge_url))
+        return outcome.entry()
+    return LinkCreatedAnswer(link=link_answer(outcome, edge_url))
+
+
+ENDPOINTS = [
+    Endpoint(
+        Operation(
+            id="createLinksInBulk",
+            tag="Links",
+            method="POST",
+            path="/v1/links/bulk",
+            summary="Create up to 1,000 links.",
+            description="Answers one result per entry, in order; some may be refused.",
+            scope="links:write",
+            bodies=[of(LinksBulkForm, example={"links": [FORM_EXAMPLE]})],
+            answers={200: results_of(LinkCreatedAnswer, {"status": 201, "link": EXAMPLE})},
+            refusals=(409,),
+        ),
+        _create,
+    )
+]

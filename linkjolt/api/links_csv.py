@@ -7,8 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from linkjolt.api.registry_answers import LinkAnswer
-from linkjolt.api.registry_forms import LinkForm
+from linkjolt.api.links import LinkAnswer, LinkForm
 from linkjolt.reasons import Reason, Rejected
 
 REQUIRED = ("campaign_id", "affiliate_id", "destination")
@@ -51,7 +50,7 @@ def _check_header(columns: Sequence[str]) -> None:
 
 def _form(cells: Mapping[str, object]) -> LinkForm | Rejected:
     if any(not isinstance(cell, str) and cell is not None for cell in cells.values()):
-        return Rejected(Reason.bad_request, "has more cells than the first line")
+        return Rejected(Reason.bad_request, "the row has more cells than the first line")
     values = {column: str(cells.get(column) or "").strip() for column in COLUMNS}
     for column in REQUIRED:
         if not values[column]:

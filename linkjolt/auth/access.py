@@ -1,4 +1,4 @@
-"""Who may do what: API keys from requests, and the scopes they need."""
+"""Authenticates requests by API key and checks the scopes they need."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -12,8 +12,8 @@ from linkjolt.registry.entries import ApiKey
 from linkjolt.web import requests
 
 
-def bearer(scope: Scope) -> str:
-    """The secret of `Authorization: Bearer …` (RFC 6750); Rejected where there is none."""
+def bearer_secret(scope: Scope) -> str:
+    """Returns the secret of `Authorization: Bearer ...` (RFC 6750); Rejected if missing."""
     scheme, _, secret = requests.header(scope, b"authorization").partition(" ")
     if scheme.lower() != "bearer" or not secret.strip():
         raise Rejected(Reason.unauthorized, "send Authorization: Bearer and an API key")
@@ -21,34 +21,34 @@ def bearer(scope: Scope) -> str:
 
 
 async def identify(secret: str, directory: Directory) -> ApiKey:
-    """The valid key of a secret; Rejected for any other, unknown and revoked ones alike."""
+    """Returns the valid key of a secret; Rejected for unknown, revoked and expired ones."""
     key = await directory.key(secret)
     if key is None:
         raise Rejected(Reason.unauthorized, "the API key is not valid")
-    if key.expires_at is not None and key.expired(datetime.now(UTC)):
+    if key.expires_at is not None and key.is_expired(datetime.now(UTC)):
         raise Rejected(Reason.unauthorized, "the API key has expired")
     return key
 
 
 def require_scope(key: ApiKey, scope: str) -> None:
-    """Rejected, naming the scope, unless the key has it."""
+    """Raises Rejected, naming the scope, unless the key has it."""
     if not key.allows(scope):
         raise Rejected(Reason.forbidden, f"the API key lacks the scope {scope}")
 
 
-def require_any(key: ApiKey, scopes: Sequence[str]) -> None:
-    """Rejected, naming them, unless the key has one of the scopes."""
+def require_any_scope(key: ApiKey, scopes: Sequence[str]) -> None:
+    """Raises Rejected, naming the scopes, unless the key has one of them."""
     if not any(key.allows(scope) for scope in scopes):
         raise Rejected(Reason.forbidden, f"the API key lacks the scope {' or '.join(scopes)}")
 
 
-async def admit(scope: Scope, directory: Directory, needed: str) -> ApiKey:
-    """The key of an ASGI request, valid and with the needed scope; RedisError passes through."""
-    key = await identify(bearer(scope), directory)
-    require_scope(key, needed)
+async def authorize(scope: Scope, directory: Directory, required_scope: str) -> ApiKey:
+    """Returns the valid key of an ASGI request with the scope; RedisError passes through."""
+    key = await identify(bearer_secret(scope), directory)
+    require_scope(key, required_scope)
     return key
 
 
-async def authenticate(request: Request, directory: Directory, scope: str) -> ApiKey:
-    """`admit`, for a request."""
-    return await admit(request.scope, directory, scope)
+async def authorize_request(request: Request, directory: Directory, scope: str) -> ApiKey:
+    """Authorizes a Starlette request."""
+    return await authorize(request.scope, directory, scope)

@@ -1,8 +1,9 @@
-"""The balance: accepted = stored + rejected + waiting, by stream and hour, exact under load.
+"""Computes the balance by stream and hour, exact under load.
 
-For each stream, ledger and last id are read in one transaction, and the entries up to that id
-are counted. The position P is read from ClickHouse after that: what is at or below P never
-changes again, and an entry above P was not trimmed yet, so it has been counted.
+accepted = stored + rejected + waiting. For each stream the ledger and the last id are read in one
+transaction, and the entries up to that id are counted. The position P is read from ClickHouse after
+that: counts at or below P never change again, and an entry above P was not yet trimmed, so it has
+been counted.
 """
 
 from collections import Counter
@@ -12,18 +13,20 @@ from typing import Any
 import msgspec
 from redis.asyncio import Redis
 
-from linkjolt.balance.edge_status import read_edges
-from linkjolt.balance.stored_counts import HOUR_MS, Hours, StoredCounts
+from linkjolt.balance.edge_status import read_edge_totals
+from linkjolt.balance.stored_counts import HOUR_MS, HourCounts, StoredCounts
 from linkjolt.position import entry_id, position, time_ms
 from linkjolt.redis_keys import Stream, streams
 from linkjolt.storage.clickhouse import ClickHouse
-from linkjolt.storage.redis import RedisError, entries
+from linkjolt.storage.redis import RedisError, read_stream
 
 COUNTED_ENTRIES = 20_000
-# A frame may hold 2,000 clicks, so that a page may be tens of megabytes.
+# A frame holds up to 2,000 clicks, so a page may be tens of megabytes.
 _PAGE = 100
 
-_POSITIONS = "SELECT s, max(pos) AS pos FROM {table} WHERE account = 0 GROUP BY s"
+_POSITIONS = (
+    "SELECT s AS stream_number, max(pos) AS position FROM {table} WHERE account = 0 GROUP BY s"
+)
 
 
 class HourBalance(msgspec.Struct, frozen=True):
@@ -38,7 +41,7 @@ class HourBalance(msgspec.Struct, frozen=True):
 
 
 class StreamBalance(msgspec.Struct, frozen=True):
-    """One stream, such as `clicks/0`; `waiting` was not counted where it is estimated."""
+    """One stream, such as `clicks/0`; an estimated `waiting` was not counted."""
 
     stream: str
     accepted: int
@@ -52,8 +55,11 @@ class StreamBalance(msgspec.Struct, frozen=True):
 
 
 class Balance(msgspec.Struct, frozen=True):
-    """`spooled`: accepted events on the edges' disks, which no stream holds yet. `shed`: clicks
-    that were redirected and could not be kept anywhere."""
+    """The balance of all streams.
+
+    `spooled`: accepted events on the disks of edges that no stream holds yet. `shed`: clicks that
+    were redirected but could not be stored anywhere.
+    """
 
     streams: tuple[StreamBalance, ...]
     as_of: datetime
@@ -61,54 +67,54 @@ class Balance(msgspec.Struct, frozen=True):
     shed: int = 0
 
 
-class Queue(msgspec.Struct, frozen=True):
-    """A stream at one instant: accepted events by hour, its top, (position, events) of entries.
+class StreamBacklog(msgspec.Struct, frozen=True):
+    """A stream at one instant: accepted events by hour, its last position, its entries.
 
-    `complete` is False where there were too many entries to count.
+    `entries` are (position, events). `complete` is False if there were too many to count.
     """
 
-    accepted: Hours
-    top: int
+    accepted: HourCounts
+    last_position: int
     entries: tuple[tuple[int, int], ...] = ()
     complete: bool = True
 
 
-class _Position(msgspec.Struct, frozen=True):
-    s: int
-    pos: int
+class _StreamPositionRow(msgspec.Struct, frozen=True):
+    stream_number: int
+    position: int
 
 
 async def read_balance(
     redis: Redis, clickhouse: ClickHouse, shards: int, counts: StoredCounts | None = None
 ) -> Balance:
-    """The balance of every stream; `counts` remembers what need not be counted again.
+    """Reads the balance of every stream; `counts` caches what need not be counted again.
 
     Raises ClickHouseFailed or RedisError.
     """
     as_of = datetime.now(UTC)
-    hints = await _positions(clickhouse)
-    queues = {
-        stream: await _queue(redis, stream, hints.get(stream.number, 0))
+    first_positions = await _read_stored_positions(clickhouse)
+    backlogs = {
+        stream: await _read_backlog(redis, stream, first_positions.get(stream.number, 0))
         for stream in streams(shards)
     }
-    positions = await _positions(clickhouse)
-    ends = {
-        stream.number: min(positions.get(stream.number, 0), queue.top)
-        for stream, queue in queues.items()
+    positions = await _read_stored_positions(clickhouse)
+    end_positions = {
+        stream.number: min(positions.get(stream.number, 0), queue.last_position)
+        for stream, queue in backlogs.items()
     }
-    tables = await (counts or StoredCounts()).read(clickhouse, ends)
-    edges = await read_edges(redis)
-    nothing: Hours = Counter()
+    tables = await (counts or StoredCounts()).read(clickhouse, end_positions)
+    edges = await read_edge_totals(redis)
+    no_events: HourCounts = Counter()
     return Balance(
         tuple(
             balance_stream(
                 stream,
                 queue,
                 positions.get(stream.number, 0),
-                stored=tables[stream.kind].get(stream.number, nothing),
-                rejected=tables["rejects"].get(stream.number, nothing),
+                stored=tables[stream.kind].get(stream.number, no_events),
+                rejected=tables["rejects"].get(stream.number, no_events),
             )
-            for stream, queue in queues.items()
+            for stream, queue in backlogs.items()
         ),
         as_of,
         spooled=edges.spooled,
@@ -116,43 +122,45 @@ async def read_balance(
     )
 
 
-async def _positions(clickhouse: ClickHouse) -> dict[int, int]:
+async def _read_stored_positions(clickhouse: ClickHouse) -> dict[int, int]:
     rows = [
         row
         for table in ("clicks", "conversions")
-        for row in await clickhouse.read(_POSITIONS.format(table=table), _Position)
+        for row in await clickhouse.read(_POSITIONS.format(table=table), _StreamPositionRow)
     ]
-    return {row.s: row.pos for row in rows}
+    return {row.stream_number: row.position for row in rows}
 
 
-async def _queue(redis: Redis, stream: Stream, after: int) -> Queue:
-    """The ledger, and the entries after a position; gives up beyond COUNTED_ENTRIES."""
-    accepted, top = await _ledger(redis, stream)
+async def _read_backlog(redis: Redis, stream: Stream, stored_position: int) -> StreamBacklog:
+    """Reads the ledger and the entries after a position; gives up beyond COUNTED_ENTRIES."""
+    accepted, last_position = await _read_ledger(redis, stream)
     counted: list[tuple[int, int]] = []
-    while after < top:
-        page = await entries(redis, stream.key, entry_id(after + 1), entry_id(top), _PAGE)
+    while stored_position < last_position:
+        page = await read_stream(
+            redis, stream.key, entry_id(stored_position + 1), entry_id(last_position), _PAGE
+        )
         if not page:
             break
         if len(counted) + len(page) > COUNTED_ENTRIES:
-            return Queue(accepted, top, tuple(counted), complete=False)
+            return StreamBacklog(accepted, last_position, tuple(counted), complete=False)
         counted += [(position(identity), count_lines(fields[b"f"])) for identity, fields in page]
-        after = counted[-1][0]
-    return Queue(accepted, top, tuple(counted))
+        stored_position = counted[-1][0]
+    return StreamBacklog(accepted, last_position, tuple(counted))
 
 
-async def _ledger(redis: Redis, stream: Stream) -> tuple[Hours, int]:
-    """Accepted events by hour and the stream's last position (0: no stream), at one instant."""
+async def _read_ledger(redis: Redis, stream: Stream) -> tuple[HourCounts, int]:
+    """Reads accepted events by hour and the last position (0: no stream) at one instant."""
     async with redis.pipeline(transaction=True) as pipe:
         commands: Any = pipe
-        commands.hgetall(stream.ledger)
-        # Not the last entry: a stream whose entries were all trimmed still knows its last id.
+        commands.hgetall(stream.ledger_key)
+        # Not the last entry: a stream keeps its last id when all its entries are trimmed.
         commands.xinfo_stream(stream.key)
         ledger, info = await commands.execute(raise_on_error=False)
     if isinstance(ledger, RedisError):
         raise ledger
-    accepted: Hours = Counter({int(hour): int(count) for hour, count in ledger.items()})
-    known = not isinstance(info, RedisError)
-    return accepted, position(info["last-generated-id"]) if known else 0
+    accepted: HourCounts = Counter({int(hour): int(count) for hour, count in ledger.items()})
+    stream_exists = not isinstance(info, RedisError)
+    return accepted, position(info["last-generated-id"]) if stream_exists else 0
 
 
 def count_lines(frame: bytes) -> int:
@@ -160,19 +168,26 @@ def count_lines(frame: bytes) -> int:
 
 
 def balance_stream(
-    stream: Stream, queue: Queue, after: int, *, stored: Hours, rejected: Hours
+    stream: Stream,
+    backlog: StreamBacklog,
+    stored_position: int,
+    *,
+    stored: HourCounts,
+    rejected: HourCounts,
 ) -> StreamBalance:
-    """What the counts come to; `after` is the stored position. An estimate differs by nothing."""
-    accepted = queue.accepted
-    behind = [(pos, events) for pos, events in queue.entries if pos > after]
-    waiting: Hours = Counter()
-    for pos, events in behind:
+    """Balances one stream at its stored position; the difference of an estimate is 0."""
+    accepted = backlog.accepted
+    waiting_entries = [(pos, events) for pos, events in backlog.entries if pos > stored_position]
+    waiting: HourCounts = Counter()
+    for pos, events in waiting_entries:
         waiting[time_ms(pos) // HOUR_MS] += events
-    if not queue.complete:
-        seen = {*accepted, *stored, *rejected}
-        waiting = Counter({hour: accepted[hour] - stored[hour] - rejected[hour] for hour in seen})
+    if not backlog.complete:
+        hours_seen = {*accepted, *stored, *rejected}
+        waiting = Counter(
+            {hour: accepted[hour] - stored[hour] - rejected[hour] for hour in hours_seen}
+        )
     hours = tuple(
-        _hour(hour, accepted[hour], stored[hour], rejected[hour], waiting[hour])
+        _hour_balance(hour, accepted[hour], stored[hour], rejected[hour], waiting[hour])
         for hour in sorted({*accepted, *stored, *rejected, *waiting})
     )
     return StreamBalance(
@@ -182,13 +197,15 @@ def balance_stream(
         rejected=rejected.total(),
         waiting=waiting.total(),
         difference=sum(hour.difference for hour in hours),
-        waiting_estimated=not queue.complete,
-        oldest_waiting_ms=time_ms(behind[0][0]) if behind else None,
+        waiting_estimated=not backlog.complete,
+        oldest_waiting_ms=time_ms(waiting_entries[0][0]) if waiting_entries else None,
         hours=hours,
     )
 
 
-def _hour(hour: int, accepted: int, stored: int, rejected: int, waiting: int) -> HourBalance:
+def _hour_balance(
+    hour: int, accepted: int, stored: int, rejected: int, waiting: int
+) -> HourBalance:
     return HourBalance(
         hour=datetime.fromtimestamp(hour * HOUR_MS / 1000, UTC),
         accepted=accepted,

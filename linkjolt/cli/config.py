@@ -1,12 +1,13 @@
-"""`linkjolt config`: what this process would run with."""
+"""`linkjolt config`: prints the settings that a process started here would have."""
 
 import click
 import msgspec
 
-from linkjolt.settings import shown
+from linkjolt.runtime.command_group import CommandGroup
+from linkjolt.settings import shown, unknown_variables
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def config() -> None:
     """Show the settings."""
 
@@ -16,6 +17,8 @@ def config() -> None:
 def show(as_json: bool) -> None:
     """Print every setting, its value with passwords masked, and what it is for."""
     rows = shown()
+    for name in unknown_variables():
+        click.echo(f"Warning: {name} is not a setting of this release; it is ignored.", err=True)
     if as_json:
         click.echo(msgspec.json.format(msgspec.json.encode(rows)))
         return

@@ -1,51 +1,108 @@
-"""The command line: names every command, and loads the one that is called."""
+"""Names every command of `linkjolt`, and imports the one that is called."""
 
-import importlib
-from typing import NamedTuple, cast
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
 
 import click
 
+import linkjolt
 from linkjolt import __version__
+from linkjolt.runtime.command_group import CommandGroup
 from linkjolt.settings import BadSetting
 
+# Imported only when a command of theirs is called: help and small commands stay quick.
+# ruff: noqa: PLC0415
+_PROCESS_PACKAGES = ("ingest", "aggregator", "reports", "outbound")
+_Commands = Mapping[str, click.Command]
 
-class _Entry(NamedTuple):
-    """Where a command is defined (`module:attribute`), and its line in the help."""
 
-    target: str
+def _own() -> _Commands:
+    from linkjolt.cli.config import config
+    from linkjolt.cli.registry import keys, links
+
+    return {"keys": keys, "links": links, "config": config}
+
+
+def _installation() -> _Commands:
+    from linkjolt.up.up import up
+
+    return {"up": up}
+
+
+def _warehouse() -> _Commands:
+    from linkjolt.up.warehouse_process import warehouse
+
+    return {"warehouse": warehouse}
+
+
+def _ingest() -> _Commands:
+    from ingest.commands import edge
+    from ingest.replay.replay import replay
+
+    return {"edge": edge, "replay": replay}
+
+
+def _aggregator() -> _Commands:
+    from aggregator.commands import aggregator, migrate
+    from aggregator.maintenance.commands import audit_command, purge, rebuild, rejects, restore
+
+    return {
+        "aggregator": aggregator,
+        "migrate": migrate,
+        "audit": audit_command,
+        "rebuild": rebuild,
+        "restore": restore,
+        "purge": purge,
+        "rejects": rejects,
+    }
+
+
+def _reports() -> _Commands:
+    from reports.commands import reports
+    from reports.terminal.commands import report, top
+
+    return {"reports": reports, "report": report, "top": top}
+
+
+def _outbound() -> _Commands:
+    from outbound.commands import webhooks
+
+    return {"webhooks": webhooks}
+
+
+class CommandEntry(NamedTuple):
+    """One command: the function that imports it among others, and its line in the help."""
+
+    load: Callable[[], _Commands]
     help: str
     hidden: bool = False
 
 
-_MAINTENANCE = "aggregator.maintenance.commands"
-# By name, so that this package imports none of those that import it, and help stays quick.
 COMMANDS = {
-    "up": _Entry("linkjolt.up.up:up", "Run everything on this machine."),
-    "keys": _Entry("linkjolt.cli.registry:keys", "Create, list and revoke API keys."),
-    "links": _Entry("linkjolt.cli.registry:links", "Import and export links."),
-    "config": _Entry("linkjolt.cli.config:config", "Show the settings."),
-    "edge": _Entry("ingest.commands:edge", "Run one edge: tracking links and conversions."),
-    "aggregator": _Entry("aggregator.commands:aggregator", "Run the aggregator."),
-    "reports": _Entry("reports.commands:reports", "Run the report API and the dashboard."),
-    "report": _Entry("reports.terminal.terminal:report", "Print a report, or save it as CSV."),
-    "top": _Entry(
-        "reports.terminal.terminal:top", "Watch clicks and conversions as they are stored."
-    ),
-    "webhooks": _Entry("outbound.commands:webhooks", "Deliver webhooks, or receive them."),
-    "migrate": _Entry("aggregator.commands:migrate", "Create or update the warehouse's tables."),
-    "audit": _Entry(f"{_MAINTENANCE}:audit_command", "Check that all accepted is stored once."),
-    "rebuild": _Entry(f"{_MAINTENANCE}:rebuild", "Rebuild rollups from raw events."),
-    "restore": _Entry(f"{_MAINTENANCE}:restore", "Store again what raw lost, from the streams."),
-    "purge": _Entry(f"{_MAINTENANCE}:purge", "Delete what was posted with test keys."),
-    "rejects": _Entry(f"{_MAINTENANCE}:rejects", "List, show and replay what was not stored."),
-    "replay": _Entry("ingest.replay.replay:replay", "Replay an access log as clicks."),
-    "warehouse": _Entry(
-        "linkjolt.up.warehouse_process:warehouse", "Run aggregator and reports.", hidden=True
-    ),
+    "up": CommandEntry(_installation, "Run everything on this machine."),
+    "keys": CommandEntry(_own, "Create, list and revoke API keys."),
+    "links": CommandEntry(_own, "Import and export links."),
+    "config": CommandEntry(_own, "Show the settings."),
+    "edge": CommandEntry(_ingest, "Run one edge: tracking links and conversions."),
+    "aggregator": CommandEntry(_aggregator, "Run the aggregator."),
+    "reports": CommandEntry(_reports, "Run the report API and the dashboard."),
+    "report": CommandEntry(_reports, "Print a report, or save it as CSV."),
+    "top": CommandEntry(_reports, "Watch clicks and conversions as they are stored."),
+    "webhooks": CommandEntry(_outbound, "Deliver webhooks, or receive them."),
+    "migrate": CommandEntry(_aggregator, "Create or update the warehouse's tables."),
+    "audit": CommandEntry(_aggregator, "Check that all accepted is stored once."),
+    "rebuild": CommandEntry(_aggregator, "Rebuild rollups from raw events."),
+    "restore": CommandEntry(_aggregator, "Store again what raw lost, from the streams."),
+    "purge": CommandEntry(_aggregator, "Delete what was posted with test keys."),
+    "rejects": CommandEntry(_aggregator, "List, show and replay what was not stored."),
+    "replay": CommandEntry(_ingest, "Replay an access log as clicks."),
+    "warehouse": CommandEntry(_warehouse, "Run aggregator and reports.", hidden=True),
 }
 
 
-class LazyGroup(click.Group):
+class LazyGroup(CommandGroup):
     """A group whose commands are imported when called, not when listed."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -55,13 +112,11 @@ class LazyGroup(click.Group):
         entry = COMMANDS.get(cmd_name)
         if entry is None:
             return None
-        module, _, attribute = entry.target.partition(":")
-        return cast(click.Command, getattr(importlib.import_module(module), attribute))
+        check_packages()
+        return entry.load()[cmd_name]
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        rows = [(name, COMMANDS[name].help) for name in self.list_commands(ctx)]
-        with formatter.section("Commands"):
-            formatter.write_dl(rows)
+    def summaries(self, ctx: click.Context) -> list[tuple[str, str]]:
+        return [(name, COMMANDS[name].help) for name in self.list_commands(ctx)]
 
     def invoke(self, ctx: click.Context) -> object:
         try:
@@ -70,7 +125,22 @@ class LazyGroup(click.Group):
             raise click.ClickException(str(error)) from None
 
 
-@click.group(cls=LazyGroup)
+def check_packages() -> None:
+    """Refuses to start beside foreign packages that have the names of ours."""
+    home = Path(linkjolt.__file__).parent.parent
+    for name in _PROCESS_PACKAGES:
+        spec = find_spec(name)
+        if spec is None or spec.origin is None:
+            raise click.ClickException(f"the package {name} of LinkJolt is missing from {home}")
+        folder = Path(spec.origin).parent
+        if folder.parent != home:
+            raise click.ClickException(
+                f"the package {name} in {folder.parent} is not LinkJolt's, which is in {home}:"
+                " remove it from PYTHONPATH, or start from another folder"
+            )
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="linkjolt")
 def main() -> None:
     """LinkJolt counts the clicks and conversions of affiliate links, each exactly once."""

@@ -13,15 +13,15 @@ import msgspec
 from redis.exceptions import RedisError
 
 from linkjolt import settings
-from linkjolt.api.api_keys import KeyForm, new_key
-from linkjolt.api.links import create_links
+from linkjolt.api.api_keys import ApiKeyAnswer, ApiKeyForm, key_answer, new_key
+from linkjolt.api.links import create_links, link_answer
 from linkjolt.api.links_csv import EXPORTED, BadCsv, Row, cells_of, read_rows
-from linkjolt.api.registry_answers import KeyAnswer, key_answer, link_answer
+from linkjolt.datasets import ACCOUNT_DEFAULT
 from linkjolt.reasons import Rejected
-from linkjolt.redis_keys import ACCOUNT_DEFAULT
 from linkjolt.registry import api_key_secrets as secrets
-from linkjolt.registry.entries import SCOPES, ApiKey, Link, public_id, read_id
+from linkjolt.registry.entries import SCOPES, ApiKey, Link, parse_public_id, public_id
 from linkjolt.registry.store import Registry
+from linkjolt.runtime.command_group import CommandGroup
 from linkjolt.runtime.instance import find_redis_url, read_run
 from linkjolt.storage.redis import connect
 
@@ -70,7 +70,7 @@ def _said(error: Rejected) -> str:
     return f"{error.field}: {error.message}" if error.field else error.message
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def keys() -> None:
     """API keys."""
 
@@ -104,7 +104,7 @@ def create_key(
 
 async def _create_key(url: str, fields: Mapping[str, object]) -> tuple[str, str]:
     try:
-        form = msgspec.convert(fields, KeyForm)
+        form = msgspec.convert(fields, ApiKeyForm)
     except msgspec.ValidationError as error:
         raise click.UsageError(str(error).replace("`", "")) from None
     secret = secrets.make_secret(test=form.test)
@@ -129,9 +129,9 @@ def list_keys(as_json: bool, data: str, redis_url: str) -> None:
         click.echo(f"{key.id}  {key.hint}  {key.name}  {','.join(key.scopes)}  {expiry}")
 
 
-async def _list_keys(url: str) -> list[KeyAnswer]:
+async def _list_keys(url: str) -> list[ApiKeyAnswer]:
     async with _registry(url) as registry:
-        return [key_answer(key) async for key in registry.each(ApiKey, ACCOUNT_DEFAULT)]
+        return [key_answer(key) async for key in registry.iterate(ApiKey, ACCOUNT_DEFAULT)]
 
 
 @keys.command("revoke")
@@ -140,7 +140,7 @@ async def _list_keys(url: str) -> list[KeyAnswer]:
 @_redis_url
 def revoke_key(key_id: str, data: str, redis_url: str) -> None:
     """Refuse a key from now on, on every edge within a second."""
-    number = read_id("key", key_id)
+    number = parse_public_id("key", key_id)
     if number is None:
         raise click.UsageError(f"{key_id} is no key's id, such as key_1")
     _run(_revoke_key(find_redis_url(data, redis_url), number))
@@ -152,7 +152,7 @@ async def _revoke_key(url: str, number: int) -> None:
         await registry.delete(ApiKey, ACCOUNT_DEFAULT, number, datetime.now(UTC))
 
 
-@click.group()
+@click.group(cls=CommandGroup)
 def links() -> None:
     """Tracking links."""
 
@@ -217,14 +217,14 @@ async def _export(url: str, edge_url: str, file: TextIO) -> None:
     writer = csv.writer(file, lineterminator="\n")
     async with _registry(url) as registry:
         writer.writerow(EXPORTED)
-        async for link in registry.each(Link, ACCOUNT_DEFAULT):
+        async for link in registry.iterate(Link, ACCOUNT_DEFAULT):
             writer.writerow(cells_of(link_answer(link, edge_url)))
 
 
 def _edge_url(data: str) -> str:
     """Where links live: as the settings say, else as the running instance says."""
     try:
-        shared = settings.load(settings.Shared)
+        shared = settings.load(settings.SharedSettings)
     except settings.BadSetting as error:
         raise click.ClickException(str(error)) from None
     run = None if shared.public_url else read_run(data)

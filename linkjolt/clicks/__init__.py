@@ -1,1 +1,1 @@
-"""Resolves a click: where it leads and what is recorded of it."""
+"""Resolves a click to its redirect and its recorded line."""

@@ -1,4 +1,4 @@
-"""Client addresses: which proxies to believe, and whose address a request really comes from."""
+"""Determines the address of a client behind trusted proxies."""
 
 import ipaddress
 import socket
@@ -10,17 +10,17 @@ _MAPPED = bytes(10) + b"\xff\xff"
 
 
 class Network(msgspec.Struct, frozen=True):
-    """A network of addresses of `size` bytes (4 or 16): those that agree with `base` in `mask`."""
+    """A network of addresses of `size` bytes (4 or 16): those equal to `base` under `mask`."""
 
     size: int
     base: bytes
     mask: bytes
 
 
-def pack(address: str) -> bytes | None:
-    """4 or 16 bytes of an address; ::ffff:192.0.2.1 is IPv4; None for any other text.
+def pack_address(address: str) -> bytes | None:
+    """Packs an address into 4 or 16 bytes; ::ffff:192.0.2.1 is IPv4; None for any other text.
 
-    inet_pton takes 0.3 microseconds, `ipaddress` 2 to 6: this runs for every click.
+    inet_pton takes 0.3 microseconds, `ipaddress` 2 to 6, and this runs for every click.
     """
     try:
         if ":" not in address:
@@ -31,13 +31,13 @@ def pack(address: str) -> bytes | None:
     return packed[12:] if packed.startswith(_MAPPED) else packed
 
 
-def unpack(packed: bytes) -> str:
-    """The shortest text of 4 or 16 bytes."""
+def unpack_address(packed: bytes) -> str:
+    """Writes 4 or 16 bytes in the shortest form."""
     return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)
 
 
 def parse_networks(text: str) -> tuple[Network, ...]:
-    """Networks or single addresses, by comma; ValueError naming the first bad one."""
+    """Parses networks or single addresses, by comma; ValueError names the first bad one."""
     return tuple(_parse_network(part) for entry in text.split(",") if (part := entry.strip()))
 
 
@@ -54,8 +54,8 @@ def _parse_network(text: str) -> Network:
 
 @lru_cache(maxsize=16_384)
 def is_trusted(address: str, trusted: tuple[Network, ...]) -> bool:
-    """True where an address lies in one of the networks; False for what is no address."""
-    packed = pack(address)
+    """Returns True if an address is in one of the networks; False for any other text."""
+    packed = pack_address(address)
     return packed is not None and any(_contains(network, packed) for network in trusted)
 
 
@@ -67,15 +67,15 @@ def _contains(network: Network, packed: bytes) -> bool:
 
 
 def forwarded_address(forwarded_for: str, trusted: tuple[Network, ...]) -> str:
-    """The rightmost address of X-Forwarded-For that is no trusted proxy's; '' if there is none.
+    """Returns the rightmost address of X-Forwarded-For that is not a trusted proxy's, or ''.
 
-    The header is a trusted peer's, and read from the right, for its left part is the client's own
-    word; an entry that is no address ends the walk at the last proxy before it. Where all are
-    trusted, the leftmost. Ports and brackets are stripped.
+    The header is a trusted peer's and is read from the right, for the client chooses its left
+    part. An entry that is not an address ends the walk at the last proxy before it. If all are
+    trusted, returns the leftmost. Strips ports and brackets.
     """
     address = ""
     for entry in reversed(forwarded_for.split(",")):
-        forwarded = canonical(_without_port(entry.strip()))
+        forwarded = canonical_address(_without_port(entry.strip()))
         if not forwarded:
             break
         address = forwarded
@@ -85,14 +85,14 @@ def forwarded_address(forwarded_for: str, trusted: tuple[Network, ...]) -> str:
 
 
 @lru_cache(maxsize=16_384)
-def canonical(text: str) -> str:
-    """An address in its shortest form; '' for any other text."""
-    packed = pack(text)
-    return "" if packed is None else unpack(packed)
+def canonical_address(text: str) -> str:
+    """Returns an address in its shortest form; '' for any other text."""
+    packed = pack_address(text)
+    return "" if packed is None else unpack_address(packed)
 
 
 def _without_port(entry: str) -> str:
-    """`192.0.2.1` of `192.0.2.1:8080`, `2001:db8::1` of `[2001:db8::1]:8080`."""
+    """Returns `192.0.2.1` for `192.0.2.1:8080`, `2001:db8::1` for `[2001:db8::1]:8080`."""
     if entry.startswith("["):
         return entry[1:].partition("]")[0]
     return entry.partition(":")[0] if entry.count(":") == 1 else entry

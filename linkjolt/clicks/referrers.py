@@ -1,4 +1,4 @@
-"""The host a visitor came from."""
+"""Extracts the host of a referrer."""
 
 from functools import lru_cache
 from urllib.parse import urlsplit
@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 
 @lru_cache(maxsize=20_000)
 def referrer_host(referrer: str) -> str:
-    """Lower-case host of a referrer without `www.` and port; '' for none or an unparsable one."""
+    """Returns the lower-case host without `www.` and port; '' for none or a bad one."""
     try:
         host = urlsplit(referrer).hostname or ""
     except ValueError:

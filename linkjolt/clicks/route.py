@@ -9,7 +9,7 @@ from linkjolt.registry.entries import Affiliate, Campaign, Coupon, Link
 
 
 class Route(msgspec.Struct, frozen=True, dict=True):
-    """A link with all that a click or a conversion on it needs; what it comes to is kept."""
+    """A link with everything a click or a conversion on it needs; derived values are cached."""
 
     link: Link
     campaign: Campaign
@@ -17,14 +17,14 @@ class Route(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def closed(self) -> bool:
-        """True where it takes no clicks: disabled, or deleted with its campaign or affiliate."""
+        """Returns True if it takes no clicks: disabled, or deleted with campaign or affiliate."""
         owners = (self.link, self.campaign, self.affiliate)
         deleted = any(entry.deleted_at is not None for entry in owners)
         return deleted or self.link.status == "disabled"
 
     @cached_property
-    def said(self) -> str:
-        """What the lines of all its clicks say alike, in JSON (`events.Click`)."""
+    def fields_json(self) -> str:
+        """Returns the JSON fields that the lines of all its clicks share (`events.Click`)."""
         link = self.link
         return (
             f'"account":{link.account},"link":{link.number},'
@@ -32,9 +32,11 @@ class Route(msgspec.Struct, frozen=True, dict=True):
         )
 
     @cached_property
-    def around(self) -> tuple[str, str] | None:
-        """What stands around the click id where nothing else changes (`Destination.around`)."""
-        return compile_destination(self.link.destination, self.campaign.click_id_param).around
+    def around_click_id(self) -> tuple[str, str] | None:
+        """Returns the texts around the click id if nothing else varies (`Destination`)."""
+        return compile_destination(
+            self.link.destination, self.campaign.click_id_param
+        ).around_click_id
 
 
 class CouponRoute(msgspec.Struct, frozen=True):

@@ -1,10 +1,10 @@
-"""Unique clicks from the engine's estimate, which is too high where it leaves linear counting."""
+"""Corrects the engine's estimate of unique clicks, too high where it leaves linear counting."""
 
 from bisect import bisect_right
 from itertools import pairwise
 
-# Estimates of uniqCombined64(16) and how many visitors have them on average, 400 trials each.
-# Below and above it is right (Heule, Nunkesser, Hall: HyperLogLog in Practice, 2013, section 5.2).
+# Estimates of uniqCombined64(16) and the mean number of visitors that yield them, 400 trials each.
+# Below and above it is unbiased (Heule, Nunkesser, Hall: HyperLogLog in Practice, 2013, 5.2).
 _MEASURED = (
     (163_840, 159_600),
     (165_151, 161_000),
@@ -24,23 +24,23 @@ _MEASURED = (
     (280_285, 280_000),
     (320_000, 320_000),
 )
-# The verdicts of people, among whom clicks are unique.
-PEOPLE = "('human', 'duplicate')"
+# The verdicts of humans: unique clicks are counted among these.
+HUMAN_VERDICTS_SQL = "('human', 'duplicate')"
 _ESTIMATES = tuple(estimate for estimate, _ in _MEASURED)
 _LINES = tuple(pairwise(_MEASURED))
 
 
-def unbiased(estimate: int) -> int:
-    """The number of visitors that an estimate stands for, by lines between the measured ones."""
+def correct_estimate(estimate: int) -> int:
+    """Interpolates the number of visitors between measured estimates."""
     if not _ESTIMATES[0] < estimate < _ESTIMATES[-1]:
         return estimate
     (low, fewer), (high, more) = _LINES[bisect_right(_ESTIMATES, estimate) - 1]
     return fewer + round((estimate - low) * (more - fewer) / (high - low))
 
 
-def unbiased_sql(estimate: str) -> str:
-    """`unbiased` as an expression of the engine's, to within 1; `estimate` is another, a UInt64."""
-    # What each line adds: so much of it as lies below the estimate.
+def correct_estimate_sql(estimate: str) -> str:
+    """Writes `correct_estimate` in SQL, exact to 1; `estimate` is an expression, a UInt64."""
+    # Each segment adds the part of it that is below the estimate.
     widths = [high - low for (low, _), (high, _) in _LINES]
     slopes = [(more - few) / (high - low) for (low, few), (high, more) in _LINES]
     added = (

@@ -1,7 +1,7 @@
--- Puts a conversion's state in place of the one that was seen, and appends what was done to it.
--- KEYS: the order, stream, ledger, the conversion. ARGV: what was seen, what replaces it, seconds to
--- keep it (0: for good), the event's line. Answers '' when it is done, else what stands there:
--- nothing was done.
+-- Replaces a conversion's state if it is still the one that was read, and appends the event.
+-- KEYS: the order, stream, ledger, the conversion. ARGV: the reservation that was read, its
+-- replacement, its time to live (seconds; 0: for ever), the event's line. Returns '' if it is done,
+-- else the reservation that is stored now ('gone': none), and changes nothing.
 local held = redis.call('GET', KEYS[1])
 if held ~= ARGV[1] then return held or 'gone' end
 if ARGV[3] == '0' then

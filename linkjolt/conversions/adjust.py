@@ -1,4 +1,4 @@
-"""Adjustments carried out: a conversion's state is replaced and its event appended in one call."""
+"""Adjusts conversions: replaces a conversion's state and appends its event in one call."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -7,103 +7,113 @@ import msgspec
 from redis.asyncio import Redis
 
 from linkjolt import redis_keys
-from linkjolt.conversions.adjustment_kinds import Wanted
-from linkjolt.conversions.ledger import adjust, repeated
+from linkjolt.conversions.adjustment_kinds import AdjustmentRequest
+from linkjolt.conversions.ledger import apply_adjustment, find_repeat
 from linkjolt.conversions.reservations import (
-    Held,
-    Refused,
-    find_held,
-    read_reservation,
-    write_reservation,
+    RefusedPost,
+    StoredReservation,
+    encode_reservation,
+    find_reservation,
+    parse_reservation,
 )
+from linkjolt.datasets import Dataset
 from linkjolt.events import Adjustment, ConversionState, HistoryEntry
 from linkjolt.money import Commission
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.commission_rules import rule_of_version
 from linkjolt.registry.entries import Campaign
 from linkjolt.registry.reads import read_entry
-from linkjolt.storage.lua import appending
-from linkjolt.storage.redis import ScriptCalls
+from linkjolt.storage.lua import LuaScript, read_appending_script
 
-_SCRIPT = appending(Path(__file__).parent / "adjust.lua")
-# Of those who adjust one conversion at once, each try lets one through.
-_TRIES = 200
+_SCRIPT = read_appending_script(Path(__file__).parent / "adjust.lua")
+# Of concurrent adjustments of one conversion, one succeeds at each attempt.
+_ATTEMPTS_MAX = 200
 _encode = msgspec.json.Encoder().encode
 
 
-class Done(msgspec.Struct, frozen=True):
-    """The conversion as it stands, its adjustment's entry; `repeated`: it was made before."""
+class AdjustmentResult(msgspec.Struct, frozen=True):
+    """A conversion and the entry of its adjustment; `repeated`: it had been made before."""
 
     state: ConversionState
     entry: HistoryEntry
     repeated: bool
 
 
-# An adjustment, told by the state that it is to meet. May raise Rejected.
-Ask = Callable[[ConversionState], Wanted]
+# Makes the request from the state it will be applied to. May raise Rejected.
+BuildRequest = Callable[[ConversionState], AdjustmentRequest]
 
 
-class Adjusting:
+class ConversionAdjuster:
     """Adjusts the conversions of one Redis."""
 
     def __init__(self, redis: Redis, shards: int, state_days: int) -> None:
         self._redis = redis
         self._shards = shards
-        self._keep_seconds = state_days * 86_400
-        self._call = ScriptCalls(redis, _SCRIPT)
+        self._state_seconds = state_days * 86_400
+        self._script = LuaScript(redis, _SCRIPT)
 
-    async def adjust(self, books: int, conversion_id: str, ask: Ask, now_ms: int) -> Done:
-        """Adjusts a conversion of these books; on disk when it returns.
+    async def adjust(
+        self, dataset: Dataset, conversion_id: str, build_request: BuildRequest, now_ms: int
+    ) -> AdjustmentResult:
+        """Adjusts a conversion of this dataset; on disk when it returns.
 
-        Rejected where there is none or it cannot be. RedisError where nothing is known of it: the
-        same `adjustment_id` may be sent again.
+        Rejected if there is none or it cannot be adjusted. RedisError if the outcome is unknown:
+        the same `adjustment_id` may be sent again.
         """
-        held = await find_held(self._redis, self._shards, conversion_id)
-        if not isinstance(held, Held):
-            raise _missing(held)
-        if held.reservation.state.account != books:
-            raise _missing(None)
-        for _ in range(_TRIES):
-            state = held.reservation.state
-            wanted = ask(state)
-            if entry := repeated(state, wanted):
-                return Done(state, entry, repeated=True)
-            changed, fact = adjust(state, wanted, await self._rule(state, wanted), now_ms)
-            other = await self._replace(held, changed, fact)
-            if other == b"gone":
-                raise _missing(None)
-            if not other:
-                return Done(changed, changed.history[-1], repeated=False)
-            held = Held(held.shard, held.key, other, read_reservation(other))
-        message = "too many adjust this conversion at once: try again"
+        stored = await find_reservation(self._redis, self._shards, conversion_id)
+        if not isinstance(stored, StoredReservation):
+            raise _not_found(stored)
+        if stored.reservation.state.account != dataset:
+            raise _not_found(None)
+        for _ in range(_ATTEMPTS_MAX):
+            state = stored.reservation.state
+            request = build_request(state)
+            if entry := find_repeat(state, request):
+                return AdjustmentResult(state, entry, repeated=True)
+            changed, fact = apply_adjustment(
+                state, request, await self._commission_rule(state, request), now_ms
+            )
+            current = await self._replace_state(stored, changed, fact)
+            if current == b"gone":
+                raise _not_found(None)
+            if not current:
+                return AdjustmentResult(changed, changed.history[-1], repeated=False)
+            stored = StoredReservation(
+                stored.shard, stored.key, current, parse_reservation(current)
+            )
+        message = "too many requests adjust this conversion at once: try again"
         raise Rejected(Reason.unavailable, message)
 
-    async def _rule(self, state: ConversionState, wanted: Wanted) -> Commission | None:
-        """That of the version by which the conversion is paid from now on."""
-        earner = wanted.earner
-        number = earner.campaign if earner else state.campaign
-        version = earner.rule if earner else _version(state)
+    async def _commission_rule(
+        self, state: ConversionState, request: AdjustmentRequest
+    ) -> Commission | None:
+        """Reads the rule of the version that pays the conversion from now on."""
+        payee = request.payee
+        number = payee.campaign if payee else state.campaign
+        version = payee.rule if payee else _paying_version(state)
         campaign = await read_entry(self._redis, Campaign, number) if version else None
         return rule_of_version(campaign, version) if campaign else None
 
-    async def _replace(self, held: Held, state: ConversionState, fact: Adjustment) -> bytes:
-        stream, was = redis_keys.conversions(held.shard), held.reservation
-        changed = write_reservation(was.conversion_id, was.fingerprint, state)
-        pointer = redis_keys.conversion(held.shard, was.conversion_id)
-        keys = [held.key, stream.key, stream.ledger, pointer]
-        arguments = [held.raw, changed, self._keep_seconds, _encode(fact)]
-        [reply] = await self._call([(keys, arguments)])
+    async def _replace_state(
+        self, stored: StoredReservation, state: ConversionState, fact: Adjustment
+    ) -> bytes:
+        stream, previous = redis_keys.conversions(stored.shard), stored.reservation
+        changed = encode_reservation(previous.conversion_id, previous.fingerprint, state)
+        pointer = redis_keys.conversion(stored.shard, previous.conversion_id)
+        keys = [stored.key, stream.key, stream.ledger_key, pointer]
+        arguments = [stored.raw, changed, self._state_seconds, _encode(fact)]
+        [reply] = await self._script([(keys, arguments)])
         return reply
 
 
-def _version(state: ConversionState) -> int:
-    """That of the rule which pays; a state from before rules had versions was paid by the first."""
+def _paying_version(state: ConversionState) -> int:
+    """Returns the version of the rule that pays; states without versions were paid by 1."""
     unversioned = state.affiliate and not state.rule and not state.commission_reason
     return 1 if unversioned else state.rule
 
 
-def _missing(found: Refused | None) -> Rejected:
-    if found:
-        message = f"it was refused: its order is that of {found.conflicts_with}"
+def _not_found(refused: RefusedPost | None) -> Rejected:
+    if refused:
+        message = f"the conversion was refused: its order is that of {refused.conflicts_with}"
         return Rejected(Reason.not_adjustable, message)
     return Rejected(Reason.not_found, "no such conversion")

@@ -1,17 +1,17 @@
-"""What each kind of adjustment does to a conversion's state, and when it cannot; pure."""
+"""Applies each kind of adjustment to a conversion's state, or refuses it; pure."""
 
 from collections.abc import Callable
 from hashlib import blake2s
 
 import msgspec
 
-from linkjolt.events import Adjusted, Attributed, ConversionState, Status
-from linkjolt.money import major_text
+from linkjolt.events import AdjustmentKind, AttributionMethod, ConversionState, ConversionStatus
+from linkjolt.money import format_major
 from linkjolt.reasons import Reason, Rejected
 
 
-class Earner(msgspec.Struct, frozen=True, kw_only=True):
-    """To whom a conversion is given by hand, and the version of the rule that pays him."""
+class Payee(msgspec.Struct, frozen=True, kw_only=True):
+    """The affiliate to whom a conversion is given by hand, and the version that pays."""
 
     campaign: int
     affiliate: int
@@ -19,117 +19,126 @@ class Earner(msgspec.Struct, frozen=True, kw_only=True):
     link: int = 0
 
 
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """An adjustment as it is asked for; amounts in minor units of the conversion's currency.
+class AdjustmentRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A requested adjustment; amounts in minor units of the conversion's currency.
 
-    `amount_minor` is of a refund (None: all that is left), `order_value_minor` of a restatement,
-    before refunds. `author` is the public id of an API key, or what stands for one.
+    `amount_minor` is of a refund (None: all that remains), `order_value_minor` of a restatement,
+    before refunds. `author` is the public id of an API key, or a name for another author.
     """
 
     adjustment_id: str
-    kind: Adjusted
+    kind: AdjustmentKind
     author: str
     amount_minor: int | None = None
     order_value_minor: int | None = None
     reason: str = ""
-    earner: Earner | None = None
+    payee: Payee | None = None
 
     @property
     def digest(self) -> str:
-        """Equal for requests that ask for the same, whoever asks."""
-        earner = self.earner and (self.earner.campaign, self.earner.affiliate, self.earner.link)
-        said = (self.kind, self.amount_minor, self.order_value_minor, self.reason, earner)
-        return blake2s(msgspec.json.encode(said), digest_size=8).hexdigest()
+        """Returns a hash that is equal for equal requests of any author."""
+        payee = self.payee and (self.payee.campaign, self.payee.affiliate, self.payee.link)
+        asked = (self.kind, self.amount_minor, self.order_value_minor, self.reason, payee)
+        return blake2s(msgspec.json.encode(asked), digest_size=8).hexdigest()
 
 
-def _set(state: ConversionState, **changes: object) -> ConversionState:
+def _replace(state: ConversionState, **changes: object) -> ConversionState:
     return msgspec.structs.replace(state, **changes)
 
 
-def _cannot(state: ConversionState, what: str) -> Rejected:
-    message = f"a conversion that is {state.status} cannot be {what}"
+def _cannot_be(state: ConversionState, participle: str) -> Rejected:
+    message = f"is not allowed: a conversion that is {state.status} cannot be {participle}"
     return Rejected(Reason.not_adjustable, message, field="kind")
 
 
-def _approve(state: ConversionState, wanted: Wanted) -> ConversionState:
-    return _become(state, "approved")
+def _approve(state: ConversionState, request: AdjustmentRequest) -> ConversionState:
+    return _change_status(state, "approved")
 
 
-def _reject(state: ConversionState, wanted: Wanted) -> ConversionState:
-    if not wanted.reason:
+def _reject(state: ConversionState, request: AdjustmentRequest) -> ConversionState:
+    if not request.reason:
         message = "is required: say why the conversion is rejected"
         raise Rejected(Reason.missing_field, message, field="reason")
-    return _become(state, "rejected")
+    return _change_status(state, "rejected")
 
 
-def _become(state: ConversionState, status: Status) -> ConversionState:
+def _change_status(state: ConversionState, status: ConversionStatus) -> ConversionState:
     if state.status == status:
-        raise Rejected(Reason.not_adjustable, f"is {status} already", field="kind")
-    return _set(state, status=status)
+        message = f"is not allowed: the conversion is {status} already"
+        raise Rejected(Reason.not_adjustable, message, field="kind")
+    return _replace(state, status=status)
 
 
-def _refund(state: ConversionState, wanted: Wanted) -> ConversionState:
+def _refund(state: ConversionState, request: AdjustmentRequest) -> ConversionState:
     if state.status == "rejected":
-        raise _cannot(state, "refunded")
-    left = state.refundable_minor
-    amount = left if wanted.amount_minor is None else wanted.amount_minor
-    if not left:
-        raise Rejected(Reason.not_adjustable, "nothing is left to refund", field="kind")
-    if amount > left:
-        message = f"is more than is left to refund: {major_text(left, state.currency)}"
+        raise _cannot_be(state, "refunded")
+    refundable = state.refundable_minor
+    amount = refundable if request.amount_minor is None else request.amount_minor
+    if not refundable:
+        raise Rejected(
+            Reason.not_adjustable, "is not allowed: nothing is left to refund", field="kind"
+        )
+    if amount > refundable:
+        message = f"is more than is left to refund: {format_major(refundable, state.currency)}"
         raise Rejected(Reason.amount_exceeds, message, field="amount")
     if not amount:
         raise Rejected(Reason.invalid_field, "must be more than 0", field="amount")
-    return _set(state, refundable_minor=left - amount)
+    return _replace(state, refundable_minor=refundable - amount)
 
 
-def _restate(state: ConversionState, wanted: Wanted) -> ConversionState:
+def _restate(state: ConversionState, request: AdjustmentRequest) -> ConversionState:
     if state.status == "rejected":
-        raise _cannot(state, "restated")
-    if wanted.order_value_minor is None:
+        raise _cannot_be(state, "restated")
+    if request.order_value_minor is None:
         raise Rejected(Reason.missing_field, "is required", field="order_value")
     refunded = state.order_value_minor - state.refundable_minor
-    if wanted.order_value_minor < refunded:
-        message = f"is less than was refunded: {major_text(refunded, state.currency)}"
+    if request.order_value_minor < refunded:
+        message = f"is less than was refunded: {format_major(refunded, state.currency)}"
         raise Rejected(Reason.amount_exceeds, message, field="order_value")
-    value = wanted.order_value_minor
-    return _set(state, order_value_minor=value, refundable_minor=value - refunded)
+    value = request.order_value_minor
+    return _replace(state, order_value_minor=value, refundable_minor=value - refunded)
 
 
-def _attribute(state: ConversionState, wanted: Wanted) -> ConversionState:
+def _attribute(state: ConversionState, request: AdjustmentRequest) -> ConversionState:
     if state.attribution not in ("none", "manual"):
-        message = f"is attributed by its {state.attribution.replace('_', ' ')}"
+        message = f"the conversion is attributed by its {state.attribution.replace('_', ' ')}"
         raise Rejected(Reason.not_adjustable, message)
-    earner = wanted.earner
-    if earner is None:
+    payee = request.payee
+    if payee is None:
         raise Rejected(Reason.missing_field, "or affiliate_id is required", field="tracking_code")
-    by: Attributed = "manual"
-    return _set(
+    method: AttributionMethod = "manual"
+    return _replace(
         state,
-        attribution=by,
-        campaign=earner.campaign,
-        affiliate=earner.affiliate,
-        link=earner.link,
-        rule=earner.rule,
+        attribution=method,
+        campaign=payee.campaign,
+        affiliate=payee.affiliate,
+        link=payee.link,
+        rule=payee.rule,
         commission_reason="",
     )
 
 
-def _pay(state: ConversionState, wanted: Wanted) -> ConversionState:
+def _pay(state: ConversionState, request: AdjustmentRequest) -> ConversionState:
     if state.status != "approved":
-        raise _cannot(state, "paid")
+        raise _cannot_be(state, "paid")
     if state.payout == "paid":
-        raise Rejected(Reason.not_adjustable, "is paid already", field="kind")
-    return _set(state, payout="paid")
+        raise Rejected(
+            Reason.not_adjustable, "is not allowed: the conversion is paid already", field="kind"
+        )
+    return _replace(state, payout="paid")
 
 
-def _unpay(state: ConversionState, wanted: Wanted) -> ConversionState:
+def _unpay(state: ConversionState, request: AdjustmentRequest) -> ConversionState:
     if state.payout == "unpaid":
-        raise Rejected(Reason.not_adjustable, "is not paid", field="kind")
-    return _set(state, payout="unpaid")
+        raise Rejected(
+            Reason.not_adjustable, "is not allowed: the conversion is not paid", field="kind"
+        )
+    return _replace(state, payout="unpaid")
 
 
-STEPS: dict[Adjusted, Callable[[ConversionState, Wanted], ConversionState]] = {
+TRANSITIONS: dict[
+    AdjustmentKind, Callable[[ConversionState, AdjustmentRequest], ConversionState]
+] = {
     "approved": _approve,
     "rejected": _reject,
     "refunded": _refund,

@@ -1,30 +1,33 @@
-"""What a conversion is answered with: JSON written out, for making objects of it costs twice."""
+"""Writes the answer to a posted conversion as JSON text, for making objects of it costs twice."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
-from linkjolt.events import Attributed, ConversionState, Status
-from linkjolt.money import major_text
-from linkjolt.redis_keys import is_test
+from linkjolt.datasets import Dataset, is_test
+from linkjolt.events import AttributionMethod, ConversionState, ConversionStatus
+from linkjolt.money import format_major
 from linkjolt.registry.entries import public_id
+from linkjolt.web.forms import Instant
 
 _encode = msgspec.json.Encoder().encode
 
 
 class AttributionAnswer(msgspec.Struct, frozen=True):
-    method: Attributed
+    """How the conversion was attributed, or the reason why it was not."""
+
+    method: AttributionMethod
     reason: str | None
 
 
 class ConversionAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What `answer` writes; its status is `queued` while the post waits for Redis."""
+    """The conversion as posted; its status is `queued` while the post waits for Redis."""
 
     conversion_id: str
-    status: Status | Literal["queued"]
+    status: ConversionStatus | Literal["queued"]
     event: str
     order_id: str | None
     affiliate_id: str | None
@@ -35,8 +38,26 @@ class ConversionAnswer(msgspec.Struct, frozen=True, kw_only=True):
     currency: str
     attribution: AttributionAnswer
     duplicate: bool
-    timestamp: datetime
+    timestamp: Instant
     is_test: bool = False
+
+
+# For the document: the answer to the first post of an order.
+EXAMPLE: dict[str, Any] = {
+    "conversion_id": "conv_06EZ3GQ8N4T5W1Y7B2C9D0F6H8",
+    "status": "pending",
+    "event": "sale",
+    "order_id": "order_12345",
+    "affiliate_id": "aff_1",
+    "campaign_id": "cmp_1",
+    "click_id": None,
+    "order_value": 99.99,
+    "commission_amount": 29.99,
+    "currency": "USD",
+    "attribution": {"method": "tracking_code", "reason": None},
+    "duplicate": False,
+    "timestamp": "2026-05-04T10:00:00Z",
+}
 
 
 def answer(of: ConversionState, *, duplicate: bool = False, status: str = "") -> bytes:
@@ -52,8 +73,8 @@ def answer(of: ConversionState, *, duplicate: bool = False, status: str = "") ->
         f'{{"conversion_id":"{of.conversion_id}","status":"{status or of.status}",'
         f'"event":"{of.event}","order_id":{order_id},'
         f'{_earners(of.affiliate, of.campaign)},"click_id":{click_id},'
-        f'"order_value":{major_text(of.order_value_minor, currency)},'
-        f'"commission_amount":{major_text(of.commission_minor, currency)},'
+        f'"order_value":{format_major(of.order_value_minor, currency)},'
+        f'"commission_amount":{format_major(of.commission_minor, currency)},'
         f'"currency":"{currency}",'
         f'"attribution":{{"method":"{of.attribution}","reason":{reason}}},'
         f'"duplicate":{"true" if duplicate else "false"},'
@@ -61,8 +82,8 @@ def answer(of: ConversionState, *, duplicate: bool = False, status: str = "") ->
     ).encode()
 
 
-def _test(books: int) -> str:
-    return ',"is_test":true' if is_test(books) else ""
+def _test(dataset: Dataset) -> str:
+    return ',"is_test":true' if is_test(dataset) else ""
 
 
 @lru_cache(maxsize=4_096)

@@ -1,7 +1,8 @@
-"""Conversions by their id: read, adjusted, attributed by hand; both listeners mount it (API 2)."""
+"""`/v1/conversions/{conversion_id}`: read, adjusted, attributed by hand; on both listeners."""
 
 import time
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import msgspec
 from redis.asyncio import Redis
@@ -9,8 +10,9 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from linkjolt.auth.access import authenticate, bearer, identify, require_any
-from linkjolt.conversions.adjust import Adjusting, Done
+from linkjolt.auth.access import authorize_request, bearer_secret, identify, require_any_scope
+from linkjolt.conversions.adjust import AdjustmentResult, ConversionAdjuster
+from linkjolt.conversions.answer import EXAMPLE
 from linkjolt.conversions.forms import (
     AdjustmentForm,
     AttributionForm,
@@ -19,14 +21,20 @@ from linkjolt.conversions.forms import (
     check_attribution,
     wanted_by,
 )
-from linkjolt.conversions.history import adjusted_answer, read_answer
-from linkjolt.conversions.manual_attribution import find_earner
-from linkjolt.conversions.reservations import Held, Refused, find_held
+from linkjolt.conversions.history import (
+    AdjustmentAnswer,
+    ConversionDetailsAnswer,
+    adjusted_answer,
+    read_answer,
+)
+from linkjolt.conversions.manual_attribution import find_payee
+from linkjolt.conversions.reservations import RefusedPost, StoredReservation, find_reservation
 from linkjolt.directory.directory import Directory
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.entries import public_id
-from linkjolt.settings import Shared
+from linkjolt.settings import SharedSettings
 from linkjolt.web import requests
+from linkjolt.web.openapi import Body, Operation, of
 
 PATH = "/v1/conversions"
 SCOPE = "conversions:write"
@@ -35,8 +43,8 @@ READ_SCOPES = (SCOPE, "reports:read")
 Queued = Callable[[str], Awaitable[bool]]
 
 
-class Outcome(msgspec.Struct, frozen=True, omit_defaults=True):
-    """What is known of a post that was answered 202: `queued`, or `refused` with the reason."""
+class ConversionOutcomeAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The state of a post that was answered 202: `queued`, or `refused` with the reason."""
 
     conversion_id: str
     status: str
@@ -48,12 +56,16 @@ class Conversions:
     """The routes under one conversion's id."""
 
     def __init__(
-        self, redis: Redis, directory: Directory, settings: Shared, queued: Queued | None = None
+        self,
+        redis: Redis,
+        directory: Directory,
+        settings: SharedSettings,
+        queued: Queued | None = None,
     ) -> None:
         self._redis = redis
         self._directory = directory
         self._shards = settings.shards
-        self._adjusting = Adjusting(redis, settings.shards, settings.conversion_state_days)
+        self._adjusting = ConversionAdjuster(redis, settings.shards, settings.conversion_state_days)
         self._queued = queued
 
     def routes(self) -> list[BaseRoute]:
@@ -66,42 +78,47 @@ class Conversions:
 
     async def get(self, request: Request) -> Response:
         """A conversion by its id, as it stands now; queued and refused ones too."""
-        key = await identify(bearer(request.scope), self._directory)
-        require_any(key, READ_SCOPES)
+        key = await identify(bearer_secret(request.scope), self._directory)
+        require_any_scope(key, READ_SCOPES)
         conversion_id: str = request.path_params["conversion_id"]
         if self._queued and await self._queued(conversion_id):
-            return requests.json_response(Outcome(conversion_id, "queued"))
-        found = await find_held(self._redis, self._shards, conversion_id)
-        refused = found if isinstance(found, Refused) else None
+            return requests.json_response(ConversionOutcomeAnswer(conversion_id, "queued"))
+        found = await find_reservation(self._redis, self._shards, conversion_id)
+        refused = found if isinstance(found, RefusedPost) else None
         if refused:
-            found = await find_held(self._redis, self._shards, refused.conflicts_with)
-        if not isinstance(found, Held) or found.reservation.state.account != key.books:
+            found = await find_reservation(self._redis, self._shards, refused.conflicts_with)
+        if (
+            not isinstance(found, StoredReservation)
+            or found.reservation.state.account != key.dataset
+        ):
             raise Rejected(Reason.not_found, "no such conversion")
         if refused:
-            outcome = Outcome(conversion_id, "refused", Reason.conflict, refused.conflicts_with)
+            outcome = ConversionOutcomeAnswer(
+                conversion_id, "refused", Reason.conflict, refused.conflicts_with
+            )
             return requests.json_response(outcome)
         return _answer(read_answer(found.reservation.state))
 
     async def adjust(self, request: Request) -> Response:
         """Approves, rejects, refunds, restates; says that a commission is paid, or is not."""
-        key = await authenticate(request, self._directory, SCOPE)
+        key = await authorize_request(request, self._directory, SCOPE)
         requests.require_json(request)
         form = requests.decode(await requests.read_body(request), AdjustmentForm)
         check_adjustment(form)
         ask = wanted_by(form, public_id("key", key.number))
         conversion_id = await self._id_of(request)
-        return _done(await self._adjusting.adjust(key.books, conversion_id, ask, _now_ms()))
+        return _done(await self._adjusting.adjust(key.dataset, conversion_id, ask, _now_ms()))
 
     async def attribute(self, request: Request) -> Response:
         """Gives a conversion that nothing attributed to an affiliate."""
-        key = await authenticate(request, self._directory, SCOPE)
+        key = await authorize_request(request, self._directory, SCOPE)
         requests.require_json(request)
         form = requests.decode(await requests.read_body(request), AttributionForm)
         check_attribution(form)
-        earner = await find_earner(self._redis, form, key.account)
+        earner = await find_payee(self._redis, form, key.account)
         ask = attribution_by(form, public_id("key", key.number), earner)
         conversion_id = await self._id_of(request)
-        return _done(await self._adjusting.adjust(key.books, conversion_id, ask, _now_ms()))
+        return _done(await self._adjusting.adjust(key.dataset, conversion_id, ask, _now_ms()))
 
     async def _id_of(self, request: Request) -> str:
         conversion_id: str = request.path_params["conversion_id"]
@@ -111,7 +128,7 @@ class Conversions:
         return conversion_id
 
 
-def _done(done: Done) -> Response:
+def _done(done: AdjustmentResult) -> Response:
     body = adjusted_answer(done.state, done.entry, repeated=done.repeated)
     return _answer(body, 200 if done.repeated else 201)
 
@@ -122,3 +139,93 @@ def _answer(body: bytes, status: int = 200) -> Response:
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
+
+
+_DETAILS: dict[str, Any] = {
+    **EXAMPLE,
+    "refunded": 0,
+    "payout": "unpaid",
+    "commission_rule": 1,
+    "commission_reason": None,
+    "history": [
+        {
+            "adjustment_id": None,
+            "kind": "created",
+            "status": "pending",
+            "order_value_change": 99.99,
+            "commission_change": 29.99,
+            "reason": None,
+            "author": None,
+            "timestamp": "2026-05-04T10:00:00Z",
+        }
+    ],
+}
+_APPROVED = {
+    **_DETAILS["history"][0],
+    "adjustment_id": "approval-1",
+    "kind": "approved",
+    "status": "approved",
+    "order_value_change": 0,
+    "commission_change": 0,
+    "author": "key_1",
+    "timestamp": "2026-05-05T10:00:00Z",
+}
+_ADJUSTED = of(
+    AdjustmentAnswer,
+    example={
+        "adjustment": _APPROVED,
+        "duplicate": False,
+        "conversion": {
+            **_DETAILS,
+            "status": "approved",
+            "history": [*_DETAILS["history"], _APPROVED],
+        },
+    },
+)
+
+
+def _adjusting(id: str, path: str, summary: str, description: str, form: Body) -> Operation:
+    return Operation(
+        id=id,
+        tag="Conversions",
+        method="POST",
+        path=f"{PATH}/{{conversion_id}}/{path}",
+        summary=summary,
+        description=f"{description} The same `adjustment_id` sent again changes nothing.",
+        scope=SCOPE,
+        bodies=[form],
+        answers={200: _ADJUSTED, 201: _ADJUSTED},
+        refusals=(404, 409),
+        texts={200: "Already adjusted so: nothing was changed.", 201: "Adjusted."},
+    )
+
+
+OPERATIONS = [
+    Operation(
+        id="getConversion",
+        tag="Conversions",
+        method="GET",
+        path=f"{PATH}/{{conversion_id}}",
+        summary="Get a conversion.",
+        description="Returns the conversion as it is now, with its history; or, for a post that"
+        " was answered 202, whether it is still queued or was refused.",
+        scope=" or ".join(READ_SCOPES),
+        answers={200: of(ConversionDetailsAnswer, ConversionOutcomeAnswer, example=_DETAILS)},
+        refusals=(404,),
+    ),
+    _adjusting(
+        "adjustConversion",
+        "adjustments",
+        "Adjust a conversion.",
+        "Approves, rejects, refunds or restates the conversion, or marks its commission as paid.",
+        of(AdjustmentForm, example={"kind": "approve", "adjustment_id": "approval-1"}),
+    ),
+    _adjusting(
+        "attributeConversion",
+        "attribute",
+        "Attribute a conversion by hand.",
+        "Gives an unattributed conversion to the affiliate of a link, or to an affiliate and a"
+        " campaign.",
+        of(AttributionForm, example={"adjustment_id": "by-hand-1", "tracking_code": "tc_7f3k9q2m"}),
+    ),
+]

@@ -1,4 +1,4 @@
-"""Adjustments as they are posted, checked and made into what the ledger is asked for."""
+"""Checks the bodies of adjustments, and makes the requests to the ledger of them."""
 
 import re
 from collections.abc import Callable
@@ -8,15 +8,15 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from linkjolt.conversions.adjustment_kinds import Earner, Wanted
-from linkjolt.events import Adjusted, ConversionState
+from linkjolt.conversions.adjustment_kinds import AdjustmentRequest, Payee
+from linkjolt.events import AdjustmentKind, ConversionState
 from linkjolt.money import to_minor
 from linkjolt.reasons import Reason, Rejected
 
 Text128 = Annotated[str, Meta(min_length=1, max_length=128)]
 Note = Annotated[str, Meta(max_length=500)]
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
-_KINDS: dict[str, Adjusted] = {
+_KINDS: dict[str, AdjustmentKind] = {
     "approve": "approved",
     "reject": "rejected",
     "refund": "refunded",
@@ -27,7 +27,10 @@ _KINDS: dict[str, Adjusted] = {
 
 
 class AdjustmentForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """`amount` is of a refund (absent: all that is left), `order_value` of a restatement."""
+    """An adjustment of a conversion.
+
+    `amount` belongs to a refund (absent: all that is left), `order_value` to a restatement.
+    """
 
     kind: Literal["approve", "reject", "refund", "restate", "pay", "unpay"]
     adjustment_id: Text128
@@ -37,7 +40,7 @@ class AdjustmentForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class AttributionForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who is to earn a conversion of the unattributed inbox: a link, or affiliate and campaign."""
+    """The affiliate to give the conversion to: by a link, or by affiliate and campaign."""
 
     adjustment_id: Text128
     tracking_code: Text128 | None = None
@@ -78,12 +81,12 @@ def _check_texts(adjustment_id: str, reason: str) -> None:
             raise Rejected(Reason.invalid_field, "has control characters", field=field)
 
 
-def wanted_by(form: AdjustmentForm, author: str) -> Callable[[ConversionState], Wanted]:
+def wanted_by(form: AdjustmentForm, author: str) -> Callable[[ConversionState], AdjustmentRequest]:
     """What a form asks of a conversion, in its currency."""
 
-    def wanted(state: ConversionState) -> Wanted:
+    def wanted(state: ConversionState) -> AdjustmentRequest:
         amount, value = form.amount, form.order_value
-        return Wanted(
+        return AdjustmentRequest(
             adjustment_id=form.adjustment_id,
             kind=_KINDS[form.kind],
             author=author,
@@ -98,17 +101,17 @@ def wanted_by(form: AdjustmentForm, author: str) -> Callable[[ConversionState], 
 
 
 def attribution_by(
-    form: AttributionForm, author: str, earner: Callable[[ConversionState], Earner]
-) -> Callable[[ConversionState], Wanted]:
+    form: AttributionForm, author: str, earner: Callable[[ConversionState], Payee]
+) -> Callable[[ConversionState], AdjustmentRequest]:
     """As `wanted_by`; `earner` is who was named, paid by the rule of the conversion's time."""
 
-    def wanted(state: ConversionState) -> Wanted:
-        return Wanted(
+    def wanted(state: ConversionState) -> AdjustmentRequest:
+        return AdjustmentRequest(
             adjustment_id=form.adjustment_id,
             kind="attributed",
             author=author,
             reason=form.reason,
-            earner=earner(state),
+            payee=earner(state),
         )
 
     return wanted

@@ -1,4 +1,4 @@
-"""What a conversion is shown as where it is read: its answer, what became of it, its history."""
+"""Writes the answer to a read of a conversion: its present state and its history."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -7,13 +7,20 @@ from typing import Literal
 import msgspec
 
 from linkjolt.conversions.answer import ConversionAnswer, answer
-from linkjolt.conversions.ledger import counted
-from linkjolt.events import Adjusted, ConversionState, HistoryEntry, Payout, Status
+from linkjolt.conversions.ledger import effect_of
+from linkjolt.events import (
+    AdjustmentKind,
+    ConversionState,
+    ConversionStatus,
+    HistoryEntry,
+    PayoutStatus,
+)
 from linkjolt.money import to_major
 from linkjolt.web import requests
+from linkjolt.web.forms import Instant
 
 
-class Fact(msgspec.Struct, frozen=True, kw_only=True):
+class HistoryEntryAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """One entry of the history; `status` is that after it.
 
     The changes are in major units, signed: what it added to order value (refunds count against it)
@@ -21,39 +28,39 @@ class Fact(msgspec.Struct, frozen=True, kw_only=True):
     """
 
     adjustment_id: str | None
-    kind: Literal["created"] | Adjusted
-    status: Status
+    kind: Literal["created"] | AdjustmentKind
+    status: ConversionStatus
     order_value_change: Decimal
     commission_change: Decimal
     reason: str | None
     author: str | None
-    timestamp: datetime
+    timestamp: Instant
 
 
-class ConversionRead(ConversionAnswer, frozen=True, kw_only=True):
-    """What `read_answer` writes; `order_value` is before refunds, the commission after them."""
+class ConversionDetailsAnswer(ConversionAnswer, frozen=True, kw_only=True):
+    """A conversion with its history; `order_value` is before refunds, the commission after them."""
 
     refunded: Decimal
-    payout: Payout
+    payout: PayoutStatus
     commission_rule: int | None
     commission_reason: str | None
-    history: list[Fact]
+    history: list[HistoryEntryAnswer]
 
 
 class AdjustmentAnswer(msgspec.Struct, frozen=True):
-    """What `adjusted_answer` writes."""
+    """An adjustment and the conversion after it; `duplicate` where it had been sent before."""
 
-    adjustment: Fact
+    adjustment: HistoryEntryAnswer
     duplicate: bool
-    conversion: ConversionRead
+    conversion: ConversionDetailsAnswer
 
 
 class _Further(msgspec.Struct, frozen=True, kw_only=True):
     refunded: Decimal
-    payout: Payout
+    payout: PayoutStatus
     commission_rule: int | None
     commission_reason: str | None
-    history: list[Fact]
+    history: list[HistoryEntryAnswer]
 
 
 def read_answer(state: ConversionState) -> bytes:
@@ -75,8 +82,8 @@ def adjusted_answer(state: ConversionState, entry: HistoryEntry, *, repeated: bo
     return b'{"adjustment":%b,"duplicate":%b,"conversion":%b}' % (fact, again, read_answer(state))
 
 
-def fact_of(state: ConversionState, entry: HistoryEntry) -> Fact:
-    return Fact(
+def fact_of(state: ConversionState, entry: HistoryEntry) -> HistoryEntryAnswer:
+    return HistoryEntryAnswer(
         adjustment_id=entry.adjustment_id,
         kind=entry.kind,
         status=entry.status,
@@ -88,9 +95,9 @@ def fact_of(state: ConversionState, entry: HistoryEntry) -> Fact:
     )
 
 
-def _created(first: ConversionState) -> Fact:
-    effect = counted(first)
-    return Fact(
+def _created(first: ConversionState) -> HistoryEntryAnswer:
+    effect = effect_of(first)
+    return HistoryEntryAnswer(
         adjustment_id=None,
         kind="created",
         status=first.status,

@@ -1,14 +1,14 @@
-"""The ledger's arithmetic: what a later fact makes of a conversion, and of the sums; pure.
+"""Computes the effect of an adjustment on a conversion and on the sums; pure.
 
-A conversion's state holds what it comes to now, each adjustment the difference that it made; a
-rejected conversion counts nothing, and the commission follows what is not refunded by the rule
-that applied at creation.
+A conversion's state holds its totals, each adjustment the difference it made; a rejected conversion
+counts nothing, and the commission is computed from the part that is not refunded, by the rule that
+applied at creation.
 """
 
 import msgspec
 
-from linkjolt.conversions.adjustment_kinds import STEPS, Wanted
-from linkjolt.events import Adjustment, ConversionState, Effect, HistoryEntry, Place
+from linkjolt.conversions.adjustment_kinds import TRANSITIONS, AdjustmentRequest
+from linkjolt.events import Adjustment, ConversionState, Effect, FactDimensions, HistoryEntry
 from linkjolt.money import Commission, commission_minor
 from linkjolt.reasons import Reason, Rejected
 
@@ -17,8 +17,8 @@ HISTORY_MAX = 100
 _SUMS = Effect.__struct_fields__
 
 
-def counted(state: ConversionState) -> Effect:
-    """What a conversion adds to the sums as it stands."""
+def effect_of(state: ConversionState) -> Effect:
+    """Returns the contribution of a conversion to the sums."""
     if state.status == "rejected":
         return Effect(rejected=1)
     return Effect(
@@ -30,8 +30,8 @@ def counted(state: ConversionState) -> Effect:
     )
 
 
-def place_of(state: ConversionState) -> Place:
-    return Place(
+def dimensions_of(state: ConversionState) -> FactDimensions:
+    return FactDimensions(
         status=state.status,
         attribution=state.attribution,
         campaign=state.campaign,
@@ -40,61 +40,61 @@ def place_of(state: ConversionState) -> Place:
     )
 
 
-def earned(state: ConversionState, rule: Commission | None) -> int:
-    """The commission of a conversion in minor units, by its rule and what is not refunded."""
+def commission_of(state: ConversionState, rule: Commission | None) -> int:
+    """Computes the commission in minor units, from the part that is not refunded."""
     refunded_whole = state.order_value_minor > 0 and state.refundable_minor == 0
     if rule is None or state.status == "rejected" or refunded_whole:
         return 0
     return commission_minor(rule, state.refundable_minor, state.currency)
 
 
-def repeated(state: ConversionState, wanted: Wanted) -> HistoryEntry | None:
-    """The entry of an adjustment that was made before; Rejected where its id means another one."""
+def find_repeat(state: ConversionState, request: AdjustmentRequest) -> HistoryEntry | None:
+    """Returns the entry of an earlier equal adjustment; Rejected if its id has another one."""
     for entry in state.history:
-        if entry.adjustment_id == wanted.adjustment_id:
-            if entry.digest != wanted.digest:
+        if entry.adjustment_id == request.adjustment_id:
+            if entry.digest != request.digest:
                 message = "names another adjustment of this conversion"
                 raise Rejected(Reason.conflict, message, field="adjustment_id")
             return entry
     return None
 
 
-def adjust(
-    state: ConversionState, wanted: Wanted, rule: Commission | None, now_ms: int
+def apply_adjustment(
+    state: ConversionState, request: AdjustmentRequest, rule: Commission | None, now_ms: int
 ) -> tuple[ConversionState, Adjustment]:
-    """The state after an adjustment, and the event that tells of it; Rejected where it cannot be.
+    """Returns the state after an adjustment and its event; Rejected if it is not allowed.
 
-    `rule` is that of the version by which the conversion is paid (by which `wanted.earner` is to
-    be), None where nothing pays. Whether the adjustment was made before is for `repeated`.
+    `rule` is that of the version that pays the conversion (`request.payee`'s if given), None if
+    nothing pays. Check `find_repeat` first.
     """
     if len(state.history) >= HISTORY_MAX:
         message = f"the conversion has had {HISTORY_MAX} adjustments"
         raise Rejected(Reason.not_adjustable, message)
-    moved = STEPS[wanted.kind](state, wanted)
-    changed = msgspec.structs.replace(moved, commission_minor=earned(moved, rule))
-    before, after = counted(state), counted(changed)
-    difference = _minus(after, before)
+    moved = TRANSITIONS[request.kind](state, request)
+    changed = msgspec.structs.replace(moved, commission_minor=commission_of(moved, rule))
+    effect_before, effect_after = effect_of(state), effect_of(changed)
+    difference = _difference(effect_after, effect_before)
     entry = HistoryEntry(
-        adjustment_id=wanted.adjustment_id,
-        kind=wanted.kind,
-        digest=wanted.digest,
+        adjustment_id=request.adjustment_id,
+        kind=request.kind,
+        digest=request.digest,
         adjusted_ms=now_ms,
         status=changed.status,
         order_value_minor=difference.order_value_minor,
         commission_minor=difference.commission_minor,
-        author=wanted.author,
-        note=wanted.reason,
+        author=request.author,
+        note=request.reason,
     )
     first = state.first or state
     changed = msgspec.structs.replace(changed, first=first, history=(*state.history, entry))
-    stays = place_of(state) == place_of(changed)
-    fact = _fact(changed, entry, difference if stays else after)
-    if not stays:
-        fact = msgspec.structs.replace(fact, left=place_of(state), taken=before)
+    same_dimensions = dimensions_of(state) == dimensions_of(changed)
+    fact = _adjustment_fact(changed, entry, difference if same_dimensions else effect_after)
+    if not same_dimensions:
+        fact = msgspec.structs.replace(fact, left=dimensions_of(state), taken=effect_before)
     return changed, fact
 
 
-def _fact(state: ConversionState, entry: HistoryEntry, effect: Effect) -> Adjustment:
+def _adjustment_fact(state: ConversionState, entry: HistoryEntry, effect: Effect) -> Adjustment:
     return Adjustment(
         adjustment_id=entry.adjustment_id,
         conversion_id=state.conversion_id,
@@ -104,7 +104,7 @@ def _fact(state: ConversionState, entry: HistoryEntry, effect: Effect) -> Adjust
         time_ms=state.time_ms,
         adjusted_ms=entry.adjusted_ms,
         currency=state.currency,
-        place=place_of(state),
+        place=dimensions_of(state),
         effect=effect,
         order_value_now=state.order_value_minor,
         refundable_now=state.refundable_minor,
@@ -118,6 +118,6 @@ def _fact(state: ConversionState, entry: HistoryEntry, effect: Effect) -> Adjust
     )
 
 
-def _minus(after: Effect, before: Effect) -> Effect:
+def _difference(after: Effect, before: Effect) -> Effect:
     pairs = {name: getattr(after, name) - getattr(before, name) for name in _SUMS}
     return Effect(**pairs)

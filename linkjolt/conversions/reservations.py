@@ -1,4 +1,4 @@
-"""Reservations in Redis: what stands under an order, and where a conversion's live state is."""
+"""Reads and encodes reservations in Redis: the conversion of an order, and its live state."""
 
 import msgspec
 from redis.asyncio import Redis
@@ -12,15 +12,15 @@ _encode = msgspec.json.Encoder().encode
 
 
 class Reservation(msgspec.Struct, frozen=True):
-    """What stands under an order: its first post's conversion id, fingerprint and live state."""
+    """An order's reservation: its first post's conversion id, fingerprint and live state."""
 
     conversion_id: str
     fingerprint: str
     state: ConversionState
 
 
-class Held(msgspec.Struct, frozen=True):
-    """A reservation as it was read: under which key, and as which bytes."""
+class StoredReservation(msgspec.Struct, frozen=True):
+    """A reservation with its key and the bytes it was read as."""
 
     shard: int
     key: str
@@ -28,29 +28,31 @@ class Held(msgspec.Struct, frozen=True):
     reservation: Reservation
 
 
-class Refused(msgspec.Struct, frozen=True):
+class RefusedPost(msgspec.Struct, frozen=True):
     """A queued post whose order was taken by another one."""
 
     conversion_id: str
     conflicts_with: str
 
 
-def read_reservation(held: bytes) -> Reservation:
-    """A reservation as kept in Redis: id, fingerprint and state, a line each."""
-    conversion_id, fingerprint, state = held.split(b"\n", 2)
+def parse_reservation(raw: bytes) -> Reservation:
+    """Parses a reservation: id, fingerprint and state, a line each."""
+    conversion_id, fingerprint, state = raw.split(b"\n", 2)
     decoded = msgspec.json.decode(state, type=ConversionState)
     return Reservation(conversion_id.decode(), fingerprint.decode(), decoded)
 
 
-def write_reservation(conversion_id: str, fingerprint: str, state: ConversionState) -> bytes:
-    """As `read_reservation` reads it."""
+def encode_reservation(conversion_id: str, fingerprint: str, state: ConversionState) -> bytes:
+    """Encodes a reservation for `parse_reservation`."""
     return f"{conversion_id}\n{fingerprint}\n".encode() + _encode(state)
 
 
-async def find_held(redis: Redis, shards: int, conversion_id: str) -> Held | Refused | None:
-    """What a conversion id leads to; None for an unknown one, or one whose state has expired.
+async def find_reservation(
+    redis: Redis, shards: int, conversion_id: str
+) -> StoredReservation | RefusedPost | None:
+    """Finds the reservation of a conversion id; None if it is unknown or its state has expired.
 
-    RedisError where it cannot be read.
+    Raises RedisError if it cannot be read.
     """
     shard = shard_of(conversion_id)
     if shard is None or shard >= shards:
@@ -59,11 +61,11 @@ async def find_held(redis: Redis, shards: int, conversion_id: str) -> Held | Ref
     if pointer is None:
         return None
     if pointer.startswith(b"!"):
-        return Refused(conversion_id, pointer[1:].decode())
-    return await read_held(redis, shard, redis_keys.order(shard, pointer.decode()))
+        return RefusedPost(conversion_id, pointer[1:].decode())
+    return await read_stored_reservation(redis, shard, redis_keys.order(shard, pointer.decode()))
 
 
-async def read_held(redis: Redis, shard: int, key: str) -> Held | None:
-    """The reservation under an order's key."""
+async def read_stored_reservation(redis: Redis, shard: int, key: str) -> StoredReservation | None:
+    """Reads the reservation under an order's key."""
     raw: bytes | None = await call(redis, "GET", key)
-    return Held(shard, key, raw, read_reservation(raw)) if raw else None
+    return StoredReservation(shard, key, raw, parse_reservation(raw)) if raw else None

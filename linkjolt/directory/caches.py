@@ -1,4 +1,4 @@
-"""What an edge remembers: bounded maps that forget the longest unused, and shared loads."""
+"""Caches an edge's registry entries in bounded maps, and shares loads that are under way."""
 
 import asyncio
 from collections import OrderedDict
@@ -6,14 +6,14 @@ from collections.abc import Callable, Coroutine
 from typing import Generic, TypeVar
 
 from linkjolt.clicks.route import Route
-from linkjolt.registry.entries import ApiKey, Kind
+from linkjolt.registry.entries import ApiKey, EntryKind
 
 K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Lru(Generic[K, V]):
-    """At most `size` items; a new one puts out the one that was read or put longest ago."""
+class LruCache(Generic[K, V]):
+    """At most `size` items; a new one evicts the one that was read or put longest ago."""
 
     def __init__(self, size: int) -> None:
         self._size = size
@@ -26,7 +26,7 @@ class Lru(Generic[K, V]):
         return value
 
     def put(self, key: K, value: V) -> V | None:
-        """Returns what had to go, if anything."""
+        """Returns the evicted value, if any."""
         self._items[key] = value
         self._items.move_to_end(key)
         return self._items.popitem(last=False)[1] if len(self._items) > self._size else None
@@ -44,15 +44,15 @@ class Lru(Generic[K, V]):
         return len(self._items)
 
 
-class Routes:
-    """At most `size` routes by code, found again by whatever a change may name."""
+class RouteCache:
+    """At most `size` routes by code, indexed by every number that a change may name."""
 
     def __init__(self, size: int) -> None:
-        self._routes: Lru[str, Route] = Lru(size)
+        self._routes: LruCache[str, Route] = LruCache(size)
         self.get = self._routes.get
         self._codes: dict[int, str] = {}
-        # Codes by campaign and affiliate, so that one change costs no scan over all routes.
-        self._users: dict[tuple[Kind, int], set[str]] = {}
+        # Codes by campaign and affiliate, so that a change needs no scan over all routes.
+        self._codes_by_owner: dict[tuple[EntryKind, int], set[str]] = {}
 
     def by_number(self, number: int) -> Route | None:
         code = self._codes.get(number)
@@ -64,51 +64,51 @@ class Routes:
         if forgotten := self._routes.put(link.tracking_code, route):
             self._forget(forgotten)
         self._codes[link.number] = link.tracking_code
-        for user in _users(route):
-            self._users.setdefault(user, set()).add(link.tracking_code)
+        for user in _owners(route):
+            self._codes_by_owner.setdefault(user, set()).add(link.tracking_code)
 
     def drop_link(self, number: int) -> None:
         code = self._codes.get(number)
         if code is not None and (route := self._routes.pop(code)):
             self._forget(route)
 
-    def drop_users(self, kind: Kind, number: int) -> None:
-        """Drops every route on this campaign or affiliate."""
-        for code in list(self._users.get((kind, number), ())):
+    def drop_owned_by(self, kind: EntryKind, number: int) -> None:
+        """Drops every route of this campaign or affiliate."""
+        for code in list(self._codes_by_owner.get((kind, number), ())):
             if route := self._routes.pop(code):
                 self._forget(route)
 
     def clear(self) -> None:
         self._routes.clear()
         self._codes.clear()
-        self._users.clear()
+        self._codes_by_owner.clear()
 
     def sizes(self) -> tuple[int, int, int]:
-        """Routes, their numbers, and their places among the users."""
-        return len(self._routes), len(self._codes), sum(map(len, self._users.values()))
+        """Counts the routes, their numbers, and their entries under owners."""
+        return len(self._routes), len(self._codes), sum(map(len, self._codes_by_owner.values()))
 
     def _forget(self, route: Route) -> None:
         self._codes.pop(route.link.number, None)
-        for user in _users(route):
-            codes = self._users.get(user, set())
+        for user in _owners(route):
+            codes = self._codes_by_owner.get(user, set())
             codes.discard(route.link.tracking_code)
             if not codes:
-                self._users.pop(user, None)
+                self._codes_by_owner.pop(user, None)
 
 
-def _users(route: Route) -> tuple[tuple[Kind, int], tuple[Kind, int]]:
+def _owners(route: Route) -> tuple[tuple[EntryKind, int], tuple[EntryKind, int]]:
     return ("campaign", route.link.campaign), ("affiliate", route.link.affiliate)
 
 
-class Keys:
-    """At most `size` API keys by digest, and by the secrets that led to them; unknown digests too.
+class KeyCache:
+    """At most `size` API keys by digest and by secret; caches unknown digests too.
 
-    A secret is known for as long as its key: hashing it costs as much as all else of a look-up.
+    A secret is cached as long as its key: hashing it costs as much as the rest of a look-up.
     """
 
     def __init__(self, size: int, unknown_size: int) -> None:
-        self._keys: Lru[str, ApiKey] = Lru(size)
-        self._unknown: Lru[str, bool] = Lru(unknown_size)
+        self._keys: LruCache[str, ApiKey] = LruCache(size)
+        self._unknown: LruCache[str, bool] = LruCache(unknown_size)
         self._digests: dict[str, str] = {}
         self._secrets: dict[str, str] = {}
 
@@ -116,16 +116,16 @@ class Keys:
         digest = self._digests.get(secret)
         return None if digest is None else self._keys.get(digest)
 
-    def learn(self, secret: str, digest: str) -> ApiKey | None:
-        """The key of this digest; where there is one, `by_secret` finds it from now on."""
+    def remember_secret(self, secret: str, digest: str) -> ApiKey | None:
+        """Returns the key of this digest; if there is one, `by_secret` finds it from now on."""
         key = self._keys.get(digest)
         if key:
             self._digests[secret] = digest
             self._secrets[digest] = secret
         return key
 
-    def unknown(self, digest: str) -> bool:
-        """True where no key was found under it."""
+    def is_unknown(self, digest: str) -> bool:
+        """Returns True if no key was found under the digest."""
         return digest in self._unknown
 
     def put(self, digest: str, key: ApiKey | None) -> None:
@@ -146,7 +146,7 @@ class Keys:
         self._secrets.clear()
 
     def sizes(self) -> tuple[int, int, int]:
-        """Keys, their secrets, and these by digest."""
+        """Counts the keys, their secrets, and the secrets by digest."""
         return len(self._keys), len(self._digests), len(self._secrets)
 
     def _forget(self, digest: str) -> None:
@@ -155,14 +155,14 @@ class Keys:
             del self._digests[secret]
 
 
-class Loads(Generic[K, V]):
-    """Loads under way: whoever misses the same key meanwhile waits for the same one."""
+class SingleFlight(Generic[K, V]):
+    """Shares running loads: a caller that misses a key while it is loaded awaits the same load."""
 
     def __init__(self) -> None:
         self._running: dict[K, asyncio.Task[V]] = {}
 
     async def run(self, key: K, load: Callable[[], Coroutine[None, None, V]]) -> V:
-        """What `load` returns or raises. A caller that gives up does not stop it for others."""
+        """Returns or raises the result of `load`. A cancelled caller does not stop the others."""
         task = self._running.get(key)
         if task is None:
             task = self._running[key] = asyncio.create_task(load())

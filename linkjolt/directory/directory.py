@@ -1,4 +1,4 @@
-"""An edge's view of the registry: in memory, loaded on demand, kept fresh by the change feed."""
+"""Holds an edge's view of the registry in memory, loaded on demand, updated by the change feed."""
 
 import asyncio
 from collections.abc import Sequence
@@ -9,25 +9,25 @@ from redis.exceptions import RedisError
 
 from linkjolt import redis_keys
 from linkjolt.clicks.route import Route
-from linkjolt.directory.caches import Keys, Loads, Lru, Routes
-from linkjolt.directory.coupons import Coupons
-from linkjolt.directory.redis_outage import Guarded, LastKnown
+from linkjolt.directory.caches import KeyCache, LruCache, RouteCache, SingleFlight
+from linkjolt.directory.coupons import CouponDirectory
+from linkjolt.directory.redis_outage import CircuitBreaker, RegistrySnapshot
 from linkjolt.registry import api_key_secrets
-from linkjolt.registry.entries import Affiliate, ApiKey, Campaign, Change, Link
+from linkjolt.registry.entries import Affiliate, ApiKey, Campaign, Link, RegistryChange
 from linkjolt.registry.reads import (
-    block_ms,
-    feed_after,
-    feed_end,
-    feed_holds,
+    feed_block_ms,
+    feed_contains,
+    read_changes,
     read_entries,
     read_entry,
+    read_feed_end,
     read_pointer,
 )
 from linkjolt.registry.tracking_codes import is_tracking_code
 
 _KEYS_CACHED = 10_000
 _CHANGES_AT_ONCE = 1000
-# Rests after a batch: a mass import would else stop every load from being remembered.
+# Pauses after a batch: otherwise a mass import would keep every load from being cached.
 _PAUSE_SECONDS = 0.02
 _RETRY_SECONDS = 0.1
 _RETRY_MAX_SECONDS = 1.0
@@ -35,10 +35,10 @@ _log = structlog.get_logger()
 
 
 class Directory:
-    """Routes, campaigns and keys by what requests carry. RedisError reaches the caller.
+    """Looks up routes, campaigns and keys by the values in requests. RedisError reaches the caller.
 
-    Entries come as they are: whether a link is active, or it, its campaign or its affiliate
-    deleted, is for the caller to judge. Run `follow` beside it, or changes go unseen.
+    Returns entries whether or not they are deleted or disabled: the caller checks. Run `follow`
+    beside it, or changes go unnoticed.
     """
 
     def __init__(
@@ -47,78 +47,78 @@ class Directory:
         *,
         links_cached: int,
         unknown_cached: int,
-        last_known: LastKnown | None = None,
+        snapshot: RegistrySnapshot | None = None,
     ) -> None:
         self._redis = redis
-        self._guarded = Guarded(last_known)
-        self._routes = Routes(links_cached)
-        # The route of a code if it is in memory; each click asks, so it is no method of its own.
-        self.route_now = self._routes.get
-        self._campaigns: Lru[int, Campaign] = Lru(links_cached)
-        self._affiliates: Lru[int, Affiliate] = Lru(links_cached)
-        self._keys = Keys(_KEYS_CACHED, unknown_cached)
-        self._unknown_codes: Lru[str, bool] = Lru(unknown_cached)
-        # Loads are told apart by it: what was read before a change is neither kept nor joined.
+        self._breaker = CircuitBreaker(snapshot)
+        self._routes = RouteCache(links_cached)
+        # The route of a code if it is in memory; every click calls it, so it skips a method call.
+        self.cached_route = self._routes.get
+        self._campaigns: LruCache[int, Campaign] = LruCache(links_cached)
+        self._affiliates: LruCache[int, Affiliate] = LruCache(links_cached)
+        self._keys = KeyCache(_KEYS_CACHED, unknown_cached)
+        self._unknown_codes: LruCache[str, bool] = LruCache(unknown_cached)
+        # Part of every load's key: a load from before a change is neither cached nor joined.
         self._generation = 0
-        self._route_loads: Loads[tuple[int, str], Route | None] = Loads()
-        self._campaign_loads: Loads[tuple[int, int], Campaign | None] = Loads()
-        self._affiliate_loads: Loads[tuple[int, int], Affiliate | None] = Loads()
-        self._key_loads: Loads[tuple[int, str], ApiKey | None] = Loads()
-        self.coupons = Coupons(redis, self._guarded, self.campaign, self._affiliate)
-        self._block_ms = block_ms(redis)
+        self._route_loads: SingleFlight[tuple[int, str], Route | None] = SingleFlight()
+        self._campaign_loads: SingleFlight[tuple[int, int], Campaign | None] = SingleFlight()
+        self._affiliate_loads: SingleFlight[tuple[int, int], Affiliate | None] = SingleFlight()
+        self._key_loads: SingleFlight[tuple[int, str], ApiKey | None] = SingleFlight()
+        self.coupons = CouponDirectory(redis, self._breaker, self.campaign, self._affiliate)
+        self._block_ms = feed_block_ms(redis)
         self._position = ""
 
-    def unknown_now(self, code: str) -> bool:
-        """True where memory already says that no link has this code."""
+    def is_known_missing(self, code: str) -> bool:
+        """Returns True if memory says that no link has this code."""
         return self._unknown_codes.get(code) is not None
 
     async def route(self, code: str) -> Route | None:
-        """The route of a code; None where no link has it."""
-        if route := self.route_now(code):
+        """Returns the route of a code; None if no link has it."""
+        if route := self.cached_route(code):
             return route
-        if self.unknown_now(code) or not is_tracking_code(code):
+        if self.is_known_missing(code) or not is_tracking_code(code):
             return None
         at = self._generation, code
-        return await self._guarded.ask(
+        return await self._breaker.read(
             lambda: self._route_loads.run(at, lambda: self._load_code(code)),
             lambda copy: copy.route(code),
         )
 
-    def route_by_number_now(self, number: int) -> Route | None:
+    def cached_route_by_number(self, number: int) -> Route | None:
         return self._routes.by_number(number)
 
     async def route_by_number(self, number: int) -> Route | None:
-        """The route of a link's number, such as a genuine click id carries."""
-        if route := self.route_by_number_now(number):
+        """Returns the route of a link's number, as in a genuine click id."""
+        if route := self.cached_route_by_number(number):
             return route
-        return await self._guarded.ask(
-            lambda: self._route_of(number), lambda copy: copy.route_by_number(number)
+        return await self._breaker.read(
+            lambda: self._load_route_by_number(number), lambda copy: copy.route_by_number(number)
         )
 
-    async def _route_of(self, number: int) -> Route | None:
+    async def _load_route_by_number(self, number: int) -> Route | None:
         link = await read_entry(self._redis, Link, number)
         return await self.route(link.tracking_code) if link else None
 
     async def campaign(self, number: int) -> Campaign | None:
-        """A campaign, deleted ones too."""
+        """Returns a campaign, deleted ones too."""
         if campaign := self._campaigns.get(number):
             return campaign
         at = self._generation, number
         return await self._campaign_loads.run(at, lambda: self._load_campaign(number))
 
-    def key_now(self, secret: str) -> ApiKey | None:
-        """The key of a secret if both are in memory."""
+    def cached_key(self, secret: str) -> ApiKey | None:
+        """Returns the key of a secret if both are in memory."""
         return self._keys.by_secret(secret)
 
     async def key(self, secret: str) -> ApiKey | None:
-        """The key of a secret, expired ones too; None for unknown and revoked ones."""
-        if (key := self.key_now(secret)) or not api_key_secrets.well_formed(secret):
+        """Returns the key of a secret, expired ones too; None for unknown and revoked ones."""
+        if (key := self.cached_key(secret)) or not api_key_secrets.is_well_formed(secret):
             return key
         digest = api_key_secrets.digest(secret)
-        if (key := self._keys.learn(secret, digest)) or self._keys.unknown(digest):
+        if (key := self._keys.remember_secret(secret, digest)) or self._keys.is_unknown(digest):
             return key
         at = self._generation, digest
-        return await self._guarded.ask(
+        return await self._breaker.read(
             lambda: self._key_loads.run(at, lambda: self._load_key(digest)),
             lambda copy: copy.key(digest),
         )
@@ -174,16 +174,16 @@ class Directory:
             self._keys.put(digest, key)
         return key
 
-    async def apply(self, changes: Sequence[Change]) -> None:
-        """Forgets all that these changes touch; whoever asks next reads it anew."""
+    async def apply_changes(self, changes: Sequence[RegistryChange]) -> None:
+        """Drops everything these changes touch; the next look-up reads it again."""
         links = [change.number for change in changes if change.kind == "link"]
         api_keys = [change.number for change in changes if change.kind == "key"]
-        # A change names a number, the memory of unknown codes and digests knows none: read them.
+        # A change has only a number; codes and digests that are cached as unknown must be read.
         codes = [
             link.tracking_code for link in await read_entries(self._redis, Link, links) if link
         ]
         digests = [key.digest for key in await read_entries(self._redis, ApiKey, api_keys) if key]
-        # No await from here on: a load that ends in between would leave what it read before.
+        # No await from here on: a load that ends in between would cache an older value.
         self._generation += 1
         for code in codes:
             self._unknown_codes.pop(code)
@@ -192,14 +192,14 @@ class Directory:
         for change in changes:
             self._drop(change)
 
-    def _drop(self, change: Change) -> None:
+    def _drop(self, change: RegistryChange) -> None:
         match change.kind:
             case "link":
                 self._routes.drop_link(change.number)
             case "campaign" | "affiliate":
                 self._campaigns.pop(change.number)
                 self._affiliates.pop(change.number)
-                self._routes.drop_users(change.kind, change.number)
+                self._routes.drop_owned_by(change.kind, change.number)
                 self.coupons.clear()
             case "coupon":
                 self.coupons.clear()
@@ -207,14 +207,14 @@ class Directory:
                 pass
 
     def clear(self) -> None:
-        """Forgets everything."""
+        """Drops everything."""
         self._generation += 1
         known = self._routes, self._campaigns, self._affiliates, self._keys
         for memory in (*known, self._unknown_codes, self.coupons):
             memory.clear()
 
     async def follow(self) -> None:
-        """Applies the registry's changes for ever, on a connection of its own from the pool."""
+        """Applies the registry's changes for ever, on its own connection from the pool."""
         failures = 0
         task = asyncio.current_task()
         # On Python 3.11 redis-py loses a cancellation that meets the end of a send (wait_for).
@@ -230,23 +230,23 @@ class Directory:
 
     async def _follow_once(self) -> None:
         if not self._position:
-            return await self.begin()
-        position, changes = await feed_after(
+            return await self.start_at_feed_end()
+        position, changes = await read_changes(
             self._redis, self._position, _CHANGES_AT_ONCE, self._block_ms
         )
-        # Asked after the read: while the old position stands, nothing behind it was trimmed.
-        if not await feed_holds(self._redis, self._position):
+        # Checked after the read: while the old position exists, nothing after it was trimmed.
+        if not await feed_contains(self._redis, self._position):
             _log.warning("registry_feed_gap")
-            return await self.begin()
+            return await self.start_at_feed_end()
         if changes:
-            await self.apply(changes)
+            await self.apply_changes(changes)
             await asyncio.sleep(_PAUSE_SECONDS)
         self._position = position
         return None
 
-    async def begin(self) -> None:
-        """Forgets everything: `follow` hears of all that changes from now on."""
-        # The end first: what is loaded after the clearing is at least as new as it.
-        end = await feed_end(self._redis)
+    async def start_at_feed_end(self) -> None:
+        """Drops everything; `follow` then applies all changes from now on."""
+        # Reads the end first: entries loaded after the clearing are at least as new.
+        end = await read_feed_end(self._redis)
         self.clear()
         self._position = end

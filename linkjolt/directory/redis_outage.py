@@ -1,4 +1,4 @@
-"""What is known of the registry while Redis is away."""
+"""Serves registry entries from a snapshot while Redis is unavailable."""
 
 import time
 from collections.abc import Awaitable, Callable
@@ -8,14 +8,15 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
 from linkjolt.clicks.route import CouponRoute, Route
+from linkjolt.datasets import Account
 from linkjolt.registry.entries import ApiKey
 
-_AWAY_SECONDS = 1.0
+_OPEN_SECONDS = 1.0
 T = TypeVar("T")
 
 
-class LastKnown(Protocol):
-    """A copy of the registry elsewhere; None for what it lacks."""
+class RegistrySnapshot(Protocol):
+    """A copy of the registry elsewhere; returns None for entries it lacks."""
 
     async def route(self, code: str) -> Route | None: ...
 
@@ -23,33 +24,33 @@ class LastKnown(Protocol):
 
     async def key(self, digest: str) -> ApiKey | None: ...
 
-    async def coupon(self, account: int, code: str) -> CouponRoute | None: ...
+    async def coupon(self, account: Account, code: str) -> CouponRoute | None: ...
 
 
-class Guarded:
-    """Asks Redis; for a second after a failure, and in place of a failure, asks the copy.
+class CircuitBreaker:
+    """Reads from Redis; for a second after a failure, and on a failure, reads from the snapshot.
 
-    What the copy lacks may exist all the same: then RedisError passes through.
+    An entry that the snapshot lacks may exist nevertheless: then RedisError passes through.
     """
 
-    def __init__(self, last_known: LastKnown | None) -> None:
-        self._last_known = last_known
-        self._away_until = 0.0
+    def __init__(self, snapshot: RegistrySnapshot | None) -> None:
+        self._snapshot = snapshot
+        self._open_until_monotonic = 0.0
 
-    async def ask(
+    async def read(
         self,
-        redis: Callable[[], Awaitable[T | None]],
-        instead: Callable[[LastKnown], Awaitable[T | None]],
+        from_redis: Callable[[], Awaitable[T | None]],
+        from_snapshot: Callable[[RegistrySnapshot], Awaitable[T | None]],
     ) -> T | None:
-        """The answer of Redis, or the copy's."""
-        if self._last_known is None:
-            return await redis()
-        if time.monotonic() >= self._away_until:
+        """Returns the value in Redis, or that in the snapshot."""
+        if self._snapshot is None:
+            return await from_redis()
+        if time.monotonic() >= self._open_until_monotonic:
             try:
-                return await redis()
+                return await from_redis()
             except RedisError:
-                self._away_until = time.monotonic() + _AWAY_SECONDS
-        found = await instead(self._last_known)
-        if found is None:
-            raise RedisConnectionError("Redis is away, and the local copy does not know it")
-        return found
+                self._open_until_monotonic = time.monotonic() + _OPEN_SECONDS
+        entry = await from_snapshot(self._snapshot)
+        if entry is None:
+            raise RedisConnectionError("Redis is unavailable, and the snapshot lacks the entry")
+        return entry

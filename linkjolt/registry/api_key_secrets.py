@@ -1,6 +1,6 @@
-"""API key secrets: `lj_live_` or `lj_test_`, 32 random base62 characters, 6 of checksum.
+"""Makes API key secrets: `lj_live_` or `lj_test_`, 32 random base62 characters, 6 of checksum.
 
-Only their SHA-256 is kept.
+Only their SHA-256 is stored.
 """
 
 import re
@@ -11,39 +11,41 @@ from zlib import crc32
 PREFIX = "lj_live_"
 TEST_PREFIX = "lj_test_"
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-_RANDOM = 32
-_CHECKSUM = 6
-_SHAPE = re.compile(rf"(?:{PREFIX}|{TEST_PREFIX})[0-9A-Za-z]{{{_RANDOM + _CHECKSUM}}}")
+_RANDOM_LENGTH = 32
+_CHECKSUM_LENGTH = 6
+_SHAPE = re.compile(
+    rf"(?:{PREFIX}|{TEST_PREFIX})[0-9A-Za-z]{{{_RANDOM_LENGTH + _CHECKSUM_LENGTH}}}"
+)
 
 
 def make_secret(*, test: bool = False) -> str:
-    """A new secret; show it once and keep its `digest`."""
+    """Makes a secret; show it once and store its `digest`."""
     prefix = TEST_PREFIX if test else PREFIX
-    body = prefix + "".join(secrets.choice(_ALPHABET) for _ in range(_RANDOM))
+    body = prefix + "".join(secrets.choice(_ALPHABET) for _ in range(_RANDOM_LENGTH))
     return body + _checksum(body)
 
 
-def well_formed(secret: str) -> bool:
-    """False for a mistyped or foreign key, told by its checksum without any look-up."""
+def is_well_formed(secret: str) -> bool:
+    """Returns False for a mistyped or foreign key, by its checksum and without any look-up."""
     if not _SHAPE.fullmatch(secret):
         return False
-    return _checksum(secret[:-_CHECKSUM]) == secret[-_CHECKSUM:]
+    return _checksum(secret[:-_CHECKSUM_LENGTH]) == secret[-_CHECKSUM_LENGTH:]
 
 
 def digest(secret: str) -> str:
-    """SHA-256 in hex: 190 random bits need no slow hash."""
+    """Returns the SHA-256 in hex: 190 random bits need no slow hash."""
     return sha256(secret.encode()).hexdigest()
 
 
 def hint(secret: str) -> str:
-    """What may be shown of a secret later, such as `lj_live_...x7Qa`."""
+    """Returns the part of a secret that may be shown later, such as `lj_live_...x7Qa`."""
     return f"{secret[: len(PREFIX)]}...{secret[-4:]}"
 
 
 def _checksum(text: str) -> str:
     number = crc32(text.encode())
     characters: list[str] = []
-    for _ in range(_CHECKSUM):
+    for _ in range(_CHECKSUM_LENGTH):
         number, rest = divmod(number, len(_ALPHABET))
         characters.append(_ALPHABET[rest])
     return "".join(reversed(characters))

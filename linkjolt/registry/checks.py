@@ -1,4 +1,4 @@
-"""The rules that a field of a registry entry must meet; each refusal names its field."""
+"""Checks the fields of registry entries; each refusal names its field."""
 
 import re
 from collections.abc import Sequence
@@ -22,9 +22,9 @@ _URL_START = re.compile(r"https?://[^/?#]", re.IGNORECASE)
 _NETLOC = re.compile(
     r"([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?\.?|\[[0-9A-Fa-f:.]+\])(:[0-9]{1,5})?"
 )
-_PARAM = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
-_EVENT = re.compile(r"[a-z][a-z0-9_]{0,31}")
-_PASSED = re.compile(r"[^\s\x00-\x1f\x7f&=#]{1,64}")
+_CLICK_ID_PARAM = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
+_EVENT_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+_PASSED_NAME = re.compile(r"[^\s\x00-\x1f\x7f&=#]{1,64}")
 
 
 def _invalid(field: str, message: str) -> Rejected:
@@ -32,7 +32,7 @@ def _invalid(field: str, message: str) -> Rejected:
 
 
 def check_name(name: str) -> None:
-    """Rejected for blank names and for control characters and line breaks in them."""
+    """Rejects blank names and names with control characters or line breaks."""
     if not name.strip():
         raise _invalid("name", "must not be blank")
     if any(category(character) in ("Cc", "Cs", "Zl", "Zp") for character in name):
@@ -40,36 +40,36 @@ def check_name(name: str) -> None:
 
 
 def check_click_id_param(name: str) -> None:
-    if not _PARAM.fullmatch(name):
+    if not _CLICK_ID_PARAM.fullmatch(name):
         message = "must be 1 to 64 of A-Z a-z 0-9 _ -, the first a letter or _"
         raise _invalid("click_id_param", message)
 
 
 def check_events(events: Sequence[str]) -> None:
     for index, event in enumerate(events):
-        if not _EVENT.fullmatch(event):
+        if not _EVENT_NAME.fullmatch(event):
             message = "must be 1 to 32 of a-z 0-9 _, the first a letter"
             raise _invalid(f"events[{index}]", message)
 
 
-def check_pass_params(passed: Literal["all", "none"] | tuple[str, ...]) -> None:
-    if isinstance(passed, str):
+def check_pass_params(pass_params: Literal["all", "none"] | tuple[str, ...]) -> None:
+    if isinstance(pass_params, str):
         return
-    if len(passed) > PASS_PARAMS_MAX:
+    if len(pass_params) > PASS_PARAMS_MAX:
         raise _invalid("pass_params", f"names more than {PASS_PARAMS_MAX} parameters")
-    for index, name in enumerate(passed):
-        if not _PASSED.fullmatch(name):
+    for index, name in enumerate(pass_params):
+        if not _PASSED_NAME.fullmatch(name):
             message = "must be 1 to 64 characters without spaces, & = or #"
             raise _invalid(f"pass_params[{index}]", message)
 
 
 def check_url(url: str, field: str) -> None:
-    """Rejected unless an absolute http(s) URL whose macros are all known and behind the host."""
+    """Rejects all but absolute http(s) URLs whose macros are known and behind the host."""
     if len(url) > URL_MAX_CHARACTERS:
         raise _invalid(field, f"is longer than {URL_MAX_CHARACTERS} characters")
     if not url.isascii():
         raise _invalid(field, "has characters outside ASCII: percent-encode them")
-    # A browser reads a backslash as a slash, so that the host would not be the one seen here.
+    # Browsers read a backslash as a slash: their host would not be the one parsed here.
     if not url.isprintable() or " " in url or "\\" in url:
         raise _invalid(field, "must not hold spaces, backslashes or control characters")
     if not _URL_START.match(url):
@@ -79,7 +79,7 @@ def check_url(url: str, field: str) -> None:
 
 
 def check_plain_url(url: str, field: str) -> None:
-    """As `check_url`, for a URL in which nothing is filled in."""
+    """Rejects URLs as `check_url` does, and those with macros."""
     check_url(url, field)
     if "{" in url:
         raise _invalid(field, "must not hold macros")
@@ -102,7 +102,7 @@ def _check_host(url: str, field: str) -> None:
 def _check_macros(url: str, field: str) -> None:
     for match in _MACRO.finditer(url):
         if match[1] not in MACROS:
-            raise _invalid(field, f"{match[0][:64]} is no known macro")
+            raise _invalid(field, f"holds {match[0][:64]}, which is no known macro")
     rest = _MACRO.sub("", url)
     if "{" in rest or "}" in rest:
         raise _invalid(field, "holds a brace that belongs to no macro: write %7B or %7D")

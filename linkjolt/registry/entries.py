@@ -1,4 +1,4 @@
-"""What the registry holds: campaigns, affiliates, links, keys, coupons, webhooks, as in Redis."""
+"""Declares the registry's entries as stored in Redis: campaigns, affiliates, links, keys, ..."""
 
 from datetime import datetime
 from decimal import Decimal
@@ -6,11 +6,11 @@ from typing import Literal
 
 import msgspec
 
-from linkjolt import redis_keys
+from linkjolt.datasets import Account, Dataset, dataset_of_tests, live_dataset
 from linkjolt.money import Commission
 
-Kind = Literal["campaign", "affiliate", "link", "key", "coupon", "webhook"]
-PREFIXES: dict[Kind, str] = {
+EntryKind = Literal["campaign", "affiliate", "link", "key", "coupon", "webhook"]
+ID_PREFIXES: dict[EntryKind, str] = {
     "campaign": "cmp",
     "affiliate": "aff",
     "link": "lnk",
@@ -33,10 +33,10 @@ SCOPES = (
 )
 
 
-class Rule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A later version of what a campaign pays, from `starts_at` on.
+class RuleVersion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A later version of a campaign's commission, from `starts_at` on.
 
-    `affiliate` 0 is for all who have no rule of their own; `commission` None ends an affiliate's.
+    `affiliate` 0 is for all without a rule of their own; `commission` None ends an affiliate's.
     """
 
     version: int
@@ -48,13 +48,13 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 class Campaign(msgspec.Struct, frozen=True, kw_only=True):
     """Terms under which affiliates earn; `deleted_at` marks the soft deletion of every kind.
 
-    `commission` is version 1 of what it pays, for all and from the beginning; `rules` are the
-    others, by rising version. `attribution` chooses among several clicks of one customer,
-    `duplicates` says what becomes of another post of an order.
+    `commission` is version 1 of the commission, for all and from the beginning; `rules` are the
+    later versions in order. `attribution` selects among several clicks of one customer,
+    `duplicates` decides about another post of an order.
     """
 
     number: int
-    account: int
+    account: Account
     name: str
     currency: str
     commission: Commission
@@ -65,7 +65,7 @@ class Campaign(msgspec.Struct, frozen=True, kw_only=True):
     events: tuple[str, ...] = ()
     duplicates: Duplicates = "refuse"
     attribution: Literal["last", "first"] = "last"
-    rules: tuple[Rule, ...] = ()
+    rules: tuple[RuleVersion, ...] = ()
     created_at: datetime
     deleted_at: datetime | None = None
 
@@ -74,7 +74,7 @@ class Affiliate(msgspec.Struct, frozen=True, kw_only=True):
     """A partner who sends traffic."""
 
     number: int
-    account: int
+    account: Account
     name: str
     created_at: datetime
     deleted_at: datetime | None = None
@@ -84,7 +84,7 @@ class Link(msgspec.Struct, frozen=True, kw_only=True):
     """A tracking link; `pass_params` is `all`, `none` or the names that are passed on."""
 
     number: int
-    account: int
+    account: Account
     campaign: int
     affiliate: int
     tracking_code: str
@@ -100,7 +100,7 @@ class Coupon(msgspec.Struct, frozen=True, kw_only=True):
     """A coupon code, in upper case, whose use in an order earns its affiliate a commission."""
 
     number: int
-    account: int
+    account: Account
     code: str
     campaign: int
     affiliate: int
@@ -109,21 +109,21 @@ class Coupon(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class WebhookSecret(msgspec.Struct, frozen=True):
-    """A signing secret, `whsec_` and base64; one that was rotated out signs until `expires_at`."""
+    """A signing secret, `whsec_` and base64; a rotated one signs until `expires_at`."""
 
     secret: str
     expires_at: datetime | None = None
 
 
 class Webhook(msgspec.Struct, frozen=True, kw_only=True):
-    """Where events are delivered. `account` is that of the events (`redis_keys.is_test`).
+    """An endpoint to which events are delivered.
 
-    Empty `campaigns` and `affiliates` let all pass; `min_value` is in major units of whatever
-    currency. The first of `secrets` is the newest.
+    `account` is that of the events (`datasets.is_test`). Empty `campaigns` and `affiliates` let
+    all pass; `min_value` is in major units of any currency. The first of `secrets` is the newest.
     """
 
     number: int
-    account: int
+    account: Dataset
     url: str
     events: tuple[str, ...]
     campaigns: tuple[int, ...] = ()
@@ -137,13 +137,13 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
-    """An API key; only the SHA-256 of the secret is kept, and its first characters to show.
+    """An API key; only the SHA-256 of the secret is stored, and a hint to show.
 
-    `campaign` other than 0 binds it to one campaign; what a `test` key posts is no real event.
+    `campaign` other than 0 binds it to one campaign; posts with a `test` key are no real events.
     """
 
     number: int
-    account: int
+    account: Account
     name: str
     scopes: tuple[str, ...]
     digest: str
@@ -155,19 +155,19 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     deleted_at: datetime | None = None
 
     @property
-    def books(self) -> int:
-        """The account under which its events are kept and read."""
-        return redis_keys.books_of_tests(self.account) if self.test else self.account
+    def dataset(self) -> Dataset:
+        """Returns the dataset in which its events are stored and read."""
+        return dataset_of_tests(self.account) if self.test else live_dataset(self.account)
 
     def allows(self, scope: str) -> bool:
         return "admin" in self.scopes or scope in self.scopes
 
-    def expired(self, now: datetime) -> bool:
+    def is_expired(self, now: datetime) -> bool:
         return self.expires_at is not None and self.expires_at <= now
 
 
-Entry = Campaign | Affiliate | Link | ApiKey | Coupon | Webhook
-TYPES: dict[Kind, type[Entry]] = {
+RegistryEntry = Campaign | Affiliate | Link | ApiKey | Coupon | Webhook
+ENTRY_TYPES: dict[EntryKind, type[RegistryEntry]] = {
     "campaign": Campaign,
     "affiliate": Affiliate,
     "link": Link,
@@ -177,21 +177,21 @@ TYPES: dict[Kind, type[Entry]] = {
 }
 
 
-class Change(msgspec.Struct, frozen=True):
-    """One entry of the change feed: which registry entry was written."""
+class RegistryChange(msgspec.Struct, frozen=True):
+    """One entry of the change feed: the registry entry that was written."""
 
-    kind: Kind
+    kind: EntryKind
     number: int
 
 
-def public_id(kind: Kind, number: int) -> str:
-    """`cmp_7` for campaign 7."""
-    return f"{PREFIXES[kind]}_{number}"
+def public_id(kind: EntryKind, number: int) -> str:
+    """Formats `cmp_7` for campaign 7."""
+    return f"{ID_PREFIXES[kind]}_{number}"
 
 
-def read_id(kind: Kind, text: str) -> int | None:
-    """The number in a public id of this kind; None for any other text."""
+def parse_public_id(kind: EntryKind, text: str) -> int | None:
+    """Returns the number of a public id of this kind; None for any other text."""
     prefix, _, digits = text.partition("_")
-    if prefix != PREFIXES[kind] or not digits.isascii() or not digits.isdigit():
+    if prefix != ID_PREFIXES[kind] or not digits.isascii() or not digits.isdigit():
         return None
     return int(digits) if digits[0] != "0" and len(digits) <= 10 else None

@@ -1,4 +1,4 @@
-"""The secrets every process shares: what signs click ids, what hashes customers."""
+"""Loads the secrets that all processes share: keys that sign click ids and hash customers."""
 
 import secrets
 from collections.abc import Mapping
@@ -9,9 +9,9 @@ from redis.asyncio import Redis
 
 from linkjolt import redis_keys
 
-_BYTES = 32
-_CLICK = b"click:"
-_CUSTOMER = b"customer"
+_SECRET_BYTES = 32
+_CLICK_KEY_PREFIX = b"click:"
+_CUSTOMER_KEY = b"customer"
 
 
 class Keyring(msgspec.Struct, frozen=True):
@@ -24,33 +24,39 @@ class Keyring(msgspec.Struct, frozen=True):
         return f"Keyring({len(self.click_keys)} click keys)"
 
 
-def read_keyring(fields: Mapping[bytes, bytes]) -> Keyring | None:
-    """The keyring in the hash of secrets; None while a part of it is not made yet."""
-    found = {name[len(_CLICK) :]: key for name, key in fields.items() if name.startswith(_CLICK)}
-    numbers = sorted((int(number) for number in found if number.isdigit()), reverse=True)
-    if not numbers or _CUSTOMER not in fields:
+def parse_keyring(fields: Mapping[bytes, bytes]) -> Keyring | None:
+    """Parses the hash of secrets; None while a part of it is missing."""
+    click_keys_by_number = {
+        name[len(_CLICK_KEY_PREFIX) :]: key
+        for name, key in fields.items()
+        if name.startswith(_CLICK_KEY_PREFIX)
+    }
+    numbers = sorted(
+        (int(number) for number in click_keys_by_number if number.isdigit()), reverse=True
+    )
+    if not numbers or _CUSTOMER_KEY not in fields:
         return None
-    click_keys = tuple(found[str(number).encode()] for number in numbers)
-    return Keyring(click_keys, fields[_CUSTOMER])
+    click_keys = tuple(click_keys_by_number[str(number).encode()] for number in numbers)
+    return Keyring(click_keys, fields[_CUSTOMER_KEY])
 
 
 async def load_keyring(redis: Redis) -> Keyring:
-    """The one keyring of this Redis, made by whoever comes first; RedisError passes through."""
-    fields = await _fields(redis)
-    if keyring := read_keyring(fields):
+    """Returns this Redis's keyring, creating it if needed; RedisError passes through."""
+    fields = await _read_secrets(redis)
+    if keyring := parse_keyring(fields):
         return keyring
-    missing = [_CUSTOMER]
-    if not any(name.startswith(_CLICK) for name in fields):
-        missing.append(_CLICK + b"1")
+    missing = [_CUSTOMER_KEY]
+    if not any(name.startswith(_CLICK_KEY_PREFIX) for name in fields):
+        missing.append(_CLICK_KEY_PREFIX + b"1")
     for name in missing:
         await redis.hsetnx(
-            redis_keys.SECRETS, cast(str, name), cast(str, secrets.token_bytes(_BYTES))
+            redis_keys.SECRETS, cast(str, name), cast(str, secrets.token_bytes(_SECRET_BYTES))
         )
-    keyring = read_keyring(await _fields(redis))
+    keyring = parse_keyring(await _read_secrets(redis))
     if keyring is None:
         raise RuntimeError(f"{redis_keys.SECRETS} holds no usable secrets")
     return keyring
 
 
-async def _fields(redis: Redis) -> dict[bytes, bytes]:
+async def _read_secrets(redis: Redis) -> dict[bytes, bytes]:
     return cast(dict[bytes, bytes], await redis.hgetall(redis_keys.SECRETS))

@@ -1,148 +1,165 @@
-"""The registry in Redis, scoped by account: every write is one atomic script call."""
+"""Writes the registry in Redis, scoped by account: every write is one atomic script call."""
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
-from hashlib import sha1
-from importlib.resources import files
+from enum import Enum
+from pathlib import Path
 from typing import Any, Generic, cast
 
 import msgspec
 from redis.asyncio import Redis
-from redis.exceptions import NoScriptError, ResponseError
+from redis.exceptions import ResponseError
 
 from linkjolt import redis_keys
-from linkjolt.click_ids import LINK_MAX
+from linkjolt.click_ids import LINK_NUMBER_MAX
+from linkjolt.datasets import Account, Dataset
 from linkjolt.reasons import Reason, Rejected
-from linkjolt.registry.entries import ApiKey, Coupon, Entry, Kind, Link
-from linkjolt.registry.reads import KINDS, E, read_entries, read_pointer, read_raw
+from linkjolt.registry.entries import ApiKey, Coupon, EntryKind, Link, RegistryEntry
+from linkjolt.registry.reads import ENTRY_KINDS, E, read_entries, read_pointer, read_raw
 from linkjolt.registry.tracking_codes import make_tracking_code
+from linkjolt.storage.lua import LuaScript, read_script
 
 PAGE_MAX = 1000
-PATCH_TRIES = 10
-_CODE_TRIES = 5
+PATCH_ATTEMPTS_MAX = 10
+_CODE_ATTEMPTS_MAX = 5
 # Scripts sent at once. Redis reads them in one go, so more would make redirects wait.
-_PIPELINE = 200
-_SCRIPT = files("linkjolt.registry").joinpath("write.lua").read_text(encoding="utf-8")
-_SHA = sha1(_SCRIPT.encode(), usedforsecurity=False).hexdigest()
+_PIPELINE_CALLS_MAX = 200
+_SCRIPT = read_script(Path(__file__).parent / "write.lua")
+# The keys and the arguments of one call of the script.
+_Write = tuple[list[str], list[str | bytes]]
+# Webhooks belong to the dataset whose events they deliver, all else to the account.
+Owner = Account | Dataset
 
 
-class Entries(msgspec.Struct, Generic[E], frozen=True):
-    """A page of a list by rising number; `after` continues it, None ends it."""
+class WriteReply(bytes, Enum):
+    """The replies of `write.lua`."""
+
+    written = b"written"
+    changed = b"changed"
+    taken = b"taken"
+
+
+class EntryPage(msgspec.Struct, Generic[E], frozen=True):
+    """A page of a list in order of number; `after` continues it, None ends it."""
 
     entries: list[E]
     after: int | None
 
 
 class Registry:
-    """Campaigns, affiliates, links and keys.
+    """Campaigns, affiliates, links, keys, coupons and webhooks.
 
-    Rejected: `not_found` for what is absent, deleted or another account's, `tracking_code_taken`,
-    `conflict`. RedisError passes through, and then a write may have happened or not.
+    Raises Rejected: `not_found` for entries that are missing, deleted or another account's,
+    `tracking_code_taken`, `coupon_code_taken`, `conflict`. RedisError passes through; then a write
+    may or may not have been executed.
     """
 
     def __init__(self, redis: Redis, make_code: Callable[[], str] = make_tracking_code) -> None:
         self.redis = redis
+        self._script = LuaScript(redis, _SCRIPT)
         self._make_code = make_code
 
     async def create(self, entry: E) -> E:
-        """Stores a new entry; gives it its number, and a link without a code one."""
+        """Stores a new entry; assigns its number, and a code to a link without one."""
         outcome = (await self.create_many([entry]))[0]
         if isinstance(outcome, Rejected):
             raise outcome
         return outcome
 
     async def create_many(self, entries: Sequence[E]) -> list[E | Rejected]:
-        """Stores new entries of one kind; one outcome per entry, in order."""
+        """Stores new entries of one kind; returns one outcome per entry, in order."""
         if not entries:
             return []
-        first = await self._reserve(KINDS[type(entries[0])], len(entries))
+        first = await self._reserve_numbers(ENTRY_KINDS[type(entries[0])], len(entries))
         return await self._insert(
             [msgspec.structs.replace(entry, number=first + i) for i, entry in enumerate(entries)],
-            _CODE_TRIES,
+            _CODE_ATTEMPTS_MAX,
         )
 
-    async def get(self, kind: type[E], account: int, number: int) -> E:
-        return (await self._seen(kind, account, number))[1]
+    async def get(self, kind: type[E], owner: Owner, number: int) -> E:
+        return (await self._read_visible(kind, owner, number))[1]
 
-    async def link_by_code(self, account: int, code: str) -> Link:
+    async def link_by_code(self, owner: Account, code: str) -> Link:
         number = await read_pointer(self.redis, redis_keys.tracking_code(code))
         if number is None:
             raise _not_found("link")
-        return await self.get(Link, account, number)
+        return await self.get(Link, owner, number)
 
     async def page(
-        self, kind: type[E], account: int, after: int = 0, limit: int = 100
-    ) -> Entries[E]:
-        """Up to `limit` entries with numbers above `after`, deleted ones left out."""
-        index = redis_keys.registry_index(KINDS[kind], account)
+        self, kind: type[E], owner: Owner, after: int = 0, limit: int = 100
+    ) -> EntryPage[E]:
+        """Returns up to `limit` entries with numbers above `after`, without deleted ones."""
+        index = redis_keys.registry_index(ENTRY_KINDS[kind], owner)
         reply = await cast(Any, self.redis).zrangebyscore(
             index, f"({after}", "+inf", start=0, num=limit + 1
         )
         numbers = [int(number) for number in reply]
-        found = await read_entries(self.redis, kind, numbers[:limit])
-        # One may have been deleted between the two reads.
-        entries = [entry for entry in found if entry is not None and entry.deleted_at is None]
-        return Entries(entries, numbers[limit - 1] if len(numbers) > limit else None)
+        loaded = await read_entries(self.redis, kind, numbers[:limit])
+        # An entry may have been deleted between the two reads.
+        entries = [entry for entry in loaded if entry is not None and entry.deleted_at is None]
+        return EntryPage(entries, numbers[limit - 1] if len(numbers) > limit else None)
 
-    async def each(self, kind: type[E], account: int) -> AsyncIterator[E]:
-        """All entries of a kind by rising number."""
+    async def iterate(self, kind: type[E], owner: Owner) -> AsyncIterator[E]:
+        """Yields all entries of a kind in order of number."""
         after: int | None = 0
         while after is not None:
-            page = await self.page(kind, account, after, PAGE_MAX)
+            page = await self.page(kind, owner, after, PAGE_MAX)
             for entry in page.entries:
                 yield entry
             after = page.after
 
-    async def existing(self, kind: type[E], account: int, numbers: set[int]) -> set[int]:
-        """Those of the numbers that are entries of the account and not deleted."""
-        found = await read_entries(self.redis, kind, sorted(numbers))
-        return {e.number for e in found if e and e.account == account and e.deleted_at is None}
+    async def existing(self, kind: type[E], owner: Owner, numbers: set[int]) -> set[int]:
+        """Returns those of the numbers that are entries of the account and not deleted."""
+        loaded = await read_entries(self.redis, kind, sorted(numbers))
+        return {e.number for e in loaded if e and e.account == owner and e.deleted_at is None}
 
-    async def patch(self, kind: type[E], account: int, number: int, change: Callable[[E], E]) -> E:
+    async def patch(self, kind: type[E], owner: Owner, number: int, change: Callable[[E], E]) -> E:
         """Stores `change(entry)`; never over a write that `change` did not see."""
-        for _ in range(PATCH_TRIES):
-            raw, before = await self._seen(kind, account, number)
+        for _ in range(PATCH_ATTEMPTS_MAX):
+            raw, before = await self._read_visible(kind, owner, number)
             after = change(before)
             if after == before:
                 return before
-            reply = (await self._write([_write(raw, after)]))[0]
-            if reply != b"changed":
-                return _accepted(after, reply)
-        message = "is being changed by other requests; try again"
+            reply = (await self._write([_entry_write(raw, after)]))[0]
+            if reply != WriteReply.changed:
+                return _entry_or_raise(after, reply)
+        message = "the entry is being changed by other requests: try again"
         raise Rejected(Reason.conflict, message)
 
-    async def delete(self, kind: type[E], account: int, number: int, now: datetime) -> None:
-        """Marks as deleted; a link's code stays reserved, a key is refused from now on."""
+    async def delete(self, kind: type[E], owner: Owner, number: int, now: datetime) -> None:
+        """Marks an entry as deleted; a link's code stays reserved, a key becomes invalid."""
         await self.patch(
-            kind, account, number, lambda entry: msgspec.structs.replace(entry, deleted_at=now)
+            kind, owner, number, lambda entry: msgspec.structs.replace(entry, deleted_at=now)
         )
 
-    async def _seen(self, kind: type[E], account: int, number: int) -> tuple[bytes, E]:
-        raw = (await read_raw(self.redis, KINDS[kind], [number]))[0]
+    async def _read_visible(self, kind: type[E], owner: Owner, number: int) -> tuple[bytes, E]:
+        raw = (await read_raw(self.redis, ENTRY_KINDS[kind], [number]))[0]
         entry = None if raw is None else msgspec.json.decode(raw, type=kind)
-        if raw is None or not entry or entry.account != account or entry.deleted_at is not None:
-            raise _not_found(KINDS[kind])
+        if raw is None or not entry or entry.account != owner or entry.deleted_at is not None:
+            raise _not_found(ENTRY_KINDS[kind])
         return raw, entry
 
-    async def _reserve(self, kind: Kind, count: int) -> int:
+    async def _reserve_numbers(self, kind: EntryKind, count: int) -> int:
         last = await self.redis.hincrby(redis_keys.REGISTRY_NUMBERS, kind, count)
-        if last > LINK_MAX:
+        if last > LINK_NUMBER_MAX:
             raise Rejected(Reason.conflict, f"the numbers of {kind}s are used up")
         return last - count + 1
 
-    async def _insert(self, entries: Sequence[E], tries: int) -> list[E | Rejected]:
+    async def _insert(self, entries: Sequence[E], attempts_left: int) -> list[E | Rejected]:
         coded = [self._with_code(entry) for entry in entries]
-        replies = await self._write([_write(b"", entry) for entry in coded])
+        replies = await self._write([_entry_write(b"", entry) for entry in coded])
         outcomes = [_outcome(entry, reply) for entry, reply in zip(coded, replies, strict=True)]
-        # A code of our own making that was taken by chance: make another.
-        unlucky = [
+        # A generated code was taken by chance: generate another.
+        collisions = [
             index
             for index, reply in enumerate(replies)
-            if reply == b"taken" and coded[index] is not entries[index]
+            if reply == WriteReply.taken and coded[index] is not entries[index]
         ]
-        if unlucky and tries > 1:
-            again = await self._insert([entries[index] for index in unlucky], tries - 1)
-            for index, outcome in zip(unlucky, again, strict=True):
+        if collisions and attempts_left > 1:
+            retried = await self._insert(
+                [entries[index] for index in collisions], attempts_left - 1
+            )
+            for index, outcome in zip(collisions, retried, strict=True):
                 outcomes[index] = outcome
         return outcomes
 
@@ -151,49 +168,26 @@ class Registry:
             return msgspec.structs.replace(entry, tracking_code=self._make_code())
         return entry
 
-    async def _write(self, writes: Sequence["_Write"]) -> list[object]:
+    async def _write(self, writes: Sequence[_Write]) -> list[object]:
         replies: list[object] = []
-        for start in range(0, len(writes), _PIPELINE):
-            chunk = writes[start : start + _PIPELINE]
-            sent = await self._send(chunk)
-            if any(isinstance(reply, NoScriptError) for reply in sent):
-                # Those that ran found it loaded by someone else meanwhile: send only the others.
-                await self.redis.script_load(_SCRIPT)
-                missed = [i for i, reply in enumerate(sent) if isinstance(reply, NoScriptError)]
-                again = await self._send([chunk[i] for i in missed])
-                for i, reply in zip(missed, again, strict=True):
-                    sent[i] = reply
-            replies += sent
+        for start in range(0, len(writes), _PIPELINE_CALLS_MAX):
+            replies += await self._script.outcomes(writes[start : start + _PIPELINE_CALLS_MAX])
         return replies
 
-    async def _send(self, writes: Sequence["_Write"]) -> list[object]:
-        async with self.redis.pipeline(transaction=False) as pipe:
-            for write in writes:
-                keys, arguments = cast(list[Any], write.keys), cast(list[Any], write.arguments)
-                pipe.evalsha(_SHA, len(keys), *keys, *arguments)
-            return cast(list[object], await pipe.execute(raise_on_error=False))
 
-
-class _Write(msgspec.Struct, frozen=True):
-    """One call of the script."""
-
-    keys: list[str]
-    arguments: list[str | bytes]
-
-
-def _write(seen: bytes, entry: Entry) -> _Write:
-    kind = KINDS[type(entry)]
+def _entry_write(expected: bytes, entry: RegistryEntry) -> _Write:
+    kind = ENTRY_KINDS[type(entry)]
     keys = [
         redis_keys.registry_entry(kind, entry.number),
         redis_keys.registry_index(kind, entry.account),
         redis_keys.REGISTRY_CHANGES,
-        *_pointer(entry),
+        *_pointer_keys(entry),
     ]
     deleted = "1" if entry.deleted_at else "0"
-    return _Write(keys, [seen, msgspec.json.encode(entry), str(entry.number), kind, deleted])
+    return (keys, [expected, msgspec.json.encode(entry), str(entry.number), kind, deleted])
 
 
-def _pointer(entry: Entry) -> list[str]:
+def _pointer_keys(entry: RegistryEntry) -> list[str]:
     match entry:
         case Link():
             return [redis_keys.tracking_code(entry.tracking_code)]
@@ -205,27 +199,27 @@ def _pointer(entry: Entry) -> list[str]:
             return []
 
 
-def _not_found(kind: Kind) -> Rejected:
+def _not_found(kind: EntryKind) -> Rejected:
     return Rejected(Reason.not_found, f"there is no such {kind}")
 
 
 def _outcome(entry: E, reply: object) -> E | Rejected:
-    if reply == b"written":
+    if reply == WriteReply.written:
         return entry
-    if reply == b"taken" and isinstance(entry, Link):
+    if reply == WriteReply.taken and isinstance(entry, Link):
         message = f"{entry.tracking_code} is taken"
         return Rejected(Reason.tracking_code_taken, message, field="tracking_code")
-    if reply == b"taken" and isinstance(entry, Coupon):
+    if reply == WriteReply.taken and isinstance(entry, Coupon):
         message = f"{entry.code} is taken"
         return Rejected(Reason.coupon_code_taken, message, field="code")
     if isinstance(reply, ResponseError):
         return Rejected(Reason.unavailable, "the registry takes no writes now; try again")
     if isinstance(reply, Exception):
         raise reply
-    return Rejected(Reason.conflict, f"{KINDS[type(entry)]} {entry.number} exists already")
+    return Rejected(Reason.conflict, f"{ENTRY_KINDS[type(entry)]} {entry.number} exists already")
 
 
-def _accepted(entry: E, reply: object) -> E:
+def _entry_or_raise(entry: E, reply: object) -> E:
     outcome = _outcome(entry, reply)
     if isinstance(outcome, Rejected):
         raise outcome

@@ -1,14 +1,15 @@
 -- Writes one registry entry whole or not at all: entry, index, pointer and change feed.
 -- KEYS: entry, index, change feed, and the pointer of a link (its code) or key (its digest).
--- ARGV: JSON that the writer saw ('' for a new entry), JSON to store, number, kind, '1' if deleted.
--- Returns 'changed' (the writer saw another JSON), 'taken' (another entry's pointer) or 'written'.
+-- ARGV: the JSON that the writer read ('' for a new entry), the JSON to store, number, kind, and '1'
+-- if deleted. Returns 'changed' (the stored JSON is another), 'taken' (the pointer is another
+-- entry's) or 'written'.
 local seen, body, number, kind, deleted = unpack(ARGV)
 local entry, index, changes, pointer = unpack(KEYS)
 
 if (redis.call('GET', entry) or '') ~= seen then
   return 'changed'
 end
--- The first write comes first on purpose: a full server refuses it, and then nothing was done.
+-- The pointer is written first on purpose: a full server refuses it, and nothing is changed.
 if pointer and not redis.call('SET', pointer, number, 'NX') then
   if redis.call('GET', pointer) ~= number then
     return 'taken'

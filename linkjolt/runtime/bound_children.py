@@ -1,4 +1,4 @@
-"""Child processes that do not outlive their parent, even one killed by SIGKILL.
+"""Binds child processes to their parent: they end with it, even when SIGKILL ends it.
 
 Run as a script it is the launcher: it binds itself to its parent and becomes the command.
 """
@@ -13,13 +13,13 @@ _PR_SET_PDEATHSIG = 1
 
 
 def bound(command: Sequence[str]) -> list[str]:
-    """The command to start instead: on Linux the kernel ends it with this process.
+    """Wraps a command so that on Linux the kernel ends it with this process.
 
     Elsewhere it is the command itself. The child has one process id throughout.
     """
     if sys.platform != "linux":
         return list(command)
-    # A launcher, for a `preexec_fn` forks, which a process with threads (or chDB) must not.
+    # A launcher: a `preexec_fn` forks, which a process with threads (or chDB) must not do.
     return [sys.executable, "-I", "-S", __file__, str(os.getpid()), *command]
 
 

@@ -1,4 +1,4 @@
-"""One running instance per data directory: its lock, and run.json, by which commands find it."""
+"""Keeps one instance per data directory: its lock, and run.json, by which commands find it."""
 
 import fcntl
 import hashlib
@@ -21,21 +21,24 @@ _LOCK_RETRY_SECONDS = 0.01
 
 
 class InstanceBusy(click.ClickException):
-    """Another process has the directory; the message names both."""
+    """Refuses a directory that another process holds; the message names both."""
 
 
 class Pids(msgspec.Struct, frozen=True):
-    """Process ids; 0 is not running, or not ours (an external Redis)."""
+    """Process ids; null is not running, or not ours (an external Redis).
+
+    Never 0: to signal process 0 hits the sender's own group. Older releases wrote it.
+    """
 
     supervisor: int
-    redis: int
-    warehouse: int
+    redis: int | None
+    warehouse: int | None
     edge: list[int]
-    webhooks: int = 0
+    webhooks: int | None = None
 
 
 class Run(msgspec.Struct, frozen=True):
-    """What runs under a data directory; `control` is the path of the warehouse's Unix socket."""
+    """Addresses and process ids of a running instance; `control` is the warehouse's Unix socket."""
 
     edge_url: str
     reports_url: str
@@ -45,13 +48,13 @@ class Run(msgspec.Struct, frozen=True):
 
 
 def write_run(data: str, run: Run) -> None:
-    """Replaces run.json at once and whole; only this user may read it (it holds a password)."""
+    """Replaces run.json atomically, readable by this user only: it holds a password."""
     write_private(_run_path(data), msgspec.json.format(msgspec.json.encode(run)) + b"\n")
 
 
 def write_private(path: Path, content: bytes) -> None:
-    """Replaces a file at once and whole, readable by this user only."""
-    # One name is enough: only the holder of the lock writes, and what it left is overwritten.
+    """Replaces a file atomically, readable by this user only."""
+    # One name is enough: only the lock's holder writes, and overwrites what a crash left.
     new = path.with_name(f".{path.name}.new")
     with open(os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
         file.write(content)
@@ -63,12 +66,12 @@ def remove_run(data: str) -> None:
 
 
 def read_run(data: str) -> Run | None:
-    """What runs under the directory now; None when nothing does."""
-    return last_run(data) if _held(Path(data, "lock")) else None
+    """Reads run.json of the instance that runs under the directory; None when none does."""
+    return last_run(data) if _is_locked(Path(data, "lock")) else None
 
 
 def last_run(data: str) -> Run | None:
-    """What run.json says, though it may have been left by a killed instance."""
+    """Reads run.json, even one that a killed instance left behind."""
     try:
         return msgspec.json.decode(_run_path(data).read_bytes(), type=Run)
     except (OSError, msgspec.DecodeError):
@@ -76,7 +79,7 @@ def last_run(data: str) -> Run | None:
 
 
 def find_redis_url(data: str, redis_url: str) -> str:
-    """The URL given, else that of the instance running under the directory."""
+    """Finds the Redis URL: as configured, else of the instance running under the directory."""
     if redis_url:
         return redis_url
     if run := read_run(data):
@@ -102,19 +105,25 @@ def hold(data: str) -> Generator[None]:
 
 
 @contextmanager
-def lock(path: Path, what: str) -> Generator[None]:
+def lock(path: Path, resource: str) -> Generator[None]:
     """Holds a lock file with this process's id in it, until the process ends at the latest.
 
-    InstanceBusy, naming `what` and the holder, when another process holds it.
+    InstanceBusy, naming `resource` and the holder, when another process holds it.
     """
     with _open_lock(path) as file:
         if not _take(file.fileno()):
             holder = file.read().decode().strip() or "unknown"
-            raise InstanceBusy(f"{what} is in use by process {holder}")
+            raise InstanceBusy(f"{resource} is in use by process {holder}{_where(path.parent)}")
         file.truncate(0)
         file.write(b"%d\n" % os.getpid())
         yield
         file.truncate(0)
+
+
+def _where(data: Path) -> str:
+    """Says at which address the instance that holds the directory answers, where it says so."""
+    run = last_run(str(data))
+    return f", LinkJolt at {run.edge_url}" if run else ""
 
 
 def _open_lock(path: Path) -> FileIO:
@@ -134,7 +143,7 @@ def _take(fd: int) -> bool:
     return False
 
 
-def _held(path: Path) -> bool:
+def _is_locked(path: Path) -> bool:
     try:
         with open(path, "rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
@@ -146,7 +155,7 @@ def _held(path: Path) -> bool:
 
 
 def control_path(data: str) -> str:
-    """Where the warehouse's Unix socket goes: in the directory, or elsewhere if too long there."""
+    """Path of the warehouse's Unix socket: in the directory, or in /tmp where that is too long."""
     path = str(Path(data).resolve() / "control.sock")
     if len(os.fsencode(path)) <= _SOCKET_PATH_MAX:
         return path

@@ -1,4 +1,4 @@
-"""The life of a process: its event loop, its signals, its parent, how it ends."""
+"""Runs a process: its event loop, its signals, its end with its supervisor's."""
 
 import asyncio
 import os
@@ -28,7 +28,9 @@ def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
     with a logged traceback for any other exception.
     """
     try:
-        logs.configure(settings.load(settings.Shared).log_level)
+        shared = settings.load(settings.SharedSettings)
+        logs.configure(shared.log_level, shared.log_format)
+        _warn_of_unknown_variables()
         uvloop.run(_run(main))
     except settings.BadSetting as error:
         raise click.ClickException(str(error)) from None
@@ -37,6 +39,13 @@ def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
     except Exception:
         _log.exception("the process failed")
         sys.exit(1)
+
+
+def _warn_of_unknown_variables() -> None:
+    unknown = settings.unknown_variables()
+    # The supervisor has warned of what its children inherit.
+    if unknown and SUPERVISOR_PID not in os.environ:
+        _log.warning("unknown variables are ignored", variables=unknown)
 
 
 async def _run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
@@ -63,7 +72,7 @@ async def _stop_with_supervisor(stop: asyncio.Event) -> None:
 
 
 def announce_ready() -> None:
-    """Tells the supervisor, if one started this process, that requests are served from now."""
+    """Announces to the supervisor, if one started this process, that it serves requests."""
     fd = os.environ.pop(READY_FD, None)
     if fd is not None:
         with suppress(BrokenPipeError), open(int(fd), "wb", buffering=0) as pipe:

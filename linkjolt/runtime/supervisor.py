@@ -1,4 +1,4 @@
-"""Keeps child processes running: starts again what died, with back-off, and stops all in order."""
+"""Keeps child processes running: restarts the dead ones, with back-off, and stops all in order."""
 
 import asyncio
 import os
@@ -20,7 +20,7 @@ _log = structlog.get_logger()
 
 
 def restart_delay(last_seconds: float, lived_seconds: float) -> float:
-    """Seconds until a dead child is started again; `last_seconds` is the delay before, 0 if none.
+    """Seconds before a dead child is restarted; `last_seconds` is the previous delay, 0 if none.
 
     Doubles from 0.1 to 5, and begins anew for a child that lived for 30.
     """
@@ -40,7 +40,7 @@ def describe_status(status: int) -> str:
 
 
 class Child:
-    """One child process by name; `spawn` gets a descriptor on which the child may say "ready"."""
+    """A named child process; `spawn` gets a descriptor by which the child announces itself."""
 
     def __init__(self, name: str, spawn: Callable[[int], subprocess.Popen[bytes]]) -> None:
         self.name = name
@@ -53,9 +53,9 @@ class Child:
         self.announced = False
 
     @property
-    def pid(self) -> int:
-        """The process id; 0 while it is not running."""
-        return self._process.pid if self._process else 0
+    def pid(self) -> int | None:
+        """Process id; None while it is not running."""
+        return self._process.pid if self._process else None
 
     def start(self, now: float) -> None:
         """Starts the process; OSError when the machine cannot."""
@@ -71,23 +71,23 @@ class Child:
             os.close(theirs)
         _log.info("child started", child=self.name, child_pid=self.pid)
 
-    def tend(self, now: float) -> bool:
-        """Notices a death, starts again when it is time; True when the process id changed."""
+    def poll(self, now: float) -> bool:
+        """Notices a death and restarts when it is time; True when the process id changed."""
         self._listen()
         status = self._process.poll() if self._process else None
         if status is not None:
-            self._mourn(describe_status(status), now)
+            self._on_exit(describe_status(status), now)
             return True
         if self._due_at is None or now < self._due_at:
             return False
         try:
             self.start(now)
         except OSError as error:
-            self._mourn(str(error), now)
+            self._on_exit(str(error), now)
             return False
         return True
 
-    def _mourn(self, status: str, now: float) -> None:
+    def _on_exit(self, status: str, now: float) -> None:
         self._delay_seconds = restart_delay(self._delay_seconds, now - self._started_at)
         self._due_at = now + self._delay_seconds
         _log.warning(
@@ -112,7 +112,7 @@ class Child:
         self._ready_fd = None
 
     def terminate(self) -> None:
-        """Asks the process to end; it is not started again."""
+        """Asks the process to end; it is not restarted."""
         self._due_at = None
         self._close_pipe()
         if self._process:
@@ -122,17 +122,17 @@ class Child:
         return self._process is None or self._process.poll() is not None
 
     def kill(self) -> None:
-        """Ends the process at once and waits for its end."""
+        """Kills the process and waits for its end."""
         if self._process:
             self._process.kill()
             self._process.wait()
 
 
 class Stage(msgspec.Struct, frozen=True):
-    """Children that are stopped together; what still runs at `killed_after_seconds` is killed.
+    """Children that are stopped together; those still running at `killed_after_seconds` are killed.
 
-    The seconds count from the begin of the whole stop, so that a stage leaves what time it
-    did not need to the next.
+    The seconds count from the beginning of the whole stop: a stage leaves the time that it did
+    not need to the next.
     """
 
     children: Sequence[Child]
@@ -140,7 +140,7 @@ class Stage(msgspec.Struct, frozen=True):
 
 
 class Supervisor:
-    """All children, in the order in which they are stopped; `changed` hears of new process ids."""
+    """Starts and stops all children, in the order of stages; calls `changed` on new process ids."""
 
     def __init__(self, stages: Iterable[Stage], changed: Callable[[], None]) -> None:
         self._stages = list(stages)
@@ -151,17 +151,17 @@ class Supervisor:
             child.start(time.monotonic())
         self._changed()
 
-    def tend(self) -> None:
-        """One look at every child."""
+    def poll(self) -> None:
+        """Polls every child once."""
         now = time.monotonic()
-        changed = [child.tend(now) for stage in self._stages for child in stage.children]
+        changed = [child.poll(now) for stage in self._stages for child in stage.children]
         if any(changed):
             self._changed()
 
     async def watch(self, stop: asyncio.Event) -> None:
-        """Restarts what dies; returns soon after `stop` is set, with all children running."""
+        """Restarts what dies; returns soon after `stop` is set, while all children run."""
         while not stop.is_set():
-            self.tend()
+            self.poll()
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), _TICK_SECONDS)
 

@@ -1,4 +1,4 @@
--- What every script that writes to a stream begins with.
+-- Precedes every script that writes to a stream.
 
 local function hour(ms) return string.format('%.0f', math.floor(ms / 3600000)) end
 
@@ -12,7 +12,7 @@ local function append(stream, ledger, frame, events, mark)
   end
   local ms, sequence = string.match(id, '(%d+)-(%d+)')
   if tonumber(sequence) >= 1000000 then
-    -- The clock stepped back: a position has 20 bits for the sequence, so move on by hand.
+    -- The clock stepped back: a position has 20 bits for the sequence, so advance the time by hand.
     redis.call('XSETID', stream, string.format('%.0f', tonumber(ms) + 1) .. '-0')
   end
   redis.call('HINCRBY', ledger, hour(tonumber(ms)), events)

@@ -1,4 +1,4 @@
-"""The one way into ClickHouse: the embedded engine or a server over HTTP, behind one class."""
+"""Connects to ClickHouse, the embedded engine or a server over HTTP, behind one class."""
 
 import asyncio
 import queue
@@ -21,14 +21,14 @@ DATABASE = "linkjolt"
 Parameters = Mapping[str, object]
 T = TypeVar("T")
 
-# Sent with every statement: some defaults changed between versions (26.x), and each would break
-# "one insert is one block is one part" or drop, as repeated, a batch that was never stored.
-_SETTINGS: dict[str, object] = {
+# Sent with every statement: some defaults changed between versions (26.x). Each would break "one
+# insert is one block is one part", or drop a batch as repeated that was never stored.
+_STATEMENT_SETTINGS: dict[str, object] = {
     "async_insert": 0,
     "max_insert_threads": 1,
     "insert_deduplicate": 0,
     "input_format_parallel_parsing": 0,
-    # No column has a default of its own; to look for one takes a tenth of an insert.
+    # No column has a default of its own; looking for one takes a tenth of an insert.
     "input_format_defaults_for_omitted_fields": 0,
     "max_insert_block_size": 100_000_000,
     "min_insert_block_size_rows": 100_000_000,
@@ -37,30 +37,30 @@ _SETTINGS: dict[str, object] = {
 }
 _EXPORT_IN_MEMORY_BYTES = 8 << 20
 _EXPORT_BATCH_ROWS = 1_000
-# Newer servers (26.x) look at this one, which is on, and no more at `insert_deduplicate`.
-_DEDUPLICATE = "deduplicate_insert"
+# Newer servers (26.x) read this setting, on by default, and no longer `insert_deduplicate`.
+_DEDUPLICATE_SETTING = "deduplicate_insert"
 
 
 class ClickHouseFailed(Exception):
-    """A statement failed or its answer was lost: it may have been executed or not."""
+    """A statement failed or its answer was lost: it may or may not have been executed."""
 
 
 class ClickHouse:
-    """Up to `clients` statements at once, each in a thread on a connection of its own.
+    """Runs up to `clients` statements at once, each in a thread on its own connection.
 
-    `remote`: a server, on which a statement may be executed after its sender gave it up.
+    `remote`: a server, which may still execute a statement after its sender gave up.
     """
 
     def __init__(self, connect: Callable[[], Client], clients: int, *, remote: bool) -> None:
         self.remote = remote
         self._connect = connect
-        self._idle: queue.SimpleQueue[Client | None] = queue.SimpleQueue()
-        self._free = asyncio.Semaphore(clients)
+        self._idle_clients: queue.SimpleQueue[Client | None] = queue.SimpleQueue()
+        self._slots = asyncio.Semaphore(clients)
         for _ in range(clients):
-            self._idle.put(None)
+            self._idle_clients.put(None)
 
     async def read(self, sql: str, row: type[T], parameters: Parameters | None = None) -> list[T]:
-        """The rows of a SELECT, each decoded to `row` by its column names."""
+        """Returns the rows of a SELECT, each decoded to `row` by its column names."""
 
         def run(client: Client) -> list[T]:
             raw = client.raw_query(  # pyright: ignore[reportUnknownMemberType]
@@ -74,9 +74,9 @@ class ClickHouse:
     async def export(
         self, sql: str, row: type[T], parameters: Parameters | None = None
     ) -> AsyncGenerator[Iterator[list[T]]]:
-        """As `read`, however many rows there are: by batches, from a temporary file.
+        """Reads any number of rows in batches, from a temporary file.
 
-        The statement is over before the first batch, so that a slow reader holds no connection.
+        The statement has ended before the first batch, so a slow reader holds no connection.
         """
         with SpooledTemporaryFile[bytes](_EXPORT_IN_MEMORY_BYTES) as file:
 
@@ -94,11 +94,11 @@ class ClickHouse:
     async def execute(
         self, sql: str, parameters: Parameters | None = None, token: str = ""
     ) -> None:
-        """Any statement without an answer; `token` as for `insert`."""
+        """Executes a statement without an answer; `token` as for `insert`."""
 
         def run(client: Client) -> None:
             client.command(  # pyright: ignore[reportUnknownMemberType]
-                sql, parameters=dict(parameters or {}), settings=_once(token)
+                sql, parameters=dict(parameters or {}), settings=_insert_settings(token)
             )
 
         await self._with_client(run)
@@ -106,48 +106,47 @@ class ClickHouse:
     async def insert(
         self, table: str, columns: Sequence[str], *lines: bytes, token: str = ""
     ) -> None:
-        """One INSERT of newline-separated JSON objects: one block, one part a partition.
+        """Inserts newline-separated JSON objects with one INSERT: one block, one part a partition.
 
-        They may come as one text or in pieces of it.
-
-        A table that remembers tokens drops what comes under one that it has seen, silently.
+        `lines` is one text or its pieces in order. A table that remembers tokens silently drops
+        rows with a token it has seen.
         """
 
         def run(client: Client) -> None:
-            # Bytes would be sent again by clickhouse-connect itself when the connection breaks,
-            # though the insert may have been executed; a generator can be sent only once.
+            # clickhouse-connect sends bytes again when the connection breaks, though the insert
+            # may have been executed; a generator can be sent only once.
             once = (piece for piece in lines)
             client.raw_insert(  # pyright: ignore[reportUnknownMemberType]
                 table,
                 column_names=columns,
                 insert_block=once,
                 fmt="JSONEachRow",
-                settings=_once(token),
+                settings=_insert_settings(token),
             )
 
         await self._with_client(run)
 
     async def _with_client(self, run: Callable[[Client], T]) -> T:
-        async with self._free:
-            return await asyncio.to_thread(self._run, run)
+        async with self._slots:
+            return await asyncio.to_thread(self._run_on_client, run)
 
-    def _run(self, run: Callable[[Client], T]) -> T:
-        client = self._idle.get()
+    def _run_on_client(self, run: Callable[[Client], T]) -> T:
+        client = self._idle_clients.get()
         try:
             client = client or self._connect()
             return run(client)
         except (ClickHouseError, OSError) as error:
-            # chDB leaves half an answer of a failed statement for the next one: start anew.
+            # chDB leaves half an answer of a failed statement for the next one: reconnect.
             _close(client)
             client = None
             raise ClickHouseFailed(str(error)) from error
         finally:
-            self._idle.put(client)
+            self._idle_clients.put(client)
 
     async def close(self) -> None:
         """Closes the idle connections; call it when no statement runs."""
-        while not self._idle.empty():
-            await asyncio.to_thread(_close, self._idle.get())
+        while not self._idle_clients.empty():
+            await asyncio.to_thread(_close, self._idle_clients.get())
 
 
 def _batches(lines: Iterable[bytes], row: type[T]) -> Iterator[list[T]]:
@@ -156,8 +155,8 @@ def _batches(lines: Iterable[bytes], row: type[T]) -> Iterator[list[T]]:
         yield msgspec.json.decode(b"[" + b",".join(batch) + b"]", type=list[row])
 
 
-def _once(token: str) -> dict[str, object] | None:
-    """As the statement's id, too: a server refuses one while another of that id is running."""
+def _insert_settings(token: str) -> dict[str, object] | None:
+    """Sets the token as query id too: a server refuses a second statement with a running id."""
     if not token:
         return None
     return {"insert_deduplicate": 1, "insert_deduplication_token": token, "query_id": token}
@@ -170,14 +169,14 @@ def _close(client: Client | None) -> None:
 
 
 def embedded(path: str, clients: int, database: str = DATABASE) -> ClickHouse:
-    """chDB under a directory that no other process has open; `linkjolt.runtime.instance` locks it.
+    """Opens chDB in a directory that no other process uses; `linkjolt.runtime.instance` locks it.
 
-    The directory is created; the database is made by the first connection.
+    Creates the directory; the first connection creates the database.
     """
 
     def connect() -> Client:
         client = clickhouse_connect.get_client(  # pyright: ignore[reportUnknownMemberType]
-            interface="chdb", path=path, settings=_SETTINGS
+            interface="chdb", path=path, settings=_STATEMENT_SETTINGS
         )
         client.command(  # pyright: ignore[reportUnknownMemberType]
             f"CREATE DATABASE IF NOT EXISTS {database} ENGINE = Atomic"
@@ -189,7 +188,7 @@ def embedded(path: str, clients: int, database: str = DATABASE) -> ClickHouse:
 
 
 def server(url: str, clients: int) -> ClickHouse:
-    """A ClickHouse server, `http://user:password@host:8123/database`; the database exists."""
+    """Connects to a ClickHouse server, `http://user:password@host:8123/database`, which exists."""
     parts = urlsplit(url)
 
     def connect() -> Client:
@@ -200,14 +199,14 @@ def server(url: str, clients: int) -> ClickHouse:
             username=unquote(parts.username or "default"),
             password=unquote(parts.password or ""),
             database=parts.path.strip("/") or DATABASE,
-            settings=_SETTINGS,
+            settings=_STATEMENT_SETTINGS,
             query_retries=0,
             autogenerate_session_id=False,
         )
         if isinstance(client, HttpClient):
             client.http_retries = 0
-        if _DEDUPLICATE in client.server_settings:
-            client.set_client_setting(_DEDUPLICATE, "backward_compatible_choice")
+        if _DEDUPLICATE_SETTING in client.server_settings:
+            client.set_client_setting(_DEDUPLICATE_SETTING, "backward_compatible_choice")
         return client
 
     return ClickHouse(connect, clients, remote=True)

@@ -1,59 +1,40 @@
-"""The demo: one campaign, affiliate, link and key, made once and ready to paste from."""
+"""Makes the demo: one campaign, affiliate, link and key, ready to paste from."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
 
 import msgspec
 from redis.asyncio import Redis
 
-from linkjolt import redis_keys
+from linkjolt import datasets
+from linkjolt.datasets import Account
 from linkjolt.money import Percentage
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry import api_key_secrets
 from linkjolt.registry.entries import Affiliate, ApiKey, Campaign, Link
 from linkjolt.registry.store import Registry
-from linkjolt.runtime.instance import write_private
+from linkjolt.runtime.demo_file import Demo, read_demo, write_demo
 
 _DESTINATION = "https://example.com/?ref={affiliate_id}"
-# A bare curl is a program, and so its click would be counted as a bot's.
+# A bare curl is a program: its click would count as a bot's.
 _BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 
 
-class Demo(msgspec.Struct, frozen=True):
-    """What can be pasted: the link's code and the key's secret; `key_number` finds the key."""
-
-    tracking_code: str
-    key: str
-    key_number: int
-
-
 async def open_demo(redis: Redis, data: str) -> Demo:
-    """The demo of a data directory: the one kept there if Redis still knows it, else a new one.
-
-    The API shows a key's secret once, so it is kept in demo.json, for this user only.
-    """
-    path = Path(data, "demo.json")
+    """Opens the demo in demo.json if Redis still knows it, else makes a new one."""
     registry = Registry(redis)
-    kept = _read(path)
-    if kept and await _exists(registry, kept):
-        return kept
+    existing = read_demo(data)
+    if existing and await _exists(registry, existing):
+        return existing
     demo = await _create(registry, datetime.now(UTC))
-    write_private(path, msgspec.json.encode(demo))
+    write_demo(data, demo)
     return demo
-
-
-def _read(path: Path) -> Demo | None:
-    try:
-        return msgspec.json.decode(path.read_bytes(), type=Demo)
-    except (OSError, msgspec.DecodeError):
-        return None
 
 
 async def _exists(registry: Registry, demo: Demo) -> bool:
     try:
-        await registry.link_by_code(redis_keys.ACCOUNT_DEFAULT, demo.tracking_code)
-        key = await registry.get(ApiKey, redis_keys.ACCOUNT_DEFAULT, demo.key_number)
+        await registry.link_by_code(datasets.ACCOUNT_DEFAULT, demo.tracking_code)
+        key = await registry.get(ApiKey, datasets.ACCOUNT_DEFAULT, demo.key_number)
     except Rejected as error:
         if error.reason == Reason.not_found:
             return False
@@ -62,7 +43,7 @@ async def _exists(registry: Registry, demo: Demo) -> bool:
 
 
 async def _create(registry: Registry, now: datetime) -> Demo:
-    account = redis_keys.ACCOUNT_DEFAULT
+    account = datasets.ACCOUNT_DEFAULT
     campaign = await registry.create(
         Campaign(
             number=0,
@@ -92,7 +73,7 @@ async def _create(registry: Registry, now: datetime) -> Demo:
     return Demo(link.tracking_code, secret, stored.number)
 
 
-def _new_key(account: int, now: datetime) -> tuple[str, ApiKey]:
+def _new_key(account: Account, now: datetime) -> tuple[str, ApiKey]:
     secret = api_key_secrets.make_secret()
     key = ApiKey(
         number=0,
@@ -107,7 +88,7 @@ def _new_key(account: int, now: datetime) -> tuple[str, ApiKey]:
 
 
 def demo_lines(demo: Demo, edge_url: str, reports_url: str, order_id: str) -> str:
-    """The link, the key, and curl lines for a click, a conversion and a report.
+    """Writes the link, the key, and curl lines for a click, a conversion and a report.
 
     `order_id` is one not used before, so that the conversion is new on every start.
     """

@@ -1,4 +1,4 @@
-"""What `linkjolt up` runs: which children, with which environment, and run.json about them."""
+"""Runs the children of `linkjolt up`, each with its environment, and lists them in run.json."""
 
 import os
 import shutil
@@ -14,7 +14,7 @@ from linkjolt.runtime import instance, lifecycle
 from linkjolt.runtime.bound_children import bound
 from linkjolt.runtime.redis_server import RedisServer
 from linkjolt.runtime.supervisor import Child, Stage, Supervisor
-from linkjolt.settings import PREFIX, Up
+from linkjolt.settings import PREFIX, UpSettings
 from linkjolt.web import server
 
 # Time after the drain of the edges: the warehouse flushes its last slice, Redis its file.
@@ -24,20 +24,20 @@ _REDIS_SECONDS = 1.0
 _log = structlog.get_logger()
 
 
-def edge_count(wanted: int, cores: int) -> int:
-    """How many edges run: those wanted, else one per core less one, and at least one."""
-    return wanted or max(1, cores - 1)
+def edge_count(configured: int, cores: int) -> int:
+    """Counts the edges to run: as configured, else one per core less one, and at least one."""
+    return configured or max(1, cores - 1)
 
 
 def cores() -> int:
-    """Cores that this process may use."""
+    """Counts the cores that this process may use."""
     if sys.platform == "linux":
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
 
 
-class Places(msgspec.Struct, frozen=True):
-    """Where everything is found; ports are true ones, `data` is absolute."""
+class InstallationPlaces(msgspec.Struct, frozen=True):
+    """Addresses and folder of an installation: real ports, an absolute data directory."""
 
     data: str
     host: str
@@ -47,18 +47,18 @@ class Places(msgspec.Struct, frozen=True):
 
     @property
     def edge_url(self) -> str:
-        return server.http_url(server.reachable(self.host), self.edge_port)
+        return server.http_url(server.reachable_host(self.host), self.edge_port)
 
     @property
     def reports_url(self) -> str:
-        return server.http_url(server.reachable(self.host), self.reports_port)
+        return server.http_url(server.reachable_host(self.host), self.reports_port)
 
     @property
     def control(self) -> str:
         return instance.control_path(self.data)
 
     def environ(self) -> dict[str, str]:
-        """What children read. The Redis URL, with its password, is on no command line."""
+        """Builds the children's environment: no command line shows the Redis URL's password."""
         return {
             PREFIX + "DATA": self.data,
             PREFIX + "HOST": self.host,
@@ -69,14 +69,16 @@ class Places(msgspec.Struct, frozen=True):
 
 
 class Fleet:
-    """The children and the supervisor over them; `redis` is empty where Redis is not ours."""
+    """Children and their supervisor; `redis` is empty where Redis is not ours."""
 
-    def __init__(self, settings: Up, places: Places, redis_server: RedisServer | None) -> None:
+    def __init__(
+        self, settings: UpSettings, places: InstallationPlaces, redis_server: RedisServer | None
+    ) -> None:
         self.places = places
         count = edge_count(settings.edges, cores())
         metrics = str(Path(places.data, "metrics"))
-        # Edges share a port: whichever is asked for metrics answers for all, and for the webhooks,
-        # which have none, by these files.
+        # Edges share a port: any of them answers with the metrics of all, and of the webhooks
+        # process, which has no port, from these files.
         edge_environ = places.environ() | {"PROMETHEUS_MULTIPROC_DIR": metrics}
         self.redis = [_redis_child(redis_server)] if redis_server else []
         self.edges = [_linkjolt_child("edge", edge_environ) for _ in range(count)]
@@ -94,33 +96,35 @@ class Fleet:
         self.supervisor.start(self.redis)
 
     def start_rest(self) -> None:
-        """Starts edges, warehouse and webhooks, all at once."""
+        """Starts edges, warehouse and webhooks together."""
         metrics = Path(self.places.data, "metrics")
         shutil.rmtree(metrics, ignore_errors=True)
         metrics.mkdir()
         self.supervisor.start([*self.edges, self.warehouse, self.webhooks])
 
     def announced(self) -> bool:
-        """True when all that was started said that it serves."""
+        """True when all of them have announced that they serve."""
         children = (*self.edges, self.warehouse, self.webhooks)
         return all(child.announced for child in children)
 
     def run(self) -> instance.Run:
         pids = instance.Pids(
             supervisor=os.getpid(),
-            redis=sum(child.pid for child in self.redis),
+            redis=self.redis[0].pid if self.redis else None,
             warehouse=self.warehouse.pid,
             webhooks=self.webhooks.pid,
             edge=[child.pid for child in self.edges if child.pid],
         )
-        at = self.places
-        return instance.Run(at.edge_url, at.reports_url, at.redis_url, at.control, pids)
+        places = self.places
+        return instance.Run(
+            places.edge_url, places.reports_url, places.redis_url, places.control, pids
+        )
 
     def _write_run(self) -> None:
         try:
             instance.write_run(self.places.data, self.run())
         except OSError as error:
-            # A full disk must not take down what still serves.
+            # A full disk must not stop what still serves.
             _log.error("run.json not written", error=error.strerror)
 
 
@@ -128,16 +132,16 @@ def _redis_child(redis_server: RedisServer) -> Child:
     return Child("redis", lambda _: redis_server.start())
 
 
-def _linkjolt_child(command: str, environ: Mapping[str, str], *words: str) -> Child:
+def _linkjolt_child(command: str, environ: Mapping[str, str], *args: str) -> Child:
     def spawn(ready_fd: int) -> subprocess.Popen[bytes]:
         inner = {lifecycle.READY_FD: str(ready_fd), lifecycle.SUPERVISOR_PID: str(os.getpid())}
         return subprocess.Popen(
-            # -P: a module in the current directory must not stand in for one of ours.
-            bound([sys.executable, "-P", "-m", "linkjolt", command, *words]),
+            # -P: a module in the current directory must not replace one of ours.
+            bound([sys.executable, "-P", "-m", "linkjolt", command, *args]),
             env={**os.environ, **environ, **inner},
             stdin=subprocess.DEVNULL,
             pass_fds=[ready_fd],
-            # A session of its own: Ctrl-C is for the supervisor, which stops all in order.
+            # In its own session: Ctrl-C reaches the supervisor alone, which stops all in order.
             start_new_session=True,
         )
 

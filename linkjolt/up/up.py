@@ -1,4 +1,4 @@
-"""`linkjolt up`: everything on this machine, from one command, until it is told to stop."""
+"""`linkjolt up`: runs a whole installation on this machine until it is stopped."""
 
 import asyncio
 import time
@@ -12,14 +12,14 @@ import structlog
 
 from linkjolt.runtime import instance, lifecycle, redis_server
 from linkjolt.runtime.redis_server import RedisServer, RedisServerFailed
-from linkjolt.settings import KINDS, Up, load
+from linkjolt.settings import KINDS, UpSettings, load
 from linkjolt.storage.redis import connect
 from linkjolt.up.demo import demo_lines, open_demo
-from linkjolt.up.fleet import Fleet, Places
+from linkjolt.up.fleet import Fleet, InstallationPlaces
 from linkjolt.web import server
 
 _POLL_SECONDS = 0.02
-_WAITING_SAID_EVERY_SECONDS = 10.0
+_WARN_EVERY_SECONDS = 10.0
 
 _log = structlog.get_logger()
 
@@ -36,9 +36,9 @@ def up(demo: bool, **options: str | int | None) -> None:
 
     Each option is also a LINKJOLT_* variable.
     """
-    settings = load(Up, overrides=options)
+    settings = load(UpSettings, overrides=options)
     for kind in KINDS:
-        # A bad value stops the start here, not in a child that is started again and again.
+        # A bad value stops the start here, not in a child that is restarted again and again.
         load(kind, overrides=options)
     if not settings.clickhouse_url and find_spec("chdb") is None:
         raise click.ClickException(
@@ -50,7 +50,7 @@ def up(demo: bool, **options: str | int | None) -> None:
         lifecycle.run(lambda stop: _up(settings, data, demo, stop))
 
 
-async def _up(settings: Up, data: str, demo: bool, stop: asyncio.Event) -> None:
+async def _up(settings: UpSettings, data: str, demo: bool, stop: asyncio.Event) -> None:
     _stop_leftover(data)
     fleet = _prepare(settings, data)
     try:
@@ -63,35 +63,37 @@ async def _up(settings: Up, data: str, demo: bool, stop: asyncio.Event) -> None:
 
 
 def _stop_leftover(data: str) -> None:
-    """Stops the Redis server of an instance that was killed; its other children end themselves."""
+    """Stops the Redis server of a killed instance; its other children end themselves."""
     last = instance.last_run(data)
     if last and last.pids.redis and redis_server.stop_leftover(last.redis_url, last.pids.redis):
         _log.warning("stopped a Redis server left over", child_pid=last.pids.redis)
     instance.remove_run(data)
 
 
-def _prepare(settings: Up, data: str) -> Fleet:
+def _prepare(settings: UpSettings, data: str) -> Fleet:
     edge_port, reports_port = pick_ports(settings.host, [settings.edge_port, settings.reports_port])
     ours = None
     if not settings.redis_url:
         maximum = settings.redis_max_memory_bytes
         ours = RedisServer(Path(data, "redis"), max_memory_bytes=maximum)
     redis_url = ours.url if ours else settings.redis_url
-    return Fleet(settings, Places(data, settings.host, edge_port, reports_port, redis_url), ours)
+    return Fleet(
+        settings, InstallationPlaces(data, settings.host, edge_port, reports_port, redis_url), ours
+    )
 
 
-def pick_ports(host: str, wanted: Sequence[int]) -> list[int]:
-    """The ports, free ones for zeros, no two the same; PortTaken when one cannot be had."""
-    for port in wanted:
-        server.probe(host, port)
-    if wanted[0] and wanted.count(wanted[0]) > 1:
-        raise server.PortTaken(f"port {wanted[0]} is asked for twice: edge and reports need two")
-    with ExitStack() as held:
-        socks = [held.enter_context(server.listen(host, port)) for port in wanted]
+def pick_ports(host: str, ports: Sequence[int]) -> list[int]:
+    """Picks the ports, free ones for zeros, no two the same; PortTaken when one is taken."""
+    for port in ports:
+        server.check_port_free(host, port)
+    if ports[0] and ports.count(ports[0]) > 1:
+        raise server.PortTaken(f"port {ports[0]} is asked for twice: edge and reports need two")
+    with ExitStack() as stack:
+        socks = [stack.enter_context(server.listen(host, port)) for port in ports]
         return [sock.getsockname()[1] for sock in socks]
 
 
-async def _serve(fleet: Fleet, settings: Up, demo: bool, stop: asyncio.Event) -> None:
+async def _serve(fleet: Fleet, settings: UpSettings, demo: bool, stop: asyncio.Event) -> None:
     fleet.start_redis()
     if not await _redis_answers(fleet, stop):
         return
@@ -104,46 +106,46 @@ async def _serve(fleet: Fleet, settings: Up, demo: bool, stop: asyncio.Event) ->
 
 
 async def _redis_answers(fleet: Fleet, stop: asyncio.Event) -> bool:
-    """True as soon as Redis answers, which takes long where much is loaded; False on a stop."""
-    said_at = time.monotonic()
+    """Waits until Redis has loaded its data and answers; False on a stop."""
+    warned_at = time.monotonic()
     while not stop.is_set():
         if redis_server.answers(fleet.places.redis_url):
             return True
         if any(child.ended() for child in fleet.redis):
             log = Path(fleet.places.data, "redis", "redis.log")
             raise RedisServerFailed(f"the Redis server does not start: see {log}")
-        if time.monotonic() - said_at > _WAITING_SAID_EVERY_SECONDS:
-            said_at = time.monotonic()
+        if time.monotonic() - warned_at > _WARN_EVERY_SECONDS:
+            warned_at = time.monotonic()
             _log.warning("still waiting for Redis to answer")
         await asyncio.sleep(_POLL_SECONDS)
     return False
 
 
 async def _ready(fleet: Fleet, stop: asyncio.Event) -> bool:
-    """True when every child serves and both listeners say so; False on a stop before."""
+    """Waits until every child serves and both listeners are ready; False on a stop."""
     ports = (fleet.places.edge_port, fleet.places.reports_port)
-    host = server.reachable(fleet.places.host)
+    host = server.reachable_host(fleet.places.host)
     while not stop.is_set():
-        if fleet.announced() and all([await server.says_ready(host, port) for port in ports]):
+        if fleet.announced() and all([await server.is_ready(host, port) for port in ports]):
             return True
         await asyncio.sleep(_POLL_SECONDS)
     return False
 
 
-async def _banner(fleet: Fleet, settings: Up, demo: bool) -> str:
-    at = fleet.places
-    edge_url = settings.public_url.rstrip("/") or at.edge_url
+async def _banner(fleet: Fleet, settings: UpSettings, demo: bool) -> str:
+    places = fleet.places
+    edge_url = settings.public_url.rstrip("/") or places.edge_url
     lines = f"""\
 LinkJolt is running. Ctrl-C stops it.
 
 Edge:       {edge_url}
-Reports:    {at.reports_url}
-Dashboard:  {at.reports_url}/ (log in with an API key)
-Data:       {at.data}
+Reports:    {places.reports_url}
+Dashboard:  {places.reports_url}/ (log in with an API key)
+Data:       {places.data}
 """
     if not demo:
         return lines
-    async with connect(at.redis_url) as redis:
-        made = await open_demo(redis, at.data)
+    async with connect(places.redis_url) as redis:
+        opened = await open_demo(redis, places.data)
     order_id = f"order_{time.time_ns() // 1_000_000}"
-    return f"{lines}\n{demo_lines(made, edge_url, at.reports_url, order_id)}"
+    return f"{lines}\n{demo_lines(opened, edge_url, places.reports_url, order_id)}"

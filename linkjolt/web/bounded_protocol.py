@@ -1,4 +1,4 @@
-"""uvicorn's HTTP/1.1 with bounds that it lacks: how large a head may be and how long it takes."""
+"""Bounds the size and the duration of a request head, which uvicorn's HTTP/1.1 does not."""
 
 import asyncio
 import logging
@@ -16,18 +16,18 @@ from linkjolt.reasons import Reason, Rejected
 from linkjolt.web import requests
 
 HEAD_SECONDS = 10.0
-_HEAD_LATE = Rejected(Reason.head_timeout, f"the request's head took over {HEAD_SECONDS:.0f} s")
-_NO_HTTP = Rejected(Reason.bad_request, "this is no HTTP request")
-# uvicorn warns of every malformed request: whoever likes could fill the log.
-_quiet = logging.getLogger("uvicorn.error.connection")
-_quiet.setLevel(logging.ERROR)
+_HEAD_TIMEOUT = Rejected(Reason.head_timeout, f"the request's head took over {HEAD_SECONDS:.0f} s")
+_NOT_HTTP = Rejected(Reason.bad_request, "this is no HTTP request")
+# uvicorn logs a warning for every malformed request: a client could fill the log.
+_quiet_logger = logging.getLogger("uvicorn.error.connection")
+_quiet_logger.setLevel(logging.ERROR)
 
 
 class BoundedProtocol(HttpToolsProtocol):
-    """One connection. A whole head over the bounds is the application's to refuse (`web`)."""
+    """One connection; a complete head that is too large is refused by the application (`web`)."""
 
-    # With over 30 attributes in its dict an object has one of its own, which is slow to read.
-    __slots__ = ("_head_bytes", "_head_timer", "_heads", "_in_body", "_running")
+    # An object with over 30 attributes in its dict no longer shares its keys: slow to read.
+    __slots__ = ("_current_cycle", "_head_bytes", "_head_count", "_head_timer", "_in_body")
 
     def __init__(
         self,
@@ -37,62 +37,62 @@ class BoundedProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
-        self.logger = _quiet
-        # Where the parser is, whatever was answered: behind a head, before its message's end.
+        self.logger = _quiet_logger
+        # True while the parser is behind a head and before the end of its message.
         self._in_body = False
-        self._heads = 0
+        self._head_count = 0
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
-        # The request whose answer comes next; `cycle` is the last one that came.
-        self._running: RequestResponseCycle | None = None
+        # The request that is answered next; `cycle` is the last one received.
+        self._current_cycle: RequestResponseCycle | None = None
 
     @property
     def idle(self) -> bool:
-        """True where an answer can be sent as soon as it is known."""
+        """Returns True if an answer can be sent at once."""
         return not self.cycle or self.cycle.response_complete
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
-        self._await_head()
+        self._start_head_timer()
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._head_came()
-        if self._running and not self._running.response_complete:
-            # uvicorn tells only the last request: this one would write to a closed transport.
-            self._running.disconnected = True
-            self._running.message_event.set()
+        self._end_head()
+        if self._current_cycle and not self._current_cycle.response_complete:
+            # uvicorn notifies only the last request: this one would write to a closed transport.
+            self._current_cycle.disconnected = True
+            self._current_cycle.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        in_body, heads = self._in_body, self._heads
+        in_body, heads = self._in_body, self._head_count
         super().data_received(data)
         if self._in_body and self.idle:
-            # The answer came before the body, which is read only to be thrown away.
+            # Answered before the body, which is read only to be discarded.
             if self._head_timer is None:
-                self._await_head()
-        elif in_body or self._in_body or self._heads != heads:
-            self._head_came()
+                self._start_head_timer()
+        elif in_body or self._in_body or self._head_count != heads:
+            self._end_head()
         else:
-            self._head_goes_on(len(data))
+            self._count_head_bytes(len(data))
 
-    def _head_goes_on(self, size_bytes: int) -> None:
+    def _count_head_bytes(self, size_bytes: int) -> None:
         self._head_bytes += size_bytes
         if self._head_bytes > requests.HEAD_MAX_BYTES:
             self._refuse(requests.HEAD_TOO_LARGE)
         elif self._head_timer is None:
-            self._await_head()
+            self._start_head_timer()
 
     def on_headers_complete(self) -> None:
         alone = self.idle
         super().on_headers_complete()
         self._in_body = True
-        self._heads += 1
+        self._head_count += 1
         if alone:
-            self._running = self.cycle
+            self._current_cycle = self.cycle
 
     def on_response_complete(self) -> None:
         if self.pipeline:
-            self._running = self.pipeline[-1][0]
+            self._current_cycle = self.pipeline[-1][0]
         super().on_response_complete()
 
     def on_message_complete(self) -> None:
@@ -106,29 +106,29 @@ class BoundedProtocol(HttpToolsProtocol):
             )
 
     def send_400_response(self, msg: str) -> None:
-        self._refuse(_NO_HTTP)
+        self._refuse(_NOT_HTTP)
 
-    def _await_head(self) -> None:
-        self._head_timer = self.loop.call_later(HEAD_SECONDS, self._head_is_late)
+    def _start_head_timer(self) -> None:
+        self._head_timer = self.loop.call_later(HEAD_SECONDS, self._on_head_timeout)
 
-    def _head_came(self) -> None:
+    def _end_head(self) -> None:
         self._head_bytes = 0
         if self._head_timer is not None:
             self._head_timer.cancel()
             self._head_timer = None
 
-    def _head_is_late(self) -> None:
+    def _on_head_timeout(self) -> None:
         self._head_timer = None
         if self._head_bytes:
-            self._refuse(_HEAD_LATE)
+            self._refuse(_HEAD_TIMEOUT)
         else:
             self.transport.close()
 
     def _refuse(self, error: Rejected) -> None:
-        """The problem as answer, and the end of the connection.
+        """Answers with the problem and closes the connection.
 
-        Behind whole requests that wait for their answers these are the last ones; inside a body
-        there is only the end.
+        If complete requests wait for their answers, these are the last ones; inside a body it only
+        closes.
         """
         if not self.idle and not self._in_body:
             self.cycle.keep_alive = False

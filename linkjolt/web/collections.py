@@ -1,4 +1,4 @@
-"""What all collections of the registry share over HTTP: create, page, read, patch, delete."""
+"""Serves a collection of the registry over HTTP: create, list, read, patch, delete."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
@@ -8,12 +8,14 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from linkjolt.api.registry_answers import Page
-from linkjolt.api.registry_forms import IMMUTABLE
+from linkjolt.datasets import Account
 from linkjolt.reasons import Reason, Rejected
-from linkjolt.registry.entries import ApiKey, read_id
-from linkjolt.registry.reads import KINDS, E
-from linkjolt.registry.store import PAGE_MAX, Registry
+from linkjolt.registry.entries import ApiKey, EntryKind, parse_public_id
+from linkjolt.registry.reads import ENTRY_KINDS, E
+from linkjolt.registry.store import PAGE_MAX, Owner, Registry
+from linkjolt.web.forms import IMMUTABLE
+from linkjolt.web.openapi import Operation, of, paging
+from linkjolt.web.openapi import page_of as page_body
 from linkjolt.web.requests import decode, json_response, read_body, require_json
 
 F = TypeVar("F", bound=msgspec.Struct)
@@ -31,18 +33,51 @@ class Call(msgspec.Struct, frozen=True):
     allow_private: bool = False
 
     @property
-    def account(self) -> int:
+    def account(self) -> Account:
         return self.key.account
 
 
 Action = Callable[[Call], Awaitable[Response]]
-# By method: the scope that it needs ("" for any valid key), and what it does.
-Actions = Mapping[str, tuple[str, Action]]
 
 
-class Collection(msgspec.Struct, Generic[E, F, P], frozen=True):
+class Endpoint(msgspec.Struct, frozen=True):
+    """An operation, and the action that answers it for a key with the operation's scope."""
+
+    operation: Operation
+    action: Action
+
+
+class Page(msgspec.Struct, frozen=True, kw_only=True):
+    """One page of a list; `next_cursor` is null on the last one."""
+
+    data: list[object]
+    next_cursor: str | None
+
+
+class Described(msgspec.Struct, frozen=True, kw_only=True):
+    """How the document describes a collection: its words, the types answered, examples.
+
+    `id` ends the ids of its operations (`createCampaign`); `created` is the type that answers a
+    creation where it shows more than `answer`, and `created_example` its example.
+    """
+
+    id: str
+    tag: str
+    noun: str
+    note: str
+    answer: type[msgspec.Struct]
+    form_example: Mapping[str, object]
+    patch_example: Mapping[str, object]
+    example: Mapping[str, object]
+    created: type[msgspec.Struct] | None = None
+    created_example: Mapping[str, object] | None = None
+
+
+class Collection(msgspec.Struct, Generic[E, F, P], frozen=True, kw_only=True):
     """What one kind of entry has of its own; all else is the same for every kind."""
 
+    path: str
+    described: Described
     entry: type[E]
     form: type[F]
     patch_form: type[P]
@@ -51,22 +86,95 @@ class Collection(msgspec.Struct, Generic[E, F, P], frozen=True):
     create: Callable[[Call, F], Awaitable[object]]
     patch: Callable[[Call, E, P], E]
     answer: Callable[[Call, E], object]
-    # What a patched entry refers to; Rejected where that is not there.
+    # Checks the references of a patched entry; Rejected where one leads nowhere.
     check: Callable[[Call, E], Awaitable[None]] | None = None
-    # Under which account the entries are.
-    account: Callable[[Call], int] = lambda call: call.account
+    # Whose the entries are.
+    owner: Callable[[Call], Owner] = lambda call: call.account
 
-    def actions(self) -> Actions:
-        """On the whole collection."""
-        return {"GET": (self.read_scope, self.get_page), "POST": (self.write_scope, self.post)}
+    def endpoints(self) -> list[Endpoint]:
+        """The endpoints of the whole collection and of one entry."""
+        return [
+            Endpoint(self._list_operation(), self.get_page),
+            Endpoint(self._create_operation(), self.post),
+            Endpoint(self._get_operation(), self.get_one),
+            Endpoint(self._update_operation(), self.change),
+            Endpoint(self._delete_operation(), self.delete),
+        ]
 
-    def entry_actions(self) -> Actions:
-        """On one entry."""
-        return {
-            "GET": (self.read_scope, self.get_one),
-            "PATCH": (self.write_scope, self.change),
-            "DELETE": (self.write_scope, self.delete),
-        }
+    def _list_operation(self) -> Operation:
+        described = self.described
+        return Operation(
+            id=f"list{described.id}s",
+            tag=described.tag,
+            method="GET",
+            path=self.path,
+            summary=f"List {described.noun}s.",
+            description=f"Returns the account's {described.noun}s by rising id, a page at a time.",
+            scope=self.read_scope,
+            parameters=paging(),
+            answers={200: page_body(described.answer, described.example)},
+        )
+
+    def _create_operation(self) -> Operation:
+        described = self.described
+        example = described.created_example or described.example
+        return Operation(
+            id=f"create{described.id}",
+            tag=described.tag,
+            method="POST",
+            path=self.path,
+            summary=f"Create {_a(described.noun)}.",
+            description=described.note,
+            scope=self.write_scope,
+            bodies=[of(self.form, example=described.form_example)],
+            answers={201: of(described.created or described.answer, example=example)},
+            refusals=(409,),
+        )
+
+    def _get_operation(self) -> Operation:
+        described = self.described
+        return Operation(
+            id=f"get{described.id}",
+            tag=described.tag,
+            method="GET",
+            path=f"{self.path}/{{id}}",
+            summary=f"Get {_a(described.noun)}.",
+            description=f"Returns one {described.noun} as it is now.",
+            scope=self.read_scope,
+            answers={200: of(described.answer, example=described.example)},
+            refusals=(404,),
+        )
+
+    def _update_operation(self) -> Operation:
+        described = self.described
+        return Operation(
+            id=f"update{described.id}",
+            tag=described.tag,
+            method="PATCH",
+            path=f"{self.path}/{{id}}",
+            summary=f"Update {_a(described.noun)}.",
+            description="Sets the fields that are sent; all others stay as they are.",
+            scope=self.write_scope,
+            bodies=[of(self.patch_form, example=described.patch_example)],
+            answers={
+                200: of(described.answer, example={**described.example, **described.patch_example})
+            },
+            refusals=(404, 409),
+        )
+
+    def _delete_operation(self) -> Operation:
+        described = self.described
+        return Operation(
+            id=f"delete{described.id}",
+            tag=described.tag,
+            method="DELETE",
+            path=f"{self.path}/{{id}}",
+            summary=f"Delete {_a(described.noun)}.",
+            description=f"The {described.noun} disappears from lists; events that name it keep it.",
+            scope=self.write_scope,
+            answers={204: None},
+            refusals=(404, 409),
+        )
 
     async def post(self, call: Call) -> Response:
         form = await body_of(call.request, self.form)
@@ -74,46 +182,50 @@ class Collection(msgspec.Struct, Generic[E, F, P], frozen=True):
 
     async def get_page(self, call: Call) -> Response:
         after, limit = page_of(call.request.query_params)
-        page = await call.registry.page(self.entry, self.account(call), after, limit)
+        page = await call.registry.page(self.entry, self.owner(call), after, limit)
         data = [self.answer(call, entry) for entry in page.entries]
         cursor = None if page.after is None else str(page.after)
         return json_response(Page(data=data, next_cursor=cursor))
 
     async def get_one(self, call: Call) -> Response:
-        entry = await call.registry.get(self.entry, self.account(call), self._number(call))
+        entry = await call.registry.get(self.entry, self.owner(call), self._number(call))
         return json_response(self.answer(call, entry))
 
     async def change(self, call: Call) -> Response:
         number = self._number(call)
         patch = await self._patch_body(call.request)
         if self.check:
-            seen = await call.registry.get(self.entry, self.account(call), number)
+            seen = await call.registry.get(self.entry, self.owner(call), number)
             await self.check(call, self.patch(call, seen, patch))
         entry = await call.registry.patch(
-            self.entry, self.account(call), number, lambda entry: self.patch(call, entry, patch)
+            self.entry, self.owner(call), number, lambda entry: self.patch(call, entry, patch)
         )
         return json_response(self.answer(call, entry))
 
     async def delete(self, call: Call) -> Response:
-        await call.registry.delete(self.entry, self.account(call), self._number(call), call.now)
+        await call.registry.delete(self.entry, self.owner(call), self._number(call), call.now)
         return Response(status_code=204)
 
     def _number(self, call: Call) -> int:
-        kind = KINDS[self.entry]
-        number = read_id(kind, call.request.path_params["id"])
-        if number is None:
-            raise Rejected(Reason.not_found, f"there is no such {kind}")
-        return number
+        return entry_number(call, ENTRY_KINDS[self.entry])
 
     async def _patch_body(self, request: Request) -> P:
         try:
             return await body_of(request, self.patch_form)
         except Rejected as error:
-            settled = error.field in IMMUTABLE[KINDS[self.entry]]
+            settled = error.field in IMMUTABLE[ENTRY_KINDS[self.entry]]
             if error.reason is Reason.unknown_field and settled:
                 message = "cannot be changed"
                 raise Rejected(Reason.invalid_field, message, field=error.field) from None
             raise
+
+
+def entry_number(call: Call, kind: EntryKind) -> int:
+    """The number in the path's id; Rejected where it is no id of this kind."""
+    number = parse_public_id(kind, call.request.path_params["id"])
+    if number is None:
+        raise Rejected(Reason.not_found, f"there is no such {kind}")
+    return number
 
 
 async def body_of(request: Request, form: type[F]) -> F:
@@ -133,6 +245,10 @@ def page_of(query: Mapping[str, str]) -> tuple[int, int]:
     if not _digits(limit) or not 1 <= int(limit) <= PAGE_MAX:
         raise Rejected(Reason.invalid_field, f"must be from 1 to {PAGE_MAX}", field="limit")
     return int(cursor), int(limit)
+
+
+def _a(noun: str) -> str:
+    return f"an {noun}" if noun[0] in "aA" else f"a {noun}"
 
 
 def _digits(text: str) -> bool:

@@ -1,201 +1,124 @@
-"""The OpenAPI document of a listener, made of its operations and of the types they answer with."""
+"""Declares operations: what a route takes, answers and needs, for the OpenAPI document."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 import msgspec
 
-from linkjolt import __version__
-from linkjolt.api.registry_answers import BulkRefused
-from linkjolt.reasons import Problem
-
 Method = Literal["GET", "HEAD", "POST", "PATCH", "DELETE"]
-# What a schema is, for want of a type of its own (https://spec.openapis.org/oas/v3.1.0).
+# A JSON schema, for want of a type of its own (https://spec.openapis.org/oas/v3.1.0).
 Schema = dict[str, Any]
-_REF = "#/components/schemas/{name}"
 JSON = "application/json"
-_PROBLEM = "application/problem+json"
-# Money and rates are read as a number or its text, and answered as a number.
-_AMOUNT: Schema = {"type": ["number", "string"]}
-_TITLES = {
-    200: "Done.",
-    201: "Made.",
-    202: "Accepted; it is on disk.",
-    204: "Gone.",
-    302: "Onward.",
+# In the order in which the document shows them.
+TAGS: dict[str, str] = {
+    "Tracking links": "Follow a tracking link, or see where it leads.",
+    "Conversions": "Post conversions, read them, adjust them, attribute them by hand.",
+    "Postbacks": "Receive conversions from networks and trackers by their own parameter names.",
+    "Reports": "Sum clicks, conversions and money by dimension and time.",
+    "Events": "Read single events: the log, the live feed, the balance of the streams.",
+    "Campaigns": "Manage campaigns and the versions of their commission rules.",
+    "Affiliates": "Manage affiliates, the partners who send traffic.",
+    "Links": "Manage tracking links, one or many at once.",
+    "Coupons": "Manage coupon codes that earn an affiliate a commission without a click.",
+    "API keys": "Manage API keys, and see what a key may do.",
+    "Webhooks": "Manage webhook endpoints, their deliveries and their secrets.",
+    "Server": "Check the health of a listener, read its metrics and this documentation.",
+}
+# Response headers, with what each says.
+HEADERS: dict[str, str] = {
+    "X-Request-Id": "Identifies the request; problems repeat it as `request_id`.",
+    "Retry-After": "Seconds to wait before the next attempt.",
+    "WWW-Authenticate": "How to authenticate (RFC 6750).",
+    "Cache-Control": "How long the answer may be cached.",
+    "Location": "The destination, with its macros filled in.",
+    "X-Robots-Tag": "Always `noindex`: search engines must not list tracking links.",
+    "ETag": "Identifies this content; send it back as `If-None-Match`.",
+    "X-Data-As-Of": "Every event before this instant is in the report.",
+    "X-Next-Cursor": "The cursor of the next page of a CSV; absent on the last page.",
+    "Content-Disposition": "The suggested file name.",
 }
 
 
-class Body(msgspec.Struct, frozen=True):
-    """A body of a media type: one of some msgspec types, or what `schema` says.
+class Body(msgspec.Struct, frozen=True, kw_only=True):
+    """A body of one media type: any one of some msgspec types, or as `schema` describes it.
 
-    As a `page` it is a list of these, as `results` one for each of many, which may be refused.
+    Shaped as a `page` it is a list of these; as `results`, one for each of many entries, some of
+    which may have been refused. `aliases` are further names of fields, with the field's own name.
     """
 
     types: tuple[object, ...] = ()
     media: str = JSON
     schema: Schema | None = None
     shape: Literal["one", "page", "results"] = "one"
+    example: object = None
+    aliases: Mapping[str, str] = {}
+    description: str = ""
 
 
-def of(*types: object) -> Body:
-    """A JSON body that is one of these."""
-    return Body(types)
+def of(*types: object, example: object, aliases: Mapping[str, str] | None = None) -> Body:
+    """Declares a JSON body that is one of these types."""
+    return Body(types=types, example=example, aliases=aliases or {})
 
 
-def text_body(media: str = "text/plain") -> Body:
-    """A body that is a text."""
-    return Body(media=media)
+def text_body(example: str, media: str = "text/plain") -> Body:
+    """Declares a body that is a text."""
+    return Body(media=media, schema={"type": "string"}, example=example)
 
 
-def page_of(kind: object) -> Body:
-    """The answer of a list of these."""
-    return Body((kind,), shape="page")
+def page_of(kind: object, example: object) -> Body:
+    """Declares the answer of a list of these, given an example of one entry."""
+    return Body(types=(kind,), shape="page", example={"data": [example], "next_cursor": None})
 
 
-def results_of(kind: object) -> Body:
-    """The answer to many at once: one of these for each that was not refused."""
-    return Body((kind,), shape="results")
+def results_of(kind: object, example: object) -> Body:
+    """Declares the answer to many at once: one of these for each entry that was accepted."""
+    content = {"data": [example], "accepted": 1, "rejected": 0}
+    return Body(types=(kind,), shape="results", example=content)
 
 
 class Parameter(msgspec.Struct, frozen=True):
-    """A parameter of the query, of a text unless its schema says otherwise."""
+    """A parameter of the query or a request header; a string unless its schema differs."""
 
     name: str
     description: str
     schema: Schema = msgspec.field(default_factory=lambda: {"type": "string"})
+    place: Literal["query", "header"] = "query"
+    required: bool = False
+
+
+Answer = Body | tuple[Body, ...] | None
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
-    """One method of one path. `scope` is what its key needs: None for no key, '' for any.
+    """One method of one path. `scope` is the key's: None for no key, '' for any valid key.
 
-    `answers` are by status, None for an empty one; `refusals` the statuses of its problems beside
-    those that every operation has.
+    `answers` are by status, None for an empty one, several where the media type varies;
+    `refusals` are statuses of problems beside those that every operation has. `texts` and
+    `headers` add to a status its description and the response headers that are sent with it.
     """
 
+    id: str
+    tag: str
     method: Method
     path: str
     summary: str
-    answers: Mapping[int, Body | None]
+    description: str
+    answers: Mapping[int, Answer]
     scope: str | None = None
     bodies: Sequence[Body] = ()
-    query: Sequence[Parameter] = ()
+    parameters: Sequence[Parameter] = ()
     refusals: Sequence[int] = ()
+    texts: Mapping[int, str] = {}
+    headers: Mapping[int, Sequence[str]] = {}
 
 
 def paging() -> tuple[Parameter, ...]:
-    """The parameters of every list."""
+    """Declares the parameters of every list."""
     return (
-        Parameter("limit", "At most so many entries.", {"type": "integer"}),
-        Parameter("cursor", "Where the page before said that the next one begins."),
+        Parameter(
+            "limit",
+            "The largest number of entries in the page.",
+            {"type": "integer", "minimum": 1, "maximum": 1000, "default": 100},
+        ),
+        Parameter("cursor", "`next_cursor` of the page before; absent for the first page."),
     )
-
-
-def document(operations: Sequence[Operation], server_url: str) -> bytes:
-    """The document, in JSON."""
-    kinds = list(dict.fromkeys([*_kinds(operations), Problem, BulkRefused]))
-    refs, components = msgspec.json.schema_components(kinds, ref_template=_REF)
-    schemas: dict[object, Schema] = dict(zip(kinds, refs, strict=True))
-    paths: dict[str, dict[str, Any]] = {}
-    for one in operations:
-        paths.setdefault(one.path, {})[one.method.lower()] = _operation(one, schemas)
-    return msgspec.json.encode(
-        {
-            "openapi": "3.1.0",
-            "info": {
-                "title": "LinkJolt",
-                "version": __version__,
-                "description": "Clicks and conversions of affiliate links, each counted once.",
-            },
-            "servers": [{"url": server_url}],
-            "paths": paths,
-            "components": {
-                "schemas": _with_amounts(components),
-                "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
-            },
-        }
-    )
-
-
-def _kinds(operations: Sequence[Operation]) -> Iterator[object]:
-    for one in operations:
-        for body in (*one.bodies, *one.answers.values()):
-            if body is not None:
-                yield from body.types
-
-
-def _operation(one: Operation, schemas: Mapping[object, Schema]) -> dict[str, Any]:
-    said: dict[str, Any] = {
-        "summary": one.summary,
-        "responses": _responses(one, schemas),
-    }
-    if one.scope is not None:
-        said["security"] = [{"key": []}]
-    if one.scope:
-        said["description"] = f"The key needs the scope {one.scope}."
-    named = [part[1:-1] for part in one.path.split("/") if part.startswith("{")]
-    parameters: list[dict[str, Any]] = [
-        {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
-        for name in named
-    ]
-    parameters += [
-        {"name": p.name, "in": "query", "description": p.description, "schema": p.schema}
-        for p in one.query
-    ]
-    if parameters:
-        said["parameters"] = parameters
-    if one.bodies:
-        content = {body.media: {"schema": _schema(body, schemas)} for body in one.bodies}
-        said["requestBody"] = {"required": True, "content": content}
-    return said
-
-
-def _responses(one: Operation, schemas: Mapping[object, Schema]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for status, body in one.answers.items():
-        answer: dict[str, Any] = {"description": _TITLES[status]}
-        if body is not None:
-            answer["content"] = {body.media: {"schema": _schema(body, schemas)}}
-        found[str(status)] = answer
-    problem = {"schema": schemas[Problem]}
-    for status in sorted({*_refusals(one), *one.refusals}):
-        found[str(status)] = {"description": "Refused.", "content": {_PROBLEM: problem}}
-    return found
-
-
-def _refusals(one: Operation) -> Iterator[int]:
-    """What any operation of its kind may be refused with."""
-    yield from (400, 414, 431, 503)
-    if one.scope is not None:
-        yield from (401, 403)
-    if one.bodies:
-        yield from (413, 415, 422)
-    if one.query:
-        yield 422
-
-
-def _schema(body: Body, schemas: Mapping[object, Schema]) -> Schema:
-    if not body.types:
-        return body.schema or {"type": "string"}
-    kinds = [schemas[kind] for kind in body.types]
-    if body.shape == "results":
-        kinds.append(schemas[BulkRefused])
-    one = kinds[0] if len(kinds) == 1 else {"anyOf": kinds}
-    if body.shape == "one":
-        return one
-    more: dict[str, Schema] = {"next_cursor": {"type": ["string", "null"]}}
-    if body.shape == "results":
-        more = {"accepted": {"type": "integer"}, "rejected": {"type": "integer"}}
-    properties = {"data": {"type": "array", "items": one}, **more}
-    return {"type": "object", "properties": properties, "required": [*properties]}
-
-
-def _with_amounts(schema: Any) -> Any:
-    if isinstance(schema, dict):
-        fields: dict[str, Any] = schema  # pyright: ignore[reportUnknownVariableType]
-        if fields.get("format") == "decimal":
-            return _AMOUNT
-        return {name: _with_amounts(value) for name, value in fields.items()}
-    if isinstance(schema, list):
-        return [_with_amounts(part) for part in schema]  # pyright: ignore[reportUnknownVariableType]
-    return schema

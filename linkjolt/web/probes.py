@@ -1,4 +1,4 @@
-"""/healthz, /readyz and /metrics of every listener."""
+"""Serves /healthz, /readyz and /metrics on every listener."""
 
 import os
 from collections.abc import Awaitable, Callable

@@ -1,4 +1,4 @@
-"""What every listener's HTTP shares: request ids, problem answers, bodies, JSON."""
+"""Reads requests and writes answers on every listener: request ids, problems, bodies, JSON."""
 
 import itertools
 import re
@@ -216,7 +216,7 @@ def check_depth(body: bytes) -> None:
     for token in _OPENERS.findall(body):
         depth += (token in (b"[", b"{")) - (token in (b"]", b"}"))
         if depth > NESTING_MAX:
-            raise Rejected(Reason.too_deep, f"nests deeper than {NESTING_MAX} levels")
+            raise Rejected(Reason.too_deep, f"the body nests deeper than {NESTING_MAX} levels")
 
 
 def decode(body: bytes, kind: type[T]) -> T:
@@ -227,7 +227,7 @@ def decode(body: bytes, kind: type[T]) -> T:
     except msgspec.ValidationError as error:
         raise invalid(error) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Rejected(Reason.malformed_json, f"is not JSON: {error}") from None
+        raise Rejected(Reason.malformed_json, f"the body is not JSON: {error}") from None
 
 
 def invalid(error: msgspec.ValidationError) -> Rejected:
@@ -242,7 +242,17 @@ def invalid(error: msgspec.ValidationError) -> Rejected:
         return Rejected(Reason.missing_field, "is required", field=_join(path, name))
     if named and "unknown field" in message:
         return Rejected(Reason.unknown_field, "is not a known field", field=_join(path, name))
-    return Rejected(Reason.invalid_field, message.replace("`", ""), field=path or "body")
+    return Rejected(Reason.invalid_field, _predicate(message), field=path or "body")
+
+
+def _predicate(message: str) -> str:
+    """msgspec's message as a predicate of the field: "Expected `int`, got `str`" and the like."""
+    text = message.replace("`", "")
+    if text.startswith("Expected "):
+        return f"must be {text.removeprefix('Expected ').replace(', got ', ', not ')}"
+    if text.startswith("Invalid "):
+        return f"has an {text[:1].lower()}{text[1:]}"
+    return f"cannot be read: {text}"
 
 
 def _join(path: str, name: str) -> str:

@@ -1,4 +1,4 @@
-"""The HTTP server shell: ports taken and shared, uvicorn started and drained on our terms."""
+"""Runs the HTTP server: binds and shares ports, starts uvicorn and drains it on a stop event."""
 
 import asyncio
 import contextlib
@@ -16,10 +16,11 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from linkjolt.runtime.lifecycle import announce_ready
+from linkjolt.runtime.port_owner import listener
 from linkjolt.web.bounded_protocol import BoundedProtocol
 
 _BACKLOG = 2048
-# Longer than the 60 s for which common proxies keep an idle connection: they close it, not we.
+# Longer than common proxies keep an idle connection (60 s), so that the proxy closes it first.
 _KEEP_ALIVE_SECONDS = 75
 
 
@@ -32,31 +33,31 @@ class StartFailed(Exception):
 
 
 def listen(host: str, port: int) -> socket.socket:
-    """A bound socket that other processes may share; port 0 takes a free one.
+    """Binds a socket that other processes may share; port 0 takes a free one.
 
-    It refuses connections until `serve` has started the application, so that a process which
-    is not ready gets none of its siblings' traffic. Raises PortTaken.
+    It refuses connections until `serve` has started the application, so that a process that is not
+    ready gets none of its siblings' traffic. Raises PortTaken.
     """
     sock = _bind(host, port, shared=True)
     sock.setblocking(False)
     return sock
 
 
-def probe(host: str, port: int) -> None:
-    """Raises PortTaken when something listens there already, willing to share it or not."""
-    # A shared bind would succeed beside any other listener that shares, and halve its traffic.
+def check_port_free(host: str, port: int) -> None:
+    """Raises PortTaken if anything listens there, whether it shares the port or not."""
+    # A shared bind succeeds beside any other listener that shares, and halves its traffic.
     _bind(host, port, shared=False).close()
-    if port and _answers(host, port):
-        raise PortTaken(f"{host}:{port} is already in use")
+    if port and _accepts_connections(host, port):
+        raise PortTaken(f"{host}:{port} is already in use by {listener(port)}")
 
 
-def reachable(host: str) -> str:
-    """The address under which a listener bound to `host` is reached from this machine."""
+def reachable_host(host: str) -> str:
+    """Returns the address at which this machine reaches a listener bound to `host`."""
     return {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
 
 
 def http_url(host: str, port: int) -> str:
-    """`http://127.0.0.1:8000`; an IPv6 address in brackets."""
+    """Builds `http://127.0.0.1:8000`, with an IPv6 address in brackets."""
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
@@ -76,20 +77,20 @@ def _bind(host: str, port: int, *, shared: bool) -> socket.socket:
     except OSError as error:
         sock.close()
         if error.errno == errno.EADDRINUSE:
-            raise PortTaken(f"{host}:{port} is already in use") from None
+            raise PortTaken(f"{host}:{port} is already in use by {listener(port)}") from None
         raise PortTaken(f"cannot listen on {host}:{port}: {error.strerror}") from None
     return sock
 
 
-def _answers(host: str, port: int) -> bool:
-    # BSD and macOS let an exact address be bound beside another's wildcard.
-    with suppress(OSError), socket.create_connection((reachable(host), port), timeout=1):
+def _accepts_connections(host: str, port: int) -> bool:
+    # BSD and macOS allow an exact address to be bound beside another's wildcard.
+    with suppress(OSError), socket.create_connection((reachable_host(host), port), timeout=1):
         return True
     return False
 
 
 def listen_unix(path: str) -> socket.socket:
-    """A bound Unix socket that only this user can reach; a dead process's is replaced."""
+    """Binds a Unix socket that only this user can reach; replaces a dead process's."""
     with suppress(FileNotFoundError):
         if stat.S_ISSOCK(os.stat(path).st_mode):
             os.unlink(path)
@@ -104,8 +105,8 @@ def listen_unix(path: str) -> socket.socket:
     return sock
 
 
-async def says_ready(host: str, port: int) -> bool:
-    """True where a listener answers /readyz with 200 within a second."""
+async def is_ready(host: str, port: int) -> bool:
+    """Returns True if a listener answers /readyz with 200 within a second."""
     writer: asyncio.StreamWriter | None = None
     try:
         async with asyncio.timeout(1):
@@ -119,7 +120,7 @@ async def says_ready(host: str, port: int) -> bool:
             writer.close()
 
 
-class _Server(uvicorn.Server):
+class _UvicornServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:
@@ -127,7 +128,7 @@ class _Server(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Generator[None]:
-        # uvicorn's own would raise SIGTERM again after the drain: nothing after it would run.
+        # uvicorn's own raises SIGTERM again after the drain: no code after it would run.
         yield
 
 
@@ -142,13 +143,13 @@ async def serve(
 ) -> None:
     """Serves on `sock`, on the Unix socket at `uds`, or on both; returns after the drain.
 
-    When `stop` is set, listening ends, open requests get `shutdown_seconds` (rounded up) to end.
-    `protocol` makes the connections, called as uvicorn calls its own protocols.
-    Raises StartFailed when the application's lifespan startup fails.
+    Once `stop` is set, listening ends and open requests have `shutdown_seconds` (rounded up) to
+    end. `protocol` creates connections, called like uvicorn's own protocol classes.
+    Raises StartFailed if the application's lifespan startup fails.
     """
     unix = listen_unix(uds) if uds else None
     sockets = [listener for listener in (sock, unix) if listener]
-    server = _Server(_config(app, shutdown_seconds, protocol))
+    server = _UvicornServer(_config(app, shutdown_seconds, protocol))
     stopper = asyncio.create_task(_stop_server(server, stop))
     try:
         await server.serve(sockets)
@@ -165,7 +166,7 @@ def _config(
 ) -> uvicorn.Config:
     return uvicorn.Config(
         app,
-        # Any callable will do, though uvicorn declares a class.
+        # uvicorn declares a class but accepts any callable.
         http=cast(type[asyncio.Protocol], protocol),
         ws="none",
         lifespan="on",

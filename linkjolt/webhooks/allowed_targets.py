@@ -1,8 +1,8 @@
-"""Where webhooks may go: public addresses only, so that nobody reaches our own network by them.
+"""Restricts webhooks to public addresses, so that they cannot reach the operator's own network.
 
-What is refused is what could be answered by a machine behind our firewall (server-side request
-forgery): private, loopback, link-local and reserved addresses, also inside IPv6 ways of writing
-IPv4 ones, and ports that are not the web's.
+Refuses whatever a machine behind the firewall could answer (server-side request forgery):
+private, loopback, link-local and reserved addresses, also as IPv4 inside IPv6, and ports that are
+not the web's.
 """
 
 from ipaddress import IPv4Address, IPv6Address, IPv6Network, ip_address
@@ -15,12 +15,12 @@ URL_MAX_CHARACTERS = 2_048
 # RFC 6052: IPv4 in the last 32 bits.
 _NAT64 = IPv6Network("64:ff9b::/96")
 _NAT64_LOCAL = IPv6Network("64:ff9b:1::/48")
-# RFC 4291 2.5.5.1, deprecated, yet some kernels still route it.
+# RFC 4291 2.5.5.1, deprecated, but some kernels still route it.
 _COMPATIBLE = IPv6Network("::/96")
 
 
-class Target:
-    """An endpoint's address, taken apart; `host` without brackets."""
+class WebhookTarget:
+    """A parsed endpoint URL; `host` without brackets."""
 
     __slots__ = ("host", "port", "secure", "url")
 
@@ -31,11 +31,11 @@ class Target:
         self.secure = secure
 
 
-def read_target(url: str, *, allow_private: bool) -> Target:
-    """The target of a webhook's URL; Rejected, for the field `url`, where none may go.
+def parse_target(url: str, *, allow_private: bool) -> WebhookTarget:
+    """Parses a webhook's URL; Rejected, for the field `url`, if it is not allowed.
 
-    Names are judged when they are resolved (`is_public`); addresses here, however written.
-    `allow_private` lets any http(s) URL pass.
+    Checks addresses, in any notation; names are checked when they are resolved (`is_public`).
+    `allow_private` allows any http(s) URL.
     """
     if len(url) > URL_MAX_CHARACTERS or not url.isascii() or not url.isprintable() or " " in url:
         message = f"must be at most {URL_MAX_CHARACTERS} printable ASCII characters"
@@ -51,13 +51,13 @@ def read_target(url: str, *, allow_private: bool) -> Target:
     if "@" in parts.netloc:
         raise Rejected(Reason.invalid_field, "must not hold credentials", field="url")
     secure = parts.scheme == "https"
-    target = Target(url, host, port or (443 if secure else 80), secure=secure)
+    target = WebhookTarget(url, host, port or (443 if secure else 80), secure=secure)
     if not allow_private:
         _check_public(target)
     return target
 
 
-def _check_public(target: Target) -> None:
+def _check_public(target: WebhookTarget) -> None:
     if not target.secure:
         raise Rejected(Reason.target_refused, "must be https", field="url")
     if target.port not in PORTS:
@@ -71,13 +71,13 @@ def _check_public(target: Target) -> None:
 
 
 def _looks_numeric(host: str) -> bool:
-    """True for what a resolver may take for an address: `0x7f.1`, `2130706433`, `[::1]`."""
+    """Returns True if a resolver may read it as address: `0x7f.1`, `2130706433`, `[::1]`."""
     last = host.rpartition(".")[2]
     return ":" in host or last.isdigit() or last.startswith("0x")
 
 
 def is_public(text: str) -> bool:
-    """Whether a text is an address, plainly written, that is global unicast, inside it too."""
+    """Returns whether a text is a plain address that is global unicast, also inside."""
     try:
         address = ip_address(text.partition("%")[0])
     except ValueError:
@@ -87,7 +87,7 @@ def is_public(text: str) -> bool:
 
 def _is_global(address: IPv4Address | IPv6Address) -> bool:
     if isinstance(address, IPv6Address):
-        inside = _embedded(address)
+        inside = _embedded_ipv4(address)
         if inside is not None:
             return _is_global(inside)
         if address in _NAT64_LOCAL or address in _COMPATIBLE:
@@ -95,8 +95,8 @@ def _is_global(address: IPv4Address | IPv6Address) -> bool:
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 
-def _embedded(address: IPv6Address) -> IPv4Address | None:
-    """The IPv4 address to which an IPv6 one leads: mapped, NAT64, 6to4 (RFC 3056)."""
+def _embedded_ipv4(address: IPv6Address) -> IPv4Address | None:
+    """Returns the IPv4 address inside an IPv6 one: mapped, NAT64, 6to4 (RFC 3056)."""
     if address in _NAT64:
         return IPv4Address(int(address) & 0xFFFFFFFF)
     return address.ipv4_mapped or address.sixtofour

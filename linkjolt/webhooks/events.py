@@ -1,4 +1,4 @@
-"""What webhooks tell of: events made of the streams' lines, their payloads, who wants them."""
+"""Makes webhook events of the streams' lines, encodes their payloads and matches endpoints."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -7,11 +7,11 @@ from typing import Literal
 
 import msgspec
 
-from linkjolt.click_ids import decode_base32, unverified
-from linkjolt.events import Adjustment, Click, Conversion
+from linkjolt.click_ids import decode_base32, unpack_click_number
+from linkjolt.datasets import Dataset, is_test
+from linkjolt.events import Adjustment, Click, Conversion, Effect
 from linkjolt.money import to_major
-from linkjolt.redis_keys import is_test
-from linkjolt.registry.entries import Webhook, public_id
+from linkjolt.registry.entries import EntryKind, Webhook, public_id
 from linkjolt.stream_lines import Fact
 from linkjolt.web import requests
 
@@ -23,33 +23,33 @@ EventType = Literal[
     "click.created",
     "test",
 ]
-EVENTS: tuple[EventType, ...] = (
+EVENT_TYPES: tuple[EventType, ...] = (
     "conversion.created",
     "conversion.approved",
     "conversion.rejected",
     "conversion.refunded",
     "click.created",
 )
-_OF_ADJUSTMENT: dict[str, EventType] = {
+_ADJUSTMENT_EVENTS: dict[str, EventType] = {
     "approved": "conversion.approved",
     "rejected": "conversion.rejected",
     "refunded": "conversion.refunded",
 }
 
 
-class Event(msgspec.Struct, frozen=True):
-    """Something to tell of: `identity` is its own among those of its type, `value` major units."""
+class WebhookEvent(msgspec.Struct, frozen=True):
+    """An event to deliver: `identity` is unique among its type, `value` in major units."""
 
     type: EventType
     identity: str
-    account: int
+    account: Dataset
     campaign: int
     affiliate: int
     value: Decimal
     body: bytes
 
 
-class _Adjusted(msgspec.Struct, frozen=True):
+class _AdjustmentData(msgspec.Struct, frozen=True):
     adjustment_id: str
     order_value_change: Decimal
     commission_change: Decimal
@@ -57,9 +57,9 @@ class _Adjusted(msgspec.Struct, frozen=True):
 
 
 class _ConversionData(msgspec.Struct, frozen=True, omit_defaults=True):
-    """`order_value` and `commission_amount` are what the conversion comes to then, net of refunds.
+    """`order_value` and `commission_amount` are totals at that time, net of refunds.
 
-    The first five stand first, in this order (API 5).
+    The first five are encoded first, in this order (API 5).
     """
 
     conversion_id: str
@@ -73,7 +73,7 @@ class _ConversionData(msgspec.Struct, frozen=True, omit_defaults=True):
     order_id: str | None
     click_id: str | None
     conversion_event: str
-    adjustment: _Adjusted | None = None
+    adjustment: _AdjustmentData | None = None
     is_test: bool = False
 
 
@@ -88,19 +88,19 @@ class _ClickData(msgspec.Struct, frozen=True):
     external_id: str
 
 
-class _Payload(msgspec.Struct, frozen=True):
+class _EventPayload(msgspec.Struct, frozen=True):
     event: EventType
     data: object
 
 
-def webhook_id(event: Event, webhook: int) -> str:
-    """The same for every try of an event at an endpoint, and for no other."""
-    of = f"{event.type}\n{event.account}\n{event.identity}\n{webhook}"
-    return "msg_" + blake2s(of.encode(), digest_size=16).hexdigest()
+def webhook_id(event: WebhookEvent, webhook: int) -> str:
+    """Returns an id that is the same for every attempt of an event at an endpoint, and unique."""
+    digest_input = f"{event.type}\n{event.account}\n{event.identity}\n{webhook}"
+    return "msg_" + blake2s(digest_input.encode(), digest_size=16).hexdigest()
 
 
-def wants(webhook: Webhook, event: Event, event_ms: int) -> bool:
-    """Whether an endpoint is to hear of an event that was accepted at `event_ms`."""
+def is_subscribed(webhook: Webhook, event: WebhookEvent, event_ms: int) -> bool:
+    """Returns whether an endpoint gets an event that was accepted at `event_ms`."""
     if event.type not in webhook.events or event.account != webhook.account:
         return False
     if webhook.deleted_at is not None or event_ms < int(webhook.created_at.timestamp() * 1000):
@@ -112,78 +112,84 @@ def wants(webhook: Webhook, event: Event, event_ms: int) -> bool:
     return webhook.min_value is None or event.value >= webhook.min_value
 
 
-def event_of(fact: Fact) -> Event | None:
-    """The event of a line of the conversions' stream; None for one that is told of to nobody."""
+def event_of_fact(fact: Fact) -> WebhookEvent | None:
+    """Returns the event of a line of the conversions' stream; None if it is not delivered."""
     if isinstance(fact, Adjustment):
-        type_ = _OF_ADJUSTMENT.get(fact.kind)
-        return _adjusted(fact, type_) if type_ else None
-    return None if fact.refused else _created(fact)
+        type_ = _ADJUSTMENT_EVENTS.get(fact.kind)
+        return _adjusted_event(fact, type_) if type_ else None
+    return None if fact.refused else _created_event(fact)
 
 
-def _created(of: Conversion) -> Event:
-    value = to_major(of.order_value_minor, of.currency)
+def _created_event(conversion: Conversion) -> WebhookEvent:
+    value = to_major(conversion.order_value_minor, conversion.currency)
     data = _ConversionData(
-        conversion_id=of.conversion_id,
-        affiliate_id=public_id("affiliate", of.affiliate) if of.affiliate else None,
-        commission_amount=to_major(of.commission_minor, of.currency),
+        conversion_id=conversion.conversion_id,
+        affiliate_id=_id_or_none("affiliate", conversion.affiliate),
+        commission_amount=to_major(conversion.commission_minor, conversion.currency),
         order_value=value,
-        timestamp=_at(of.time_ms),
-        currency=of.currency,
-        status=of.status,
-        campaign_id=public_id("campaign", of.campaign) if of.campaign else None,
-        order_id=of.order_id or None,
-        click_id=of.click_id or None,
-        conversion_event=of.event,
-        is_test=is_test(of.account),
+        timestamp=_to_datetime(conversion.time_ms),
+        currency=conversion.currency,
+        status=conversion.status,
+        campaign_id=_id_or_none("campaign", conversion.campaign),
+        order_id=conversion.order_id or None,
+        click_id=conversion.click_id or None,
+        conversion_event=conversion.event,
+        is_test=is_test(conversion.account),
     )
-    body = payload("conversion.created", data)
-    return Event(
+    body = encode_payload("conversion.created", data)
+    return WebhookEvent(
         "conversion.created",
-        of.conversion_id,
-        of.account,
-        of.campaign,
-        of.affiliate,
+        conversion.conversion_id,
+        conversion.account,
+        conversion.campaign,
+        conversion.affiliate,
         value,
         body,
     )
 
 
-def _adjusted(of: Adjustment, type_: EventType) -> Event:
-    value = to_major(of.refundable_now, of.currency)
-    before = of.taken
+def _adjusted_event(adjustment: Adjustment, type_: EventType) -> WebhookEvent:
+    place, value = adjustment.place, to_major(adjustment.refundable_now, adjustment.currency)
     data = _ConversionData(
-        conversion_id=of.conversion_id,
-        affiliate_id=public_id("affiliate", of.place.affiliate) if of.place.affiliate else None,
-        commission_amount=to_major(of.commission_now, of.currency),
+        conversion_id=adjustment.conversion_id,
+        affiliate_id=_id_or_none("affiliate", place.affiliate),
+        commission_amount=to_major(adjustment.commission_now, adjustment.currency),
         order_value=value,
-        timestamp=_at(of.adjusted_ms),
-        currency=of.currency,
-        status=of.place.status,
-        campaign_id=public_id("campaign", of.place.campaign) if of.place.campaign else None,
-        order_id=of.order_id or None,
-        click_id=of.click_id or None,
-        conversion_event=of.event,
-        adjustment=_Adjusted(
-            of.adjustment_id,
-            to_major(
-                of.effect.order_value_minor - (before.order_value_minor if before else 0),
-                of.currency,
-            ),
-            to_major(
-                of.effect.commission_minor - (before.commission_minor if before else 0),
-                of.currency,
-            ),
-            of.note or None,
-        ),
-        is_test=is_test(of.account),
+        timestamp=_to_datetime(adjustment.adjusted_ms),
+        currency=adjustment.currency,
+        status=place.status,
+        campaign_id=_id_or_none("campaign", place.campaign),
+        order_id=adjustment.order_id or None,
+        click_id=adjustment.click_id or None,
+        conversion_event=adjustment.event,
+        adjustment=_adjustment_data(adjustment),
+        is_test=is_test(adjustment.account),
     )
-    identity = f"{of.conversion_id}\n{of.adjustment_id}"
-    body = payload(type_, data)
-    return Event(type_, identity, of.account, of.place.campaign, of.place.affiliate, value, body)
+    identity = f"{adjustment.conversion_id}\n{adjustment.adjustment_id}"
+    body = encode_payload(type_, data)
+    return WebhookEvent(
+        type_, identity, adjustment.account, place.campaign, place.affiliate, value, body
+    )
 
 
-def click_event(click: Click) -> Event | None:
-    """The event of a recorded click; None for one that is no visit of a person's choice."""
+def _adjustment_data(adjustment: Adjustment) -> _AdjustmentData:
+    effect, subtracted = adjustment.effect, adjustment.taken or Effect()
+    order_value_minor = effect.order_value_minor - subtracted.order_value_minor
+    commission_minor = effect.commission_minor - subtracted.commission_minor
+    return _AdjustmentData(
+        adjustment.adjustment_id,
+        to_major(order_value_minor, adjustment.currency),
+        to_major(commission_minor, adjustment.currency),
+        adjustment.note or None,
+    )
+
+
+def _id_or_none(kind: EntryKind, number: int) -> str | None:
+    return public_id(kind, number) if number else None
+
+
+def click_event(click: Click) -> WebhookEvent | None:
+    """Returns the event of a recorded click; None for HEAD requests and prefetches."""
     number = decode_base32(click.click_id)
     if click.kind or number is None:
         return None
@@ -192,24 +198,24 @@ def click_event(click: Click) -> Event | None:
         affiliate_id=public_id("affiliate", click.affiliate),
         campaign_id=public_id("campaign", click.campaign),
         link_id=public_id("link", click.link),
-        timestamp=_at(unverified(number).time_ms),
+        timestamp=_to_datetime(unpack_click_number(number).time_ms),
         sub1=click.sub1,
         source_id=click.source_id,
         external_id=click.external_id,
     )
-    return Event(
+    return WebhookEvent(
         "click.created",
         click.click_id,
         click.account,
         click.campaign,
         click.affiliate,
         Decimal(0),
-        payload("click.created", data),
+        encode_payload("click.created", data),
     )
 
 
 def test_body(now: datetime) -> bytes:
-    """The payload of a test: the shape of `conversion.created`, with what no conversion has."""
+    """Encodes a test event: the shape of `conversion.created` with values no conversion has."""
     data = _ConversionData(
         conversion_id="conv_test",
         affiliate_id="aff_0",
@@ -224,13 +230,13 @@ def test_body(now: datetime) -> bytes:
         conversion_event="sale",
         is_test=True,
     )
-    return payload("test", data)
+    return encode_payload("test", data)
 
 
-def payload(type_: EventType, data: object) -> bytes:
-    """The body of a delivery."""
-    return requests.encode(_Payload(type_, data))
+def encode_payload(type_: EventType, data: object) -> bytes:
+    """Encodes the body of a delivery."""
+    return requests.encode(_EventPayload(type_, data))
 
 
-def _at(time_ms: int) -> datetime:
+def _to_datetime(time_ms: int) -> datetime:
     return datetime.fromtimestamp(time_ms / 1000, UTC)

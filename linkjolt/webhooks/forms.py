@@ -1,4 +1,4 @@
-"""Webhooks as they are asked for, checked, and answered (API 5)."""
+"""Checks the bodies that create and change webhooks, and writes their answers."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -7,22 +7,23 @@ from typing import Annotated, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from linkjolt.api.registry_forms import reference, unknown_reference
+from linkjolt.datasets import Account, Dataset
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.entries import Affiliate, Campaign, Webhook, WebhookSecret, public_id
 from linkjolt.registry.store import Registry
-from linkjolt.webhooks.allowed_targets import read_target
-from linkjolt.webhooks.events import EVENTS
+from linkjolt.web.forms import Instant, reference, unknown_reference
+from linkjolt.webhooks.allowed_targets import parse_target
+from linkjolt.webhooks.events import EVENT_TYPES
 from linkjolt.webhooks.signing import make_secret
 
 _FILTERED_MAX = 100
 _OVERLAP_MAX_SECONDS = 30 * 86_400
-Events = Annotated[tuple[str, ...], Meta(min_length=1, max_length=len(EVENTS))]
+Events = Annotated[tuple[str, ...], Meta(min_length=1, max_length=len(EVENT_TYPES))]
 Ids = Annotated[tuple[str, ...], Meta(max_length=_FILTERED_MAX)]
 
 
-class FilterForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What is left out lets all pass; `min_value` is in major units of an order's currency."""
+class WebhookFilterForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Absent parts let all events pass; `min_value` is in major units of the order's currency."""
 
     campaign_id: Ids = ()
     affiliate_id: Ids = ()
@@ -30,40 +31,46 @@ class FilterForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class WebhookForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """A webhook endpoint to create."""
+
     url: str
     events: Events
-    filter: FilterForm = FilterForm()
+    filter: WebhookFilterForm = WebhookFilterForm()
 
 
 class WebhookPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The changes to a webhook endpoint."""
+
     url: str | UnsetType = UNSET
     events: Events | UnsetType = UNSET
-    filter: FilterForm | UnsetType = UNSET
+    filter: WebhookFilterForm | UnsetType = UNSET
     status: Literal["active", "disabled"] | UnsetType = UNSET
 
 
-class RotateForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """For so long the former secret signs too."""
+class WebhookRotateForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """How long the former secret signs, too."""
 
     overlap_seconds: Annotated[int, Meta(ge=0, le=_OVERLAP_MAX_SECONDS)] = 86_400
 
 
-class FilterAnswer(msgspec.Struct, frozen=True, kw_only=True):
+class WebhookFilterAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """Which events are delivered; empty lists let all pass."""
+
     campaign_id: tuple[str, ...]
     affiliate_id: tuple[str, ...]
     min_value: Decimal | None
 
 
 class WebhookAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """`disabled_reason` tells why nothing is sent any more, if it was not a person's wish."""
+    """`disabled_reason` says why deliveries stopped, where no person stopped them."""
 
     id: str
     url: str
     events: tuple[str, ...]
-    filter: FilterAnswer
+    filter: WebhookFilterAnswer
     status: Literal["active", "disabled"]
     disabled_reason: str | None
-    created_at: datetime
+    created_at: Instant
 
 
 class NewWebhookAnswer(WebhookAnswer, frozen=True, kw_only=True):
@@ -72,11 +79,13 @@ class NewWebhookAnswer(WebhookAnswer, frozen=True, kw_only=True):
     secret: str
 
 
-def new_webhook(form: WebhookForm, account: int, now: datetime, *, allow_private: bool) -> Webhook:
+def new_webhook(
+    form: WebhookForm, dataset: Dataset, now: datetime, *, allow_private: bool
+) -> Webhook:
     """The webhook of a form, its number still 0; Rejected, naming the field."""
     made = Webhook(
         number=0,
-        account=account,
+        account=dataset,
         url=form.url,
         events=form.events,
         secrets=(WebhookSecret(make_secret()),),
@@ -106,7 +115,7 @@ def rotated(webhook: Webhook, now: datetime, overlap_seconds: int) -> Webhook:
     return msgspec.structs.replace(webhook, secrets=(WebhookSecret(make_secret()), former))
 
 
-def _filtered(webhook: Webhook, wanted: FilterForm) -> Webhook:
+def _filtered(webhook: Webhook, wanted: WebhookFilterForm) -> Webhook:
     return msgspec.structs.replace(
         webhook,
         campaigns=tuple(reference("campaign", text) for text in wanted.campaign_id),
@@ -116,10 +125,10 @@ def _filtered(webhook: Webhook, wanted: FilterForm) -> Webhook:
 
 
 def _checked(webhook: Webhook, *, allow_private: bool) -> Webhook:
-    read_target(webhook.url, allow_private=allow_private)
+    parse_target(webhook.url, allow_private=allow_private)
     for index, event in enumerate(webhook.events):
-        if event not in EVENTS:
-            message = f"must be one of {', '.join(EVENTS)}"
+        if event not in EVENT_TYPES:
+            message = f"must be one of {', '.join(EVENT_TYPES)}"
             raise Rejected(Reason.invalid_field, message, field=f"events[{index}]")
     least = webhook.min_value
     if least is not None and not (least.is_finite() and least >= 0):
@@ -128,7 +137,7 @@ def _checked(webhook: Webhook, *, allow_private: bool) -> Webhook:
     return webhook
 
 
-async def check_filter(registry: Registry, webhook: Webhook, account: int) -> None:
+async def check_filter(registry: Registry, webhook: Webhook, account: Account) -> None:
     """Rejected, naming the field, where a filter names what the account does not have."""
     campaigns = set(webhook.campaigns)
     if campaigns - await registry.existing(Campaign, account, campaigns):
@@ -143,7 +152,7 @@ def webhook_answer(webhook: Webhook) -> WebhookAnswer:
         id=public_id("webhook", webhook.number),
         url=webhook.url,
         events=webhook.events,
-        filter=FilterAnswer(
+        filter=WebhookFilterAnswer(
             campaign_id=tuple(public_id("campaign", number) for number in webhook.campaigns),
             affiliate_id=tuple(public_id("affiliate", number) for number in webhook.affiliates),
             min_value=webhook.min_value,

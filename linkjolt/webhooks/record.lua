@@ -1,6 +1,6 @@
--- Keeps what came of a try, unless the delivery was sent again meanwhile: then that stays queued.
+-- Records an attempt, unless the delivery was resent meanwhile: then that remains queued.
 -- KEYS: the delivery, the queue. ARGV: the delivery as it was claimed, as it is now, its id, when it
--- is due again (ms; 0: no more). Answers 1 if it was kept.
+-- is due again (ms; 0: never). Returns 1 if it was recorded.
 if redis.call('GET', KEYS[1]) ~= ARGV[1] then return 0 end
 redis.call('SET', KEYS[1], ARGV[2], 'KEEPTTL')
 if ARGV[4] == '0' then

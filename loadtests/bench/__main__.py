@@ -18,11 +18,19 @@ from loadtests.bench import debian, results
 from loadtests.bench.edge import EDGE_BENCHES
 from loadtests.bench.lines import LINE_BENCHES
 from loadtests.bench.machine import read_machine
-from loadtests.bench.plan import Bench, Cores, Failed, Plan, allowed_cores, chosen, pick_cores
+from loadtests.bench.plan import (
+    Bench,
+    BenchFailed,
+    BenchPlan,
+    Cores,
+    allowed_cores,
+    pick_cores,
+    select_benches,
+)
 from loadtests.bench.programs import ROOT, pin
-from loadtests.bench.reports import REPORTS_BENCH
-from loadtests.bench.rows import Row, table
-from loadtests.bench.streams import open_redis, settings_of
+from loadtests.bench.reports_bench.measure import REPORTS_BENCH
+from loadtests.bench.rows import BenchRow, table
+from loadtests.bench.streams import open_redis, read_settings
 from loadtests.bench.whole import WHOLE_BENCHES
 
 BENCHES: tuple[Bench, ...] = (
@@ -34,7 +42,7 @@ BENCHES: tuple[Bench, ...] = (
 RESULTS = ROOT / "loadtests" / "results"
 
 
-class _Options(msgspec.Struct, frozen=True):
+class _BenchOptions(msgspec.Struct, frozen=True):
     """The command's options."""
 
     only: tuple[str, ...]
@@ -47,8 +55,8 @@ class _Options(msgspec.Struct, frozen=True):
     warehouse: str | None
     results: str | None
 
-    def plan(self, folder: Path, cores: Cores) -> Plan:
-        return Plan(
+    def plan(self, folder: Path, cores: Cores) -> BenchPlan:
+        return BenchPlan(
             folder=folder,
             cores=cores,
             seconds=self.seconds,
@@ -59,46 +67,54 @@ class _Options(msgspec.Struct, frozen=True):
         )
 
 
-def measure(bench: Bench, plan: Plan, tools: Mapping[str, debian.Tool] = debian.TOOLS) -> list[Row]:
+def measure(
+    bench: Bench, plan: BenchPlan, tools: Mapping[str, debian.Tool] = debian.TOOLS
+) -> list[BenchRow]:
     """The bench's rows; one that fails or is skipped where it cannot be run."""
-    lacking = debian.missing(bench.needs, tools)
-    if lacking:
-        names = ", ".join(tool.name for tool in lacking)
-        how = f"{names} missing: {debian.install_line(lacking)}"
-        return [Row(name=bench.says, target="", figure="not run", verdict="skipped", detail=(how,))]
+    missing_tools = debian.find_missing(bench.needs, tools)
+    if missing_tools:
+        names = ", ".join(tool.name for tool in missing_tools)
+        hint = f"{names} missing: {debian.install_line(missing_tools)}"
+        return [
+            BenchRow(
+                name=bench.title, target="", figure="not run", verdict="skipped", detail=(hint,)
+            )
+        ]
     try:
         return bench.measure(plan)
-    except Failed as error:
+    except BenchFailed as error:
         why = str(error)
-        return [Row(name=bench.says, target="", figure="none", verdict="fail", detail=(why,))]
+        return [BenchRow(name=bench.title, target="", figure="none", verdict="fail", detail=(why,))]
 
 
-def run(benches: Sequence[Bench], plan: Plan) -> list[Row]:
+def run(benches: Sequence[Bench], plan: BenchPlan) -> list[BenchRow]:
     """All rows, with a line for every bench on the way."""
-    rows: list[Row] = []
+    rows: list[BenchRow] = []
     for bench in benches:
-        click.echo(f"{bench.name}: {bench.says}")
+        click.echo(f"{bench.name}: {bench.title}")
         rows += measure(bench, plan)
     return rows
 
 
 def _install(benches: Sequence[Bench]) -> None:
-    lacking = debian.missing({need for bench in benches for need in bench.needs})
-    if not lacking:
+    missing_tools = debian.find_missing({need for bench in benches for need in bench.needs})
+    if not missing_tools:
         return
-    click.echo(f"missing: {', '.join(tool.name for tool in lacking)}; installing")
-    why = debian.install(lacking)
+    click.echo(f"missing: {', '.join(tool.name for tool in missing_tools)}; installing")
+    why = debian.install(missing_tools)
     if why is not None:
-        skipped = [bench.name for bench in benches if debian.missing(bench.needs)]
-        click.echo(f"{why}; skipped: {', '.join(skipped)}. As root: {debian.install_line(lacking)}")
+        skipped = [bench.name for bench in benches if debian.find_missing(bench.needs)]
+        click.echo(
+            f"{why}; skipped: {', '.join(skipped)}. As root: {debian.install_line(missing_tools)}"
+        )
 
 
-def _redis_settings(plan: Plan) -> dict[str, str]:
+def _redis_settings(plan: BenchPlan) -> dict[str, str]:
     with open_redis(plan.folder / "shown", plan.cores.redis, "always") as (url, _):
-        return asyncio.run(settings_of(url))
+        return asyncio.run(read_settings(url))
 
 
-def _end_tidily(number: int, frame: FrameType | None) -> None:
+def _exit_on_sigterm(number: int, frame: FrameType | None) -> None:
     """SIGTERM as an exception, so that what was started is ended and the folder removed."""
     sys.exit(128 + number)
 
@@ -131,14 +147,14 @@ def _end_tidily(number: int, frame: FrameType | None) -> None:
     help="Where they are kept for the next run; a folder in --folder unless given.",
 )
 @click.option("--results", help="Folder of the page; loadtests/results unless --only.")
-def main(**given: object) -> None:
+def main(**options_given: object) -> None:
     """Measures LinkJolt beside its peers, prints a table and writes a page of results."""
-    signal.signal(signal.SIGTERM, _end_tidily)
-    options = msgspec.convert(given, _Options)
-    benches = chosen(BENCHES, options.only)
+    signal.signal(signal.SIGTERM, _exit_on_sigterm)
+    options = msgspec.convert(options_given, _BenchOptions)
+    benches = select_benches(BENCHES, options.only)
     try:
         cores = pick_cores(allowed_cores(), options.redis_core)
-    except Failed as error:
+    except BenchFailed as error:
         raise click.ClickException(str(error)) from None
     _install(benches)
     with tempfile.TemporaryDirectory(prefix="bench-", dir=options.folder) as name:
@@ -146,9 +162,9 @@ def main(**given: object) -> None:
         machine, redis = read_machine(plan.folder), _redis_settings(plan)
         pin(os.getpid(), cores.load)
         click.echo("\n".join(f"{about}: {value}" for about, value in machine.lines))
-        click.echo(f"Redis settings: {redis}\n\n{results.how(cores)}")
+        click.echo(f"Redis settings: {redis}\n\n{results.describe_method(cores)}")
         rows = run(benches, plan)
-    page = results.Page(
+    page = results.ResultsPage(
         day=date.today(),
         command=shlex.join(["python", "-m", "loadtests.bench", *sys.argv[1:]]),
         cores=cores,

@@ -7,18 +7,18 @@ import sys
 import msgspec
 
 from linkjolt.runtime.bound_children import bound
-from loadtests.bench.plan import Failed, Plan
+from loadtests.bench import budgets
+from loadtests.bench.plan import BenchFailed, BenchPlan
 from loadtests.bench.programs import environ_with, on_cores
-from loadtests.bench.rows import Row, judged
+from loadtests.bench.rows import BenchRow, judge
 
 EVENTS = 5_000_000
-_PER_SECOND_MIN = 100_000
 _LIMIT_SECONDS = 600
 _STORED = re.compile(r"^stored +(\d+) events/s on one core, (\d+) MiB at most$", re.MULTILINE)
 _CLEAN = re.compile(r"^audit +clean$", re.MULTILINE)
 
 
-class Stored(msgspec.Struct, frozen=True):
+class CatchUpFigures(msgspec.Struct, frozen=True):
     """What a run of `loadtests.catch_up` printed."""
 
     per_second: int
@@ -26,35 +26,35 @@ class Stored(msgspec.Struct, frozen=True):
     clean: bool
 
 
-def parse(text: str) -> Stored:
+def parse_figures(text: str) -> CatchUpFigures:
     """Failed where it is not what a whole run prints."""
     found = _STORED.search(text)
     if not found:
-        raise Failed(f"catch_up printed no figure: {text.strip()[-500:]}")
-    return Stored(int(found[1]), int(found[2]), bool(_CLEAN.search(text)))
+        raise BenchFailed(f"catch_up printed no figure: {text.strip()[-500:]}")
+    return CatchUpFigures(int(found[1]), int(found[2]), bool(_CLEAN.search(text)))
 
 
-def aggregator(plan: Plan, events: int = EVENTS) -> list[Row]:
+def measure_aggregator(plan: BenchPlan, events: int = EVENTS) -> list[BenchRow]:
     """It binds itself to one core, and its Redis-protocol server to another."""
-    stored = parse(_catch_up(plan, events))
-    problems = [] if stored.clean else ["the audit afterwards is not clean"]
-    row = Row(
+    figures = parse_figures(_catch_up(plan, events))
+    problems = [] if figures.clean else ["the audit afterwards is not clean"]
+    row = BenchRow(
         name="aggregator, stream to raw and all rollups, on one core",
-        target=f">= {_PER_SECOND_MIN:,}/s",
-        figure=f"{stored.per_second:,}/s",
-        verdict=judged(stored.per_second >= _PER_SECOND_MIN, problems),
-        detail=(f"{events:,} clicks, {stored.memory_mib:,} MiB at most", *problems),
+        target=str(budgets.EVENTS_STORED),
+        figure=f"{figures.per_second:,}/s",
+        verdict=judge(budgets.EVENTS_STORED.allows(figures.per_second), problems),
+        detail=(f"{events:,} clicks, {figures.memory_mib:,} MiB at most", *problems),
     )
     return [row]
 
 
-def _catch_up(plan: Plan, events: int) -> str:
-    words = ["-P", "-m", "loadtests.catch_up", "--events", str(events)]
+def _catch_up(plan: BenchPlan, events: int) -> str:
+    arguments = ["-P", "-m", "loadtests.catch_up", "--events", str(events)]
     try:
         with on_cores(plan.cores):
             # Its status says only whether it was fast enough, which is judged here.
             ran = subprocess.run(
-                bound([sys.executable, *words]),
+                bound([sys.executable, *arguments]),
                 env=environ_with({"TMPDIR": str(plan.folder)}),
                 capture_output=True,
                 text=True,
@@ -62,5 +62,5 @@ def _catch_up(plan: Plan, events: int) -> str:
                 check=False,
             )
     except subprocess.TimeoutExpired:
-        raise Failed(f"catch_up ran longer than {_LIMIT_SECONDS} s") from None
+        raise BenchFailed(f"catch_up ran longer than {_LIMIT_SECONDS} s") from None
     return ran.stdout + ran.stderr

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
-from loadtests.bench.nginx import MODULES, find_nginx
+from loadtests.bench.peers.nginx import MODULES, find_nginx
 
 _POLICY = Path("/usr/sbin/policy-rc.d")
 _LUA_FOLDERS = (Path("/usr/share/lua/5.1"), Path("/usr/local/share/lua/5.1"))
@@ -42,7 +42,7 @@ TOOLS = {
 }
 
 
-def missing(names: Iterable[str], tools: Mapping[str, Tool] = TOOLS) -> list[Tool]:
+def find_missing(names: Iterable[str], tools: Mapping[str, Tool] = TOOLS) -> list[Tool]:
     """Those of the named tools that are not on this machine."""
     return [tools[name] for name in sorted(names) if not tools[name].present()]
 
@@ -61,10 +61,10 @@ def install(tools: list[Tool]) -> str | None:
         return "there is no apt-get here"
     if os.geteuid() != 0:
         return "installing needs root"
-    with _services_stay_off():
-        for words in (["apt-get", "update", "-q"], install_line(tools).split()):
+    with _services_disabled():
+        for command in (["apt-get", "update", "-q"], install_line(tools).split()):
             ran = subprocess.run(
-                words,
+                command,
                 env={**os.environ, "DEBIAN_FRONTEND": "noninteractive"},
                 capture_output=True,
                 text=True,
@@ -72,13 +72,17 @@ def install(tools: list[Tool]) -> str | None:
                 check=False,
             )
             if ran.returncode != 0:
-                return f"{' '.join(words[:2])} failed: {ran.stderr.strip()[-300:]}"
-    still = missing(tool.name for tool in tools)
-    return f"still missing: {', '.join(tool.name for tool in still)}" if still else None
+                return f"{' '.join(command[:2])} failed: {ran.stderr.strip()[-300:]}"
+    still_missing = find_missing(tool.name for tool in tools)
+    return (
+        f"still missing: {', '.join(tool.name for tool in still_missing)}"
+        if still_missing
+        else None
+    )
 
 
 @contextmanager
-def _services_stay_off() -> Generator[None]:
+def _services_disabled() -> Generator[None]:
     """Debian starts a service as it installs it: nginx would listen on port 80, for all."""
     if _POLICY.exists():
         yield

@@ -1,7 +1,7 @@
 """NDJSON as fast as it is taken: wrk makes no bodies of megabytes.
 
 `python -m loadtests.bench.lineloop PORT SECONDS CONNECTIONS CODE PREFIX KEY` posts bodies of 1,000
-to 10,000 conversions, each an order of its own, and prints a `Lines` as JSON. What was begun in
+to 10,000 conversions, each an order of its own, and prints a `LineCounts` as JSON. What was begun in
 time is ended, so that every line is answered.
 """
 
@@ -20,12 +20,12 @@ _LENGTH = re.compile(rb"\r\ncontent-length: (\d+)\r\n", re.IGNORECASE)
 _READ_BYTES = 1 << 20
 
 
-class Lines(msgspec.Struct, frozen=True, kw_only=True):
+class LineCounts(msgspec.Struct, frozen=True, kw_only=True):
     """Lines that were created, queued and neither, of bodies in so many seconds."""
 
     created: int
     queued: int
-    others: int
+    not_taken: int
     bodies: int
     refused: int
     seconds: float
@@ -44,11 +44,11 @@ class Lines(msgspec.Struct, frozen=True, kw_only=True):
         return f"{self.per_second:,.0f} lines/s in {self.bodies:,} bodies{queued}"
 
     def problems(self) -> list[str]:
-        found = {"lines that were not taken": self.others, "bodies refused": self.refused}
+        found = {"lines that were not taken": self.not_taken, "bodies refused": self.refused}
         return [f"{count:,} {what}" for what, count in found.items() if count]
 
 
-class Bodies:
+class BodyGenerator:
     """An endless row of bodies; ids are of one length, so that only they are written anew."""
 
     def __init__(self, code: str, prefix: str) -> None:
@@ -59,29 +59,29 @@ class Bodies:
         self._orders = itertools.count()
         self._sizes = itertools.cycle(SIZES)
 
-    def make(self) -> tuple[int, bytes]:
+    def next_body(self) -> tuple[int, bytes]:
         """How many lines, and these."""
         size = next(self._sizes)
         orders = tuple(itertools.islice(self._orders, size))
         return size, self._line * size % orders
 
 
-class _Client:
+class _LineClient:
     """Posts bodies over one connection at a time and counts what became of their lines."""
 
-    def __init__(self, port: int, key: str, bodies: Bodies) -> None:
+    def __init__(self, port: int, key: str, bodies: BodyGenerator) -> None:
         self._port = port
         self._bodies = bodies
         self._head = (
             "POST /v1/conversions HTTP/1.1\r\nHost: localhost\r\n"
             f"Authorization: Bearer {key}\r\nContent-Type: application/x-ndjson\r\n"
         ).encode()
-        self.created = self.queued = self.others = self.posted = self.refused = 0
+        self.created = self.queued = self.not_taken = self.posted = self.refused = 0
 
     async def run(self, until: float) -> None:
         reader, writer = await asyncio.open_connection("127.0.0.1", self._port, limit=_READ_BYTES)
         while time.monotonic() < until:
-            lines, body = self._bodies.make()
+            lines, body = self._bodies.next_body()
             writer.write(self._head + b"Content-Length: %d\r\n\r\n" % len(body) + body)
             self._count(lines, *await _answer(reader))
         writer.close()
@@ -92,7 +92,7 @@ class _Client:
         self.posted += 1
         self.created += created
         self.queued += queued
-        self.others += lines - created - queued
+        self.not_taken += lines - created - queued
         self.refused += status != 200
 
 
@@ -105,16 +105,16 @@ async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
 
 
 async def post_lines(
-    port: int, seconds: float, connections: int, bodies: Bodies, key: str
-) -> Lines:
+    port: int, seconds: float, connections: int, bodies: BodyGenerator, key: str
+) -> LineCounts:
     """Posts for so many seconds over so many connections."""
-    clients = [_Client(port, key, bodies) for _ in range(connections)]
+    clients = [_LineClient(port, key, bodies) for _ in range(connections)]
     began = time.monotonic()
     await asyncio.gather(*(client.run(began + seconds) for client in clients))
-    return Lines(
+    return LineCounts(
         created=sum(client.created for client in clients),
         queued=sum(client.queued for client in clients),
-        others=sum(client.others for client in clients),
+        not_taken=sum(client.not_taken for client in clients),
         bodies=sum(client.posted for client in clients),
         refused=sum(client.refused for client in clients),
         seconds=time.monotonic() - began,
@@ -123,7 +123,7 @@ async def post_lines(
 
 def main() -> None:
     port, seconds, connections, code, prefix, key = sys.argv[1:]
-    bodies = Bodies(code, prefix)
+    bodies = BodyGenerator(code, prefix)
     lines = uvloop.run(post_lines(int(port), float(seconds), int(connections), bodies, key))
     print(msgspec.json.encode(lines).decode())
 

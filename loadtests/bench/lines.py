@@ -4,56 +4,55 @@ import sys
 
 import msgspec
 
-from loadtests.bench import traffic
-from loadtests.bench.edge import alternate, described, problems_of
-from loadtests.bench.lineloop import Lines
-from loadtests.bench.linkjolt_peer import EDGE_CONVERSIONS
+from loadtests.bench import budgets, traffic
+from loadtests.bench.edge import all_problems, alternate_turns, describe_turns
+from loadtests.bench.lineloop import LineCounts
 from loadtests.bench.loads import WARM_UP_SECONDS
-from loadtests.bench.peer import Serving
-from loadtests.bench.plan import Bench, Plan
-from loadtests.bench.programs import finish
-from loadtests.bench.rows import Row, judged, middle, spread
-from loadtests.bench.turn import Load
+from loadtests.bench.peers.linkjolt_peer import EDGE_CONVERSIONS
+from loadtests.bench.peers.peer import ServedPeer
+from loadtests.bench.plan import Bench, BenchPlan
+from loadtests.bench.programs import run_command
+from loadtests.bench.rows import BenchRow, describe_spread, judge, median
+from loadtests.bench.turn import LoadResult
 
-_LINES_MIN = 100_000
 # Enough that one body is taken in while another's answer is on its way.
 _CONNECTIONS = 4
 
 
-def all_lines(plan: Plan, serving: Serving) -> Load:
+def saturating_lines(plan: BenchPlan, serving: ServedPeer) -> LoadResult:
     """As many lines, each an order of its own, as a few connections get answered."""
     runs = [
         _run(plan, serving, seconds, prefix)
         for seconds, prefix in ((WARM_UP_SECONDS, "warm"), (plan.seconds, "order"))
     ]
-    return Load(
+    return LoadResult(
         figure=runs[-1].per_second,
-        says=runs[-1].describe(),
+        summary=runs[-1].describe(),
         answered=sum(run.taken for run in runs),
-        cut=0,
+        cut_off=0,
         problems=tuple(problem for run in runs for problem in run.problems()),
     )
 
 
-def _run(plan: Plan, serving: Serving, seconds: int, prefix: str) -> Lines:
-    words = (serving.port, seconds, _CONNECTIONS, traffic.CODES[0], prefix, serving.key)
-    command = [sys.executable, "-P", "-m", "loadtests.bench.lineloop", *map(str, words)]
-    return msgspec.json.decode(finish(command, plan.cores.load, seconds + 60), type=Lines)
+def _run(plan: BenchPlan, serving: ServedPeer, seconds: int, prefix: str) -> LineCounts:
+    arguments = (serving.port, seconds, _CONNECTIONS, traffic.CODES[0], prefix, serving.key)
+    command = [sys.executable, "-P", "-m", "loadtests.bench.lineloop", *map(str, arguments)]
+    return msgspec.json.decode(run_command(command, plan.cores.load, seconds + 60), type=LineCounts)
 
 
-def lines(plan: Plan) -> list[Row]:
+def measure_lines(plan: BenchPlan) -> list[BenchRow]:
     """Bodies of 1,000 to 10,000 lines."""
-    (turns,) = alternate(plan, [EDGE_CONVERSIONS], "always", all_lines)
+    (turns,) = alternate_turns(plan, [EDGE_CONVERSIONS], "always", saturating_lines)
     figures = [turn.figure for turn in turns]
-    figure = middle(figures)
-    row = Row(
+    figure = median(figures)
+    row = BenchRow(
         name="durable conversions/s on one core, NDJSON, appendfsync always",
-        target=f">= {_LINES_MIN:,}/s",
+        target=str(budgets.CONVERSION_LINES),
         figure=f"{figure:,.0f}/s",
-        verdict=judged(figure >= _LINES_MIN, problems_of(turns)),
-        detail=(f"LinkJolt {spread(figures, '/s')}", *described(turns)),
+        verdict=judge(budgets.CONVERSION_LINES.allows(figure), all_problems(turns)),
+        detail=(f"LinkJolt {describe_spread(figures, '/s')}", *describe_turns(turns)),
     )
     return [row]
 
 
-LINE_BENCHES = (Bench("lines", "conversions, many a POST", frozenset(), lines),)
+LINE_BENCHES = (Bench("lines", "conversions, many a POST", frozenset(), measure_lines),)

@@ -7,45 +7,47 @@ from pathlib import Path
 import msgspec
 
 from loadtests.bench import traffic, wrk
-from loadtests.bench.linkjolt_peer import ask
-from loadtests.bench.openloop import Timed
-from loadtests.bench.peer import Serving
-from loadtests.bench.plan import Failed, Plan
-from loadtests.bench.programs import finish
-from loadtests.bench.turn import Load
+from loadtests.bench.openloop import ClickLatencies
+from loadtests.bench.peers.linkjolt_peer import send_request
+from loadtests.bench.peers.peer import ServedPeer
+from loadtests.bench.plan import BenchFailed, BenchPlan
+from loadtests.bench.programs import run_command
+from loadtests.bench.turn import LoadResult
 
 WARM_UP_SECONDS = 1
 
 
-def all_clicks(plan: Plan, serving: Serving) -> Load:
+def saturating_clicks(plan: BenchPlan, serving: ServedPeer) -> LoadResult:
     """As many clicks as 256 connections get answered."""
     _expect_redirect(serving)
     arguments = [str(traffic.write_codes(plan.folder))]
-    runs = _twice(plan, serving, traffic.CLICKS_SCRIPT, arguments, arguments)
-    return _saturating(runs, asked=1)
+    runs = _warm_up_and_measure(plan, serving, traffic.CLICKS_SCRIPT, arguments, arguments)
+    return _saturating_result(runs, extra_answered=1)
 
 
-def all_conversions(plan: Plan, serving: Serving) -> Load:
+def saturating_conversions(plan: BenchPlan, serving: ServedPeer) -> LoadResult:
     """As many conversions, each with a new order id, as 256 connections get answered."""
     script = traffic.CONVERSIONS_SCRIPT
     warm_up, measured = ([traffic.CODES[0], prefix, serving.key] for prefix in ("warm", "order"))
-    return _saturating(_twice(plan, serving, script, warm_up, measured), asked=0)
+    return _saturating_result(
+        _warm_up_and_measure(plan, serving, script, warm_up, measured), extra_answered=0
+    )
 
 
-def _expect_redirect(serving: Serving) -> None:
+def _expect_redirect(serving: ServedPeer) -> None:
     """wrk sees errors only: that an answer is a 302 is looked at here."""
-    status, _ = ask(serving.port, f"/{traffic.CODES[0]}", headers=traffic.HEADERS)
+    status, _ = send_request(serving.port, f"/{traffic.CODES[0]}", headers=traffic.HEADERS)
     if status != 302:
-        raise Failed(f"the answer is {status} where 302 is due")
+        raise BenchFailed(f"the answer is {status} where 302 is due")
 
 
-def _twice(
-    plan: Plan,
-    serving: Serving,
+def _warm_up_and_measure(
+    plan: BenchPlan,
+    serving: ServedPeer,
     script: Path,
     warm_up: Sequence[str],
     measured: Sequence[str],
-) -> list[wrk.Measured]:
+) -> list[wrk.WrkSummary]:
     core = plan.cores.load
     return [
         wrk.run(serving.port, WARM_UP_SECONDS, core, script, warm_up),
@@ -53,28 +55,28 @@ def _twice(
     ]
 
 
-def _saturating(runs: list[wrk.Measured], asked: int) -> Load:
-    return Load(
+def _saturating_result(runs: list[wrk.WrkSummary], extra_answered: int) -> LoadResult:
+    return LoadResult(
         figure=runs[-1].per_second,
-        says=f"{runs[-1].per_second:,.0f}/s",
-        answered=asked + sum(run.answered for run in runs),
+        summary=f"{runs[-1].per_second:,.0f}/s",
+        answered=extra_answered + sum(run.answered for run in runs),
         # wrk hangs up at its end with a request on every connection under way.
-        cut=len(runs) * traffic.CONNECTIONS,
+        cut_off=len(runs) * traffic.CONNECTIONS,
         problems=tuple(problem for run in runs for problem in run.problems()),
     )
 
 
-def steady_clicks(plan: Plan, serving: Serving, per_second: float) -> Load:
+def steady_clicks(plan: BenchPlan, serving: ServedPeer, per_second: float) -> LoadResult:
     """Clicks at a steady rate, whether answered or not; the figure is p99 in milliseconds."""
     _expect_redirect(serving)
     numbers = (serving.port, per_second, WARM_UP_SECONDS, plan.seconds, traffic.CONNECTIONS)
     command = [sys.executable, "-P", "-m", "loadtests.bench.openloop", *map(str, numbers)]
-    printed = finish(command, plan.cores.load, plan.seconds + 60)
-    timed = msgspec.json.decode(printed, type=Timed)
-    return Load(
+    printed = run_command(command, plan.cores.load, plan.seconds + 60)
+    timed = msgspec.json.decode(printed, type=ClickLatencies)
+    return LoadResult(
         figure=timed.p99_ms,
-        says=f"{per_second:,.0f}/s: {timed.describe()}",
+        summary=f"{per_second:,.0f}/s: {timed.describe()}",
         answered=1 + timed.answered,
-        cut=timed.due - timed.answered,
+        cut_off=timed.due - timed.answered,
         problems=tuple(timed.problems()),
     )

@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from linkjolt.runtime.redis_server import find_binary
-from loadtests.bench.nginx import find_nginx
+from loadtests.bench.peers.nginx import find_nginx
 
 _PACKAGES = ("uvicorn", "starlette", "redis", "hiredis", "uvloop", "httptools", "msgspec")
 _SYNCS = 200
@@ -30,7 +30,7 @@ class Machine(msgspec.Struct, frozen=True):
 def read_machine(folder: Path) -> Machine:
     """Takes a second: the disk under `folder` is timed."""
     load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
-    sync_ms = _sync_ms(folder)
+    sync_ms = _measure_sync_ms(folder)
     lines = [
         ("CPU", f"{_cpu_model()}, {os.cpu_count()} cores"),
         ("kernel", platform.release()),
@@ -64,7 +64,7 @@ def _file_system(folder: Path) -> str:
     return max(holding, key=lambda mount: len(mount[0]))[1]
 
 
-def _sync_ms(folder: Path) -> float:
+def _measure_sync_ms(folder: Path) -> float:
     """Milliseconds of a write made durable: on a RAM disk durability costs nothing."""
     times: list[float] = []
     with open(folder / "sync", "wb", buffering=0) as file:

@@ -11,86 +11,89 @@ import msgspec
 
 from linkjolt import redis_keys
 from linkjolt.storage.redis import call, connect
-from loadtests.bench import traffic
-from loadtests.bench.linkjolt_peer import EDGE, ask
-from loadtests.bench.loads import all_clicks, steady_clicks
-from loadtests.bench.peer import Place, Serving
-from loadtests.bench.plan import Failed, Plan
-from loadtests.bench.rows import Row, judged
-from loadtests.bench.streams import events_in, open_redis
-from loadtests.bench.turn import Load, event_problem
+from loadtests.bench import budgets, traffic
+from loadtests.bench.loads import saturating_clicks, steady_clicks
+from loadtests.bench.peers.linkjolt_peer import EDGE, send_request
+from loadtests.bench.peers.peer import ServedPeer, TurnEnvironment
+from loadtests.bench.plan import BenchFailed, BenchPlan
+from loadtests.bench.rows import BenchRow, judge
+from loadtests.bench.streams import count_events, open_redis
+from loadtests.bench.turn import LoadResult, event_problem
 
-_BYTES_MAX = 400
 # One click at a time, and still so many that what Redis needs once is little beside them.
 _TRICKLE_PER_SECOND = 100.0
 _TRICKLE_SECONDS = 30
-_LOOKS = 20
+_READINGS = 20
 _LOOK_SECONDS = 0.1
 
 
-class Held(msgspec.Struct, frozen=True):
+class RedisMemory(msgspec.Struct, frozen=True):
     """Redis's bytes when it is quiet, the stream's own among them, and what the stream holds."""
 
-    used: int
-    stream: int
+    used_bytes: int
+    stream_bytes: int
     entries: int
     events: int
 
 
-async def look(url: str) -> Held:
+async def read_memory(url: str) -> RedisMemory:
     """Buffers of connections come and go: the least of two seconds counts."""
     key = redis_keys.clicks(0).key
     async with connect(url) as redis:
         used: list[int] = []
-        for _ in range(_LOOKS):
+        for _ in range(_READINGS):
             used.append((await call(redis, "INFO", "memory"))["used_memory"])
             await asyncio.sleep(_LOOK_SECONDS)
         stream: int | None = await call(redis, "MEMORY", "USAGE", key, "SAMPLES", "0")
         entries: int = await call(redis, "XLEN", key)
-    return Held(min(used), stream or 0, entries, await events_in(url, key, 0))
+    return RedisMemory(min(used), stream or 0, entries, await count_events(url, key, 0))
 
 
-def memory(plan: Plan) -> list[Row]:
+def measure_memory(plan: BenchPlan) -> list[BenchRow]:
     """Frames of a busy edge hold many clicks, those of an idle one a single click each."""
     trickle = msgspec.structs.replace(plan, seconds=max(plan.seconds, _TRICKLE_SECONDS))
     steady = partial(steady_clicks, per_second=_TRICKLE_PER_SECOND)
     return [
-        waiting(plan, "as fast as the edge takes them", all_clicks),
-        waiting(trickle, f"at {_TRICKLE_PER_SECOND:g}/s", steady),
+        measure_waiting(plan, "as fast as the edge takes them", saturating_clicks),
+        measure_waiting(trickle, f"at {_TRICKLE_PER_SECOND:g}/s", steady),
     ]
 
 
-def waiting(plan: Plan, how: str, load: Callable[[Plan, Serving], Load]) -> Row:
+def measure_waiting(
+    plan: BenchPlan, rate: str, load: Callable[[BenchPlan, ServedPeer], LoadResult]
+) -> BenchRow:
     """Clicks of one load, with no aggregator to take them away."""
-    with ExitStack() as opened:
-        folder = Path(opened.enter_context(tempfile.TemporaryDirectory(dir=plan.folder)))
-        url, _ = opened.enter_context(open_redis(folder / "redis", plan.cores.redis, "always"))
-        serving = opened.enter_context(EDGE.serve(Place(folder, url, plan.cores)))
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=plan.folder)))
+        url, _ = stack.enter_context(open_redis(folder / "redis", plan.cores.redis, "always"))
+        serving = stack.enter_context(EDGE.serve(TurnEnvironment(folder, url, plan.cores)))
         for code in traffic.CODES:
-            ask(serving.port, f"/{code}", headers=traffic.HEADERS)
-        before = asyncio.run(look(url))
-        done = load(plan, serving)
-        wanted = before.events + done.answered
-        events = asyncio.run(events_in(url, redis_keys.clicks(0).key, wanted)) - before.events
-        after = asyncio.run(look(url))
-    problem = event_problem(done.answered, events, done.cut)
-    problems = (*done.problems, *([problem] if problem else []))
-    return row_of(how, before, after, problems)
+            send_request(serving.port, f"/{code}", headers=traffic.HEADERS)
+        before = asyncio.run(read_memory(url))
+        result = load(plan, serving)
+        expected = before.events + result.answered
+        events = asyncio.run(count_events(url, redis_keys.clicks(0).key, expected)) - before.events
+        after = asyncio.run(read_memory(url))
+    problem = event_problem(result.answered, events, result.cut_off)
+    problems = (*result.problems, *([problem] if problem else []))
+    return memory_row(rate, before, after, problems)
 
 
-def row_of(how: str, before: Held, after: Held, problems: Sequence[str]) -> Row:
+def memory_row(
+    rate: str, before: RedisMemory, after: RedisMemory, problems: Sequence[str]
+) -> BenchRow:
     """What came between two looks, by the events that came."""
     events = after.events - before.events
     if events <= 0:
-        raise Failed("no click came into the stream")
-    figure = (after.used - before.used) / events
-    stream = (after.stream - before.stream) / events
+        raise BenchFailed("no click came into the stream")
+    figure = (after.used_bytes - before.used_bytes) / events
+    stream = (after.stream_bytes - before.stream_bytes) / events
     frames = after.entries - before.entries
-    return Row(
-        name=f"Redis memory for each waiting click, clicks {how}",
-        target=f"<= {_BYTES_MAX} bytes",
+    return BenchRow(
+        name=f"Redis memory for each waiting click, clicks {rate}",
+        target=str(budgets.WAITING_CLICK),
         figure=f"{figure:.0f} bytes",
-        verdict=judged(figure <= _BYTES_MAX, problems),
+        verdict=judge(budgets.WAITING_CLICK.allows(figure), problems),
         detail=(
             f"{events:,} clicks in {frames:,} entries of the stream, {events / frames:.1f} each",
             f"of the {figure:.0f} bytes of used_memory {stream:.0f} are the stream's own",

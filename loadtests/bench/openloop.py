@@ -1,7 +1,7 @@
 """Clicks at a steady rate over kept-alive connections: wrk has no such mode, and Debian no wrk2.
 
 `python -m loadtests.bench.openloop PORT PER_SECOND WARM_UP_SECONDS SECONDS CONNECTIONS` prints
-a `Timed` as JSON. What is due in a millisecond is sent in one go at its begin. A latency counts
+a `ClickLatencies` as JSON. What is due in a millisecond is sent in one go at its begin. A latency counts
 from when a click was due, so that a server that stalls cannot hide behind the requests that were
 not sent meanwhile; what this client itself was late by is in it, and told apart.
 """
@@ -26,7 +26,7 @@ _GRACE_SECONDS = 5.0
 _REDIRECT = b"HTTP/1.1 302"
 
 
-class Timed(msgspec.Struct, frozen=True, kw_only=True):
+class ClickLatencies(msgspec.Struct, frozen=True, kw_only=True):
     """Percentiles of the measured clicks; `late_p99_ms` is what the client was late by."""
 
     due: int
@@ -74,19 +74,19 @@ def answer_bytes(received: bytes) -> int | None:
     return whole if len(received) >= whole else None
 
 
-class Clicker:
+class SteadyClicker:
     """Sends what is due on whatever connection is free."""
 
     def __init__(self, requests: Sequence[bytes], per_second: float, seconds: float) -> None:
         self._requests = requests
         self._per_second = per_second
         self._total = int(per_second * seconds)
-        self._began = 0.0
-        self._due = 0
+        self._started_at = 0.0
+        self._due_total = 0
         self._waiting: deque[float] = deque()
-        self.idle: deque[_Connection] = deque()
-        self._sent = 0
-        self.lost = 0
+        self.idle: deque[_ClickConnection] = deque()
+        self._sent_total = 0
+        self.lost_connections = 0
         self.not_redirects = 0
         self.answers: list[tuple[float, float]] = []
         self.late: list[float] = []
@@ -94,49 +94,51 @@ class Clicker:
 
     async def run(self) -> None:
         """Returns when all are answered, or 5 s after the last one was due."""
-        self._began = time.perf_counter()
+        self._started_at = time.perf_counter()
         last = due_seconds(self._total, self._per_second)
         with ticking(_TICK_SECONDS, self._send_due), suppress(TimeoutError):
             await asyncio.wait_for(self._all_answered.wait(), last + _GRACE_SECONDS)
 
     def _now(self) -> float:
-        return time.perf_counter() - self._began
+        return time.perf_counter() - self._started_at
 
     def _send_due(self) -> None:
         now = self._now()
-        while self._due < self._total:
-            due = due_seconds(self._due, self._per_second)
+        while self._due_total < self._total:
+            due = due_seconds(self._due_total, self._per_second)
             if due > now:
                 break
             self.late.append(now - due)
             self._waiting.append(due)
-            self._due += 1
+            self._due_total += 1
         while self._waiting and self.idle:
             self.send_on(self.idle.popleft())
 
-    def send_on(self, connection: "_Connection") -> None:
+    def send_on(self, connection: "_ClickConnection") -> None:
         """The click that has waited longest; the connection is idle where none waits."""
         if not self._waiting:
             self.idle.append(connection)
             return
-        connection.send(self._requests[self._sent % len(self._requests)], self._waiting.popleft())
-        self._sent += 1
+        connection.send(
+            self._requests[self._sent_total % len(self._requests)], self._waiting.popleft()
+        )
+        self._sent_total += 1
 
-    def answered(self, due: float, redirected: bool) -> None:
+    def record_answer(self, due: float, redirected: bool) -> None:
         self.answers.append((due, self._now() - due))
         self.not_redirects += not redirected
         if len(self.answers) == self._total:
             self._all_answered.set()
 
-    def timed(self, warm_up_seconds: float) -> Timed:
+    def latencies(self, warm_up_seconds: float) -> ClickLatencies:
         """The percentiles of what was due after the warm-up."""
         times = sorted(took * 1000 for due, took in self.answers if due >= warm_up_seconds)
         warm = int(warm_up_seconds * self._per_second)
-        return Timed(
+        return ClickLatencies(
             due=self._total,
             answered=len(self.answers),
             not_redirects=self.not_redirects,
-            lost_connections=self.lost,
+            lost_connections=self.lost_connections,
             p50_ms=percentile(times, 0.5),
             p99_ms=percentile(times, 0.99),
             max_ms=percentile(times, 1.0),
@@ -144,13 +146,13 @@ class Clicker:
         )
 
 
-class _Connection(asyncio.Protocol):
+class _ClickConnection(asyncio.Protocol):
     """One request at a time."""
 
-    def __init__(self, clicker: Clicker) -> None:
+    def __init__(self, clicker: SteadyClicker) -> None:
         self._clicker = clicker
         self._transport: asyncio.WriteTransport | None = None
-        self._due = 0.0
+        self._due_at = 0.0
         self._received = b""
         self.closed: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -161,7 +163,7 @@ class _Connection(asyncio.Protocol):
 
     def send(self, request: bytes, due: float) -> None:
         assert self._transport
-        self._due = due
+        self._due_at = due
         self._transport.write(request)
 
     def data_received(self, data: bytes) -> None:
@@ -170,11 +172,11 @@ class _Connection(asyncio.Protocol):
             self._received = received
             return
         self._received = b""
-        self._clicker.answered(self._due, received.startswith(_REDIRECT))
+        self._clicker.record_answer(self._due_at, received.startswith(_REDIRECT))
         self._clicker.send_on(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._clicker.lost += 1
+        self._clicker.lost_connections += 1
         self.closed.set_result(None)
         if self in self._clicker.idle:
             self._clicker.idle.remove(self)
@@ -186,31 +188,31 @@ class _Connection(asyncio.Protocol):
 
 async def click_steadily(
     port: int, per_second: float, warm_up_seconds: float, seconds: float, connections: int
-) -> Timed:
+) -> ClickLatencies:
     """The clicks of warm-up and measurement, the former's left out of the figures."""
-    clicker = Clicker(raw_requests(port), per_second, warm_up_seconds + seconds)
+    clicker = SteadyClicker(raw_requests(port), per_second, warm_up_seconds + seconds)
     loop = asyncio.get_running_loop()
-    opened = [_Connection(clicker) for _ in range(connections)]
+    opened = [_ClickConnection(clicker) for _ in range(connections)]
     for connection in opened:
         await loop.create_connection(lambda each=connection: each, "127.0.0.1", port)
     await clicker.run()
-    timed = clicker.timed(warm_up_seconds)
+    latencies = clicker.latencies(warm_up_seconds)
     for connection in opened:
         connection.close()
     await asyncio.gather(*(connection.closed for connection in opened))
-    return timed
+    return latencies
 
 
 def main() -> None:
     port, per_second, warm_up_seconds, seconds, connections = sys.argv[1:]
     # A collection in mid-run would look like a slow server.
     gc.disable()
-    timed = uvloop.run(
+    latencies = uvloop.run(
         click_steadily(
             int(port), float(per_second), float(warm_up_seconds), float(seconds), int(connections)
         )
     )
-    print(msgspec.json.encode(timed).decode())
+    print(msgspec.json.encode(latencies).decode())
 
 
 if __name__ == "__main__":

@@ -8,10 +8,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from loadtests.bench.rows import Row
+from loadtests.bench.rows import BenchRow
 
 
-class Failed(Exception):
+class BenchFailed(Exception):
     """The bench cannot go on; the message says why in one line."""
 
 
@@ -23,7 +23,7 @@ class Cores(msgspec.Struct, frozen=True):
     redis: int
 
 
-class Plan(msgspec.Struct, frozen=True, kw_only=True):
+class BenchPlan(msgspec.Struct, frozen=True, kw_only=True):
     """Seconds of one measurement, measurements a side, and an empty folder on a real disk.
 
     Reports are asked of so many clicks over so many days, in a folder that outlives the run.
@@ -45,13 +45,13 @@ class Bench(NamedTuple):
     """
 
     name: str
-    says: str
+    title: str
     needs: frozenset[str]
-    measure: Callable[[Plan], list[Row]]
+    measure: Callable[[BenchPlan], list[BenchRow]]
     on_request: bool = False
 
 
-def chosen(benches: Sequence[Bench], only: Sequence[str]) -> list[Bench]:
+def select_benches(benches: Sequence[Bench], only: Sequence[str]) -> list[Bench]:
     """Those that are named; where none is, all that need no request."""
     return [bench for bench in benches if (bench.name in only if only else not bench.on_request)]
 
@@ -59,15 +59,17 @@ def chosen(benches: Sequence[Bench], only: Sequence[str]) -> list[Bench]:
 def pick_cores(allowed: set[int], redis: int | None = None) -> Cores:
     """The first core for the worker alone, the second for the rest; Failed when there is one."""
     if len(allowed) < 2:
-        raise Failed("the bench needs two cores: one for the worker, one for load and Redis")
+        raise BenchFailed("the bench needs two cores: one for the worker, one for load and Redis")
     worker, load, *_ = sorted(allowed)
     if redis is not None and (redis == worker or redis not in allowed):
-        raise Failed(f"core {redis} is not free for Redis: choose another of {sorted(allowed)}")
+        raise BenchFailed(
+            f"core {redis} is not free for Redis: choose another of {sorted(allowed)}"
+        )
     return Cores(worker, load, load if redis is None else redis)
 
 
 def allowed_cores() -> set[int]:
     """The cores that this process may use; Failed where the system cannot pin processes."""
     if sys.platform != "linux":
-        raise Failed("the bench pins processes to cores, which it can on Linux only")
+        raise BenchFailed("the bench pins processes to cores, which it can on Linux only")
     return os.sched_getaffinity(0)

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from linkjolt.runtime.bound_children import bound
-from loadtests.bench.plan import Cores, Failed
+from loadtests.bench.plan import BenchFailed, Cores
 
 ROOT = Path(__file__).parents[2]
 _START_SECONDS = 30
@@ -33,16 +33,16 @@ def pin(pid: int, core: int) -> None:
 @contextmanager
 def on_cores(cores: Cores) -> Generator[None]:
     """What is started inside may use all cores of the bench, which itself is bound to one."""
-    own = os.sched_getaffinity(0)
+    bench_cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {cores.worker, cores.load, cores.redis})
     try:
         yield
     finally:
-        os.sched_setaffinity(0, own)
+        os.sched_setaffinity(0, bench_cores)
 
 
 @contextmanager
-def program(
+def running_program(
     command: Sequence[str], core: int, log: Path, variables: Mapping[str, str]
 ) -> Generator[subprocess.Popen[bytes]]:
     """A running process on one core, its output in `log`; ended on leaving."""
@@ -59,10 +59,10 @@ def program(
         pin(child.pid, core)
         yield child
     finally:
-        end(child)
+        terminate(child)
 
 
-def end(child: subprocess.Popen[bytes]) -> None:
+def terminate(child: subprocess.Popen[bytes]) -> None:
     """SIGTERM, a bounded wait, SIGKILL; nothing where it has ended."""
     child.terminate()
     try:
@@ -72,7 +72,7 @@ def end(child: subprocess.Popen[bytes]) -> None:
         child.wait()
 
 
-def finish(
+def run_command(
     command: Sequence[str],
     core: int,
     timeout_seconds: float,
@@ -89,14 +89,14 @@ def finish(
     ) as child:
         try:
             pin(child.pid, core)
-            printed, complaints = child.communicate(timeout=timeout_seconds)
+            printed, errors = child.communicate(timeout=timeout_seconds)
         except subprocess.TimeoutExpired:
-            raise Failed(f"{command[0]} ran longer than {timeout_seconds:g} s") from None
+            raise BenchFailed(f"{command[0]} ran longer than {timeout_seconds:g} s") from None
         finally:
-            end(child)
+            terminate(child)
     if child.returncode != 0:
-        why = complaints.decode(errors="replace").strip()[-500:]
-        raise Failed(f"{command[0]} ended with {child.returncode}: {why}")
+        why = errors.decode(errors="replace").strip()[-500:]
+        raise BenchFailed(f"{command[0]} ended with {child.returncode}: {why}")
     return printed.decode(errors="replace")
 
 
@@ -107,8 +107,8 @@ def wait_listening(port: int, child: subprocess.Popen[bytes], log: Path) -> None
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
             return
         time.sleep(0.02)
-    said = log.read_text(errors="replace").strip()[-500:]
-    raise Failed(f"nothing listens on port {port}: {said}")
+    output_end = log.read_text(errors="replace").strip()[-500:]
+    raise BenchFailed(f"nothing listens on port {port}: {output_end}")
 
 
 def cpu_seconds(pid: int, *, main_thread: bool = False) -> float:
@@ -126,4 +126,4 @@ def core_seconds(core: int) -> tuple[float, float]:
             user, nice, system, _, disk, *rest = (int(word) for word in line.split()[1:9])
             ticks = os.sysconf("SC_CLK_TCK")
             return (user + nice + system + sum(rest)) / ticks, disk / ticks
-    raise Failed(f"/proc/stat does not name core {core}")
+    raise BenchFailed(f"/proc/stat does not name core {core}")

@@ -8,9 +8,9 @@ import msgspec
 
 from loadtests.bench.machine import Machine
 from loadtests.bench.plan import Cores
-from loadtests.bench.rows import Row, table
+from loadtests.bench.rows import BenchRow, table
 
-_HOW = """\
+_METHOD = """\
 Every turn starts a fresh Redis-protocol server and one peer: a single process, alone on core \
 {worker}. The load generator runs on core {load}, the Redis-protocol server on core {redis}. \
 {shared} Peers take turns (ABAB); a ratio is the median of the pairs' ratios.
@@ -32,13 +32,13 @@ Reports are made in this process, one after the other, warm, each as `GET /v1/re
 the engine may use the cores of worker, load and Redis. The ratio is that of one run of rows and \
 totals from raw events to the median report from rollups.
 """
-_SHARED = """\
+_SHARED_CORE = """\
 They share that core, so that a peer which asks more of Redis for each click also leaves less to \
 wrk, as it would to whatever else runs beside Redis."""
-_APART = "Each has its core to itself."
+_OWN_CORES = "Each has its core to itself."
 
 
-class Page(msgspec.Struct, frozen=True, kw_only=True):
+class ResultsPage(msgspec.Struct, frozen=True, kw_only=True):
     """All that a page tells; `redis` are the server's settings, the same for all peers."""
 
     day: date
@@ -46,10 +46,10 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     cores: Cores
     machine: Machine
     redis: Mapping[str, str]
-    rows: Sequence[Row]
+    rows: Sequence[BenchRow]
 
 
-def markdown(page: Page) -> str:
+def markdown(page: ResultsPage) -> str:
     """The page, ready to be kept."""
     about = [f"- {name}: {value}" for name, value in page.machine.lines]
     settings = ", ".join(f"{name} {value or '(none)'}" for name, value in page.redis.items())
@@ -57,24 +57,24 @@ def markdown(page: Page) -> str:
         f"# Bench, {page.day.isoformat()}",
         f"`{page.command}`",
         "\n".join([*about, f"- its settings (appendfsync by row): {settings}"]),
-        how(page.cores),
+        describe_method(page.cores),
         table(page.rows),
         *(_section(row) for row in page.rows if row.detail),
     ]
     return "\n\n".join(part.strip() for part in parts) + "\n"
 
 
-def how(cores: Cores) -> str:
+def describe_method(cores: Cores) -> str:
     """How the figures came about, and what to think of when reading them."""
-    shared = _SHARED if cores.load == cores.redis else _APART
-    return _HOW.format(worker=cores.worker, load=cores.load, redis=cores.redis, shared=shared)
+    shared = _SHARED_CORE if cores.load == cores.redis else _OWN_CORES
+    return _METHOD.format(worker=cores.worker, load=cores.load, redis=cores.redis, shared=shared)
 
 
-def _section(row: Row) -> str:
+def _section(row: BenchRow) -> str:
     return "\n".join([f"## {row.name}", "", *(f"- {line}" for line in row.detail)])
 
 
-def write(page: Page, folder: Path) -> Path:
+def write(page: ResultsPage, folder: Path) -> Path:
     """Writes `bench-<date>.md`; its path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"bench-{page.day.isoformat()}.md"

@@ -10,7 +10,7 @@ import msgspec
 Verdict = Literal["pass", "fail", "shown", "skipped"]
 
 
-class Row(msgspec.Struct, frozen=True, kw_only=True):
+class BenchRow(msgspec.Struct, frozen=True, kw_only=True):
     """One line of the results; `detail` are lines of text, each turn's figures among them."""
 
     name: str
@@ -20,7 +20,7 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     detail: tuple[str, ...] = ()
 
 
-class Pair(msgspec.Struct, frozen=True):
+class FigurePair(msgspec.Struct, frozen=True):
     """Two turns, one after the other, in the same unit."""
 
     ours: float
@@ -31,27 +31,27 @@ class Pair(msgspec.Struct, frozen=True):
         return self.ours / self.theirs if self.theirs else 0.0
 
 
-def ratio_of(pairs: Sequence[Pair]) -> float:
+def median_ratio(pairs: Sequence[FigurePair]) -> float:
     """The median of the pairs' ratios: what changed between pairs touches both sides of one."""
     return statistics.median(pair.ratio for pair in pairs)
 
 
-def middle(values: Sequence[float]) -> float:
+def median(values: Sequence[float]) -> float:
     return statistics.median(values)
 
 
-def spread(values: Sequence[float], unit: str, digits: int = 0) -> str:
+def describe_spread(values: Sequence[float], unit: str, digits: int = 0) -> str:
     """`median 5,812/s (5,601 to 6,020)`."""
     low, middle, high = min(values), statistics.median(values), max(values)
     return f"median {middle:,.{digits}f}{unit} ({low:,.{digits}f} to {high:,.{digits}f})"
 
 
-def judged(met: bool, problems: Sequence[str]) -> Verdict:
+def judge(met: bool, problems: Sequence[str]) -> Verdict:
     """A problem fails a row whatever its figure."""
     return "pass" if met and not problems else "fail"
 
 
-def table(rows: Sequence[Row]) -> str:
+def table(rows: Sequence[BenchRow]) -> str:
     """The rows as a Markdown table with aligned columns, which reads well on a terminal too."""
     cells = [("what", "target", "figure", "verdict")]
     cells += [(row.name, row.target, row.figure, row.verdict.upper()) for row in rows]

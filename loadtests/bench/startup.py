@@ -17,14 +17,13 @@ from linkjolt.runtime.bound_children import bound
 from linkjolt.runtime.instance import read_run
 from linkjolt.runtime.redis_server import free_port
 from linkjolt.up.demo import Demo
-from loadtests.bench import traffic
-from loadtests.bench.linkjolt_peer import ask
-from loadtests.bench.plan import Failed, Plan
-from loadtests.bench.programs import ROOT, end, environ_with, finish, on_cores
-from loadtests.bench.rows import Row, judged, middle, spread
+from loadtests.bench import budgets, traffic
+from loadtests.bench.budgets import Budget
+from loadtests.bench.peers.linkjolt_peer import send_request
+from loadtests.bench.plan import BenchFailed, BenchPlan
+from loadtests.bench.programs import ROOT, environ_with, on_cores, run_command, terminate
+from loadtests.bench.rows import BenchRow, describe_spread, judge, median
 
-_INSTALLED_MAX_SECONDS = 5.0
-_FRESH_MAX_SECONDS = 90.0
 _GIVE_UP_SECONDS = 60.0
 _GIVE_UP_INSTALLING_SECONDS = 600.0
 _LOOK_SECONDS = 0.01
@@ -32,7 +31,7 @@ _END_SECONDS = 20
 _UP = [sys.executable, "-P", "-m", "linkjolt", "up", "--demo"]
 
 
-def installed(plan: Plan) -> list[Row]:
+def measure_installed(plan: BenchPlan) -> list[BenchRow]:
     """A folder without data each time."""
     seconds: list[float] = []
     for _ in range(plan.pairs):
@@ -40,37 +39,37 @@ def installed(plan: Plan) -> list[Row]:
             seconds.append(
                 seconds_until_redirect(_UP, Path(name), Path(name, "data"), _GIVE_UP_SECONDS)
             )
-    return [_row("from `linkjolt up --demo`", seconds, _INSTALLED_MAX_SECONDS, ())]
+    return [_row("from `linkjolt up --demo`", seconds, budgets.INSTALLED_START, ())]
 
 
-def fresh_clone(plan: Plan) -> list[Row]:
+def measure_fresh_clone(plan: BenchPlan) -> list[BenchRow]:
     """One clone of what is committed, with a virtual environment that is made anew."""
     with tempfile.TemporaryDirectory(dir=plan.folder) as name, on_cores(plan.cores):
         clone = Path(name, "clone")
-        words = [program_path("git"), "clone", "-q", str(ROOT), str(clone)]
-        finish(words, plan.cores.load, _GIVE_UP_SECONDS)
+        arguments = [program_path("git"), "clone", "-q", str(ROOT), str(clone)]
+        run_command(arguments, plan.cores.load, _GIVE_UP_SECONDS)
         run = [program_path("make"), "run"]
         took = seconds_until_redirect(run, clone, clone / "data", _GIVE_UP_INSTALLING_SECONDS)
     note = ("pip's cache as it was; where it was cold the network's time is in the figure",)
-    return [_row("from `make run` in a fresh clone", [took], _FRESH_MAX_SECONDS, note)]
+    return [_row("from `make run` in a fresh clone", [took], budgets.FRESH_START, note)]
 
 
 def program_path(name: str) -> str:
     """Where a program is; Failed where it is not installed."""
     found = shutil.which(name)
     if not found:
-        raise Failed(f"{name} is not installed")
+        raise BenchFailed(f"{name} is not installed")
     return found
 
 
-def _row(how: str, seconds: Sequence[float], at_most: float, notes: Sequence[str]) -> Row:
-    figure = middle(seconds)
-    return Row(
+def _row(how: str, seconds: Sequence[float], budget: Budget, notes: Sequence[str]) -> BenchRow:
+    figure = median(seconds)
+    return BenchRow(
         name=f"first redirect, {how}",
-        target=f"<= {at_most:g} s",
+        target=str(budget),
         figure=f"{figure:.2f} s",
-        verdict=judged(figure <= at_most, []),
-        detail=(f"{len(seconds)} starts, {spread(seconds, ' s', 2)}", *notes),
+        verdict=judge(budget.allows(figure), []),
+        detail=(f"{len(seconds)} starts, {describe_spread(seconds, ' s', 2)}", *notes),
     )
 
 
@@ -86,16 +85,16 @@ def seconds_until_redirect(command: Sequence[str], folder: Path, data: Path, lim
     with _started(command, folder, data, variables) as child:
         while not _redirects(data, port):
             if child.poll() is not None or time.perf_counter() - began > limit:
-                said = (folder / "start.log").read_text(errors="replace").strip()[-500:]
-                raise Failed(f"no redirect from {' '.join(command)}: {said}")
+                output_end = (folder / "start.log").read_text(errors="replace").strip()[-500:]
+                raise BenchFailed(f"no redirect from {' '.join(command)}: {output_end}")
             time.sleep(_LOOK_SECONDS)
         return time.perf_counter() - began
 
 
 def _redirects(data: Path, port: int) -> bool:
-    with suppress(OSError, msgspec.DecodeError, Failed):
+    with suppress(OSError, msgspec.DecodeError, BenchFailed):
         demo = msgspec.json.decode((data / "demo.json").read_bytes(), type=Demo)
-        return ask(port, f"/{demo.tracking_code}", headers=traffic.HEADERS)[0] == 302
+        return send_request(port, f"/{demo.tracking_code}", headers=traffic.HEADERS)[0] == 302
     return False
 
 
@@ -121,4 +120,4 @@ def _started(
             os.kill(run.pids.supervisor, signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):
                 child.wait(_END_SECONDS)
-        end(child)
+        terminate(child)

@@ -7,13 +7,13 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from linkjolt.runtime.redis_server import RedisServer
-from linkjolt.storage.redis import call, connect, entries
-from loadtests.bench.programs import end, pin
+from linkjolt.storage.redis import call, connect, read_stream
+from loadtests.bench.programs import pin, terminate
 
 _PAGE = 1_000
 _QUIET_SECONDS = 3.0
 _LOOK_SECONDS = 0.05
-SHOWN = (
+SHOWN_SETTINGS = (
     "appendonly",
     "appendfsync",
     "no-appendfsync-on-rewrite",
@@ -35,33 +35,35 @@ def open_redis(folder: Path, core: int, appendfsync: str) -> Generator[tuple[str
         server.wait_ready(child)
         # Its own threads started while it was a launcher's child: bind them too.
         pin(child.pid, core)
-        asyncio.run(never_rewrite(server.url))
+        asyncio.run(disable_rewrites(server.url))
         yield server.url, child.pid
     finally:
-        end(child)
+        terminate(child)
 
 
-async def never_rewrite(url: str) -> None:
+async def disable_rewrites(url: str) -> None:
     """A rewrite of the file in mid-measurement would hit one side of a pair and not the other."""
     async with connect(url) as redis:
         await call(redis, "CONFIG", "SET", "auto-aof-rewrite-percentage", "0")
 
 
-async def settings_of(url: str) -> dict[str, str]:
+async def read_settings(url: str) -> dict[str, str]:
     """The settings that matter for durability and speed, as the server tells them."""
     async with connect(url) as redis:
-        told: dict[bytes, bytes] = await call(redis, "CONFIG", "GET", *SHOWN)
-        about: dict[str, object] = await call(redis, "INFO", "server")
-    version = about.get("valkey_version", about["redis_version"])
-    named = {_text(name): _text(value) for name, value in told.items()}
-    return {"version": str(version)} | {name: named[name] for name in SHOWN if name in named}
+        settings: dict[bytes, bytes] = await call(redis, "CONFIG", "GET", *SHOWN_SETTINGS)
+        server: dict[str, object] = await call(redis, "INFO", "server")
+    version = server.get("valkey_version", server["redis_version"])
+    by_name = {_text(name): _text(value) for name, value in settings.items()}
+    return {"version": str(version)} | {
+        name: by_name[name] for name in SHOWN_SETTINGS if name in by_name
+    }
 
 
 def _text(value: bytes | str) -> str:
     return value.decode() if isinstance(value, bytes) else value
 
 
-async def events_in(url: str, stream: str, at_least: int) -> int:
+async def count_events(url: str, stream: str, at_least: int) -> int:
     """Events that the entries of a stream hold, a line of field `f` each.
 
     Where they are fewer than expected it waits until none came for 3 s: an edge may have kept
@@ -71,7 +73,7 @@ async def events_in(url: str, stream: str, at_least: int) -> int:
     after, count = "-", 0
     async with connect(url) as redis:
         while True:
-            page = await entries(redis, stream, after, count=_PAGE)
+            page = await read_stream(redis, stream, after, count=_PAGE)
             count += sum(fields[b"f"].count(b"\n") + 1 for _, fields in page)
             if page:
                 after = f"({page[-1][0].decode()}"

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 _CLOCK_MONOTONIC = 1
 
 
-class _Interval(ctypes.Structure):
+class _ITimerSpec(ctypes.Structure):
     """Linux's `struct itimerspec`."""
 
     _fields_ = (
@@ -38,7 +38,7 @@ def ticking(every_seconds: float, tick: Callable[[], None]) -> Generator[None]:
 
     try:
         nanoseconds = int(every_seconds * 1e9)
-        interval = _Interval(0, nanoseconds, 0, nanoseconds)
+        interval = _ITimerSpec(0, nanoseconds, 0, nanoseconds)
         if libc.timerfd_settime(fd, 0, ctypes.byref(interval), None) < 0:
             raise OSError(ctypes.get_errno(), "timerfd_settime")
         loop.add_reader(fd, ready)

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
-from linkjolt.redis_keys import ACCOUNT_DEFAULT
+from linkjolt.datasets import ACCOUNT_DEFAULT, live_dataset
 
 CONNECTIONS = 256
 DESTINATION = "https://shop.example/p"
 # As many links as a busy campaign has, few enough that every peer holds them in memory.
 CODES = tuple(f"bench_{number:02}" for number in range(1, 51))
-ACCOUNT, CAMPAIGN, AFFILIATE = ACCOUNT_DEFAULT, 1, 1
+ACCOUNT, CAMPAIGN, AFFILIATE = live_dataset(ACCOUNT_DEFAULT), 1, 1
 HEADERS = {
     "User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
     "Accept-Language": "en-US,en;q=0.5",

@@ -11,22 +11,22 @@ from pathlib import Path
 import click
 import msgspec
 
-from loadtests.bench.peer import Peer, Place, Serving
-from loadtests.bench.plan import Cores, Plan
+from loadtests.bench.peers.peer import Peer, ServedPeer, TurnEnvironment
+from loadtests.bench.plan import BenchPlan, Cores
 from loadtests.bench.programs import core_seconds, cpu_seconds
-from loadtests.bench.streams import events_in, open_redis
+from loadtests.bench.streams import count_events, open_redis
 
 # On a machine with nothing else to do it is 0 to 5 %: the kernel, writing to the disk.
 _OTHERS_MAX = 0.2
 
 
-class Load(msgspec.Struct, frozen=True, kw_only=True):
+class LoadResult(msgspec.Struct, frozen=True, kw_only=True):
     """What a load came to. `cut`: requests that may have been executed without being answered."""
 
     figure: float
-    says: str
+    summary: str
     answered: int
-    cut: int
+    cut_off: int
     problems: tuple[str, ...] = ()
 
 
@@ -35,41 +35,41 @@ class Turn(msgspec.Struct, frozen=True):
 
     peer: str
     figure: float
-    says: str
+    summary: str
     problems: tuple[str, ...]
 
 
-class Busy(msgspec.Struct, frozen=True):
+class CpuUsage(msgspec.Struct, frozen=True):
     """CPU seconds so far: of the peer, of Redis, of the load, of the cores; time in which
     a core had nothing to do but to wait for the disk."""
 
-    at: float
+    measured_at: float
     worker: float
     redis: float
     load: float
     cores: float
-    disk: float
+    disk_wait: float
 
 
-def busy(worker_pid: int, redis_pid: int, cores: Cores) -> Busy:
+def read_cpu_usage(worker_pid: int, redis_pid: int, cores: Cores) -> CpuUsage:
     spent = [core_seconds(core) for core in {cores.worker, cores.load, cores.redis}]
     load = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return Busy(
-        at=time.monotonic(),
+    return CpuUsage(
+        measured_at=time.monotonic(),
         worker=cpu_seconds(worker_pid),
         redis=cpu_seconds(redis_pid),
         load=load.ru_utime + load.ru_stime,
         cores=sum(used for used, _ in spent),
-        disk=sum(disk for _, disk in spent),
+        disk_wait=sum(disk for _, disk in spent),
     )
 
 
-def shares(before: Busy, after: Busy) -> str:
+def describe_shares(before: CpuUsage, after: CpuUsage) -> str:
     """Who used how much of a core between two looks; others are whatever else ran on the cores.
 
     `disk` is how long nothing went on but a wait for the disk.
     """
-    seconds = after.at - before.at
+    seconds = after.measured_at - before.measured_at
     worker, redis, load, cores, disk = (
         (getattr(after, name) - getattr(before, name)) / seconds
         for name in ("worker", "redis", "load", "cores", "disk")
@@ -80,36 +80,44 @@ def shares(before: Busy, after: Busy) -> str:
     return f"{shown}: DISTURBED" if others > _OTHERS_MAX else shown
 
 
-def event_problem(answered: int, events: int, cut: int) -> str | None:
+def event_problem(answered: int, events: int, cut_off: int) -> str | None:
     """An answered request without its event, or events that nobody asked for."""
     if events < answered:
         return f"DISQUALIFIED: {answered - events:,} of {answered:,} answered left no event"
-    if events > answered + cut:
+    if events > answered + cut_off:
         return f"DISQUALIFIED: {events:,} events for {answered:,} answers"
     return None
 
 
 def take_turn(
-    plan: Plan, peer: Peer, appendfsync: str, load: Callable[[Plan, Serving], Load]
+    plan: BenchPlan,
+    peer: Peer,
+    appendfsync: str,
+    load: Callable[[BenchPlan, ServedPeer], LoadResult],
 ) -> Turn:
     """Serves, loads and counts; Failed where the peer does not even answer."""
-    with ExitStack() as opened:
-        folder = Path(opened.enter_context(tempfile.TemporaryDirectory(dir=plan.folder)))
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=plan.folder)))
         redis = open_redis(folder / "redis", plan.cores.redis, appendfsync)
-        url, redis_pid = opened.enter_context(redis)
-        serving = opened.enter_context(peer.serve(Place(folder, url, plan.cores)))
-        before = busy(serving.pid, redis_pid, plan.cores)
-        done = load(plan, serving)
-        after = busy(serving.pid, redis_pid, plan.cores)
-        problems = [*done.problems, *_check_events(peer, url, done)]
-    turn = Turn(peer.name, done.figure, f"{done.says} ({shares(before, after)})", tuple(problems))
-    click.echo("\n".join([f"  {turn.peer:12} {turn.says}", *(f"    {p}" for p in problems)]))
+        url, redis_pid = stack.enter_context(redis)
+        serving = stack.enter_context(peer.serve(TurnEnvironment(folder, url, plan.cores)))
+        before = read_cpu_usage(serving.pid, redis_pid, plan.cores)
+        result = load(plan, serving)
+        after = read_cpu_usage(serving.pid, redis_pid, plan.cores)
+        problems = [*result.problems, *_check_events(peer, url, result)]
+    turn = Turn(
+        peer.name,
+        result.figure,
+        f"{result.summary} ({describe_shares(before, after)})",
+        tuple(problems),
+    )
+    click.echo("\n".join([f"  {turn.peer:12} {turn.summary}", *(f"    {p}" for p in problems)]))
     return turn
 
 
-def _check_events(peer: Peer, url: str, done: Load) -> list[str]:
+def _check_events(peer: Peer, url: str, result: LoadResult) -> list[str]:
     if not peer.stream:
         return []
-    events = asyncio.run(events_in(url, peer.stream, done.answered))
-    problem = event_problem(done.answered, events, done.cut)
+    events = asyncio.run(count_events(url, peer.stream, result.answered))
+    problem = event_problem(result.answered, events, result.cut_off)
     return [problem] if problem else []

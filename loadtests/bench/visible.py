@@ -7,24 +7,24 @@ from pathlib import Path
 import click
 
 from loadtests import chaos_instance, freshness
-from loadtests.bench.plan import Failed, Plan
+from loadtests.bench import budgets
+from loadtests.bench.budgets import Budget
+from loadtests.bench.plan import BenchFailed, BenchPlan
 from loadtests.bench.programs import on_cores
-from loadtests.bench.rows import Row, judged
+from loadtests.bench.rows import BenchRow, judge
 from loadtests.clicker import percentile
 
 PROBES = 200
-_P50_MAX_SECONDS = 0.8
-_P99_MAX_SECONDS = 1.5
 
 
-def visible(plan: Plan, probes: int = PROBES) -> list[Row]:
+def measure_visible(plan: BenchPlan, probes: int = PROBES) -> list[BenchRow]:
     """The instance is otherwise idle, so that every slice of stream time is awaited whole."""
     with tempfile.TemporaryDirectory(dir=plan.folder) as name, on_cores(plan.cores):
         try:
             seconds = asyncio.run(_probe(Path(name, "data"), probes))
-        except (chaos_instance.Failed, click.ClickException) as error:
-            raise Failed(str(error)) from None
-    shares = (("p50", 0.5, _P50_MAX_SECONDS), ("p99", 0.99, _P99_MAX_SECONDS))
+        except (chaos_instance.RunFailed, click.ClickException) as error:
+            raise BenchFailed(str(error)) from None
+    shares = (("p50", 0.5, budgets.VISIBLE_P50), ("p99", 0.99, budgets.VISIBLE_P99))
     return [_row(seconds, *share) for share in shares]
 
 
@@ -39,14 +39,14 @@ async def _probe(data: Path, probes: int) -> list[float]:
     return seconds
 
 
-def _row(seconds: list[float], name: str, share: float, at_most: float) -> Row:
+def _row(seconds: list[float], name: str, share: float, budget: Budget) -> BenchRow:
     figure = percentile(seconds, share)
     shown = ", ".join(f"{value:.3f}" for value in (min(seconds), max(seconds)))
-    return Row(
+    return BenchRow(
         name=f"accepted to visible in a report, {name}",
-        target=f"<= {at_most:g} s",
+        target=str(budget),
         figure=f"{figure:.2f} s",
-        verdict=judged(figure <= at_most, []),
+        verdict=judge(budget.allows(figure), []),
         detail=(
             f"{len(seconds)} probes, least and most seconds: {shown}",
             f"a probe looks every {freshness.LOOK_SECONDS:g} s, which is in its time",

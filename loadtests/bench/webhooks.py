@@ -8,18 +8,18 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
-from linkjolt import redis_keys
+from linkjolt import datasets, redis_keys
 from linkjolt.registry.entries import Webhook, WebhookSecret
 from linkjolt.registry.store import Registry
 from linkjolt.storage.redis import call, connect
 from linkjolt.webhooks.signing import make_secret
-from loadtests.bench.plan import Failed, Plan
-from loadtests.bench.programs import program
-from loadtests.bench.rows import Row, judged
+from loadtests.bench import budgets
+from loadtests.bench.plan import BenchFailed, BenchPlan
+from loadtests.bench.programs import running_program
+from loadtests.bench.rows import BenchRow, judge
 from loadtests.bench.streams import open_redis
 
 DELIVERIES = 5_000
-_PER_SECOND_MIN = 500
 _FRAME = 100
 _LIMIT_SECONDS = 120.0
 _COMMAND = (sys.executable, "-P", "-m", "linkjolt", "webhooks", "run")
@@ -58,7 +58,7 @@ class _Receiver:
                 await writer.wait_closed()
 
 
-def webhooks(plan: Plan, deliveries: int = DELIVERIES) -> list[Row]:
+def measure_webhooks(plan: BenchPlan, deliveries: int = DELIVERIES) -> list[BenchRow]:
     """Redis runs on the other core, and the receiver with it."""
     with (
         tempfile.TemporaryDirectory(dir=plan.folder) as name,
@@ -68,17 +68,17 @@ def webhooks(plan: Plan, deliveries: int = DELIVERIES) -> list[Row]:
     rate = (receiver.arrived - 1) / max(receiver.last_at - receiver.first_at, 1e-9)
     problems = [] if receiver.arrived == deliveries else [f"{receiver.arrived} arrived, some twice"]
     return [
-        Row(
+        BenchRow(
             name="webhooks delivered to a local receiver, on one core",
-            target=f">= {_PER_SECOND_MIN:,}/s",
+            target=str(budgets.WEBHOOKS),
             figure=f"{rate:,.0f}/s",
-            verdict=judged(rate >= _PER_SECOND_MIN, problems),
+            verdict=judge(budgets.WEBHOOKS.allows(rate), problems),
             detail=(f"{deliveries:,} conversions, each told of once to one endpoint", *problems),
         )
     ]
 
 
-async def _measure(url: str, folder: Path, plan: Plan, deliveries: int) -> _Receiver:
+async def _measure(url: str, folder: Path, plan: BenchPlan, deliveries: int) -> _Receiver:
     receiver = _Receiver()
     server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
@@ -90,11 +90,11 @@ async def _measure(url: str, folder: Path, plan: Plan, deliveries: int) -> _Rece
             await call(redis, "XADD", stream, "*", "f", frame)
     variables = {"LINKJOLT_REDIS_URL": url, "LINKJOLT_WEBHOOK_ALLOW_PRIVATE": "1"}
     log = folder / "webhooks.log"
-    with program(_COMMAND, plan.cores.worker, log, variables) as child:
+    with running_program(_COMMAND, plan.cores.worker, log, variables) as child:
         deadline = time.monotonic() + _LIMIT_SECONDS
         while len(receiver.ids) < deliveries:
             if time.monotonic() > deadline or child.poll() is not None:
-                raise Failed(f"only {len(receiver.ids)} of {deliveries} webhooks arrived")
+                raise BenchFailed(f"only {len(receiver.ids)} of {deliveries} webhooks arrived")
             await asyncio.sleep(0.05)
     server.close()
     await receiver.close()
@@ -104,7 +104,7 @@ async def _measure(url: str, folder: Path, plan: Plan, deliveries: int) -> _Rece
 def _endpoint(url: str) -> Webhook:
     return Webhook(
         number=0,
-        account=redis_keys.ACCOUNT_DEFAULT,
+        account=datasets.live_dataset(datasets.ACCOUNT_DEFAULT),
         url=url,
         events=("conversion.created",),
         secrets=(WebhookSecret(make_secret()),),
@@ -112,7 +112,7 @@ def _endpoint(url: str) -> Webhook:
     )
 
 
-def _frame(start: int, end_at: int) -> bytes:
+def _frame(start: int, end: int) -> bytes:
     """So many conversions, as an edge publishes them."""
     now_ms = time.time_ns() // 1_000_000
     lines = [
@@ -120,6 +120,6 @@ def _frame(start: int, end_at: int) -> bytes:
         b'"order_value_minor":9999,"commission_minor":2999,"status":"pending",'
         b'"attribution":"tracking_code","order_id":"o%d","campaign":1,"affiliate":1,"link":1}'
         % (number, now_ms, number)
-        for number in range(start, end_at)
+        for number in range(start, end)
     ]
     return b"\n".join(lines)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import msgspec
 
-from loadtests.bench.plan import Failed
-from loadtests.bench.programs import finish
+from loadtests.bench.plan import BenchFailed
+from loadtests.bench.programs import run_command
 from loadtests.bench.traffic import CONNECTIONS, HEADERS
 
 # On a machine that others kept busy it once took more than 30 s beyond its time.
@@ -19,7 +19,7 @@ _SOCKETS = re.compile(r"Socket errors: connect (\d+), read (\d+), write (\d+), t
 _REFUSED = re.compile(r"Non-2xx or 3xx responses: (\d+)")
 
 
-class Measured(msgspec.Struct, frozen=True):
+class WrkSummary(msgspec.Struct, frozen=True):
     """`answered`: answers below status 400; `refused`: the others."""
 
     answered: int
@@ -32,14 +32,14 @@ class Measured(msgspec.Struct, frozen=True):
         return [f"{count:,} {what}" for what, count in found.items() if count]
 
 
-def parse(text: str) -> Measured:
+def parse_summary(text: str) -> WrkSummary:
     """What wrk printed; Failed where it is not a summary."""
     requests, rate = _REQUESTS.search(text), _RATE.search(text)
     if not requests or not rate:
-        raise Failed(f"wrk printed no summary: {text.strip()[-300:]}")
+        raise BenchFailed(f"wrk printed no summary: {text.strip()[-300:]}")
     sockets, refused = _SOCKETS.search(text), _REFUSED.search(text)
     errors = int(refused[1]) if refused else 0
-    return Measured(
+    return WrkSummary(
         answered=int(requests[1]) - errors,
         per_second=float(rate[1]),
         socket_errors=sum(int(count) for count in sockets.groups()) if sockets else 0,
@@ -68,7 +68,7 @@ def run(
     script: Path,
     arguments: Sequence[str],
     connections: int = CONNECTIONS,
-) -> Measured:
+) -> WrkSummary:
     """Loads a port from one thread on a core."""
-    words = command(port, seconds, script, arguments, connections)
-    return parse(finish(words, core, seconds + _GRACE_SECONDS))
+    arguments = command(port, seconds, script, arguments, connections)
+    return parse_summary(run_command(arguments, core, seconds + _GRACE_SECONDS))

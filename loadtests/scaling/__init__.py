@@ -1,1 +1,1 @@
-"""What an event costs as LinkJolt grows: `python -m loadtests.scaling`."""
+"""Measures the cost of an event as LinkJolt grows: `python -m loadtests.scaling`."""

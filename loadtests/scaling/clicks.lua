@@ -1,10 +1,10 @@
--- wrk: clicks on the links whose codes stand in a file, one a line, in turn; for very many.
+-- wrk script: clicks in turn on the links whose codes a file lists, one a line; for very many.
 local requests, last = {}, 0
 
--- LuaJIT hashes four bytes each at the begin, a quarter, the middle and the end of a string.
--- Requests that differ elsewhere alone all collide, and 30,000 of them took a minute to make. So
--- a header that nobody reads holds the code's last four digits, exactly in the middle: after
--- which line, and with how long a name, is tried.
+-- LuaJIT hashes four bytes each at the start, a quarter, the middle and the end of a string.
+-- Requests that differ only elsewhere all collide, and building 30,000 of them took a minute. So
+-- an unused header holds the code's last four digits exactly in the middle of the request; its
+-- line and the length of its name are found by trial.
 local function digits_header(head, tail)
   for pad = 1, 200 do
     local header = "X-" .. string.rep("m", pad) .. ": "
@@ -28,7 +28,7 @@ local function frame(whole, first)
   return string.sub(whole, 1, first - 1), between, "\r\n" .. string.sub(whole, best.line_end)
 end
 
--- wrk.format puts headers into an order by chance, and so the request had a length by chance.
+-- wrk.format orders headers randomly, which made the position of the code random.
 local function request_text()
   local names = {}
   for name in pairs(wrk.headers) do

@@ -1,4 +1,4 @@
-"""What is varied, what is measured at each point, and the middle of several measurements."""
+"""Declares the points to measure, their costs, and the median of several measurements."""
 
 import statistics
 from collections.abc import Sequence
@@ -6,12 +6,12 @@ from typing import Literal
 
 import msgspec
 
-# How clicks spread over links: by Zipf's law, or each link as often as every other.
+# The distribution of clicks over links: Zipf's law, or uniform.
 Spread = Literal["zipf", "even"]
 
 
-class Size(msgspec.Struct, frozen=True, kw_only=True):
-    """What one instance is started with."""
+class InstanceSize(msgspec.Struct, frozen=True, kw_only=True):
+    """The size with which an instance is started."""
 
     edges: int = 1
     links: int = 1_000
@@ -21,20 +21,20 @@ class Size(msgspec.Struct, frozen=True, kw_only=True):
 class Point(msgspec.Struct, frozen=True, kw_only=True):
     """One load on an instance."""
 
-    size: Size = Size()
+    size: InstanceSize = InstanceSize()
     connections: int = 256
     spread: Spread = "zipf"
 
 
-class Wire(msgspec.Struct, frozen=True):
+class ClickBytes(msgspec.Struct, frozen=True):
     """Bytes of a click's request and of its answer."""
 
     request_bytes: int
     answer_bytes: int
 
 
-class Made(msgspec.Struct, frozen=True):
-    """How many links an instance got, how fast by each way (0: by none), and their Redis memory."""
+class CreatedLinks(msgspec.Struct, frozen=True):
+    """The links of an instance, the rate by each way (0: unused), and Redis bytes per link."""
 
     links: int
     bulk_per_second: float
@@ -43,9 +43,11 @@ class Made(msgspec.Struct, frozen=True):
 
 
 class Cost(msgspec.Struct, frozen=True, kw_only=True):
-    """One measurement. `_us` are microseconds of processor an event, beyond what the process
-    uses when idle; the aggregator's contain the embedded ClickHouse, `aggregator_main_us` only
-    the process's main thread. `_idle` are shares of a core. `_bytes` are an event's.
+    """One measurement.
+
+    `_us` are microseconds of CPU per event, without the idle use; the aggregator's include the
+    embedded ClickHouse, `aggregator_main_us` only the process's main thread. `_idle` is a share
+    of a core. `_bytes` are per event.
     """
 
     per_second: float
@@ -61,28 +63,28 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True):
     edge_mib: float
 
 
-class Found(msgspec.Struct, frozen=True):
-    """What was measured on one instance."""
+class InstanceCosts(msgspec.Struct, frozen=True):
+    """The measurements of one instance."""
 
     costs: dict[Point, Cost]
-    wire: Wire
-    made: Made
+    click_bytes: ClickBytes
+    created_links: CreatedLinks
 
 
 BASE = Point()
 
 
-def varied(links_max: int) -> dict[str, list[tuple[str, Point]]]:
-    """By what grows: what it is called, and the point. All else stays as in BASE."""
+def build_sweeps(links_max: int) -> dict[str, list[tuple[str, Point]]]:
+    """Builds the labelled points by the dimension that grows; the rest is as in BASE."""
     return {
-        "edges": [(str(n), Point(size=Size(edges=n))) for n in (1, 2)],
+        "edges": [(str(n), Point(size=InstanceSize(edges=n))) for n in (1, 2)],
         "connections": [(f"{n:,}", Point(connections=n)) for n in (16, 64, 256, 1_024)],
-        "links": [_linked(n, spread) for n, spread in _LINKS if n <= links_max],
-        "shards": [(str(n), Point(size=Size(shards=n))) for n in (1, 2, 3, 4)],
+        "links": [_links_point(n, spread) for n, spread in _LINK_SWEEP if n <= links_max],
+        "shards": [(str(n), Point(size=InstanceSize(shards=n))) for n in (1, 2, 3, 4)],
     }
 
 
-_LINKS: tuple[tuple[int, Spread], ...] = (
+_LINK_SWEEP: tuple[tuple[int, Spread], ...] = (
     (10, "zipf"),
     (1_000, "zipf"),
     (100_000, "zipf"),
@@ -91,21 +93,21 @@ _LINKS: tuple[tuple[int, Spread], ...] = (
 )
 
 
-def _linked(links: int, spread: Spread) -> tuple[str, Point]:
+def _links_point(links: int, spread: Spread) -> tuple[str, Point]:
     name = f"{links:,}" if spread == "zipf" else f"{links:,}, each as often"
-    return name, Point(size=Size(links=links), spread=spread)
+    return name, Point(size=InstanceSize(links=links), spread=spread)
 
 
-def by_size(points: Sequence[Point]) -> dict[Size, list[Point]]:
-    """Each point once, under the instance that it needs."""
-    sizes: dict[Size, list[Point]] = {}
+def by_size(points: Sequence[Point]) -> dict[InstanceSize, list[Point]]:
+    """Groups distinct points by the instance size that they need."""
+    sizes: dict[InstanceSize, list[Point]] = {}
     for point in dict.fromkeys(points):
         sizes.setdefault(point.size, []).append(point)
     return sizes
 
 
-def middle(costs: Sequence[Cost]) -> Cost:
-    """Each figure's median."""
+def median_cost(costs: Sequence[Cost]) -> Cost:
+    """Takes the median of each figure."""
     return Cost(
         **{
             field: statistics.median(getattr(cost, field) for cost in costs)

@@ -1,1 +1,1 @@
-"""Turns sums into the rows of an answer."""
+"""Builds the answer of a report from sums."""

@@ -1,4 +1,4 @@
-"""Reports: their queries run, their rows compared, named and written as JSON or CSV."""
+"""Builds reports: runs their queries, compares and names their rows, and describes the answer."""
 
 import asyncio
 import time
@@ -9,242 +9,336 @@ from itertools import chain
 import msgspec
 from redis.asyncio import Redis
 
-from linkjolt import redis_keys
+from linkjolt import datasets
+from linkjolt.datasets import Dataset
 from linkjolt.reasons import Reason, Rejected
-from linkjolt.settings import Reports as Settings
+from linkjolt.settings import ReportsSettings
 from linkjolt.storage.clickhouse import ClickHouse
 from reports import metrics
-from reports.answer.meta import Meta, earlier_of, meta_of
 from reports.answer.rows import (
-    EMPTY_CELL,
-    Cell,
-    Row,
+    EMPTY_ROW,
+    AnswerRow,
+    ReportRow,
+    answer_metrics,
+    answer_row,
     csv_columns,
     csv_row,
-    make_row,
-    measure,
-    numbers_in,
+    registry_numbers,
 )
-from reports.answer.series import Page, fill, page_of
+from reports.answer.series import ReportPage, fill_empty_intervals, plan_page
 from reports.csv import csv_text
 from reports.names import NameCache, resolve_links
-from reports.query.compare import compared, narrowed, narrows, paired, shift_of
+from reports.query.compare import (
+    filter_to_rows,
+    filters_earlier_rows,
+    pair_earlier_rows,
+    shift_for,
+    shifted_request,
+)
 from reports.query.query import (
     Query,
-    both_query,
-    joins_earlier,
+    can_join_earlier,
+    comparison_query,
     rows_query,
+    tops_per_query,
     tops_query,
-    tops_together,
     totals_query,
 )
 from reports.query.request import ReportRequest, cursor_at
 from reports.query.sources import Source, choose_shape, source_of
+from reports.vocabulary import Interval, TimeBasis
 
 EXPORTED_ROWS_MAX = 1_000_000
-_TOO_COSTLY = "takes too long from raw events: choose a shorter period, or fewer dimensions"
+_TOO_COSTLY = (
+    "the report takes too long from raw events: choose a shorter period, or fewer dimensions"
+)
+_VISITORS_DIFFER = (
+    "a visitor counts once in each row and once in totals, so rows may add up to more;"
+    " visitors are told apart within a UTC day, and over several days are the sum of the days"
+)
+
+
+class ComparedPeriod(msgspec.Struct, frozen=True, rename={"start": "from", "end": "to"}):
+    """The period [from, to) in UTC of the `previous` values."""
+
+    start: datetime
+    end: datetime
+
+
+class ReportMeta(msgspec.Struct, frozen=True, rename={"start": "from", "end": "to"}):
+    """The period [from, to) in UTC that was answered, with freshness and source.
+
+    `incomplete`: the time limit for raw events was reached. `compared` is the period of `previous`
+    in rows and totals. `notes` explains by metric why totals are not the sum of the rows.
+    """
+
+    data_as_of: datetime | None
+    source: Source
+    elapsed_ms: int
+    timezone: str
+    incomplete: bool
+    start: datetime
+    end: datetime
+    interval: Interval
+    time_basis: TimeBasis
+    compared: ComparedPeriod | None
+    notes: dict[str, str]
+
+
+def earlier_request(request: ReportRequest) -> ReportRequest | None:
+    """Builds the request of the earlier period to compare with; None without a comparison."""
+    return shifted_request(request, shift_for(request)) if request.compare != "none" else None
+
+
+def make_meta(
+    request: ReportRequest,
+    as_of: datetime | None,
+    source: Source,
+    elapsed_seconds: float,
+    incomplete: bool,
+) -> ReportMeta:
+    """Describes the answer to a request, whose rows were read from `source`."""
+    earlier = earlier_request(request)
+    differ = not request.is_single_row and "unique_clicks" in request.metrics
+    return ReportMeta(
+        data_as_of=as_of,
+        source=source,
+        elapsed_ms=round(elapsed_seconds * 1000),
+        timezone=request.timezone,
+        incomplete=incomplete,
+        start=request.start,
+        end=request.end,
+        interval=request.interval,
+        time_basis=request.time_basis,
+        compared=ComparedPeriod(earlier.start, earlier.end) if earlier else None,
+        notes={"unique_clicks": _VISITORS_DIFFER} if differ else {},
+    )
 
 
 class Report(msgspec.Struct, frozen=True):
-    data: list[Row]
-    totals: Row
+    """One page of a report, with totals over all its rows."""
+
+    data: list[AnswerRow]
+    totals: AnswerRow
     next_cursor: str | None
-    meta: Meta
+    meta: ReportMeta
 
 
-class Tops(msgspec.Struct, frozen=True):
-    """By dimension its first rows."""
+class TopRows(msgspec.Struct, frozen=True):
+    """The first rows by each dimension."""
 
-    data: dict[str, list[Row]]
-    meta: Meta
-
-
-class _Sums(msgspec.Struct, frozen=True):
-    """Rows of the warehouse and what all rows come to; rows are None where not yet asked for."""
-
-    rows: list[Cell] | None
-    total: Cell
+    data: dict[str, list[AnswerRow]]
+    meta: ReportMeta
 
 
-class Reporter:
-    """Makes one report of the events kept under `books`. What it calls raises ClickHouseFailed."""
+class _RowsAndTotal(msgspec.Struct, frozen=True):
+    """Rows of the warehouse (None if not read yet) and the sum of all rows, on any page."""
+
+    rows: list[ReportRow] | None
+    total: ReportRow
+
+
+class ReportBuilder:
+    """Builds one report over the events of one dataset.
+
+    Its methods raise ClickHouseFailed, and Rejected for an unknown link.
+    """
 
     def __init__(
         self,
-        books: int,
+        dataset: Dataset,
         redis: Redis,
         clickhouse: ClickHouse,
-        settings: Settings,
-        named: NameCache,
+        settings: ReportsSettings,
+        names: NameCache,
     ) -> None:
-        self._books = books
+        self._dataset = dataset
         self._redis = redis
         self._clickhouse = clickhouse
-        self._named = named
-        self._seconds = settings.report_raw_max_seconds
-        # A query ran into its time limit.
-        self._broken = False
+        self._names = names
+        self._raw_max_seconds = settings.report_raw_max_seconds
+        # Whether a query reached its time limit.
+        self._timed_out = False
 
-    async def make(self, request: ReportRequest, as_of: datetime | None) -> Report:
-        """The answer to a request; `as_of` was read before. Raises Rejected for an unknown link."""
-        began = time.monotonic()
-        request = await self._known(request, as_of)
-        page = page_of(request)
-        sums, before = await self._both(page, request)
-        rows = fill(page, sums.rows or [])
+    async def report(self, request: ReportRequest, as_of: datetime | None) -> Report:
+        """Builds the answer to a request; `as_of` has to be read before."""
+        started_at = time.monotonic()
+        request = await self._resolve(request, as_of)
+        page = plan_page(request)
+        current, before = await self._read_compared(page, request)
+        rows = fill_empty_intervals(page, current.rows or [])
         more = page.more if page.starts is not None else len(rows) > request.limit
         shown = rows if page.starts is not None else rows[: request.limit]
-        data = await self._rows(page.request, request, shown, before.rows if before else None)
+        earlier_rows = before.rows if before else None
+        data = await self._answer_rows(page.request, request, shown, earlier_rows)
         return Report(
             data=data,
-            totals=_totals(request, sums.total, before),
+            totals=_totals(request, current.total, before),
             next_cursor=cursor_at(request.offset + request.limit) if more else None,
-            meta=self._told(request, as_of, source_of(choose_shape(page.request)), began),
+            meta=self._meta(request, as_of, source_of(choose_shape(page.request)), started_at),
         )
 
-    async def tops(self, request: ReportRequest, as_of: datetime | None) -> Tops:
-        """The first rows by each of `request.tops`, from one query where they can be."""
-        began = time.monotonic()
-        request = await self._known(request, as_of)
-        alone = {name: _alone(request, name) for name in request.tops}
-        found, source = await self._found(request, alone)
+    async def tops(self, request: ReportRequest, as_of: datetime | None) -> TopRows:
+        """Reads the first rows by each of `request.tops`, with one query where possible."""
+        started_at = time.monotonic()
+        request = await self._resolve(request, as_of)
+        requests = {name: _grouped_by(request, name) for name in request.tops}
+        rows_by_top, source = await self._read_tops(request, requests)
         numbers: dict[str, set[int]] = {}
-        for name, cells in found.items():
-            numbers |= numbers_in(alone[name], cells)
-        named = await self._named.read(redis_keys.owner(self._books), numbers)
-        data = {name: [make_row(alone[name], one, named) for one in found[name]] for name in found}
-        return Tops(data, self._told(request, as_of, source, began))
+        for name, rows in rows_by_top.items():
+            numbers |= registry_numbers(requests[name], rows)
+        names = await self._names.read(datasets.account_of(self._dataset), numbers)
+        data = {
+            name: [answer_row(requests[name], row, names) for row in rows]
+            for name, rows in rows_by_top.items()
+        }
+        return TopRows(data, self._meta(request, as_of, source, started_at))
 
-    async def _found(
-        self, request: ReportRequest, alone: Mapping[str, ReportRequest]
-    ) -> tuple[dict[str, list[Cell]], Source]:
-        """The rows by each dimension, of which `alone` has the report."""
-        together = tops_together(request)
-        apart = alone.keys() - {*chain(*together)}
-        queries = [tops_query(request, tops, self._books, self._seconds) for tops in together]
-        queries += [rows_query(alone[name], self._books, self._seconds) for name in apart]
+    async def _read_tops(
+        self, request: ReportRequest, requests: Mapping[str, ReportRequest]
+    ) -> tuple[dict[str, list[ReportRow]], Source]:
+        """Reads the rows by each dimension, of which `requests` has a report of its own."""
+        grouped = tops_per_query(request)
+        single = requests.keys() - {*chain(*grouped)}
+        queries = [
+            tops_query(request, tops, self._dataset, self._raw_max_seconds) for tops in grouped
+        ]
+        queries += [
+            rows_query(requests[name], self._dataset, self._raw_max_seconds) for name in single
+        ]
         answers = await asyncio.gather(*(self._run(query) for query in queries))
-        found: dict[str, list[Cell]] = {name: [] for name in alone}
-        for cell in chain(*answers[: len(together)]):
-            found[cell.top].append(cell)
-        for name, cells in zip(apart, answers[len(together) :], strict=True):
-            found[name] = cells[: request.limit]
+        rows_by_top: dict[str, list[ReportRow]] = {name: [] for name in requests}
+        for row in chain(*answers[: len(grouped)]):
+            rows_by_top[row.top].append(row)
+        for name, rows in zip(single, answers[len(grouped) :], strict=True):
+            rows_by_top[name] = rows[: request.limit]
         raw = any(query.source == "raw" for query in queries)
-        return found, "raw" if raw else "rollup"
+        return rows_by_top, "raw" if raw else "rollup"
 
     async def csv(self, request: ReportRequest, as_of: datetime | None) -> AsyncGenerator[str]:
-        """The header and every row of the report, at most EXPORTED_ROWS_MAX, as they are named.
+        """Yields the header and every row of the report, EXPORTED_ROWS_MAX at most, as CSV.
 
-        The warehouse has answered before the first text comes, so a slow reader holds up nobody.
+        The warehouse has answered before the first text, so a slow reader delays no other.
         """
-        request = await self._known(request, as_of)
+        request = await self._resolve(request, as_of)
         request = msgspec.structs.replace(request, limit=EXPORTED_ROWS_MAX)
-        page = page_of(request)
-        query = rows_query(page.request, self._books, self._seconds)
-        began = time.monotonic()
-        async with self._clickhouse.export(query.sql, Cell, query.parameters) as batches:
-            if self._is_late(query, began):
+        page = plan_page(request)
+        query = rows_query(page.request, self._dataset, self._raw_max_seconds)
+        started_at = time.monotonic()
+        async with self._clickhouse.export(query.sql, ReportRow, query.parameters) as batches:
+            if self._is_late(query, started_at):
                 raise Rejected(Reason.too_costly, _TOO_COSTLY)
             yield csv_text([csv_columns(request)])
-            for cells in [fill(page, list(chain(*batches)))] if page.starts else batches:
-                rows = await self._rows(page.request, request, cells)
-                yield csv_text(csv_row(request, row) for row in rows)
+            filled = [fill_empty_intervals(page, list(chain(*batches)))] if page.starts else None
+            for rows in filled or batches:
+                answer_rows = await self._answer_rows(page.request, request, rows)
+                yield csv_text(csv_row(request, row) for row in answer_rows)
 
-    async def _known(self, request: ReportRequest, as_of: datetime | None) -> ReportRequest:
-        request = await resolve_links(self._redis, redis_keys.owner(self._books), request)
+    async def _resolve(self, request: ReportRequest, as_of: datetime | None) -> ReportRequest:
+        request = await resolve_links(self._redis, datasets.account_of(self._dataset), request)
         return msgspec.structs.replace(request, as_of=as_of)
 
-    async def _rows(
+    async def _answer_rows(
         self,
         page: ReportRequest,
         request: ReportRequest,
-        cells: Sequence[Cell],
-        before: Sequence[Cell] | None = None,
-    ) -> list[Row]:
-        """Named rows, each with `previous` where a comparison is wanted."""
-        numbers = numbers_in(request, cells)
-        named = await self._named.read(redis_keys.owner(self._books), numbers)
-        rows = [make_row(request, cell, named) for cell in cells]
-        if request.compare == "none" or not cells:
-            return rows
-        shift = shift_of(request)
-        if before is None:
-            earlier = narrowed(compared(page, shift), cells)
-            before = await self._run(rows_query(earlier, self._books, self._seconds))
-        pairs = zip(rows, paired(page, shift, cells, before), strict=True)
-        return [row | {"previous": measure(request, cell)} for row, cell in pairs]
+        rows: Sequence[ReportRow],
+        earlier_rows: Sequence[ReportRow] | None = None,
+    ) -> list[AnswerRow]:
+        """Names rows and adds `previous` to each where the request compares."""
+        numbers = registry_numbers(request, rows)
+        names = await self._names.read(datasets.account_of(self._dataset), numbers)
+        answer_rows = [answer_row(request, row, names) for row in rows]
+        if request.compare == "none" or not rows:
+            return answer_rows
+        shift = shift_for(request)
+        if earlier_rows is None:
+            earlier = filter_to_rows(shifted_request(page, shift), rows)
+            earlier_rows = await self._run(
+                rows_query(earlier, self._dataset, self._raw_max_seconds)
+            )
+        pairs = zip(answer_rows, pair_earlier_rows(page, shift, rows, earlier_rows), strict=True)
+        return [row | {"previous": answer_metrics(request, earlier)} for row, earlier in pairs]
 
-    async def _both(self, page: Page, request: ReportRequest) -> tuple[_Sums, _Sums | None]:
-        """The sums of a report and of the one compared with, from one query where they can be."""
-        earlier = earlier_of(request)
+    async def _read_compared(
+        self, page: ReportPage, request: ReportRequest
+    ) -> tuple[_RowsAndTotal, _RowsAndTotal | None]:
+        """Reads a report and the one compared with, with one query where possible."""
+        earlier = earlier_request(request)
         if earlier is None:
-            return await self._sums(page, request), None
-        if narrows(request):
-            return await asyncio.gather(self._sums(page, request), self._whole(earlier))
-        before = Page(compared(page.request, shift_of(request)), more=page.more)
-        if _together(page, request) and joins_earlier(page.request, before.request):
-            query = both_query(page.request, before.request, self._books, self._seconds)
-            cells = await self._run(query)
-            now, then = ([cell for cell in cells if cell.earlier == n] for n in (0, 1))
-            return _apart(now), _apart(then)
-        return await asyncio.gather(self._sums(page, request), self._sums(before, earlier))
-
-    async def _whole(self, request: ReportRequest) -> _Sums:
-        return _Sums(None, await self._total(request))
-
-    async def _sums(self, page: Page, request: ReportRequest) -> _Sums:
-        """A page's rows, and what all rows of the request come to."""
-        if _together(page, request):
-            query = rows_query(page.request, self._books, self._seconds, totals=True)
-            return _apart(await self._run(query))
-        query = rows_query(page.request, self._books, self._seconds)
-        if request.one_row:
+            return await self._read(page, request), None
+        if filters_earlier_rows(request):
+            return await asyncio.gather(self._read(page, request), self._read_total_only(earlier))
+        before = ReportPage(shifted_request(page.request, shift_for(request)), more=page.more)
+        if _can_read_total_with_rows(page, request) and can_join_earlier(
+            page.request, before.request
+        ):
+            query = comparison_query(
+                page.request, before.request, self._dataset, self._raw_max_seconds
+            )
             rows = await self._run(query)
-            return _Sums(rows, rows[0] if rows else EMPTY_CELL)
-        return _Sums(*await asyncio.gather(self._run(query), self._total(request)))
+            current = _split_total([row for row in rows if not row.earlier])
+            return current, _split_total([row for row in rows if row.earlier])
+        return await asyncio.gather(self._read(page, request), self._read(before, earlier))
 
-    async def _total(self, request: ReportRequest) -> Cell:
-        cells = await self._run(totals_query(request, self._books, self._seconds))
-        return cells[0] if cells else EMPTY_CELL
+    async def _read_total_only(self, request: ReportRequest) -> _RowsAndTotal:
+        return _RowsAndTotal(None, await self._total(request))
 
-    async def _run(self, query: Query) -> list[Cell]:
-        began = time.monotonic()
-        cells = await self._clickhouse.read(query.sql, Cell, query.parameters)
-        self._broken = self._broken or self._is_late(query, began)
-        return cells
+    async def _read(self, page: ReportPage, request: ReportRequest) -> _RowsAndTotal:
+        """Reads the rows of a page, and the sum of all rows of the request."""
+        if _can_read_total_with_rows(page, request):
+            query = rows_query(page.request, self._dataset, self._raw_max_seconds, totals=True)
+            return _split_total(await self._run(query))
+        query = rows_query(page.request, self._dataset, self._raw_max_seconds)
+        if request.is_single_row:
+            rows = await self._run(query)
+            return _RowsAndTotal(rows, rows[0] if rows else EMPTY_ROW)
+        return _RowsAndTotal(*await asyncio.gather(self._run(query), self._total(request)))
 
-    def _told(
-        self, request: ReportRequest, as_of: datetime | None, source: Source, began: float
-    ) -> Meta:
-        elapsed = time.monotonic() - began
+    async def _total(self, request: ReportRequest) -> ReportRow:
+        rows = await self._run(totals_query(request, self._dataset, self._raw_max_seconds))
+        return rows[0] if rows else EMPTY_ROW
+
+    async def _run(self, query: Query) -> list[ReportRow]:
+        started_at = time.monotonic()
+        rows = await self._clickhouse.read(query.sql, ReportRow, query.parameters)
+        self._timed_out = self._timed_out or self._is_late(query, started_at)
+        return rows
+
+    def _meta(
+        self, request: ReportRequest, as_of: datetime | None, source: Source, started_at: float
+    ) -> ReportMeta:
+        elapsed = time.monotonic() - started_at
         metrics.REPORT_SECONDS.labels(source).observe(elapsed)
-        metrics.INCOMPLETE.inc(self._broken)
-        return meta_of(request, as_of, source, elapsed, self._broken)
+        metrics.REPORTS_INCOMPLETE.inc(self._timed_out)
+        return make_meta(request, as_of, source, elapsed, self._timed_out)
 
-    def _is_late(self, query: Query, began: float) -> bool:
-        # The engine does not say that it stopped early; it stops no earlier than this.
-        return query.source == "raw" and time.monotonic() - began >= self._seconds
-
-
-def _apart(cells: Sequence[Cell]) -> _Sums:
-    rows = [cell for cell in cells if not cell.total]
-    return _Sums(rows, next((cell for cell in cells if cell.total), EMPTY_CELL))
+    def _is_late(self, query: Query, started_at: float) -> bool:
+        # The engine does not report that it stopped early; it never stops before the limit.
+        return query.source == "raw" and time.monotonic() - started_at >= self._raw_max_seconds
 
 
-def _together(page: Page, request: ReportRequest) -> bool:
-    """Whether one query tells rows and totals: where the page's source is as quick for both.
+def _split_total(rows: Sequence[ReportRow]) -> _RowsAndTotal:
+    total = next((row for row in rows if row.total), EMPTY_ROW)
+    return _RowsAndTotal([row for row in rows if not row.total], total)
 
-    Visitors of days are merged, and there are fewer states of them by no dimension at all.
+
+def _can_read_total_with_rows(page: ReportPage, request: ReportRequest) -> bool:
+    """Whether one query reads rows and total: where the page's source is as fast for both.
+
+    Over long periods visitor states are merged, and the total alone needs fewer of them.
     """
     short = request.end - request.start <= timedelta(days=2)
-    whole = request.offset == 0 and not page.more and not request.one_row
-    return whole and (short or "unique_clicks" not in request.metrics)
+    complete = request.offset == 0 and not page.more and not request.is_single_row
+    return complete and (short or "unique_clicks" not in request.metrics)
 
 
-def _alone(request: ReportRequest, name: str) -> ReportRequest:
+def _grouped_by(request: ReportRequest, name: str) -> ReportRequest:
     return msgspec.structs.replace(request, group_by=(name,), tops=())
 
 
-def _totals(request: ReportRequest, cell: Cell, before: _Sums | None) -> Row:
-    totals: Row = {**measure(request, cell)}
-    return totals if before is None else totals | {"previous": measure(request, before.total)}
+def _totals(request: ReportRequest, row: ReportRow, before: _RowsAndTotal | None) -> AnswerRow:
+    totals: AnswerRow = {**answer_metrics(request, row)}
+    if before is None:
+        return totals
+    return totals | {"previous": answer_metrics(request, before.total)}

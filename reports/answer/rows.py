@@ -1,8 +1,8 @@
-"""From the warehouse's sums to the rows of an answer: names, times, money, ratios.
+"""Turns sums of the warehouse into the rows of an answer: names, times, money, ratios.
 
-A ratio without anything to divide by is null. Money over several currencies is null, with
-`currencies` beside it; over one, `currency` is beside it. Ids and currencies that are absent
-(an unattributed conversion, a click) are null; a dimension without a value is ''.
+A ratio with a divisor of 0 is null. Money over several currencies is null, with the field
+`currencies`; over one, the field is `currency`. Absent ids and currencies (of an unattributed
+conversion, of a click) are null; a dimension without a value is ''.
 """
 
 from collections.abc import Mapping, Sequence
@@ -12,26 +12,25 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from linkjolt.clicks.unique_visitors import unbiased
+from linkjolt.clicks.unique_visitors import correct_estimate
 from linkjolt.money import to_major
-from linkjolt.registry.entries import Kind, public_id
+from linkjolt.registry.entries import EntryKind, public_id
 from reports.query.request import ReportRequest
-from reports.vocabulary import MONEY, NUMBERED
+from reports.vocabulary import MONEY_METRICS, NUMBERED_DIMENSIONS
 
 Value = str | int | float | Decimal | None | list[str]
-# Under `previous`, what the row was in the period compared with.
-Row = dict[str, "Value | dict[str, Value]"]
+# `previous` has the values of the row in the period compared with.
+AnswerRow = dict[str, "Value | dict[str, Value]"]
 
-_KINDS: dict[str, Kind] = {"campaign": "campaign", "affiliate": "affiliate", "link": "link"}
+_KINDS: dict[str, EntryKind] = {"campaign": "campaign", "affiliate": "affiliate", "link": "link"}
 
 
-class Cell(msgspec.Struct, frozen=True):
-    """One row of a report's SQL: `bucket` in UTC seconds, d0 to d2 the values of `group_by`.
+class ReportRow(msgspec.Struct, frozen=True):
+    """A row of a report's SQL: `bucket` in UTC seconds, d0 to d2 the values of `group_by`.
 
-    What was not asked for is as if nothing was there. `total` is 1 for the sum of all rows,
-    `earlier` for a row of the period compared with;
-    `top` is the dimension of a row among those of several. `unique_clicks` is an estimate of those
-    that are not in `day_unique_clicks`.
+    Columns that were not selected keep their default. `total` is 1 for the sum of all rows,
+    `earlier` is 1 for a row of the period compared with, `top` is the dimension of a row of
+    `tops`. `unique_clicks` is an estimate of those that `day_unique_clicks` does not count.
     """
 
     bucket: int = 0
@@ -55,20 +54,20 @@ class Cell(msgspec.Struct, frozen=True):
     top: str = ""
 
     @property
-    def visitors(self) -> int:
-        """Unique clicks as they are told."""
-        return unbiased(self.unique_clicks) + self.day_unique_clicks
+    def unique_visitors(self) -> int:
+        """Unique clicks as reported."""
+        return correct_estimate(self.unique_clicks) + self.day_unique_clicks
 
     @property
     def values(self) -> tuple[str | int, str | int, str | int]:
         return self.d0, self.d1, self.d2
 
 
-EMPTY_CELL = Cell()
+EMPTY_ROW = ReportRow()
 
 
-class Named(msgspec.Struct, frozen=True):
-    """A registry entry in the warehouse's mirror."""
+class NamedEntry(msgspec.Struct, frozen=True):
+    """Code and name of a registry entry, from the mirror in the warehouse."""
 
     kind: str
     number: int
@@ -76,30 +75,30 @@ class Named(msgspec.Struct, frozen=True):
     name: str
 
 
-Names = Mapping[tuple[str, int], Named]
+Names = Mapping[tuple[str, int], NamedEntry]
 
 
-def numbers_in(request: ReportRequest, cells: Sequence[Cell]) -> dict[str, set[int]]:
-    """The registry numbers to be named on a page, by kind."""
+def registry_numbers(request: ReportRequest, rows: Sequence[ReportRow]) -> dict[str, set[int]]:
+    """Collects the registry numbers of a page whose names are needed, by kind."""
     return {
-        name: {int(cell.values[index]) for cell in cells} - {0}
+        name: {int(row.values[index]) for row in rows} - {0}
         for index, name in enumerate(request.group_by)
-        if name in NUMBERED
+        if name in NUMBERED_DIMENSIONS
     }
 
 
-def make_row(request: ReportRequest, cell: Cell, names: Names) -> Row:
-    """One row of `data`."""
-    row: Row = {}
+def answer_row(request: ReportRequest, row: ReportRow, names: Names) -> AnswerRow:
+    """Builds one row of `data`."""
+    answer: AnswerRow = {}
     if request.interval != "none":
-        row["time"] = bucket_time(cell.bucket, request.timezone)
-    for name, value in zip(request.group_by, cell.values, strict=False):
-        row |= _dimension(name, value, names)
-    return row | measure(request, cell)
+        answer["time"] = bucket_time(row.bucket, request.timezone)
+    for name, value in zip(request.group_by, row.values, strict=False):
+        answer |= _dimension(name, value, names)
+    return answer | answer_metrics(request, row)
 
 
 def bucket_time(bucket: int, zone: str) -> str:
-    """The start of an interval in its zone, RFC 3339 with offset."""
+    """Formats the start of an interval in its zone, RFC 3339 with offset."""
     return datetime.fromtimestamp(bucket, ZoneInfo(zone)).isoformat()
 
 
@@ -109,80 +108,80 @@ def _dimension(name: str, value: str | int, names: Names) -> dict[str, Value]:
     if name not in _KINDS:
         return {name: value}
     number = int(value)
-    named = names.get((name, number))
-    # A mirror that lags behind leaves an entry without a name.
-    identity = public_id(_KINDS[name], number) if number else None
+    entry = names.get((name, number))
+    # An entry has no name while the mirror lags behind.
+    entry_id = public_id(_KINDS[name], number) if number else None
     if name == "link":
-        return {name: named.code if named else identity}
-    return {name: identity, f"{name}_name": named.name if named else None}
+        return {name: entry.code if entry else entry_id}
+    return {name: entry_id, f"{name}_name": entry.name if entry else None}
 
 
-def measure(request: ReportRequest, cell: Cell) -> dict[str, Value]:
-    """The metrics asked for, and the currency of those that are money."""
-    found = _counts(cell) | _money(cell)
-    row = {name: found[name] for name in request.metrics}
-    return row | _currency(request.metrics, cell.currencies)
+def answer_metrics(request: ReportRequest, row: ReportRow) -> dict[str, Value]:
+    """Computes the metrics of a request, and the currency of those that are money."""
+    values = _counts(row) | _money(row)
+    answer = {name: values[name] for name in request.metrics}
+    return answer | _currency(request.metrics, row.currencies)
 
 
 def csv_columns(request: ReportRequest) -> list[str]:
-    """The header of a report's CSV."""
+    """Lists the header of a report's CSV."""
     columns = ["time"] if request.interval != "none" else []
     for name in request.group_by:
         columns += [name, f"{name}_name"] if name in ("campaign", "affiliate") else [name]
-    measured = [*request.metrics]
-    if any(name in MONEY for name in request.metrics):
-        measured += [name for name in ("currency", "currencies") if name not in columns]
-    columns += measured
+    metric_columns = [*request.metrics]
+    if any(name in MONEY_METRICS for name in request.metrics):
+        metric_columns += [name for name in ("currency", "currencies") if name not in columns]
+    columns += metric_columns
     if request.compare != "none":
-        columns += [f"previous_{name}" for name in measured]
+        columns += [f"previous_{name}" for name in metric_columns]
     return columns
 
 
-def csv_row(request: ReportRequest, row: Row) -> list[Value]:
-    """The values of a row under `csv_columns`."""
-    before = row.get("previous")
+def csv_row(request: ReportRequest, row: AnswerRow) -> list[Value]:
+    """Lists the values of a row in the order of `csv_columns`."""
+    previous = row.get("previous")
     flat: dict[str, Value] = {k: v for k, v in row.items() if not isinstance(v, dict)}
-    if isinstance(before, dict):
-        flat |= {f"previous_{name}": value for name, value in before.items()}
+    if isinstance(previous, dict):
+        flat |= {f"previous_{name}": value for name, value in previous.items()}
     return [flat.get(column) for column in csv_columns(request)]
 
 
 def _currency(metrics: Sequence[str], currencies: list[str]) -> dict[str, Value]:
-    if not any(name in MONEY for name in metrics):
+    if not any(name in MONEY_METRICS for name in metrics):
         return {}
     if len(currencies) > 1:
         return {"currency": None, "currencies": list(currencies)}
     return {"currency": currencies[0] if currencies else None}
 
 
-def _counts(cell: Cell) -> dict[str, Value]:
-    decided = cell.approved + cell.rejected
+def _counts(row: ReportRow) -> dict[str, Value]:
+    decided = row.approved + row.rejected
     return {
-        "clicks": cell.clicks,
-        "unique_clicks": cell.visitors,
-        "bot_clicks": cell.bot_clicks,
-        "duplicate_clicks": cell.duplicate_clicks,
-        "conversions": cell.conversions,
-        "pending": cell.pending,
-        "approved": cell.approved,
-        "rejected": cell.rejected,
-        "cr": _ratio(cell.conversions, cell.clicks),
-        "approval_rate": _ratio(cell.approved, decided),
+        "clicks": row.clicks,
+        "unique_clicks": row.unique_visitors,
+        "bot_clicks": row.bot_clicks,
+        "duplicate_clicks": row.duplicate_clicks,
+        "conversions": row.conversions,
+        "pending": row.pending,
+        "approved": row.approved,
+        "rejected": row.rejected,
+        "cr": _ratio(row.conversions, row.clicks),
+        "approval_rate": _ratio(row.approved, decided),
     }
 
 
-def _money(cell: Cell) -> dict[str, Value]:
-    if len(cell.currencies) > 1:
-        return dict.fromkeys(MONEY)
+def _money(row: ReportRow) -> dict[str, Value]:
+    if len(row.currencies) > 1:
+        return dict.fromkeys(MONEY_METRICS)
     revenue = commission = Decimal(0)
-    if cell.currencies:
-        revenue = to_major(cell.revenue_minor, cell.currencies[0])
-        commission = to_major(cell.commission_minor, cell.currencies[0])
+    if row.currencies:
+        revenue = to_major(row.revenue_minor, row.currencies[0])
+        commission = to_major(row.commission_minor, row.currencies[0])
     return {
         "revenue": revenue,
         "commission": commission,
-        "epc": _ratio(commission, cell.clicks),
-        "aov": _ratio(revenue, cell.conversions),
+        "epc": _ratio(commission, row.clicks),
+        "aov": _ratio(revenue, row.conversions),
     }
 
 

@@ -1,4 +1,4 @@
-"""Reports of one row an interval: their pages, and rows for intervals without events."""
+"""Pages reports of one row an interval, and adds rows for intervals without events."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -6,17 +6,17 @@ from itertools import islice
 
 import msgspec
 
-from reports.answer.rows import EMPTY_CELL, Cell
-from reports.query.intervals import starts_of
+from reports.answer.rows import EMPTY_ROW, ReportRow
+from reports.query.intervals import bucket_starts
 from reports.query.request import ReportRequest
 
-_MOMENT = timedelta(milliseconds=1)
+_MILLISECOND = timedelta(milliseconds=1)
 
 
-class Page(msgspec.Struct, frozen=True):
-    """What to ask the warehouse for one page, and the buckets that its rows must have.
+class ReportPage(msgspec.Struct, frozen=True):
+    """The request for one page, and the starts of the intervals that its rows must have.
 
-    `starts` is None where rows are what the warehouse finds; `more` says that a page follows.
+    `starts` is None if the warehouse decides on the rows; `more`: another page follows.
     """
 
     request: ReportRequest
@@ -25,47 +25,47 @@ class Page(msgspec.Struct, frozen=True):
 
 
 def is_series(request: ReportRequest) -> bool:
-    """Whether the report is one row an interval, in their order: no interval is left out then."""
+    """Whether the report has one row an interval, in order of time; it then leaves out none."""
     return request.interval != "none" and not request.group_by and request.sort.name == "time"
 
 
-def page_of(request: ReportRequest) -> Page:
-    """The page of a request; that of a series reaches over its own intervals only."""
+def plan_page(request: ReportRequest) -> ReportPage:
+    """Plans the page of a request; that of a series covers its own intervals only."""
     if not is_series(request):
-        return Page(request)
-    begin, stop = request.offset, request.offset + request.limit
-    # None lies in the future.
-    end = max(min(request.end, request.asked_at + _MOMENT), request.start)
-    starts = starts_of(request.start, end, request.interval, request.timezone)
+        return ReportPage(request)
+    first, last = request.offset, request.offset + request.limit
+    # No interval begins in the future.
+    end = max(min(request.end, request.asked_at + _MILLISECOND), request.start)
+    starts = bucket_starts(request.start, end, request.interval, request.timezone)
     if request.sort.descending:
         newest_first = list(starts)[::-1]
-        shown = newest_first[begin:stop]
-        later = newest_first[:begin][-1:]
-        more = len(newest_first) > stop
+        shown = newest_first[first:last]
+        following = newest_first[:first][-1:]
+        more = len(newest_first) > last
     else:
-        shown = list(islice(starts, begin, stop))
-        later = list(islice(starts, 1))
-        more = bool(later)
+        shown = list(islice(starts, first, last))
+        following = list(islice(starts, 1))
+        more = bool(following)
     if not shown:
-        nothing = msgspec.structs.replace(request, end=request.start)
-        return Page(nothing if begin else request, ())
-    narrow = msgspec.structs.replace(
+        empty_request = msgspec.structs.replace(request, end=request.start)
+        return ReportPage(empty_request if first else request, ())
+    page_request = msgspec.structs.replace(
         request,
         start=max(request.start, _utc(min(shown))),
-        end=_utc(later[0]) if later else request.end,
+        end=_utc(following[0]) if following else request.end,
         offset=0,
     )
-    return Page(narrow, tuple(shown), more)
+    return ReportPage(page_request, tuple(shown), more)
 
 
-def fill(page: Page, cells: Sequence[Cell]) -> list[Cell]:
-    """The cells of a page, with empty ones for the intervals that have no events."""
+def fill_empty_intervals(page: ReportPage, rows: Sequence[ReportRow]) -> list[ReportRow]:
+    """Completes the rows of a page by empty ones for the intervals without events."""
     if page.starts is None:
-        return list(cells)
-    found = {cell.bucket: cell for cell in cells}
-    empty = {start: msgspec.structs.replace(EMPTY_CELL, bucket=start) for start in page.starts}
-    whole = empty | found
-    return [whole[start] for start in sorted(whole, reverse=page.request.sort.descending)]
+        return list(rows)
+    read = {row.bucket: row for row in rows}
+    empty = {start: msgspec.structs.replace(EMPTY_ROW, bucket=start) for start in page.starts}
+    by_start = empty | read
+    return [by_start[start] for start in sorted(by_start, reverse=page.request.sort.descending)]
 
 
 def _utc(seconds: int) -> datetime:

@@ -1,4 +1,4 @@
-"""What the live feed sends: events as they are stored, counters, and how it is written (SSE)."""
+"""Formats the live feed as server-sent events: stored events, counters, positions to resume at."""
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
@@ -6,10 +6,11 @@ from decimal import Decimal
 
 import msgspec
 
-from linkjolt.events import Attributed
+from linkjolt.datasets import Dataset
+from linkjolt.events import AttributionMethod
 from linkjolt.money import to_major
 from linkjolt.position import SEQUENCE_BITS
-from linkjolt.registry.entries import Kind, public_id
+from linkjolt.registry.entries import EntryKind, public_id
 from linkjolt.web import requests
 from reports.answer.rows import Names
 
@@ -17,10 +18,10 @@ Positions = Mapping[int, int]
 _STREAMS_MAX = 4_096
 
 
-class LiveClickFound(msgspec.Struct, frozen=True):
+class LiveClickRow(msgspec.Struct, frozen=True):
     """A row of `live_clicks.sql`."""
 
-    account: int
+    account: Dataset
     pos: int
     id: str
     time_ms: int
@@ -36,10 +37,10 @@ class LiveClickFound(msgspec.Struct, frozen=True):
     referrer_host: str
 
 
-class LiveFactFound(msgspec.Struct, frozen=True):
+class LiveConversionRow(msgspec.Struct, frozen=True):
     """A row of `live_conversions.sql`."""
 
-    account: int
+    account: Dataset
     pos: int
     id: str
     kind: str
@@ -50,18 +51,18 @@ class LiveFactFound(msgspec.Struct, frozen=True):
     event: str
     order_id: str
     status: str
-    attribution: Attributed
+    attribution: AttributionMethod
     currency: str
     order_value_minor: int
     commission_minor: int
     country: str
 
 
-LiveFound = LiveClickFound | LiveFactFound
+LiveRow = LiveClickRow | LiveConversionRow
 
 
 class LiveClick(msgspec.Struct, frozen=True, kw_only=True):
-    """`event: click`."""
+    """The data of `event: click`."""
 
     time: datetime
     click_id: str
@@ -79,8 +80,11 @@ class LiveClick(msgspec.Struct, frozen=True, kw_only=True):
     referrer_host: str
 
 
-class LiveFact(msgspec.Struct, frozen=True, kw_only=True):
-    """`event: conversion`; `kind` is `created` or that of an adjustment, amounts its change."""
+class LiveConversion(msgspec.Struct, frozen=True, kw_only=True):
+    """The data of `event: conversion`.
+
+    `kind` is `created` or that of an adjustment, whose amounts are changes.
+    """
 
     time: datetime
     conversion_id: str
@@ -93,23 +97,23 @@ class LiveFact(msgspec.Struct, frozen=True, kw_only=True):
     event: str
     order_id: str | None
     status: str
-    attribution: Attributed
+    attribution: AttributionMethod
     order_value: Decimal
     commission_amount: Decimal
     currency: str
     country: str
 
 
-class Second(msgspec.Struct, frozen=True, array_like=True):
-    """Events by the second (UTC) of their time: an array of four numbers."""
+class SecondCounts(msgspec.Struct, frozen=True, array_like=True):
+    """Numbers of events whose time is in one second (UTC); encoded as an array."""
 
     second: int
     clicks: int
     others: int
     conversions: int
 
-    def __add__(self, other: "Second") -> "Second":
-        return Second(
+    def __add__(self, other: "SecondCounts") -> "SecondCounts":
+        return SecondCounts(
             self.second,
             self.clicks + other.clicks,
             self.others + other.others,
@@ -117,65 +121,66 @@ class Second(msgspec.Struct, frozen=True, array_like=True):
         )
 
 
-def merge(into: dict[int, Second], seconds: Iterable[Second]) -> None:
-    """Adds what is told of each second to what was told of it before."""
-    for one in seconds:
-        had = into.get(one.second)
-        into[one.second] = had + one if had else one
+def add_seconds(into: dict[int, SecondCounts], seconds: Iterable[SecondCounts]) -> None:
+    """Adds the counts of each second to those in `into`."""
+    for counts in seconds:
+        before = into.get(counts.second)
+        into[counts.second] = before + counts if before else counts
 
 
 class Tick(msgspec.Struct, frozen=True):
-    """`event: tick` and the first, `hello`: seconds to be added up.
+    """The data of `event: tick`, and of `hello` at the start: seconds to be added up.
 
-    `stored` events came since the last tick, `shown` of them as events of their own.
+    `stored` events were stored since the last tick, of which `shown` were sent one by one.
     """
 
     data_as_of: datetime | None
     now: datetime
-    seconds: list[Second]
+    seconds: list[SecondCounts]
     stored: int
     shown: int
 
 
-def live_event(row: LiveFound, names: Names) -> bytes:
-    """The text of one stored event."""
-    if isinstance(row, LiveClickFound):
+def live_event(row: LiveRow, names: Names) -> bytes:
+    """Formats one stored event."""
+    if isinstance(row, LiveClickRow):
         return sse("click", _click(row, names))
-    return sse("conversion", _fact(row, names))
+    return sse("conversion", _conversion(row, names))
 
 
-def sse(event: str, data: object, identity: str = "") -> bytes:
-    """One event of a stream (HTML standard, server-sent events); JSON has no line breaks."""
-    known = f"id: {identity}\n" if identity else ""
-    return f"event: {event}\n{known}data: ".encode() + requests.encode(data) + b"\n\n"
+def sse(event: str, data: object, event_id: str = "") -> bytes:
+    """Formats one server-sent event (HTML standard); JSON has no line breaks."""
+    id_line = f"id: {event_id}\n" if event_id else ""
+    return f"event: {event}\n{id_line}data: ".encode() + requests.encode(data) + b"\n\n"
 
 
-def token(positions: Positions) -> str:
-    """The id under which the feed is resumed: how far each stream had been sent."""
-    return ",".join(f"{s}-{positions[s]:x}" for s in sorted(positions))
+def resume_token(positions: Positions) -> str:
+    """Encodes the event id at which the feed resumes: the position sent of each stream."""
+    return ",".join(f"{number}-{positions[number]:x}" for number in sorted(positions))
 
 
-def read_token(text: str) -> dict[int, int] | None:
-    """The positions in an id of ours; None for any other text."""
-    found: dict[int, int] = {}
+def parse_resume_token(text: str) -> dict[int, int] | None:
+    """Parses the positions in such an id; None for any other text."""
+    positions: dict[int, int] = {}
     parts = text.split(",")
     try:
         for part in parts[:_STREAMS_MAX]:
-            stream, _, pos = part.partition("-")
-            found[int(stream)] = int(pos, 16)
+            number, _, position = part.partition("-")
+            positions[int(number)] = int(position, 16)
     except ValueError:
         return None
-    return found if all(0 <= pos < 1 << 64 for pos in found.values()) else None
+    valid = all(0 <= position < 1 << 64 for position in positions.values())
+    return positions if valid else None
 
 
-def not_before(positions: Positions, time_ms: int) -> dict[int, int]:
-    """The positions, none of them older than this instant."""
+def clamp_positions(positions: Positions, time_ms: int) -> dict[int, int]:
+    """Raises positions to this instant where they are older."""
     least = time_ms << SEQUENCE_BITS
-    return {s: max(pos, least) for s, pos in positions.items()}
+    return {number: max(position, least) for number, position in positions.items()}
 
 
-def numbers_in(rows: Iterable[LiveFound]) -> dict[str, set[int]]:
-    """The registry numbers to be named, by kind."""
+def registry_numbers(rows: Iterable[LiveRow]) -> dict[str, set[int]]:
+    """Collects the registry numbers whose names are needed, by kind."""
     rows = list(rows)
     return {
         "campaign": {row.campaign for row in rows} - {0},
@@ -184,7 +189,7 @@ def numbers_in(rows: Iterable[LiveFound]) -> dict[str, set[int]]:
     }
 
 
-def _click(row: LiveClickFound, names: Names) -> LiveClick:
+def _click(row: LiveClickRow, names: Names) -> LiveClick:
     return LiveClick(
         time=_at(row.time_ms),
         click_id=row.id,
@@ -203,8 +208,8 @@ def _click(row: LiveClickFound, names: Names) -> LiveClick:
     )
 
 
-def _fact(row: LiveFactFound, names: Names) -> LiveFact:
-    return LiveFact(
+def _conversion(row: LiveConversionRow, names: Names) -> LiveConversion:
+    return LiveConversion(
         time=_at(row.time_ms),
         conversion_id=row.id,
         kind=row.kind,
@@ -225,16 +230,16 @@ def _fact(row: LiveFactFound, names: Names) -> LiveFact:
 
 
 def _code(names: Names, number: int) -> str | None:
-    found = names.get(("link", number))
-    return found.code if found else _id("link", number)
+    entry = names.get(("link", number))
+    return entry.code if entry else _id("link", number)
 
 
-def _name(names: Names, kind: Kind, number: int) -> str | None:
-    found = names.get((kind, number))
-    return found.name if found else None
+def _name(names: Names, kind: EntryKind, number: int) -> str | None:
+    entry = names.get((kind, number))
+    return entry.name if entry else None
 
 
-def _id(kind: Kind, number: int) -> str | None:
+def _id(kind: EntryKind, number: int) -> str | None:
     return public_id(kind, number) if number else None
 
 

@@ -1,4 +1,4 @@
-"""What the live feed reads: everything stored between two positions of every stream."""
+"""Reads the events stored between two positions of every stream, for the live feed."""
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
@@ -6,45 +6,50 @@ from datetime import datetime
 import msgspec
 from redis.asyncio import Redis
 
-from linkjolt import redis_keys as redis_names
+from linkjolt import datasets, redis_keys
+from linkjolt.datasets import Dataset
 from linkjolt.storage.clickhouse import ClickHouse
 from reports.answer.rows import Names
 from reports.freshness import data_as_of
 from reports.live.events import (
-    LiveClickFound,
-    LiveFactFound,
-    LiveFound,
+    LiveClickRow,
+    LiveConversionRow,
+    LiveRow,
     Positions,
-    Second,
-    merge,
-    numbers_in,
+    SecondCounts,
+    add_seconds,
+    registry_numbers,
 )
 from reports.names import NameCache
 from reports.query.templates import fill
 
-# Events an account is shown of one step: more than anybody reads.
+# Events of one step sent to an account: more than a person can read.
 SHOWN_MAX = 50
 _RANGE = (
     "r.pos > transform(r.s, {streams:Array(UInt16)}, {begins:Array(UInt64)}, toUInt64(0))"
     " AND r.pos <= transform(r.s, {streams:Array(UInt16)}, {ends:Array(UInt64)}, toUInt64(0))"
-    # The index of positions knows no streams: it skips what is below all of them.
+    # The index of positions has no stream numbers: it skips what is below all of them.
     " AND r.pos > {least:UInt64}"
 )
 
 
-_FOUND: Mapping[redis_names.StreamKind, type[LiveFound]] = {
-    "clicks": LiveClickFound,
-    "conversions": LiveFactFound,
+_ROW_TYPES: Mapping[redis_keys.StreamKind, type[LiveRow]] = {
+    "clicks": LiveClickRow,
+    "conversions": LiveConversionRow,
 }
 
 
-class _Position(msgspec.Struct, frozen=True):
+class _StoredPosition(msgspec.Struct, frozen=True):
+    """A row of `live_positions.sql`: a stream number and the position up to which it is stored."""
+
     s: int
     pos: int
 
 
-class _Counted(msgspec.Struct, frozen=True):
-    account: int
+class _SecondCountsRow(msgspec.Struct, frozen=True):
+    """A row of `live_counts_clicks.sql` or `live_counts_conversions.sql`."""
+
+    account: Dataset
     second: int
     clicks: int = 0
     others: int = 0
@@ -52,73 +57,78 @@ class _Counted(msgspec.Struct, frozen=True):
 
 
 class LiveStore:
-    """Reads for the feed, each only where its streams have moved; raises ClickHouseFailed."""
+    """Reads for the feed, and only streams that have advanced; raises ClickHouseFailed."""
 
     def __init__(self, redis: Redis, clickhouse: ClickHouse, shards: int) -> None:
         self._redis = redis
         self._clickhouse = clickhouse
         self._shards = shards
-        self._named = NameCache(clickhouse)
+        self._names = NameCache(clickhouse)
 
-    async def as_of(self) -> datetime | None:
+    async def data_as_of(self) -> datetime | None:
         return await data_as_of(self._redis, self._clickhouse, self._shards)
 
-    async def positions(self) -> dict[int, int]:
-        """How far each stream is stored."""
-        rows = await self._clickhouse.read(fill("live_positions", {}), _Position)
-        return {stream.number: 0 for stream in redis_names.streams(self._shards)} | {
+    async def read_positions(self) -> dict[int, int]:
+        """Reads the position up to which each stream is stored."""
+        rows = await self._clickhouse.read(fill("live_positions", {}), _StoredPosition)
+        return {stream.number: 0 for stream in redis_keys.streams(self._shards)} | {
             row.s: row.pos for row in rows
         }
 
-    async def counts(
+    async def read_counts(
         self, accounts: Collection[int], begins: Positions, ends: Positions
-    ) -> Mapping[int, list[Second]]:
-        """Events by account and second of their time."""
-        found: dict[int, dict[int, Second]] = {account: {} for account in accounts}
-        for kind in self._moved(begins, ends):
+    ) -> Mapping[int, list[SecondCounts]]:
+        """Counts events by account and second of their time."""
+        by_account: dict[int, dict[int, SecondCounts]] = {account: {} for account in accounts}
+        for kind in self._advanced_kinds(begins, ends):
             sql = fill(f"live_counts_{kind}", {"range": _RANGE})
-            rows = await self._clickhouse.read(sql, _Counted, _bounds(accounts, begins, ends))
+            rows = await self._clickhouse.read(
+                sql, _SecondCountsRow, _range_parameters(accounts, begins, ends)
+            )
             for row in rows:
-                second = Second(row.second, row.clicks, row.others, row.conversions)
-                merge(found[row.account], [second])
+                second = SecondCounts(row.second, row.clicks, row.others, row.conversions)
+                add_seconds(by_account[row.account], [second])
         return {
-            account: [seconds[at] for at in sorted(seconds)] for account, seconds in found.items()
+            account: [seconds[at] for at in sorted(seconds)]
+            for account, seconds in by_account.items()
         }
 
-    async def events(
+    async def read_events(
         self, accounts: Collection[int], begins: Positions, ends: Positions, limit: int = SHOWN_MAX
-    ) -> Mapping[int, list[LiveFound]]:
-        """The last events of each account, the oldest first."""
-        parameters = {**_bounds(accounts, begins, ends), "limit": limit}
-        rows: list[LiveFound] = []
-        for kind in self._moved(begins, ends):
+    ) -> Mapping[int, list[LiveRow]]:
+        """Reads the last events of each account, the oldest first."""
+        parameters = {**_range_parameters(accounts, begins, ends), "limit": limit}
+        rows: list[LiveRow] = []
+        for kind in self._advanced_kinds(begins, ends):
             sql = fill(f"live_{kind}", {"range": _RANGE})
-            rows += await self._clickhouse.read(sql, _FOUND[kind], parameters)
+            rows += await self._clickhouse.read(sql, _ROW_TYPES[kind], parameters)
         rows.sort(key=lambda row: (row.time_ms, row.id))
-        return {account: [r for r in rows if r.account == account] for account in accounts}
+        return {account: [row for row in rows if row.account == account] for account in accounts}
 
-    def _moved(self, begins: Positions, ends: Positions) -> list[redis_names.StreamKind]:
-        """The kinds of events that lie between the positions."""
+    def _advanced_kinds(self, begins: Positions, ends: Positions) -> list[redis_keys.StreamKind]:
+        """Finds the kinds of streams that have advanced between the positions."""
         return [
             kind
-            for kind in _FOUND
+            for kind in _ROW_TYPES
             if any(
-                begins.get(one.number, ends[one.number]) < ends[one.number]
-                for one in redis_names.streams(self._shards)
-                if one.kind == kind
+                begins.get(stream.number, ends[stream.number]) < ends[stream.number]
+                for stream in redis_keys.streams(self._shards)
+                if stream.kind == kind
             )
         ]
 
-    async def names(self, books: int, rows: Collection[LiveFound]) -> Names:
-        return await self._named.read(redis_names.owner(books), numbers_in(rows))
+    async def read_names(self, dataset: Dataset, rows: Collection[LiveRow]) -> Names:
+        return await self._names.read(datasets.account_of(dataset), registry_numbers(rows))
 
 
-def _bounds(accounts: Collection[int], begins: Positions, ends: Positions) -> dict[str, object]:
-    streams = sorted(ends)
+def _range_parameters(
+    accounts: Collection[int], begins: Positions, ends: Positions
+) -> dict[str, object]:
+    stream_numbers = sorted(ends)
     return {
         "accounts": sorted(accounts),
-        "streams": streams,
-        "begins": [begins.get(s, ends[s]) for s in streams],
-        "ends": [ends[s] for s in streams],
-        "least": min((begins.get(s, ends[s]) for s in streams), default=0),
+        "streams": stream_numbers,
+        "begins": [begins.get(number, ends[number]) for number in stream_numbers],
+        "ends": [ends[number] for number in stream_numbers],
+        "least": min((begins.get(number, ends[number]) for number in stream_numbers), default=0),
     }

@@ -1,4 +1,4 @@
-"""What a list of conversions is asked for: query parameters checked and read, without any I/O."""
+"""Parses the query parameters of the conversion list, without any I/O."""
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -7,23 +7,23 @@ import msgspec
 
 from reports.log.listing import (
     IDS,
-    before_of,
+    check_choices,
     check_texts,
-    check_words,
-    limit_of,
-    number_of,
-    once,
-    wants_csv,
+    parse_cursor,
+    parse_format,
+    parse_limit,
+    parse_registry_number,
+    unique_parameters,
 )
-from reports.period import check_zone, read_period
+from reports.period import check_zone, parse_period
 from reports.vocabulary import FORMATS, Format
 
-# Under these names the SQL has them, too.
+# `list_conversions.sql` has parameters of these names.
 FILTERS = (
     *("order_id", "click_id", "event", "status", "attribution", "payout"),
     *("campaign", "affiliate"),
 )
-_WORDS: dict[str, tuple[str, ...]] = {
+_CHOICES: dict[str, tuple[str, ...]] = {
     "status": ("pending", "approved", "rejected"),
     "attribution": ("click", "tracking_code", "coupon", "manual", "none"),
     "payout": ("unpaid", "paid"),
@@ -31,17 +31,17 @@ _WORDS: dict[str, tuple[str, ...]] = {
 }
 _TEXTS = ("order_id", "click_id", "event")
 _PAGING = ("from", "to", "timezone", "limit", "cursor")
-PARAMETERS = (*_WORDS, *_TEXTS, *IDS, *_PAGING)
-_BY_DEFAULT = timedelta(days=30)
-_ALWAYS = datetime(2000, 1, 1, tzinfo=UTC)
-# Shops may be some minutes ahead of us (`ingest.conversions.body`).
-_AHEAD = timedelta(minutes=10)
+PARAMETERS = (*_CHOICES, *_TEXTS, *IDS, *_PAGING)
+_DEFAULT_PERIOD = timedelta(days=30)
+_EARLIEST = datetime(2000, 1, 1, tzinfo=UTC)
+# The clocks of shops may be some minutes ahead (`ingest.conversions.body`).
+_CLOCK_TOLERANCE = timedelta(minutes=10)
 
 
-class Wanted(msgspec.Struct, frozen=True, kw_only=True):
-    """What is asked for; '' and 0 let all pass. [start, end) is of the conversion's time.
+class ConversionListQuery(msgspec.Struct, frozen=True, kw_only=True):
+    """A query of conversions with a time in [start, end); '' and 0 match all.
 
-    `whole`: all of it is wanted, not a page.
+    `every_row`: return the whole list instead of a page.
     """
 
     start: datetime
@@ -57,44 +57,44 @@ class Wanted(msgspec.Struct, frozen=True, kw_only=True):
     limit: int
     before: tuple[int, str]
     format: Format
-    whole: bool
+    every_row: bool
 
 
-def read_wanted(pairs: Sequence[tuple[str, str]], now: datetime) -> Wanted:
-    """What the parameters ask for; Rejected, naming the one that does not fit.
+def parse_list_query(parameters: Sequence[tuple[str, str]], now: datetime) -> ConversionListQuery:
+    """Parses the parameters; Rejected names the one that does not fit.
 
-    By order or click the whole time is searched, else the last 30 days, unless `from` says more.
+    The default period is the last 30 days, or all time for a query by order or click.
     """
-    given = once(pairs, PARAMETERS)
-    check_words(given, _WORDS)
-    check_texts(given, _TEXTS)
-    start, end = _period(given, now)
-    form, whole = wants_csv(given)
-    return Wanted(
+    values = unique_parameters(parameters, PARAMETERS)
+    check_choices(values, _CHOICES)
+    check_texts(values, _TEXTS)
+    start, end = _period(values, now)
+    output_format, every_row = parse_format(values)
+    return ConversionListQuery(
         start=start,
         end=end,
-        order_id=given.get("order_id", ""),
-        click_id=given.get("click_id", ""),
-        event=given.get("event", ""),
-        status=given.get("status", ""),
-        attribution=given.get("attribution", ""),
-        payout=given.get("payout", ""),
-        campaign=number_of(given, "campaign_id"),
-        affiliate=number_of(given, "affiliate_id"),
-        limit=limit_of(given),
-        before=before_of(given),
-        format=form,
-        whole=whole,
+        order_id=values.get("order_id", ""),
+        click_id=values.get("click_id", ""),
+        event=values.get("event", ""),
+        status=values.get("status", ""),
+        attribution=values.get("attribution", ""),
+        payout=values.get("payout", ""),
+        campaign=parse_registry_number(values, "campaign_id"),
+        affiliate=parse_registry_number(values, "affiliate_id"),
+        limit=parse_limit(values),
+        before=parse_cursor(values),
+        format=output_format,
+        every_row=every_row,
     )
 
 
-def _period(given: Mapping[str, str], now: datetime) -> tuple[datetime, datetime]:
-    zone = check_zone(given.get("timezone", "UTC"))
-    if "from" in given:
-        period = read_period(given["from"], given.get("to"), zone, now)
+def _period(values: Mapping[str, str], now: datetime) -> tuple[datetime, datetime]:
+    zone = check_zone(values.get("timezone", "UTC"))
+    if "from" in values:
+        period = parse_period(values["from"], values.get("to"), zone, now)
         return period.start, period.end
-    one = "order_id" in given or "click_id" in given
-    end = now + _AHEAD
-    if "to" in given:
-        end = read_period("2000-01-01", given["to"], zone, now).end
-    return (_ALWAYS if one else end - _BY_DEFAULT), end
+    by_id = "order_id" in values or "click_id" in values
+    end = now + _CLOCK_TOLERANCE
+    if "to" in values:
+        end = parse_period("2000-01-01", values["to"], zone, now).end
+    return (_EARLIEST if by_id else end - _DEFAULT_PERIOD), end

@@ -1,4 +1,4 @@
-"""`GET /v1/conversions`: a list of conversions as they stand, the newest first."""
+"""Answers `GET /v1/conversions`: conversions in their current state, the newest first."""
 
 from collections.abc import AsyncGenerator, Sequence, Set
 from datetime import UTC, datetime
@@ -9,25 +9,26 @@ import msgspec
 from redis.asyncio import Redis
 from starlette.responses import Response
 
-from linkjolt import redis_keys
+from linkjolt import datasets
+from linkjolt.datasets import Dataset
 from linkjolt.money import to_major
-from linkjolt.registry.entries import Kind, public_id
-from linkjolt.settings import Reports as Settings
+from linkjolt.registry.entries import EntryKind, public_id
+from linkjolt.settings import ReportsSettings
 from linkjolt.storage.clickhouse import ClickHouse
 from linkjolt.web import requests
 from reports import csv
-from reports.answer.rows import Named, Names
+from reports.answer.rows import NamedEntry, Names
 from reports.freshness import data_as_of
-from reports.log.conversion_request import FILTERS, Wanted
-from reports.log.listing import LIMIT_MAX, cursor_after
+from reports.log.conversion_request import FILTERS, ConversionListQuery
+from reports.log.listing import LIMIT_MAX, make_cursor
 from reports.names import read_names
-from reports.period import milliseconds
+from reports.period import to_milliseconds
 
 _SQL = (Path(__file__).parents[1] / "sql" / "list_conversions.sql").read_text(encoding="utf-8")
 
 
-class Found(msgspec.Struct, frozen=True):
-    """A row of the list's SQL."""
+class ConversionListRow(msgspec.Struct, frozen=True):
+    """A row of `list_conversions.sql`."""
 
     conversion_id: str
     time_ms: int
@@ -51,13 +52,15 @@ class Found(msgspec.Struct, frozen=True):
     adjustments: int
 
 
-class Attribution(msgspec.Struct, frozen=True):
+class ListedAttribution(msgspec.Struct, frozen=True):
+    """The method of attribution, and the reason for it."""
+
     method: str
     reason: str | None
 
 
-class Listed(msgspec.Struct, frozen=True, kw_only=True):
-    """A conversion as it stands; amounts as reports count them: net of refunds, 0 if rejected."""
+class ListedConversion(msgspec.Struct, frozen=True, kw_only=True):
+    """A conversion in its current state; amounts are net of refunds, 0 if rejected."""
 
     conversion_id: str
     status: str
@@ -73,7 +76,7 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
     order_value: Decimal
     commission_amount: Decimal
     currency: str
-    attribution: Attribution
+    attribution: ListedAttribution
     commission_rule: int | None
     commission_reason: str | None
     customer_id: str | None
@@ -83,84 +86,90 @@ class Listed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _COLUMNS = (
-    *(name for name in Listed.__struct_fields__ if name != "attribution"),
-    *Attribution.__struct_fields__,
+    *(name for name in ListedConversion.__struct_fields__ if name != "attribution"),
+    *ListedAttribution.__struct_fields__,
 )
 
 
-class Meta(msgspec.Struct, frozen=True):
+class ConversionListMeta(msgspec.Struct, frozen=True):
+    """Freshness of the list."""
+
     data_as_of: datetime | None
 
 
-class Page(msgspec.Struct, frozen=True):
-    data: list[Listed]
+class ConversionListPage(msgspec.Struct, frozen=True):
+    """One page of conversions."""
+
+    data: list[ListedConversion]
     next_cursor: str | None
-    meta: Meta
+    meta: ConversionListMeta
 
 
 class ConversionList:
-    """The list of the conversions kept under `books`. What it calls raises ClickHouseFailed."""
+    """Lists the conversions of one dataset. Its methods raise ClickHouseFailed."""
 
     def __init__(
-        self, books: int, redis: Redis, clickhouse: ClickHouse, settings: Settings
+        self, dataset: Dataset, redis: Redis, clickhouse: ClickHouse, settings: ReportsSettings
     ) -> None:
-        self._books = books
+        self._dataset = dataset
         self._redis = redis
         self._clickhouse = clickhouse
         self._settings = settings
 
-    async def answer(self, wanted: Wanted) -> Response:
-        """The page as JSON or CSV; the whole list as CSV, where no page of it is asked for."""
-        if wanted.whole:
-            return await csv.stream(self.csv(wanted), "conversions")
+    async def answer(self, query: ConversionListQuery) -> Response:
+        """Answers a page as JSON or CSV, or the whole list as CSV if the query has no page."""
+        if query.every_row:
+            return await csv.stream_response(self.csv(query), "conversions")
         as_of = await data_as_of(self._redis, self._clickhouse, self._settings.shards)
-        rows, more = await self._find(wanted)
-        listed = await self._named(rows)
-        cursor = cursor_after(rows[-1].time_ms, rows[-1].conversion_id) if more else None
-        if wanted.format == "json":
-            return requests.json_response(Page(listed, cursor, Meta(as_of)))
-        return csv.page([_COLUMNS, *map(_csv_row, listed)], "conversions", cursor)
+        rows, more = await self._read_rows(query)
+        listed = await self._list(rows)
+        cursor = make_cursor(rows[-1].time_ms, rows[-1].conversion_id) if more else None
+        if query.format == "json":
+            return requests.json_response(
+                ConversionListPage(listed, cursor, ConversionListMeta(as_of))
+            )
+        return csv.page_response([_COLUMNS, *map(_csv_row, listed)], "conversions", cursor)
 
-    async def csv(self, wanted: Wanted) -> AsyncGenerator[str]:
-        """The header and every conversion, page by page."""
-        wanted = msgspec.structs.replace(wanted, limit=LIMIT_MAX)
+    async def csv(self, query: ConversionListQuery) -> AsyncGenerator[str]:
+        """Yields the header and every conversion as CSV, page by page."""
+        query = msgspec.structs.replace(query, limit=LIMIT_MAX)
         yield csv.csv_text([_COLUMNS])
         more = True
         while more:
-            rows, more = await self._find(wanted)
-            yield csv.csv_text(map(_csv_row, await self._named(rows)))
+            rows, more = await self._read_rows(query)
+            yield csv.csv_text(map(_csv_row, await self._list(rows)))
             if rows:
                 last = rows[-1].time_ms, rows[-1].conversion_id
-                wanted = msgspec.structs.replace(wanted, before=last)
+                query = msgspec.structs.replace(query, before=last)
 
-    async def _find(self, wanted: Wanted) -> tuple[list[Found], bool]:
-        """The rows of a page, and whether there are more."""
+    async def _read_rows(self, query: ConversionListQuery) -> tuple[list[ConversionListRow], bool]:
+        """Reads the rows of a page, and whether more follow."""
         parameters = {
-            "account": self._books,
-            "start_ms": milliseconds(wanted.start),
-            "end_ms": milliseconds(wanted.end),
-            "before_ms": wanted.before[0],
-            "before_id": wanted.before[1],
-            "limit": wanted.limit + 1,
+            "account": self._dataset,
+            "start_ms": to_milliseconds(query.start),
+            "end_ms": to_milliseconds(query.end),
+            "before_ms": query.before[0],
+            "before_id": query.before[1],
+            "limit": query.limit + 1,
             "raw_max_seconds": self._settings.report_raw_max_seconds,
-            **{name: getattr(wanted, name) for name in FILTERS},
+            **{name: getattr(query, name) for name in FILTERS},
         }
-        rows = await self._clickhouse.read(_SQL, Found, parameters)
-        return rows[: wanted.limit], len(rows) > wanted.limit
+        rows = await self._clickhouse.read(_SQL, ConversionListRow, parameters)
+        return rows[: query.limit], len(rows) > query.limit
 
-    async def _named(self, rows: Sequence[Found]) -> list[Listed]:
-        account = redis_keys.owner(self._books)
-        found = await read_names(self._clickhouse, account, _numbers(rows))
-        return [_listed(row, found) for row in rows]
+    async def _list(self, rows: Sequence[ConversionListRow]) -> list[ListedConversion]:
+        account = datasets.account_of(self._dataset)
+        names = await read_names(self._clickhouse, account, _registry_numbers(rows))
+        return [_listed(row, names) for row in rows]
 
 
-def _csv_row(one: Listed) -> list[csv.Value]:
-    """The values of a conversion under _COLUMNS."""
-    flat = {**msgspec.structs.asdict(one), **msgspec.structs.asdict(one.attribution)}
+def _csv_row(conversion: ListedConversion) -> list[csv.Value]:
+    """Lists the values of a conversion in the order of _COLUMNS."""
+    flat = {**msgspec.structs.asdict(conversion), **msgspec.structs.asdict(conversion.attribution)}
     return [flat[column] for column in _COLUMNS]
 
 
-def _numbers(rows: Sequence[Found]) -> dict[str, Set[int]]:
+def _registry_numbers(rows: Sequence[ConversionListRow]) -> dict[str, Set[int]]:
     return {
         "campaign": {row.last_campaign for row in rows} - {0},
         "affiliate": {row.last_affiliate for row in rows} - {0},
@@ -168,11 +177,11 @@ def _numbers(rows: Sequence[Found]) -> dict[str, Set[int]]:
     }
 
 
-def _listed(row: Found, found: Names) -> Listed:
-    campaign = _named(found, "campaign", row.last_campaign)
-    affiliate = _named(found, "affiliate", row.last_affiliate)
-    link = _named(found, "link", row.last_link)
-    return Listed(
+def _listed(row: ConversionListRow, names: Names) -> ListedConversion:
+    campaign = _name_entry(names, "campaign", row.last_campaign)
+    affiliate = _name_entry(names, "affiliate", row.last_affiliate)
+    link = _name_entry(names, "link", row.last_link)
+    return ListedConversion(
         conversion_id=row.conversion_id,
         status=row.last_status,
         payout=row.last_payout or "unpaid",
@@ -187,7 +196,7 @@ def _listed(row: Found, found: Names) -> Listed:
         order_value=to_major(row.order_value_minor, row.currency),
         commission_amount=to_major(row.commission_minor, row.currency),
         currency=row.currency,
-        attribution=Attribution(row.last_attribution, row.first_reason or None),
+        attribution=ListedAttribution(row.last_attribution, row.first_reason or None),
         commission_rule=row.last_rule or None,
         commission_reason=row.commission_reason or None,
         customer_id=row.customer_id or None,
@@ -197,9 +206,9 @@ def _listed(row: Found, found: Names) -> Listed:
     )
 
 
-def _named(found: Names, kind: Kind, number: int) -> Named | None:
-    return found.get((kind, number))
+def _name_entry(names: Names, kind: EntryKind, number: int) -> NamedEntry | None:
+    return names.get((kind, number))
 
 
-def _id(kind: Kind, number: int) -> str | None:
+def _id(kind: EntryKind, number: int) -> str | None:
     return public_id(kind, number) if number else None

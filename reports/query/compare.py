@@ -1,4 +1,4 @@
-"""The same report of an earlier period: which one that is, and which row belongs to which."""
+"""Finds the earlier period that a report is compared with, and pairs the rows of both."""
 
 import calendar
 from collections.abc import Sequence
@@ -7,30 +7,33 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 
-from reports.answer.rows import EMPTY_CELL, Cell
-from reports.period import first_instant, up_to_quarter
-from reports.query.intervals import bucket
+from reports.answer.rows import EMPTY_ROW, ReportRow
+from reports.period import ceil_to_quarter, first_instant
+from reports.query.intervals import bucket_start
 from reports.query.request import Filter, ReportRequest
 
-_ALL_ROWS = 1_000_000
-# Values that are few, so that all are read; and a filter by them would change what is counted.
-_UNNARROWED = ("verdict", "currency")
+_ROWS_MAX = 1_000_000
+# Their values are few, so all are read; and a filter by verdict or currency changes the counts.
+_UNFILTERED = ("verdict", "currency")
 
 
 class Shift(msgspec.Struct, frozen=True):
-    """How far back: months or days of the zone's calendar, or seconds."""
+    """A distance back in time: months or days of the zone's calendar, or seconds."""
 
     months: int = 0
     days: int = 0
     seconds: int = 0
 
 
-def shift_of(request: ReportRequest) -> Shift:
-    """`year` is twelve months; `previous` the period's own length, in months or days if whole."""
+def shift_for(request: ReportRequest) -> Shift:
+    """Computes the shift of `compare`: twelve months for `year`, else the length of the period.
+
+    The length is in months or days if these are whole.
+    """
     if request.compare == "year":
         return Shift(months=12)
     zone = ZoneInfo(request.timezone)
-    first, last = _midnight(request.start, zone), _midnight(request.end, zone)
+    first, last = _day_beginning_at(request.start, zone), _day_beginning_at(request.end, zone)
     if first is None or last is None:
         return Shift(seconds=int((request.end - request.start).total_seconds()))
     if first.day == 1 and last.day == 1:
@@ -38,71 +41,73 @@ def shift_of(request: ReportRequest) -> Shift:
     return Shift(days=(last - first).days)
 
 
-def back(instant: datetime, shift: Shift, zone: str) -> datetime:
-    """The instant that lies so far before, at the same time of the zone's day; UTC.
+def shift_back(instant: datetime, shift: Shift, zone: str) -> datetime:
+    """Moves an instant back, keeping the local time of day; UTC.
 
-    The 29th to 31st become a shorter month's last day.
+    The 29th to 31st become the last day of a shorter month.
     """
     if shift.seconds:
         return instant - timedelta(seconds=shift.seconds)
-    here = ZoneInfo(zone)
-    local = instant.astimezone(here)
+    local_zone = ZoneInfo(zone)
+    local = instant.astimezone(local_zone)
     month = local.year * 12 + local.month - 1 - shift.months
     year, month = month // 12, month % 12 + 1
     day = min(local.day, calendar.monthrange(year, month)[1])
     earlier = date(year, month, day) - timedelta(days=shift.days)
-    if _midnight(instant, here):
-        return first_instant(earlier, here)
-    return datetime.combine(earlier, local.time(), here).astimezone(UTC)
+    if _day_beginning_at(instant, local_zone):
+        return first_instant(earlier, local_zone)
+    return datetime.combine(earlier, local.time(), local_zone).astimezone(UTC)
 
 
-def compared(request: ReportRequest, shift: Shift) -> ReportRequest:
-    """The report to compare with: as much of the earlier period as has gone by of this one."""
-    now = up_to_quarter(request.asked_at)
+def shifted_request(request: ReportRequest, shift: Shift) -> ReportRequest:
+    """Builds the report to compare with, over as much of its period as has passed of this one."""
+    now = ceil_to_quarter(request.asked_at)
     end = min(request.end, now) if now > request.start else request.end
-    start = back(request.start, shift, request.timezone)
+    start = shift_back(request.start, shift, request.timezone)
     return msgspec.structs.replace(
         request,
         start=start,
-        end=max(back(end, shift, request.timezone), start + timedelta(minutes=15)),
+        end=max(shift_back(end, shift, request.timezone), start + timedelta(minutes=15)),
         compare="none",
-        limit=_ALL_ROWS,
+        limit=_ROWS_MAX,
         offset=0,
     )
 
 
-def narrows(request: ReportRequest) -> bool:
-    """Whether the earlier rows are only those of values that are shown, so that they come later."""
-    return any(name not in _UNNARROWED for name in request.group_by)
+def filters_earlier_rows(request: ReportRequest) -> bool:
+    """Whether earlier rows are filtered by the values shown, and so have to be read after them."""
+    return any(name not in _UNFILTERED for name in request.group_by)
 
 
-def narrowed(earlier: ReportRequest, cells: Sequence[Cell]) -> ReportRequest:
-    """Only what the rows shown need: filtered by the values that they have."""
-    filters = {one.name: one for one in earlier.filters}
+def filter_to_rows(earlier: ReportRequest, rows: Sequence[ReportRow]) -> ReportRequest:
+    """Filters the earlier report by the values that the rows shown have."""
+    filters = {chosen.name: chosen for chosen in earlier.filters}
     for index, name in enumerate(earlier.group_by):
-        if name not in _UNNARROWED:
-            values = dict.fromkeys(str(cell.values[index]) for cell in cells)
+        if name not in _UNFILTERED:
+            values = dict.fromkeys(str(row.values[index]) for row in rows)
             filters[name] = Filter(name, tuple(values))
     return msgspec.structs.replace(earlier, filters=tuple(filters.values()))
 
 
-def paired(
-    request: ReportRequest, shift: Shift, cells: Sequence[Cell], earlier: Sequence[Cell]
-) -> list[Cell]:
-    """For each row the earlier one of the same values, at the interval so far before."""
-    found = {(cell.bucket, *cell.values): cell for cell in earlier}
+def pair_earlier_rows(
+    request: ReportRequest, shift: Shift, rows: Sequence[ReportRow], earlier: Sequence[ReportRow]
+) -> list[ReportRow]:
+    """Finds for each row the earlier one with the same values, one shift before its interval."""
+    earlier_rows = {(row.bucket, *row.values): row for row in earlier}
 
-    def before(cell: Cell) -> Cell:
+    def earlier_row(row: ReportRow) -> ReportRow:
         start = 0
         if request.interval != "none":
-            at = max(datetime.fromtimestamp(cell.bucket, UTC), request.start)
-            start = bucket(back(at, shift, request.timezone), request.interval, request.timezone)
-        return found.get((start, *cell.values), EMPTY_CELL)
+            at = max(datetime.fromtimestamp(row.bucket, UTC), request.start)
+            start = bucket_start(
+                shift_back(at, shift, request.timezone), request.interval, request.timezone
+            )
+        return earlier_rows.get((start, *row.values), EMPTY_ROW)
 
-    return [before(cell) for cell in cells]
+    return [earlier_row(row) for row in rows]
 
 
-def _midnight(instant: datetime, zone: ZoneInfo) -> date | None:
-    """The day in the zone that begins at this instant."""
+def _day_beginning_at(instant: datetime, zone: ZoneInfo) -> date | None:
+    """The local day that begins at this instant, if one does."""
     day = instant.astimezone(zone).date()
     return day if first_instant(day, zone) == instant else None

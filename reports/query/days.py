@@ -1,4 +1,4 @@
-"""Which UTC days of a report lie whole in one of its intervals, so that sums by day hold them."""
+"""Finds the UTC days that lie whole in one interval of a report, for the day rollup to answer."""
 
 from collections.abc import Iterator, Set
 from datetime import UTC, date, datetime, time, timedelta
@@ -8,7 +8,7 @@ from zoneinfo import ZoneInfo
 import msgspec
 
 from reports.period import first_instant
-from reports.vocabulary import FURTHER, NUMBERED, Interval
+from reports.vocabulary import NUMBERED_DIMENSIONS, SINGLE_DIMENSIONS, Interval
 
 _DAY_SECONDS = 86_400
 # Conditions on a rollup's rows `r`.
@@ -18,7 +18,7 @@ PERIOD = (
 )
 EARLIER = PERIOD.replace("{start_ms", "{earlier_start_ms").replace("{end_ms", "{earlier_end_ms")
 IS_EARLIER = "r.time < toDateTime(intDiv({start_ms:Int64}, 1000), 'UTC')"
-# Nothing is stored in an ingest month that ended a day before the period (clocks differ).
+# An ingest month that ended a day before the period holds none of it (clocks differ by less).
 WHOLE_DAYS = (
     "r.time >= toDateTime({first_day:UInt32}, 'UTC')"
     " AND r.time < toDateTime({last_day:UInt32}, 'UTC')"
@@ -30,60 +30,68 @@ OTHER_DAYS = (
     " OR r.time >= toDateTime({last_day:UInt32}, 'UTC')"
     " OR has({split_days:Array(UInt32)}, toUnixTimestamp(toStartOfDay(r.time))))"
 )
-
-
 # Clicks of a day that is not over are pulled into it half a minute later
 # (`aggregator.rollups.schedule`); an hour is ample for clocks that differ.
 _SETTLED_AFTER = timedelta(hours=1)
 
 
-class Days(msgspec.Struct, frozen=True):
-    """[first, last) in UTC seconds, both midnights; without the days that begin at `split`."""
+class WholeDays(msgspec.Struct, frozen=True):
+    """The days of [first, last), midnights in UTC seconds, except those beginning at `split`."""
 
     first: int
     last: int
     split: tuple[int, ...] = ()
 
 
-def settled_until(asked_at: datetime, as_of: datetime | None) -> datetime:
-    """Days that end by then have all that is stored up to `as_of`."""
+def days_settled_until(asked_at: datetime, as_of: datetime | None) -> datetime:
+    """Computes the instant by which a day must have ended to be complete in the day rollup."""
     return min(asked_at, as_of or asked_at) - _SETTLED_AFTER
 
 
 @lru_cache(maxsize=256)
-def whole_days(start: int, end: int, interval: Interval, zone: str) -> Days | None:
-    """Of [start, end) in UTC seconds; None where no day does."""
+def whole_days(start: int, end: int, interval: Interval, zone: str) -> WholeDays | None:
+    """Finds the whole days of [start, end), in UTC seconds; None if there are none."""
     first = -(-start // _DAY_SECONDS) * _DAY_SECONDS
     last = end // _DAY_SECONDS * _DAY_SECONDS
     if interval not in ("none", "day", "week", "month") or last <= first:
         return None
-    cuts = _cuts(first, last, interval, ZoneInfo(zone)) if interval != "none" else ()
-    split = sorted({cut // _DAY_SECONDS * _DAY_SECONDS for cut in cuts if cut % _DAY_SECONDS})
-    inside = tuple(day for day in split if first <= day < last)
-    return Days(first, last, inside) if len(inside) * _DAY_SECONDS < last - first else None
+    boundaries = _boundaries(first, last, interval, ZoneInfo(zone)) if interval != "none" else ()
+    split = sorted(
+        {
+            boundary // _DAY_SECONDS * _DAY_SECONDS
+            for boundary in boundaries
+            if boundary % _DAY_SECONDS
+        }
+    )
+    split_inside = tuple(day for day in split if first <= day < last)
+    return (
+        WholeDays(first, last, split_inside)
+        if len(split_inside) * _DAY_SECONDS < last - first
+        else None
+    )
 
 
 def day_dimension(used: Set[str]) -> str | None:
-    """The dimension of the day rollup that holds what is used; None where none does alone."""
-    further = [name for name in FURTHER if name in used]
-    numbered = [name for name in NUMBERED if name in used]
-    if further:
-        return further[0] if not numbered and len(further) == 1 else None
+    """Chooses the dimension of the day rollup that covers those used; None if none does alone."""
+    single = [name for name in SINGLE_DIMENSIONS if name in used]
+    numbered = [name for name in NUMBERED_DIMENSIONS if name in used]
+    if single:
+        return single[0] if not numbered and len(single) == 1 else None
     if len(numbered) > 1:
-        # Its rows have campaign and affiliate beside it.
+        # Rows by link carry their campaign and affiliate.
         return "link"
     return numbered[0] if numbered else "total"
 
 
-def _cuts(first: int, last: int, interval: Interval, zone: ZoneInfo) -> Iterator[int]:
-    """The instants at which one interval ends and the next begins, and a few around them.
+def _boundaries(first: int, last: int, interval: Interval, zone: ZoneInfo) -> Iterator[int]:
+    """Yields the instants at which intervals begin, and a few before and after the period.
 
-    Where clocks go back at midnight there are two of them; both are told.
+    A midnight that occurs twice, as clocks go back, is yielded twice.
     """
     day = _date(first) - timedelta(days=2)
     until = _date(last) + timedelta(days=2)
     while day <= until:
-        if _begins(day, interval):
+        if _begins_interval(day, interval):
             yield int(first_instant(day, zone).timestamp())
             yield int(datetime.combine(day, time(fold=1), zone).timestamp())
         day += timedelta(days=1)
@@ -93,7 +101,7 @@ def _date(seconds: int) -> date:
     return datetime.fromtimestamp(seconds, UTC).date()
 
 
-def _begins(day: date, interval: Interval) -> bool:
+def _begins_interval(day: date, interval: Interval) -> bool:
     match interval:
         case "week":
             return day.weekday() == 0

@@ -1,4 +1,4 @@
-"""Where the intervals of a report begin, in its zone."""
+"""Computes where the intervals of a report begin, in its time zone."""
 
 from collections.abc import Iterator
 from datetime import date, datetime, timedelta
@@ -9,42 +9,42 @@ from reports.period import first_instant
 from reports.vocabulary import Interval
 
 _QUARTER_SECONDS = 900
-_EVEN: dict[Interval, int] = {"minute": 60, "15m": _QUARTER_SECONDS}
+_FIXED_SECONDS: dict[Interval, int] = {"minute": 60, "15m": _QUARTER_SECONDS}
 
 
-def bucket(instant: datetime, interval: Interval, zone: str) -> int:
-    """The bucket of an instant: where its interval begins, in UTC seconds (`templates.bucket_of`).
+def bucket_start(instant: datetime, interval: Interval, zone: str) -> int:
+    """Computes where the interval of an instant begins, in UTC seconds, as `bucket_sql` does.
 
-    An hour that a change of clocks cuts begins at the change.
+    An hour that a change of clocks splits begins at the change.
     """
     seconds = int(instant.timestamp())
     if interval == "none":
         return 0
-    if interval in _EVEN:
-        return seconds - seconds % _EVEN[interval]
-    here = ZoneInfo(zone)
+    if interval in _FIXED_SECONDS:
+        return seconds - seconds % _FIXED_SECONDS[interval]
+    local_zone = ZoneInfo(zone)
     if interval == "hour":
-        return _start_of_hour(seconds, here)
-    day = _first_day(instant.astimezone(here).date(), interval)
-    return int(first_instant(day, here).timestamp())
+        return _start_of_hour(seconds, local_zone)
+    day = _first_day_of(instant.astimezone(local_zone).date(), interval)
+    return int(first_instant(day, local_zone).timestamp())
 
 
-def starts_of(start: datetime, end: datetime, interval: Interval, zone: str) -> Iterator[int]:
-    """The buckets of [start, end), rising."""
+def bucket_starts(start: datetime, end: datetime, interval: Interval, zone: str) -> Iterator[int]:
+    """Yields where the intervals of [start, end) begin, in UTC seconds, ascending."""
     first, until = int(start.timestamp()), int(-(-end.timestamp() // 1))
-    if interval in _EVEN:
-        yield from range(bucket(start, interval, zone), until, _EVEN[interval])
+    if interval in _FIXED_SECONDS:
+        yield from range(bucket_start(start, interval, zone), until, _FIXED_SECONDS[interval])
     elif interval == "hour":
-        yield from _hours(first - first % _QUARTER_SECONDS, until, ZoneInfo(zone))
+        yield from _hour_starts(first - first % _QUARTER_SECONDS, until, ZoneInfo(zone))
     else:
-        yield from _days(bucket(start, interval, zone), until, interval, ZoneInfo(zone))
+        yield from _day_starts(bucket_start(start, interval, zone), until, interval, ZoneInfo(zone))
 
 
-def _hours(first: int, until: int, zone: ZoneInfo) -> Iterator[int]:
+def _hour_starts(first: int, until: int, zone: ZoneInfo) -> Iterator[int]:
     last = None
-    # By quarters: where clocks move by half an hour, so may an hour begin.
-    for at in range(first, until, _QUARTER_SECONDS):
-        start = _start_of_hour(at, zone)
+    # By quarters: where clocks move by half an hour, an hour may begin at any of them.
+    for second in range(first, until, _QUARTER_SECONDS):
+        start = _start_of_hour(second, zone)
         if start != last:
             yield start
         last = start
@@ -58,14 +58,14 @@ def _start_of_hour(seconds: int, zone: ZoneInfo) -> int:
     return start
 
 
-def _days(first: int, until: int, interval: Interval, zone: ZoneInfo) -> Iterator[int]:
+def _day_starts(first: int, until: int, interval: Interval, zone: ZoneInfo) -> Iterator[int]:
     day = datetime.fromtimestamp(first, zone).date()
     while (start := int(first_instant(day, zone).timestamp())) < until:
         yield start
         day = _next_day(day, interval)
 
 
-def _first_day(day: date, interval: Interval) -> date:
+def _first_day_of(day: date, interval: Interval) -> date:
     match interval:
         case "week":
             return day - timedelta(days=day.weekday())
@@ -87,16 +87,16 @@ def _next_day(day: date, interval: Interval) -> date:
 
 @lru_cache(maxsize=256)
 def steady_offset(start: datetime, end: datetime, zone: str) -> int | None:
-    """The zone's offset from UTC in seconds over [start, end); None where it may change.
+    """Finds the zone's offset from UTC in seconds over [start, end); None if it may change.
 
-    Looked at every six hours, for no zone's clock moves forth and back in less; over no more than
-    32 days, for longer a look would cost more than it saves.
+    Samples every six hours, as no zone's clock moves forth and back in less, over 32 days at most:
+    beyond that sampling costs more than a constant offset saves.
     """
     if end - start > timedelta(days=32):
         return None
     first, last = int(start.timestamp()), int(end.timestamp())
-    here = ZoneInfo(zone)
-    offsets = {_offset(at, here) for at in (*range(first, last, 6 * 3600), last)}
+    local_zone = ZoneInfo(zone)
+    offsets = {_offset(second, local_zone) for second in (*range(first, last, 6 * 3600), last)}
     return offsets.pop() if len(offsets) == 1 else None
 
 

@@ -1,27 +1,35 @@
-"""The SQL of reports: filled from constants only, every value bound."""
+"""Builds the SQL of reports, from constants only; every value is bound."""
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 import msgspec
 
+from linkjolt.datasets import Dataset
 from linkjolt.dimensions import SPARSE
-from reports.period import milliseconds
-from reports.query.cells import DAY_VISITORS, Cells, Plan, cells, tells_days
-from reports.query.columns import fields_of, summed
-from reports.query.days import Days, settled_until, whole_days
+from reports.period import to_milliseconds
+from reports.query.days import WholeDays, days_settled_until, whole_days
 from reports.query.intervals import steady_offset
 from reports.query.request import ReportRequest
+from reports.query.source_sql import (
+    DAY_VISITORS,
+    QueryPlan,
+    SourceSql,
+    can_sum_day_counts,
+    metric_fields,
+    source_sql,
+    sum_expressions,
+)
 from reports.query.sources import Shape, Source, choose_shape, source_of
 from reports.query.templates import fill
-from reports.vocabulary import FURTHER, METRICS, NUMBERED, TimeBasis
+from reports.vocabulary import METRICS, NUMBERED_DIMENSIONS, SINGLE_DIMENSIONS, TimeBasis
 
 Parameters = dict[str, object]
 
-# A report that takes too long answers what it has, and says `incomplete`. The number is ours, and
-# not bound: an embedded statement whose answer is streamed knows no parameters there.
+# A report that takes too long answers with the rows read so far, and `incomplete`. The number comes
+# from settings and is not bound: a streamed embedded statement takes no parameters in SETTINGS.
 _RAW_SETTINGS = "SETTINGS max_execution_time = {:f}, timeout_overflow_mode = 'break'"
-# Of two days there is too little to read for another thread to pay.
+# Two days are too little to read for another thread to pay off.
 _SHORT_SETTINGS = "SETTINGS max_threads = 1"
 _SHORT = timedelta(days=2)
 _BASES: dict[TimeBasis, int] = {"conversion": 1, "click": 2}
@@ -36,14 +44,14 @@ _SORTS = {
 }
 
 
-_PAGE = "LIMIT {limit:UInt32} OFFSET {offset:UInt32}"
-_BY_TOP = "LIMIT {limit:UInt32} BY top"
-# As rows of one dimension are: registry numbers are numbers.
-_TOP_TIES = f"if(top IN {NUMBERED}, toUInt64OrZero(d0), 0), d0"
+_LIMIT_PAGE = "LIMIT {limit:UInt32} OFFSET {offset:UInt32}"
+_LIMIT_BY_TOP = "LIMIT {limit:UInt32} BY top"
+# Ties are ordered as in a report by one dimension, where registry numbers are numbers.
+_TOP_TIES = f"if(top IN {NUMBERED_DIMENSIONS}, toUInt64OrZero(d0), 0), d0"
 
 
 class Query(msgspec.Struct, frozen=True):
-    """A statement whose rows decode to `reports.answer.rows.Cell`."""
+    """A statement whose rows decode to `reports.answer.rows.ReportRow`."""
 
     sql: str
     parameters: Parameters
@@ -52,14 +60,17 @@ class Query(msgspec.Struct, frozen=True):
 
 def rows_query(
     request: ReportRequest,
-    account: int,
+    account: Dataset,
     raw_max_seconds: float,
     shape: Shape | None = None,
     *,
     totals: bool = False,
 ) -> Query:
-    """The rows of one page, and one more when another page follows; before them their `totals`."""
-    plan = Plan(
+    """Builds the statement for one page of rows, and one more row if another page follows.
+
+    With `totals` a row with the sum of all precedes them.
+    """
+    plan = QueryPlan(
         shape or choose_shape(request),
         _fields(request),
         group_by=request.group_by,
@@ -67,121 +78,139 @@ def rows_query(
         sort=request.sort,
         limit=request.limit + 1 + totals,
         offset=request.offset,
-        totals=totals,
+        with_totals=totals,
         offset_seconds=_offset(request, request.start),
     )
     return _query(request, plan, account, raw_max_seconds)
 
 
-def both_query(
-    request: ReportRequest, earlier: ReportRequest, account: int, raw_max_seconds: float
+def comparison_query(
+    request: ReportRequest, earlier: ReportRequest, account: Dataset, raw_max_seconds: float
 ) -> Query:
-    """All rows and totals of a report and of an earlier one which `joins_earlier`."""
-    plan = Plan(
+    """Builds one statement for all rows and totals of a report and an earlier one.
+
+    `can_join_earlier` has to hold.
+    """
+    plan = QueryPlan(
         choose_shape(request),
         _fields(request),
         group_by=request.group_by,
         interval=request.interval,
         sort=request.sort,
         limit=earlier.limit,
-        totals=True,
+        with_totals=True,
         offset_seconds=_offset(request, earlier.start),
-        earlier=True,
+        with_earlier=True,
     )
     query = _query(request, plan, account, raw_max_seconds)
-    query.parameters["earlier_start_ms"] = milliseconds(earlier.start)
-    query.parameters["earlier_end_ms"] = milliseconds(earlier.end)
+    query.parameters["earlier_start_ms"] = to_milliseconds(earlier.start)
+    query.parameters["earlier_end_ms"] = to_milliseconds(earlier.end)
     return query
 
 
-def joins_earlier(request: ReportRequest, earlier: ReportRequest) -> bool:
-    """Whether one rollup tells both, none of them from whole days."""
-    shapes = {choose_shape(one) for one in (request, earlier)}
+def can_join_earlier(request: ReportRequest, earlier: ReportRequest) -> bool:
+    """Whether one rollup answers both, neither of them from whole days."""
+    shapes = {choose_shape(each) for each in (request, earlier)}
     return (
         len(shapes) == 1
         and shapes <= {"minute", "quarter", "dimension"}
         and earlier.end <= request.start
-        and all(_days(one) is None for one in (request, earlier))
+        and all(_days(each) is None for each in (request, earlier))
     )
 
 
 def totals_query(
-    request: ReportRequest, account: int, raw_max_seconds: float, shape: Shape | None = None
+    request: ReportRequest, account: Dataset, raw_max_seconds: float, shape: Shape | None = None
 ) -> Query:
-    """One row over all that the report's rows sum, whatever the page."""
+    """Builds the statement for the sum of all rows of a report, whatever the page."""
     return _query(
-        request, Plan(shape or choose_shape(request), _fields(request)), account, raw_max_seconds
+        request,
+        QueryPlan(shape or choose_shape(request), _fields(request)),
+        account,
+        raw_max_seconds,
     )
 
 
 def tops_query(
-    request: ReportRequest, tops: tuple[str, ...], account: int, raw_max_seconds: float
+    request: ReportRequest, tops: tuple[str, ...], account: Dataset, raw_max_seconds: float
 ) -> Query:
-    """The first rows by each of `tops_together`; `Cell.top` says which."""
-    plan = Plan("dimension", _fields(request), tops=tops, sort=request.sort, limit=request.limit)
+    """Builds the statement for the first rows by each of these dimensions, named by `top`.
+
+    They have to be from one element of `tops_per_query`.
+    """
+    plan = QueryPlan(
+        "dimension", _fields(request), tops=tops, sort=request.sort, limit=request.limit
+    )
     return _query(request, plan, account, raw_max_seconds)
 
 
-def tops_together(request: ReportRequest) -> list[tuple[str, ...]]:
-    """The `tops` of a request that one query each can tell; what is left out needs a report.
+def tops_per_query(request: ReportRequest) -> list[tuple[str, ...]]:
+    """Groups the `tops` of a request by the statement that answers them; others need a report each.
 
-    Of a rollup of dimensions each row has one; the others stand in every row. The `empty` rows of
-    sparse ones stand for several dimensions, and rows by verdict count more. Of whole days each
-    of the others has rows of its own, whose unique clicks are counted.
+    A row of rollup_dimension has one dimension of its own; the base dimensions are in every row.
+    Sparse dimensions are left out as their `empty` rows belong to several, and the verdict as its
+    rows count every click. Over whole days each base dimension has rows of its own, whose unique
+    clicks are counted.
     """
-    joined = [name for name in request.tops if _joins(request, name)]
-    filtered = {one.name for one in request.filters}
-    own = () if filtered & {*FURTHER} else tuple(name for name in joined if name in FURTHER)
-    others = tuple(name for name in joined if name not in own)
-    if others and _days(request) is not None:
-        return [tops for tops in (own, *((name,) for name in others)) if tops]
-    return [tops for tops in (own, others) if tops]
+    sharing = [name for name in request.tops if _can_share_query(request, name)]
+    filtered = {chosen.name for chosen in request.filters}
+    single = (
+        ()
+        if filtered & {*SINGLE_DIMENSIONS}
+        else tuple(name for name in sharing if name in SINGLE_DIMENSIONS)
+    )
+    base = tuple(name for name in sharing if name not in single)
+    if base and _days(request) is not None:
+        return [tops for tops in (single, *((name,) for name in base)) if tops]
+    return [tops for tops in (single, base) if tops]
 
 
-def _joins(request: ReportRequest, name: str) -> bool:
-    together = choose_shape(msgspec.structs.replace(request, group_by=(name,)))
-    return together in ("quarter", "dimension") and name not in SPARSE and name != "verdict"
+def _can_share_query(request: ReportRequest, name: str) -> bool:
+    shape = choose_shape(msgspec.structs.replace(request, group_by=(name,)))
+    return shape in ("quarter", "dimension") and name not in SPARSE and name != "verdict"
 
 
-def _query(request: ReportRequest, plan: Plan, account: int, raw_max_seconds: float) -> Query:
+def _query(
+    request: ReportRequest, plan: QueryPlan, account: Dataset, raw_max_seconds: float
+) -> Query:
     parameters: Parameters = {
         "account": account,
-        "start_ms": milliseconds(request.start),
-        "end_ms": milliseconds(request.end),
+        "start_ms": to_milliseconds(request.start),
+        "end_ms": to_milliseconds(request.end),
         "basis": _BASES[request.time_basis],
         "zone": request.timezone,
         "limit": plan.limit,
         "offset": plan.offset,
     }
     for index, one in enumerate(request.filters):
-        parameters[f"in{index}"] = _bound(one.name, one.include)
-        parameters[f"out{index}"] = _bound(one.name, one.exclude)
+        parameters[f"in{index}"] = _parameter_values(one.name, one.include)
+        parameters[f"out{index}"] = _parameter_values(one.name, one.exclude)
     days = _days(request) if plan.shape in ("quarter", "dimension", "ledger") else None
     if days is not None:
         split = list(days.split)
         parameters |= {"first_day": days.first, "last_day": days.last, "split_days": split}
-    if days is not None and tells_days(request, plan):
+    if days is not None and can_sum_day_counts(request, plan):
         plan = msgspec.structs.replace(plan, fields=(*plan.fields, DAY_VISITORS))
-    source = cells(request, plan, days)
+    source = source_sql(request, plan, days)
     values = {
         "columns": _columns(request, plan, source),
-        "source": source.source,
+        "source": source.from_clause,
         "group": _group(plan, [*source.keys]),
         "order": _order(plan, [*source.keys]),
-        "limit": _BY_TOP if plan.tops else _PAGE,
+        "limit": _LIMIT_BY_TOP if plan.tops else _LIMIT_PAGE,
         "settings": _settings(request, source_of(plan.shape), raw_max_seconds),
     }
     return Query(fill("report", values), parameters, source_of(plan.shape))
 
 
 def _fields(request: ReportRequest) -> tuple[str, ...]:
-    return fields_of(
+    return metric_fields(
         (*request.metrics, *([request.sort.name] if request.sort.name in METRICS else []))
     )
 
 
 def _offset(request: ReportRequest, start: datetime) -> int | None:
-    """The zone's offset where hours need one and it never changes; the first may begin before."""
+    """Finds the zone's constant offset, for hours only; the first may begin before `start`."""
     if request.interval != "hour":
         return None
     return steady_offset(start - timedelta(hours=1), request.end, request.timezone)
@@ -193,40 +222,42 @@ def _settings(request: ReportRequest, source: Source, raw_max_seconds: float) ->
     return _SHORT_SETTINGS if request.end - request.start <= _SHORT else ""
 
 
-def _days(request: ReportRequest) -> Days | None:
-    """The days that the day rollup may answer for."""
-    settled = settled_until(request.asked_at, request.as_of)
-    start = milliseconds(request.start) // 1000
-    end = milliseconds(min(request.end, settled)) // 1000
+def _days(request: ReportRequest) -> WholeDays | None:
+    """Finds the days that the day rollup answers."""
+    settled = days_settled_until(request.asked_at, request.as_of)
+    start = to_milliseconds(request.start) // 1000
+    end = to_milliseconds(min(request.end, settled)) // 1000
     return whole_days(start, end, request.interval, request.timezone)
 
 
-def _columns(request: ReportRequest, plan: Plan, source: Cells) -> str:
+def _columns(request: ReportRequest, plan: QueryPlan, source: SourceSql) -> str:
     texts = [f"{text} AS {key}" for key, text in source.keys.items()]
-    texts += [f"grouping({[*source.keys][-1]}) AS total"] if plan.totals else []
-    sums = summed(plan.fields, source.row, every_verdict="verdict" in request.used)
+    texts += [f"grouping({[*source.keys][-1]}) AS total"] if plan.with_totals else []
+    sums = sum_expressions(
+        plan.fields, source.alias, every_verdict="verdict" in request.used_dimensions
+    )
     return ", ".join([*texts, sums])
 
 
-def _group(plan: Plan, keys: Sequence[str]) -> str:
+def _group(plan: QueryPlan, keys: Sequence[str]) -> str:
     names = ", ".join(keys)
-    if plan.totals:
-        return f"GROUP BY GROUPING SETS (({names}), ({'earlier' if plan.earlier else ''}))"
+    if plan.with_totals:
+        return f"GROUP BY GROUPING SETS (({names}), ({'earlier' if plan.with_earlier else ''}))"
     return f"GROUP BY {names}" if keys else ""
 
 
-def _bound(name: str, values: tuple[str, ...]) -> list[int] | list[str]:
-    return [int(value) for value in values] if name in NUMBERED else list(values)
+def _parameter_values(name: str, values: tuple[str, ...]) -> list[int] | list[str]:
+    return [int(value) for value in values] if name in NUMBERED_DIMENSIONS else list(values)
 
 
-def _order(plan: Plan, keys: Sequence[str]) -> str:
-    first = ["total DESC"] if plan.totals else []
+def _order(plan: QueryPlan, keys: Sequence[str]) -> str:
+    first = ["total DESC"] if plan.with_totals else []
     if plan.sort is not None:
         name = plan.sort.name
-        slot = f"d{plan.group_by.index(name)}" if name in plan.group_by else ""
-        way = "DESC" if plan.sort.descending else "ASC"
+        column = f"d{plan.group_by.index(name)}" if name in plan.group_by else ""
+        direction = "DESC" if plan.sort.descending else "ASC"
         if name == "unique_clicks" and DAY_VISITORS in plan.fields:
             name = f"{name} + {DAY_VISITORS}"
-        first.append(f"{slot or _SORTS.get(name, name)} {way} NULLS LAST")
+        first.append(f"{column or _SORTS.get(name, name)} {direction} NULLS LAST")
     ties = [_TOP_TIES] if plan.tops else keys
     return ", ".join([*first, *ties]) or "1"

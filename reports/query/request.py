@@ -1,4 +1,4 @@
-"""What a report is asked for: query parameters checked and read, without any I/O."""
+"""Parses the query parameters of reports into a `ReportRequest`, without any I/O."""
 
 import base64
 import binascii
@@ -10,8 +10,8 @@ import msgspec
 
 from linkjolt.money import check_currency
 from linkjolt.reasons import Reason, Rejected
-from linkjolt.registry.entries import Kind, read_id
-from reports.period import check_zone, read_period
+from linkjolt.registry.entries import EntryKind, parse_public_id
+from reports.period import check_zone, parse_period
 from reports.vocabulary import (
     COMPARES,
     DEFAULT_METRICS,
@@ -26,12 +26,12 @@ from reports.vocabulary import (
     TimeBasis,
 )
 
-GROUPS_MAX = 3
+GROUP_BY_MAX = 3
 VALUES_MAX = 100
 LIMIT_MAX = 1_000
 _OFFSET_MAX = 10_000_000
 _MINUTES_MAX = timedelta(hours=48, minutes=15)
-_OTHERS = (
+_REPORT_PARAMETERS = (
     "from",
     "to",
     "timezone",
@@ -45,17 +45,24 @@ _OTHERS = (
     "format",
     "compare",
 )
-PARAMETERS = (*_OTHERS, *DIMENSIONS)
-_IDS: dict[str, Kind] = {"campaign": "campaign", "affiliate": "affiliate"}
-W = TypeVar("W", bound=str)
+PARAMETERS = (*_REPORT_PARAMETERS, *DIMENSIONS)
+TOPS_MAX = 12
+TOPS_LIMIT_MAX = 100
+_TOPS_LIMIT = "10"
+TOPS_PARAMETERS = (
+    *("dimensions", "from", "to", "timezone", "metrics", "time_basis", "sort", "limit"),
+    *DIMENSIONS,
+)
+_IDS: dict[str, EntryKind] = {"campaign": "campaign", "affiliate": "affiliate"}
+Choice = TypeVar("Choice", bound=str)
 
 
 class Filter(msgspec.Struct, frozen=True):
-    """One of `include` (all, where empty) and none of `exclude`.
+    """A dimension's value must be in `include` (any, if empty) and not in `exclude`.
 
     Values of campaign and affiliate are registry numbers as text; those of link are tracking
-    codes until `reports.names` has put their numbers in place. An empty value stands for events
-    without any.
+    codes until `reports.names` replaces them by numbers. An empty value matches events without
+    any.
     """
 
     name: str
@@ -64,17 +71,18 @@ class Filter(msgspec.Struct, frozen=True):
 
 
 class Sort(msgspec.Struct, frozen=True):
-    """By a metric, a dimension of the report (campaign, affiliate, link by number) or time."""
+    """The order of rows: by a metric, a dimension of the report (ids by number) or time."""
 
     name: str
     descending: bool = False
 
 
 class ReportRequest(msgspec.Struct, frozen=True, kw_only=True):
-    """[start, end) in UTC; `asked_at` is now. `whole`: every row is wanted, not a page.
+    """A report over [start, end) in UTC, requested at `asked_at`.
 
-    `as_of`: up to when all is stored, where that is known.
-    `tops`: dimensions by each of which the first rows are wanted, instead of `group_by`.
+    `every_row`: return every row instead of a page. `as_of`: the instant up to which all events
+    are stored, if known. `tops`: return the first rows by each of these dimensions, instead of
+    `group_by`.
     """
 
     start: datetime
@@ -92,34 +100,34 @@ class ReportRequest(msgspec.Struct, frozen=True, kw_only=True):
     offset: int = 0
     format: Format = "json"
     compare: Compare = "none"
-    whole: bool = False
+    every_row: bool = False
     as_of: datetime | None = None
 
     @property
-    def one_row(self) -> bool:
-        """Whether the only row of `data` is what `totals` are."""
+    def is_single_row(self) -> bool:
+        """Whether `data` has a single row, equal to `totals`."""
         return not self.group_by and self.interval == "none" and self.offset == 0
 
     @property
-    def used(self) -> tuple[str, ...]:
-        """Every dimension in group_by or a filter, once, in the vocabulary's order."""
-        wanted = {*self.group_by, *(one.name for one in self.filters)}
-        return tuple(name for name in DIMENSIONS if name in wanted)
+    def used_dimensions(self) -> tuple[str, ...]:
+        """Every dimension in group_by or a filter, once, in the order of the vocabulary."""
+        names = {*self.group_by, *(chosen.name for chosen in self.filters)}
+        return tuple(name for name in DIMENSIONS if name in names)
 
 
 def parse_request(parameters: Sequence[tuple[str, str]], now: datetime) -> ReportRequest:
-    """The report that query parameters ask for; Rejected, naming the parameter, for any other."""
-    values = once(parameters)
+    """Parses the parameters of `/v1/reports`; Rejected names the parameter that does not fit."""
+    values = unique_parameters(parameters)
     zone = check_zone(values.get("timezone", "UTC"))
-    period = read_period(values.get("from", "24h"), values.get("to"), zone, now)
-    interval = _word(values, "interval", INTERVALS, "none")
+    period = parse_period(values.get("from", "24h"), values.get("to"), zone, now)
+    interval = _parse_choice(values, "interval", INTERVALS, "none")
     if interval == "minute" and period.end - period.start > _MINUTES_MAX:
-        raise _invalid("interval", "minutes reach over 48 hours at most")
-    group_by = read_words("group_by", values.get("group_by", ""), DIMENSIONS)
-    if len(group_by) > GROUPS_MAX:
-        raise _invalid("group_by", f"names more than {GROUPS_MAX} dimensions")
-    metrics = read_words("metrics", values.get("metrics", ""), METRICS) or DEFAULT_METRICS
-    form = _word(values, "format", FORMATS, "json")
+        raise _invalid("interval", "must be longer than a minute for more than 48 hours")
+    group_by = parse_choices("group_by", values.get("group_by", ""), DIMENSIONS)
+    if len(group_by) > GROUP_BY_MAX:
+        raise _invalid("group_by", f"names more than {GROUP_BY_MAX} dimensions")
+    metrics = parse_choices("metrics", values.get("metrics", ""), METRICS) or DEFAULT_METRICS
+    output_format = _parse_choice(values, "format", FORMATS, "json")
     return ReportRequest(
         start=period.start,
         end=period.end,
@@ -127,20 +135,20 @@ def parse_request(parameters: Sequence[tuple[str, str]], now: datetime) -> Repor
         timezone=zone,
         interval=interval,
         group_by=group_by,
-        filters=tuple(_filter(name, values[name]) for name in DIMENSIONS if name in values),
+        filters=tuple(_parse_filter(name, values[name]) for name in DIMENSIONS if name in values),
         metrics=metrics,
-        time_basis=_word(values, "time_basis", TIME_BASES, "conversion"),
-        sort=_sort(values.get("sort"), interval, group_by, metrics),
-        limit=_limit(values.get("limit", "100")),
-        offset=_offset(values.get("cursor")),
-        format=form,
-        compare=_word(values, "compare", COMPARES, "none"),
-        whole=form == "csv" and "limit" not in values and "cursor" not in values,
+        time_basis=_parse_choice(values, "time_basis", TIME_BASES, "conversion"),
+        sort=_parse_sort(values.get("sort"), interval, group_by, metrics),
+        limit=_parse_limit(values.get("limit", "100")),
+        offset=_parse_cursor(values.get("cursor")),
+        format=output_format,
+        compare=_parse_choice(values, "compare", COMPARES, "none"),
+        every_row=output_format == "csv" and "limit" not in values and "cursor" not in values,
     )
 
 
 def cursor_at(offset: int) -> str:
-    """The opaque text that continues a report after so many rows."""
+    """Encodes the number of rows to skip as the opaque cursor of the next page."""
     return base64.urlsafe_b64encode(f"rows:{offset}".encode()).decode().rstrip("=")
 
 
@@ -148,10 +156,10 @@ def _invalid(field: str, message: str) -> Rejected:
     return Rejected(Reason.invalid_field, message, field=field)
 
 
-def once(
+def unique_parameters(
     parameters: Sequence[tuple[str, str]], known: Sequence[str] = PARAMETERS
 ) -> dict[str, str]:
-    """Each of these parameters by its name; Rejected for another, and for one that comes twice."""
+    """Maps parameters by name; Rejected for an unknown or a repeated one."""
     values: dict[str, str] = {}
     for name, value in parameters:
         if name not in known:
@@ -163,37 +171,39 @@ def once(
     return values
 
 
-def _word(values: Mapping[str, str], name: str, known: Sequence[W], default: str) -> W:
+def _parse_choice(
+    values: Mapping[str, str], name: str, known: Sequence[Choice], default: str
+) -> Choice:
     text = values.get(name, default)
-    for word in known:
-        if word == text:
-            return word
+    for choice in known:
+        if choice == text:
+            return choice
     raise _invalid(name, f"must be one of {', '.join(known)}")
 
 
-def read_words(name: str, text: str, known: Sequence[str]) -> tuple[str, ...]:
-    """The words of a parameter, each known and named once; Rejected otherwise."""
-    words = tuple(word.strip() for word in text.split(",") if word.strip())
-    for word in words:
-        if word not in known:
-            raise _invalid(name, f"{word[:64]!r} is not one of {', '.join(known)}")
-    if len(set(words)) < len(words):
+def parse_choices(name: str, text: str, known: Sequence[str]) -> tuple[str, ...]:
+    """Splits a comma-separated parameter; Rejected for an unknown or a repeated value."""
+    choices = tuple(choice.strip() for choice in text.split(",") if choice.strip())
+    for choice in choices:
+        if choice not in known:
+            raise _invalid(name, f"{choice[:64]!r} is not one of {', '.join(known)}")
+    if len(set(choices)) < len(choices):
         raise _invalid(name, "names something twice")
-    return words
+    return choices
 
 
-def _filter(name: str, text: str) -> Filter:
+def _parse_filter(name: str, text: str) -> Filter:
     values = text.split(",")
     if len(values) > VALUES_MAX:
         raise _invalid(name, f"has more than {VALUES_MAX} values")
-    include = [_value(name, value) for value in values if not value.startswith("-")]
-    exclude = [_value(name, value[1:]) for value in values if value.startswith("-")]
+    include = [_parse_filter_value(name, value) for value in values if not value.startswith("-")]
+    exclude = [_parse_filter_value(name, value[1:]) for value in values if value.startswith("-")]
     return Filter(name, tuple(dict.fromkeys(include)), tuple(dict.fromkeys(exclude)))
 
 
-def _value(name: str, text: str) -> str:
+def _parse_filter_value(name: str, text: str) -> str:
     if name in _IDS:
-        number = read_id(_IDS[name], text)
+        number = parse_public_id(_IDS[name], text)
         if number is None or number >= 1 << 32:
             raise _invalid(name, f"{text[:40]!r} is not the id of a {name}")
         return str(number)
@@ -204,7 +214,7 @@ def _value(name: str, text: str) -> str:
     return text
 
 
-def _sort(
+def _parse_sort(
     text: str | None, interval: Interval, group_by: Sequence[str], metrics: Sequence[str]
 ) -> Sort:
     if text is None:
@@ -216,25 +226,40 @@ def _sort(
     return Sort(name, descending=text.startswith("-"))
 
 
-def _limit(text: str) -> int:
-    number = _number(text)
+def _parse_limit(text: str) -> int:
+    number = _parse_digits(text)
     if number is None or not 1 <= number <= LIMIT_MAX:
         raise _invalid("limit", f"must be a number from 1 to {LIMIT_MAX}")
     return number
 
 
-def _offset(cursor: str | None) -> int:
+def _parse_cursor(cursor: str | None) -> int:
     if cursor is None:
         return 0
     try:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
     except (binascii.Error, ValueError):
         text = ""
-    number = _number(text.removeprefix("rows:")) if text.startswith("rows:") else None
+    number = _parse_digits(text.removeprefix("rows:")) if text.startswith("rows:") else None
     if number is None or number > _OFFSET_MAX:
         raise _invalid("cursor", "is not a cursor that a report answered")
     return number
 
 
-def _number(text: str) -> int | None:
+def _parse_digits(text: str) -> int | None:
     return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else None
+
+
+def parse_tops(parameters: Sequence[tuple[str, str]], now: datetime) -> ReportRequest:
+    """Parses the parameters of `/v1/reports/top` into a request with `tops`.
+
+    Raises Rejected, naming the parameter that does not fit.
+    """
+    values = unique_parameters(parameters, TOPS_PARAMETERS)
+    tops = parse_choices("dimensions", values.pop("dimensions", ""), DIMENSIONS)
+    if not 1 <= len(tops) <= TOPS_MAX:
+        raise _invalid("dimensions", f"must name 1 to {TOPS_MAX} dimensions")
+    request = parse_request([*({"limit": _TOPS_LIMIT} | values).items()], now)
+    if request.limit > TOPS_LIMIT_MAX:
+        raise _invalid("limit", f"must be a number from 1 to {TOPS_LIMIT_MAX}")
+    return msgspec.structs.replace(request, tops=tops)

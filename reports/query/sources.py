@@ -1,39 +1,48 @@
-"""Which source answers a report."""
+"""Chooses the source that answers a report."""
 
 from datetime import timedelta
 from typing import Literal
 
-from reports.period import milliseconds
+from reports.period import to_milliseconds
 from reports.query.request import ReportRequest
-from reports.vocabulary import BASE, FURTHER, LEDGER, REASON
+from reports.vocabulary import (
+    BASE_DIMENSIONS,
+    CONVERSION_DIMENSIONS,
+    REASON_DIMENSION,
+    SINGLE_DIMENSIONS,
+)
 
 Shape = Literal["minute", "quarter", "dimension", "ledger", "raw"]
 Source = Literal["rollup", "raw"]
 
-# The minute rollup is kept two hours longer than this.
-_MINUTES_KEPT = timedelta(hours=48, minutes=15)
+# The minute rollup is retained two hours longer than this.
+_MINUTES_RETAINED = timedelta(hours=48, minutes=15)
 
 
 def choose_shape(request: ReportRequest) -> Shape:
-    """The smallest source that holds the answer exactly."""
-    used = request.used
-    further = [name for name in used if name in FURTHER]
-    facts = any(name in LEDGER for name in used)
+    """Chooses the smallest source that gives the exact answer."""
+    used = request.used_dimensions
+    single = [name for name in used if name in SINGLE_DIMENSIONS]
+    by_conversion = any(name in CONVERSION_DIMENSIONS for name in used)
     if request.interval == "minute":
-        kept = request.start >= request.asked_at - _MINUTES_KEPT
-        return "minute" if kept and _on(request, 60) and {*used} <= {*BASE} else "raw"
-    if REASON in used or len(further) > 1 or not _on(request, 900):
+        retained = request.start >= request.asked_at - _MINUTES_RETAINED
+        return (
+            "minute"
+            if retained and _is_aligned(request, 60) and {*used} <= {*BASE_DIMENSIONS}
+            else "raw"
+        )
+    if REASON_DIMENSION in used or len(single) > 1 or not _is_aligned(request, 900):
         return "raw"
-    if facts:
+    if by_conversion:
         return "ledger"
-    return "dimension" if further else "quarter"
+    return "dimension" if single else "quarter"
 
 
 def source_of(shape: Shape) -> Source:
-    """Whether rows are read from a rollup alone."""
+    """Names the source of a shape in an answer: `rollup` if no raw event is read."""
     return "raw" if shape in ("ledger", "raw") else "rollup"
 
 
-def _on(request: ReportRequest, seconds: int) -> bool:
-    edges = (milliseconds(request.start), milliseconds(request.end))
+def _is_aligned(request: ReportRequest, seconds: int) -> bool:
+    edges = (to_milliseconds(request.start), to_milliseconds(request.end))
     return all(edge % (seconds * 1000) == 0 for edge in edges)

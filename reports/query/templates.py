@@ -1,4 +1,4 @@
-"""The SQL files of reports, read once, and the texts that fill them."""
+"""Reads the SQL files of reports, once, and fills their placeholders."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -11,9 +11,9 @@ _FOLDER = Path(__file__).parents[1] / "sql"
 _OFFSET = "timezoneOffset(toDateTime($t, {zone:String}))"
 _HOUR_AT = "toUInt32(toUnixTimestamp($t) - (toUnixTimestamp($t) + {}) % 3600)"
 _HOUR = _HOUR_AT.format(_OFFSET)
-# Starts of intervals in UTC seconds, $t a column. An hour is cut by the zone's offset at each
-# instant, and begins at the change of clocks that cut it: toStartOfHour errs for the rest of a day
-# on which a clock moves by half an hour.
+# Starts of intervals in UTC seconds, $t a column. Hours follow the zone's offset at each instant;
+# one that a change of clocks splits begins at the change. toStartOfHour is wrong for the rest of a
+# day on which a clock moves by half an hour.
 _BUCKETS: dict[Interval, str] = {
     "none": "toUInt32(0)",
     "minute": "toUnixTimestamp(toStartOfMinute($t))",
@@ -28,7 +28,7 @@ _BUCKETS: dict[Interval, str] = {
 
 
 def fill(name: str, values: Mapping[str, str]) -> str:
-    """The file of this name with all its $words filled."""
+    """Fills every $placeholder of the SQL file with this name."""
     return _template(name).substitute(values)
 
 
@@ -37,10 +37,10 @@ def _template(name: str) -> Template:
     return Template((_FOLDER / f"{name}.sql").read_text(encoding="utf-8"))
 
 
-def bucket_of(interval: Interval, column: str, offset_seconds: int | None = None) -> str:
-    """The start of the interval in which the column's instant lies.
+def bucket_sql(interval: Interval, column: str, offset_seconds: int | None = None) -> str:
+    """Builds the SQL for the start of the interval of a column's instant.
 
-    `offset_seconds`: the zone's, where it is one for all instants and hours are simple.
+    `offset_seconds`: the zone's offset, if it is the same for all instants of the column.
     """
     text = _BUCKETS[interval]
     if interval == "hour" and offset_seconds is not None:

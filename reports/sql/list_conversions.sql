@@ -1,6 +1,6 @@
--- Conversions as they stand: their latest fact says status and place, the sums of all what they come
--- to. All facts of a conversion have its time, so a page is read by time and id. `detached` rows
--- only take a moved conversion from where it was.
+-- Lists conversions in their current state: status, campaign, affiliate and link are those of the
+-- latest row, amounts are the sums of all rows. All rows of a conversion have its time, so a page is
+-- read by time and id. `detached` rows only cancel a moved conversion at its former place.
 SELECT
     c.conversion_id AS conversion_id,
     toUnixTimestamp64Milli(c.time) AS time_ms,

@@ -1,4 +1,4 @@
--- The last clicks of each account between two positions of each stream.
+-- Reads the last clicks of each account between two positions of each stream.
 SELECT r.account AS account, r.pos AS pos, r.click_id AS id,
     toUnixTimestamp64Milli(r.time) AS time_ms,
     r.campaign AS campaign, r.affiliate AS affiliate, r.link AS link, r.verdict AS verdict,

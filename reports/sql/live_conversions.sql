@@ -1,4 +1,4 @@
--- The last conversions and adjustments of each account between two positions of each stream.
+-- Reads the last conversions and adjustments of each account between two positions of each stream.
 SELECT r.account AS account, r.pos AS pos, r.conversion_id AS id, r.kind AS kind,
     toUnixTimestamp64Milli(if(r.kind = 'created', r.time, r.adjusted)) AS time_ms,
     r.campaign AS campaign, r.affiliate AS affiliate, r.link AS link, r.event AS event,

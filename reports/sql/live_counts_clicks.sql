@@ -1,4 +1,4 @@
--- Clicks stored between two positions of each stream, by account and the second of their time.
+-- Counts clicks stored between two positions of each stream, by account and the second of their time.
 SELECT r.account AS account, toUnixTimestamp(r.time) AS second,
     countIf(r.verdict IN ('human', 'duplicate')) AS clicks,
     countIf(r.verdict NOT IN ('human', 'duplicate')) AS others

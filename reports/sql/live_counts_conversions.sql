@@ -1,4 +1,4 @@
--- Conversions stored between two positions of each stream, by account and the second of their time.
+-- Counts conversions stored between two positions of each stream, by account and second of time.
 SELECT r.account AS account, toUnixTimestamp(r.time) AS second, count() AS conversions
 FROM conversions AS r
 WHERE r.account IN {accounts:Array(UInt32)} AND r.kind = 'created' AND $range

@@ -1,12 +1,13 @@
--- Recorded requests with all that is known of each, the newest first. An event is stored after its
--- time, so positions more than a day older than the period hold none of it.
+-- Lists recorded requests with all their fields, the newest first. An event is stored after its time,
+-- so positions more than a day older than the period hold none of it.
 SELECT
     r.click_id AS id,
     toUnixTimestamp64Milli(r.time) AS time_ms,
     r.campaign AS campaign, r.affiliate AS affiliate, r.link AS link,
     r.verdict AS verdict, r.reason AS reason, r.ruleset AS ruleset,
     r.ip AS ip, r.country AS country, r.region AS region,
-    r.language AS language, r.device AS device, r.os AS os, r.browser AS browser, r.user_agent AS user_agent, r.referrer AS referrer,
+    r.language AS language, r.device AS device, r.os AS os, r.browser AS browser,
+    r.user_agent AS user_agent, r.referrer AS referrer,
     arrayFilter(pair -> pair.2 != '', $recorded) AS recorded,
     r.params AS params
 FROM clicks AS r

@@ -1,5 +1,5 @@
--- Conversions and their adjustments, each a fact at the time at which it came about. `detached` rows
--- only take a moved conversion from where it was.
+-- Lists conversions and adjustments, each at its own time, the newest first. `detached` rows only
+-- cancel a moved conversion at its former place.
 SELECT
     if(r.kind = 'created', r.conversion_id, concat(r.conversion_id, ':', r.adjustment_id)) AS id,
     toUnixTimestamp64Milli(if(r.kind = 'created', r.time, r.adjusted)) AS time_ms,

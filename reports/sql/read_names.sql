@@ -1,4 +1,4 @@
--- Names of campaigns and affiliates and codes of links, as the registry last had them.
+-- Reads the latest names of campaigns and affiliates and the codes of links.
 SELECT kind, number, argMax(code, version) AS code, argMax(name, version) AS name
 FROM registry
 WHERE account = {account:UInt32} AND (

@@ -1,4 +1,4 @@
--- How far the rollups that are pulled with every step hold each stream.
+-- Reads the position up to which the rollups pulled with every step contain each stream.
 SELECT s, min(pos) AS pos FROM (
     SELECT link AS s, max(pos) AS pos FROM rollup_minute WHERE account = 0 GROUP BY link
     UNION ALL

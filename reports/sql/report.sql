@@ -1,5 +1,5 @@
--- Rows of a report, summed by its dimensions and buckets; before them, where it is wanted, the row of
--- their totals. Or the first rows of several dimensions.
+-- Sums the rows of a report by its dimensions and intervals, with a row of totals first if selected;
+-- or the first rows by each of several dimensions.
 SELECT $columns
 FROM $source
 $group

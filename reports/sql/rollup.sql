@@ -1,4 +1,4 @@
--- Rows of a rollup. Markers belong to account 0, so they are never among them.
+-- Selects rows of a rollup. Markers belong to account 0, so no report contains them.
 $table AS r
 $join
 WHERE r.account = {account:UInt32}

@@ -9,19 +9,20 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
-from aggregator.delivery.step import Aggregation, Step
+from aggregator.delivery.step import Aggregation, StepOutcome
 from aggregator.delivery.streams import Streams
-from aggregator.delivery.visitor_salts import Salts
+from aggregator.delivery.visitor_salts import VisitorSalts
 from aggregator.maintenance.audit import Audit, audit
-from ingest.conversions.decision import state_of
-from ingest.publishing.publishers import ClickPublisher, ConversionPublisher, Posted
-from ingest.publishing.spool_files import take_one
-from ingest.publishing.stream_producer import Outlet, new_producer
+from ingest.conversions.decision import initial_state
+from ingest.publishing.publishers import ClickPublisher, ConversionPublisher, PostedConversion
+from ingest.publishing.spool_files import open_spool
+from ingest.publishing.stream_producer import StreamProducer, new_producer
 from linkjolt import redis_keys
 from linkjolt.balance.balance import read_balance
-from linkjolt.click_ids import ClickIds
+from linkjolt.click_ids import ClickIdGenerator
+from linkjolt.datasets import Dataset
 from linkjolt.events import Click, Conversion
-from linkjolt.settings import Aggregator, Edge
+from linkjolt.settings import AggregatorSettings, EdgeSettings
 from linkjolt.storage.clickhouse import ClickHouse
 from tests.waiting import wait_until
 
@@ -44,7 +45,7 @@ class Line:
     clickhouse: ClickHouse
     clicks: ClickPublisher
     conversions: ConversionPublisher
-    click_ids: ClickIds
+    click_ids: ClickIdGenerator
     aggregation: Aggregation
 
     def restart(self, batch_rows: int = 100_000) -> None:
@@ -52,10 +53,10 @@ class Line:
         self.aggregation = new_aggregation(self.redis, self.clickhouse, batch_rows)
 
     async def click(self, count: int = 1, **fields: str) -> list[Click]:
-        made = [self.make_click(**fields) for _ in range(count)]
-        for click in made:
+        clicks = [self.make_click(**fields) for _ in range(count)]
+        for click in clicks:
             await self.clicks.publish(msgspec.json.encode(click).decode())
-        return made
+        return clicks
 
     def make_click(self, **fields: str) -> Click:
         known = {"account": 1, "link": 7, "campaign": 2, "affiliate": 3}
@@ -65,7 +66,7 @@ class Line:
     def make_conversion(self, number: int, click_id: str = "") -> Conversion:
         return Conversion(
             conversion_id=f"conv_{number:026}",
-            account=1,
+            account=Dataset(1),
             event="sale",
             time_ms=now_ms(),
             currency="USD",
@@ -81,10 +82,10 @@ class Line:
         )
 
     async def convert(self, conversion: Conversion) -> None:
-        posted = Posted(
+        posted = PostedConversion(
             conversion,
-            state_of(conversion),
-            redis_keys.order_digest(1, conversion.event, conversion.order_id),
+            initial_state(conversion),
+            redis_keys.order_digest(Dataset(1), conversion.event, conversion.order_id),
             "fingerprint",
         )
         await self.conversions.publish(posted)
@@ -100,7 +101,7 @@ class Line:
         # Where a stream's ids run ahead of the clock, only time closes its slices.
         await wait_until(idle)
 
-    async def step(self) -> Step:
+    async def step(self) -> StepOutcome:
         return await self.aggregation.step()
 
     async def audit(self) -> Audit:
@@ -111,22 +112,22 @@ class Line:
 
 
 def new_aggregation(redis: Redis, clickhouse: ClickHouse, batch_rows: int = 100_000) -> Aggregation:
-    settings = Aggregator(slice_ms=50, batch_rows=batch_rows)
-    return Aggregation(Streams(redis), clickhouse, Salts(redis, 72), settings)
+    settings = AggregatorSettings(slice_ms=50, batch_rows=batch_rows)
+    return Aggregation(Streams(redis), clickhouse, VisitorSalts(redis, 72), settings)
 
 
 @pytest.fixture
 async def line(redis: Redis, clickhouse: ClickHouse, tmp_path: Path) -> AsyncGenerator[Line]:
-    settings = Edge()
-    spool = take_one(tmp_path, 1 << 20, new_producer)
-    clicks = Outlet(redis, redis_keys.clicks(0), spool, 1_000)
-    conversions = Outlet(redis, redis_keys.conversions(0), spool, 1_000)
+    settings = EdgeSettings()
+    spool = open_spool(tmp_path, 1 << 20, new_producer)
+    clicks = StreamProducer(redis, redis_keys.clicks(0), spool, 1_000)
+    conversions = StreamProducer(redis, redis_keys.conversions(0), spool, 1_000)
     yield Line(
         redis,
         clickhouse,
         ClickPublisher(clicks, settings),
         ConversionPublisher(conversions, 0, settings),
-        ClickIds(1, KEY),
+        ClickIdGenerator(1, KEY),
         new_aggregation(redis, clickhouse),
     )
     await spool.close()

@@ -3,10 +3,10 @@
 import msgspec
 import pytest
 
-from loadtests.bench.lineloop import SIZES, Bodies, Lines
-from loadtests.bench.lines import all_lines
-from loadtests.bench.linkjolt_peer import EDGE_CONVERSIONS
-from loadtests.bench.plan import Plan
+from loadtests.bench.lineloop import SIZES, BodyGenerator, LineCounts
+from loadtests.bench.lines import saturating_lines
+from loadtests.bench.peers.linkjolt_peer import EDGE_CONVERSIONS
+from loadtests.bench.plan import BenchPlan
 from loadtests.bench.turn import take_turn
 from tests.bench.test_turn import plan
 
@@ -21,8 +21,8 @@ class Sale(msgspec.Struct, forbid_unknown_fields=True):
 
 
 def test_every_line_of_all_bodies_is_an_order_of_its_own() -> None:
-    bodies = Bodies("code", "prefix")
-    made = [bodies.make() for _ in range(2 * len(SIZES))]
+    bodies = BodyGenerator("code", "prefix")
+    made = [bodies.next_body() for _ in range(2 * len(SIZES))]
     sales = [msgspec.json.decode(line, type=Sale) for _, body in made for line in body.splitlines()]
     assert [size for size, _ in made] == [*SIZES, *SIZES]
     assert len({sale.order_id for sale in sales}) == len(sales) == 2 * sum(SIZES)
@@ -38,13 +38,15 @@ def test_every_line_of_all_bodies_is_an_order_of_its_own() -> None:
     ],
 )
 def test_lines_that_were_not_taken_are_told(others: int, refused: int, problems: list[str]) -> None:
-    lines = Lines(created=2_000, queued=1_000, others=others, bodies=3, refused=refused, seconds=2)
+    lines = LineCounts(
+        created=2_000, queued=1_000, not_taken=others, bodies=3, refused=refused, seconds=2
+    )
     assert lines.per_second == 1_500
     assert lines.problems() == problems
 
 
 @pytest.mark.long
-def test_every_line_that_was_taken_leaves_one_event(plan: Plan) -> None:
-    turn = take_turn(plan, EDGE_CONVERSIONS, "everysec", all_lines)
+def test_every_line_that_was_taken_leaves_one_event(plan: BenchPlan) -> None:
+    turn = take_turn(plan, EDGE_CONVERSIONS, "everysec", saturating_lines)
     assert turn.problems == ()
     assert turn.figure > 0

@@ -7,7 +7,13 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from loadtests.bench.openloop import Timed, answer_bytes, click_steadily, due_seconds, percentile
+from loadtests.bench.openloop import (
+    ClickLatencies,
+    answer_bytes,
+    click_steadily,
+    due_seconds,
+    percentile,
+)
 from loadtests.bench.ticks import ticking
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="its ticks are Linux's")
@@ -114,5 +120,5 @@ async def test_ticks_come_until_they_are_left() -> None:
 
 def test_clicks_without_an_answer_are_a_problem() -> None:
     times = {"p50_ms": 1.0, "p99_ms": 1.0, "max_ms": 1.0, "late_p99_ms": 0.0}
-    timed = Timed(due=10, answered=7, not_redirects=0, lost_connections=3, **times)
+    timed = ClickLatencies(due=10, answered=7, not_redirects=0, lost_connections=3, **times)
     assert timed.problems() == ["3 connections lost", "3 clicks without an answer"]

@@ -4,11 +4,11 @@ from pathlib import Path
 
 from loadtests.bench import debian, traffic
 from loadtests.bench.__main__ import BENCHES, measure
-from loadtests.bench.nginx import STREAM, bare_config, lua_config
-from loadtests.bench.plan import Bench, Cores, Failed, Plan
-from loadtests.bench.rows import Row
+from loadtests.bench.peers.nginx import STREAM, bare_config, lua_config
+from loadtests.bench.plan import Bench, BenchFailed, BenchPlan, Cores
+from loadtests.bench.rows import BenchRow
 
-PLAN = Plan(folder=Path("/nowhere"), cores=Cores(0, 1, 1))
+PLAN = BenchPlan(folder=Path("/nowhere"), cores=Cores(0, 1, 1))
 
 
 def test_both_nginx_configurations_run_one_process_on_loopback() -> None:
@@ -48,8 +48,8 @@ def test_every_bench_has_a_name_of_its_own() -> None:
     assert len(set(names)) == len(names)
 
 
-def gives_up(_: Plan) -> list[Row]:
-    raise Failed("nothing listens on port 1")
+def gives_up(_: BenchPlan) -> list[BenchRow]:
+    raise BenchFailed("nothing listens on port 1")
 
 
 def test_a_bench_that_cannot_go_on_is_a_failed_row_and_the_others_go_on() -> None:

@@ -1,7 +1,7 @@
 """Two edges at the same time, for real."""
 
-from loadtests.bench.linkjolt_peer import EDGE, edge_at
-from loadtests.bench.plan import Plan
+from loadtests.bench.peers.linkjolt_peer import EDGE, edge_at
+from loadtests.bench.plan import BenchPlan
 from loadtests.bench.programs import ROOT
 from loadtests.side_by_side import compare
 from tests.bench.test_turn import needs, plan
@@ -10,7 +10,7 @@ __all__ = ["plan"]
 
 
 @needs("wrk")
-def test_both_are_loaded_and_their_time_is_read(plan: Plan) -> None:
+def test_both_are_loaded_and_their_time_is_read(plan: BenchPlan) -> None:
     ((ours, theirs),) = compare([EDGE, edge_at(ROOT, "other")], plan.folder, "everysec", 1, 2)
     # Each got clicks and spent time of its own; how much is no matter of a test.
     assert ours > 0

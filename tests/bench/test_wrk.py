@@ -3,7 +3,7 @@
 import pytest
 
 from loadtests.bench import traffic, wrk
-from loadtests.bench.plan import Failed
+from loadtests.bench.plan import BenchFailed
 
 CLEAN = """\
 Running 4s test @ http://127.0.0.1:41873/
@@ -23,20 +23,20 @@ TROUBLED = CLEAN.replace(
 
 
 def test_a_clean_run_has_its_answers_and_rate_and_no_problem() -> None:
-    measured = wrk.parse(CLEAN)
-    assert measured == wrk.Measured(108941, 27167.33, socket_errors=0, refused=0)
+    measured = wrk.parse_summary(CLEAN)
+    assert measured == wrk.WrkSummary(108941, 27167.33, socket_errors=0, refused=0)
     assert measured.problems() == []
 
 
 def test_refusals_and_socket_errors_of_every_kind_are_told() -> None:
-    measured = wrk.parse(TROUBLED)
+    measured = wrk.parse_summary(TROUBLED)
     assert (measured.answered, measured.refused, measured.socket_errors) == (108000, 941, 4321)
     assert measured.problems() == ["941 answers of status 400 or more", "4,321 socket errors"]
 
 
 def test_output_without_a_summary_stops_the_bench() -> None:
-    with pytest.raises(Failed, match="unable to connect"):
-        wrk.parse("unable to connect to 127.0.0.1:1 Connection refused")
+    with pytest.raises(BenchFailed, match="unable to connect"):
+        wrk.parse_summary("unable to connect to 127.0.0.1:1 Connection refused")
 
 
 def test_every_request_carries_a_browsers_headers() -> None:

@@ -64,7 +64,7 @@ def post(instance: Instance, path: str, body: dict[str, Any]) -> dict[str, Any]:
     return answer.json()
 
 
-def stored(instance: Instance, events: int) -> None:
+def wait_until_stored(instance: Instance, events: int) -> None:
     """Waits until so many events are stored."""
 
     def there() -> bool:
@@ -89,7 +89,7 @@ def fill(instance: Instance) -> None:
     post(instance, "/v1/conversions", forged)
     hook = {"url": "http://127.0.0.1:9/hook", "events": ["conversion.created"]}
     post(instance, "/v1/webhooks", hook)
-    stored(instance, 67)
+    wait_until_stored(instance, 67)
 
 
 @pytest.fixture(scope="module")
@@ -113,16 +113,16 @@ class Dashboard:
     provoked: set[int] = field(default_factory=set[int])
 
     def watch(self) -> None:
-        self.page.on("console", self._said)
+        self.page.on("console", self._on_console)
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.page.on("request", self._asked)
+        self.page.on("request", self._on_request)
 
-    def _said(self, message: ConsoleMessage) -> None:
+    def _on_console(self, message: ConsoleMessage) -> None:
         provoked = any(f"with a status of {status} " in message.text for status in self.provoked)
         if message.type in ("error", "warning") and not provoked:
             self.errors.append(f"{message.text} ({message.location.get('url', '')})")
 
-    def _asked(self, request: Request) -> None:
+    def _on_request(self, request: Request) -> None:
         if not request.url.startswith((self.url, f"blob:{self.url}")):
             self.foreign.append(request.url)
 

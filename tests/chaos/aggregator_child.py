@@ -11,19 +11,19 @@ import msgspec
 
 from aggregator.delivery.step import Aggregation
 from aggregator.delivery.streams import Streams
-from aggregator.delivery.trim import Trim
-from aggregator.delivery.visitor_salts import Salts
+from aggregator.delivery.trim import Trimmer
+from aggregator.delivery.visitor_salts import VisitorSalts
 from aggregator.maintenance.audit import audit
 from aggregator.warehouse.migrate import migrate
 from linkjolt import redis_keys
-from linkjolt.settings import Aggregator
+from linkjolt.settings import AggregatorSettings
 from linkjolt.storage import clickhouse
 from linkjolt.storage.clickhouse import ClickHouse
 from linkjolt.storage.redis import connect
 
 # Small batches, so that every point is passed several times; nothing is kept once it is stored.
 
-SETTINGS = Aggregator(slice_ms=50, batch_rows=2, stream_retention_hours=0)
+SETTINGS = AggregatorSettings(slice_ms=50, batch_rows=2, stream_retention_hours=0)
 ALL = redis_keys.streams(1)
 
 
@@ -48,13 +48,16 @@ async def _main(path: str, redis_url: str) -> Left:
     engine = clickhouse.embedded(path, clients=1)
     await migrate(engine)
     streams = Streams(redis)
-    aggregation = Aggregation(streams, engine, Salts(redis, 48), SETTINGS)
+    aggregation = Aggregation(streams, engine, VisitorSalts(redis, 48), SETTINGS)
     while True:
         # A new one each time: it would trim every ten seconds only.
-        await Trim(streams, aggregation.position, SETTINGS).step()
+        await Trimmer(streams, aggregation.position, SETTINGS).step()
         step = await aggregation.step()
-        tops = [await streams.top(stream) - await aggregation.position(stream) for stream in ALL]
-        if not step.behind and max(tops) <= 0:
+        tops = [
+            await streams.newest_position(stream) - await aggregation.position(stream)
+            for stream in ALL
+        ]
+        if not step.more_waiting and max(tops) <= 0:
             break
         await asyncio.sleep(step.wait_seconds)
     found = await audit(redis, engine, 1)

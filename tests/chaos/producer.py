@@ -1,4 +1,4 @@
-"""Publishes clicks and conversions as an edge does, and knows what it published."""
+"""Publishes clicks and conversions as an edge does, and remembers their ids."""
 
 import time
 from dataclasses import dataclass, field
@@ -7,15 +7,16 @@ from pathlib import Path
 import msgspec
 from redis.asyncio import Redis
 
-from ingest.conversions.decision import state_of
-from ingest.publishing.publishers import ClickPublisher, ConversionPublisher, Posted
+from ingest.conversions.decision import initial_state
+from ingest.publishing.publishers import ClickPublisher, ConversionPublisher, PostedConversion
 from ingest.publishing.spool import Spool
-from ingest.publishing.spool_files import take_one
-from ingest.publishing.stream_producer import Outlet, new_producer
+from ingest.publishing.spool_files import open_spool
+from ingest.publishing.stream_producer import StreamProducer, new_producer
 from linkjolt import redis_keys
-from linkjolt.click_ids import ClickIds
+from linkjolt.click_ids import ClickIdGenerator
+from linkjolt.datasets import Dataset
 from linkjolt.events import Click, Conversion
-from linkjolt.settings import Edge
+from linkjolt.settings import EdgeSettings
 
 CLICKS = 16
 
@@ -30,16 +31,16 @@ class Producer:
 
     clicks: ClickPublisher
     conversions: ConversionPublisher
-    ids: ClickIds
+    ids: ClickIdGenerator
     spool: Spool
     click_ids: list[str] = field(default_factory=list[str])
     conversion_ids: list[str] = field(default_factory=list[str])
 
     async def publish(self) -> None:
-        """Some frames of one click each, some conversions of theirs, over a few slices."""
+        """Publishes clicks, a frame each, and conversions of half of them."""
         for number in range(CLICKS):
             click_id = self.ids.make(7)
-            event = Click(click_id=click_id, account=1, link=7, campaign=2, affiliate=3)
+            event = Click(click_id=click_id, account=Dataset(1), link=7, campaign=2, affiliate=3)
             await self.clicks.publish(msgspec.json.encode(event).decode())
             self.click_ids.append(click_id)
             if number % 2 == 0:
@@ -49,7 +50,7 @@ class Producer:
         number = len(self.conversion_ids)
         conversion = Conversion(
             conversion_id=f"conv_{number:026}",
-            account=1,
+            account=Dataset(1),
             event="sale",
             time_ms=_now_ms(),
             currency="USD",
@@ -63,19 +64,21 @@ class Producer:
             link=7,
             click_id=click_id,
         )
-        digest = redis_keys.order_digest(1, conversion.event, conversion.order_id)
-        posted = Posted(conversion, state_of(conversion), digest, "fingerprint")
+        digest = redis_keys.order_digest(Dataset(1), conversion.event, conversion.order_id)
+        posted = PostedConversion(conversion, initial_state(conversion), digest, "fingerprint")
         await self.conversions.publish(posted)
         self.conversion_ids.append(conversion.conversion_id)
 
 
 def new_worker(redis: Redis, folder: Path) -> Producer:
-    """A producer with a spool under the folder."""
-    spool = take_one(folder / "spool", 1 << 20, new_producer)
-    settings = Edge()
+    """Makes a producer with a spool under the folder."""
+    spool = open_spool(folder / "spool", 1 << 20, new_producer)
+    settings = EdgeSettings()
     return Producer(
-        ClickPublisher(Outlet(redis, redis_keys.clicks(0), spool, 1_000), settings),
-        ConversionPublisher(Outlet(redis, redis_keys.conversions(0), spool, 1_000), 0, settings),
-        ClickIds(1, b"k" * 32),
+        ClickPublisher(StreamProducer(redis, redis_keys.clicks(0), spool, 1_000), settings),
+        ConversionPublisher(
+            StreamProducer(redis, redis_keys.conversions(0), spool, 1_000), 0, settings
+        ),
+        ClickIdGenerator(1, b"k" * 32),
         spool,
     )

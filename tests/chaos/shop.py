@@ -135,7 +135,7 @@ class _Id(msgspec.Struct, frozen=True):
     id: str
 
 
-class Stored(msgspec.Struct, frozen=True):
+class StoredEvents(msgspec.Struct, frozen=True):
     """What the warehouse holds, by id, and the audit."""
 
     clicks: Sequence[str]
@@ -151,7 +151,7 @@ class Stored(msgspec.Struct, frozen=True):
         return once and there and self.audit.clean
 
 
-async def store_all(redis_url: str, engine: ClickHouse) -> Stored:
+async def store_all(redis_url: str, engine: ClickHouse) -> StoredEvents:
     """Aggregates until nothing waits in the streams."""
     async with connect(redis_url) as redis:
         aggregation = new_aggregation(redis, engine)
@@ -163,7 +163,7 @@ async def store_all(redis_url: str, engine: ClickHouse) -> Stored:
 
         await wait_until(nothing_waits)
         found = await audit(redis, engine, 1)
-    return Stored(
+    return StoredEvents(
         await _ids(engine, "SELECT click_id AS id FROM clicks WHERE account != 0"),
         await _ids(engine, "SELECT order_id AS id FROM conversions WHERE account != 0"),
         found,

@@ -24,16 +24,16 @@ AGGREGATOR_POINTS = [point for point in POINTS if point.startswith("aggregator_"
 
 @pytest.fixture
 async def producer(redis: Redis, tmp_path: Path) -> AsyncGenerator[Producer]:
-    made = new_worker(redis, tmp_path)
-    yield made
-    await made.spool.close()
+    producer = new_worker(redis, tmp_path)
+    yield producer
+    await producer.spool.close()
 
 
 async def aggregate(folder: Path, redis_url: str, fault: str = "") -> tuple[int, bytes]:
     """The return code of an aggregator process, and what it printed."""
-    words = ["-P", "-m", "tests.chaos.aggregator_child", str(folder / "clickhouse"), redis_url]
+    args = ["-P", "-m", "tests.chaos.aggregator_child", str(folder / "clickhouse"), redis_url]
     child = await asyncio.create_subprocess_exec(
-        *bound([sys.executable, *words]),
+        *bound([sys.executable, *args]),
         stdout=asyncio.subprocess.PIPE,
         env={**plain_environ(), "PYTHONPATH": str(ROOT), VARIABLE: fault},
     )

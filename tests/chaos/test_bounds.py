@@ -9,12 +9,12 @@ from redis.asyncio import Redis
 
 from aggregator.delivery.step import Aggregation
 from aggregator.delivery.streams import Streams
-from aggregator.delivery.trim import Trim
-from aggregator.delivery.visitor_salts import Salts
+from aggregator.delivery.trim import Trimmer
+from aggregator.delivery.visitor_salts import VisitorSalts
 from aggregator.maintenance.audit import audit
 from linkjolt.registry.store import Registry
 from linkjolt.runtime.redis_server import RedisServer
-from linkjolt.settings import Aggregator
+from linkjolt.settings import AggregatorSettings
 from linkjolt.storage.clickhouse import ClickHouse
 from linkjolt.storage.redis import RedisError, connect
 from loadtests.chaos_instance import spooled_under
@@ -48,13 +48,13 @@ async def taken_straight(custom: Custom, client: httpx2.AsyncClient) -> bool:
 
 async def aggregate_and_trim(redis: Redis, engine: ClickHouse, data: Path) -> None:
     """Until streams and spools are empty, as the loop does it, with a trim before each step."""
-    settings = Aggregator(slice_ms=50, stream_memory_max_bytes=REDIS_BYTES // 2)
+    settings = AggregatorSettings(slice_ms=50, stream_memory_max_bytes=REDIS_BYTES // 2)
     streams = Streams(redis)
-    aggregation = Aggregation(streams, engine, Salts(redis, 72), settings)
+    aggregation = Aggregation(streams, engine, VisitorSalts(redis, 72), settings)
 
     async def done() -> bool:
         try:
-            await Trim(streams, aggregation.position, settings).step()
+            await Trimmer(streams, aggregation.position, settings).step()
             await aggregation.step()
         except RedisError:
             aggregation.forget()

@@ -5,13 +5,13 @@ from redis.asyncio import Redis
 
 from aggregator.delivery.step import Aggregation
 from aggregator.delivery.streams import Streams
-from aggregator.delivery.trim import Trim, trim_below_ms
-from aggregator.delivery.visitor_salts import Salts
+from aggregator.delivery.trim import Trimmer, trim_below_ms
+from aggregator.delivery.visitor_salts import VisitorSalts
 from linkjolt import redis_keys
 from linkjolt.position import position
-from linkjolt.settings import Aggregator
+from linkjolt.settings import AggregatorSettings
 from linkjolt.storage.clickhouse import ClickHouse
-from linkjolt.storage.redis import call, entries
+from linkjolt.storage.redis import call, read_stream
 
 STREAM = redis_keys.clicks(0)
 LINE = b'{"click_id":"X","account":1,"link":1,"campaign":1,"affiliate":1}'
@@ -41,15 +41,15 @@ async def test_closing_an_emptied_stream_never_lowers_its_last_id(redis: Redis) 
 
 @pytest.mark.parametrize("pressed", [True, False])
 def test_nothing_is_trimmed_beyond_what_is_stored(pressed: bool) -> None:
-    assert trim_below_ms(1_000, 90_000_000, 0, pressed=pressed) <= 1_000
+    assert trim_below_ms(1_000, 90_000_000, 0, over_memory=pressed) <= 1_000
 
 
 async def test_a_full_memory_trims_what_is_stored_and_not_one_entry_more(
     redis: Redis, clickhouse: ClickHouse
 ) -> None:
-    settings = Aggregator(slice_ms=50, stream_retention_hours=0, stream_memory_max_bytes=1)
+    settings = AggregatorSettings(slice_ms=50, stream_retention_hours=0, stream_memory_max_bytes=1)
     streams = Streams(redis)
-    aggregation = Aggregation(streams, clickhouse, Salts(redis, 48), settings)
+    aggregation = Aggregation(streams, clickhouse, VisitorSalts(redis, 48), settings)
     # An exact trim drops what it may; the usual one only whole nodes, of a hundred entries.
     await call(redis, "CONFIG", "SET", "stream-node-max-entries", 1)
     try:
@@ -58,8 +58,8 @@ async def test_a_full_memory_trims_what_is_stored_and_not_one_entry_more(
             await aggregation.step()
         stored = await aggregation.position(STREAM)
         unread = [await call(redis, "XADD", STREAM.key, "*", "f", LINE) for _ in range(20)]
-        await Trim(streams, aggregation.position, settings).step()
+        await Trimmer(streams, aggregation.position, settings).step()
     finally:
         await call(redis, "CONFIG", "SET", "stream-node-max-entries", 100)
-    kept = [key for key, _ in await entries(redis, STREAM.key, "-")]
+    kept = [key for key, _ in await read_stream(redis, STREAM.key, "-")]
     assert [key for key in kept if position(key) > stored] == unread

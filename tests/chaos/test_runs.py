@@ -9,7 +9,7 @@ from pathlib import Path
 import httpx2
 import pytest
 
-from loadtests.chaos_instance import Audit, Instance
+from loadtests.chaos_instance import AuditOutput, Instance
 from tests.chaos.environment import ROOT, plain_environ
 from tests.waiting import wait_until
 
@@ -54,12 +54,14 @@ async def test_a_killed_supervisor_leaves_no_child_and_the_next_start_has_everyt
                 assert answer.status_code == 302
         pids = instance.pids()
         instance.end()
+        assert pids.redis
+        assert pids.warehouse
         children = [pids.redis, pids.warehouse, *pids.edge]
         await wait_until(lambda: all(gone(pid) for pid in children))
         await instance.start()
 
         async def all_is_stored() -> bool:
-            found: Audit | None = await instance.audit()
+            found: AuditOutput | None = await instance.audit()
             return (
                 found is not None
                 and found.clean

@@ -14,7 +14,7 @@ from linkjolt import redis_keys
 from linkjolt.events import Click
 from linkjolt.runtime.redis_server import RedisServer
 from linkjolt.storage.clickhouse import ClickHouse
-from linkjolt.storage.redis import connect, entries
+from linkjolt.storage.redis import connect, read_stream
 from tests.chaos.producer import Producer, new_worker
 from tests.chaos.shop import spool_is_empty, store_all
 
@@ -57,7 +57,7 @@ async def own(tmp_path: Path) -> AsyncGenerator[OwnServer]:
 async def in_streams(url: str) -> set[str]:
     """Ids of the clicks that the stream holds."""
     async with connect(url) as redis:
-        found = await entries(redis, redis_keys.clicks(0).key, "-")
+        found = await read_stream(redis, redis_keys.clicks(0).key, "-")
     lines = [line for _, fields in found for line in fields[b"f"].split(b"\n")]
     return {msgspec.json.decode(line, type=Click).click_id for line in lines}
 

@@ -1,4 +1,4 @@
-"""An edge in this process whose clock a test moves: what takes a minute takes no time."""
+"""Runs an edge whose clock a test moves, so that minutes pass at once."""
 
 import asyncio
 from collections import Counter
@@ -9,8 +9,8 @@ from pathlib import Path
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ingest.app import create_app, open_edge
-from ingest.conversions.protocol import edge_protocol
-from linkjolt.settings import Edge as Settings
+from ingest.conversions.protocol import edge_protocol_factory
+from linkjolt.settings import EdgeSettings as Settings
 from linkjolt.web import server
 from loadtests.edge_pair import LINKS
 from loadtests.wire import Wire
@@ -19,7 +19,7 @@ from tests.waiting import wait_until
 
 
 class MovableLoop(asyncio.SelectorEventLoop):
-    """The ordinary loop; `moved_seconds` are added to its clock."""
+    """The standard loop, with `moved_seconds` added to its clock."""
 
     moved_seconds = 0.0
 
@@ -41,7 +41,7 @@ class _Counted:
 
 
 class Clocked:
-    """Where the edge listens, and its clock."""
+    """The addresses of a running edge, and control of its clock."""
 
     def __init__(self, port: int, socket: str, app: _Counted, *, fast: bool) -> None:
         self.port = port
@@ -50,15 +50,14 @@ class Clocked:
         self._app = app
 
     def reached(self, path: str) -> int:
-        """How many requests for a path came to the application.
+        """Counts the requests for a path that reached the application.
 
-        Those of others are not in it: a look whether the edge is ready, given up on a busy
-        machine, is answered later.
+        By path, as a readiness request abandoned on a busy machine is answered later.
         """
         return self._app.requests[path]
 
     async def pass_time(self, seconds: float) -> None:
-        """Moves the clock; what was sent before is read before, what is due then is done."""
+        """Moves the clock: data sent before is read first, timers due then have fired."""
         await self._settle()
         loop = asyncio.get_running_loop()
         assert isinstance(loop, MovableLoop)
@@ -66,19 +65,19 @@ class Clocked:
         await self._settle()
 
     async def _settle(self) -> None:
-        # Connections are read in the order in which they have something to read.
+        # Connections are read in the order in which their data arrives.
         async with Wire.open(self.port) as wire:
             assert (await wire.ask(STILL_OPEN)).statuses == (200,)
 
 
 async def rest_of(wire: Wire) -> bytes:
-    """All that comes until the connection ends, which must be soon."""
+    """Reads until the connection ends, which must be soon."""
     async with asyncio.timeout(5):
         return await wire.reader.read()
 
 
 class Running:
-    """Runs tests' coroutines on the edge's loop, which stands still between them."""
+    """Runs tests' coroutines on the edge's loop, which is paused between them."""
 
     def __init__(self, runner: asyncio.Runner, clocked: Clocked) -> None:
         self._runner = runner
@@ -90,13 +89,13 @@ class Running:
 
 @asynccontextmanager
 async def serve(redis_url: str, data: Path, *, fast: bool) -> AsyncGenerator[Clocked]:
-    """An edge that serves, with every link in memory."""
+    """Serves an edge with every link in memory."""
     stop = asyncio.Event()
     settings = Settings(
         redis_url=redis_url,
         data=str(data),
         fast_clicks=fast,
-        # Time that a test lets pass is none in which Redis did not answer.
+        # Time passed by a test must not count as a Redis time-out.
         redis_timeout_seconds=1e6,
     )
     socket = str(data / "edge.sock")
@@ -111,10 +110,10 @@ async def serve(redis_url: str, data: Path, *, fast: bool) -> AsyncGenerator[Clo
                 stop=stop,
                 shutdown_seconds=1,
                 uds=socket,
-                protocol=edge_protocol(edge),
+                protocol=edge_protocol_factory(edge),
             )
         )
-        await wait_until(lambda: server.says_ready("127.0.0.1", port))
+        await wait_until(lambda: server.is_ready("127.0.0.1", port))
         for code in LINKS:
             await edge.directory.route(code)
         yield Clocked(port, socket, app, fast=fast)

@@ -1,4 +1,4 @@
-"""Edges for the whole run, each once with fast clicks and once without."""
+"""Provides edges for the whole run, with fast clicks and without."""
 
 import asyncio
 from collections.abc import Iterator
@@ -6,34 +6,34 @@ from collections.abc import Iterator
 import pytest
 
 from loadtests import edge_pair
-from loadtests.edge_pair import Pair
+from loadtests.edge_pair import EdgePair
 from tests.conformance.both import Both
 from tests.conformance.clocked import MovableLoop, Running, serve
 
 
 @pytest.fixture(scope="session")
-def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    with edge_pair.running(tmp_path_factory.mktemp("edges")) as made:
-        yield made
+def pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EdgePair]:
+    with edge_pair.running(tmp_path_factory.mktemp("edges")) as running_pair:
+        yield running_pair
 
 
 @pytest.fixture(scope="session")
-def _both(pair: Pair) -> Iterator[Both]:
-    made = Both(pair)
-    yield made
-    made.close()
+def _both(pair: EdgePair) -> Iterator[Both]:
+    both = Both(pair)
+    yield both
+    both.close()
 
 
 @pytest.fixture
 def both(_both: Both) -> Both:
-    # What an earlier test left in the streams.
+    # Skips the clicks of earlier tests.
     _both.new_clicks()
     return _both
 
 
 @pytest.fixture(scope="session", params=[False, True], ids=["ordinary", "fast"])
 def run(
-    request: pytest.FixtureRequest, pair: Pair, tmp_path_factory: pytest.TempPathFactory
+    request: pytest.FixtureRequest, pair: EdgePair, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Running]:
     edge = serve(pair.ordinary.redis.url, tmp_path_factory.mktemp("edge"), fast=request.param)
     with asyncio.Runner(loop_factory=MovableLoop) as runner:

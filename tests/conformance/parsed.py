@@ -1,4 +1,4 @@
-"""What the HTTP parser reads in some bytes."""
+"""Parses bytes with the HTTP parser that uvicorn uses."""
 
 from collections.abc import Mapping
 
@@ -6,7 +6,7 @@ import httptools
 
 
 class Parsed:
-    """The HTTP parser's callbacks, and what they were told."""
+    """The HTTP parser's callbacks, and the values they received."""
 
     def __init__(self, data: bytes) -> None:
         self.url = self.body = b""
@@ -31,5 +31,5 @@ class Parsed:
         self.complete += 1
 
     def first(self) -> Mapping[bytes, bytes]:
-        """The headers, of each the first."""
+        """Returns the first line of each header."""
         return dict(reversed(self.headers))

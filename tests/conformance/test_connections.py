@@ -1,4 +1,4 @@
-"""Many requests on one connection, in segments of any kind; bodies; other versions and methods."""
+"""Many requests on one connection, however segmented, get the same answers from both edges."""
 
 import pytest
 
@@ -34,28 +34,28 @@ async def test_requests_one_after_the_other_keep_their_connection(both: Both, or
     async with both.open() as wires:
         for _ in range(2):
             for sent, status in list(zip(MIXED, MIXED_STATUSES, strict=True))[::order]:
-                said = await both.ask_on(wires, sent)
-                assert (said.statuses, said.ended) == ((status,), False)
+                answer = await both.ask_on(wires, sent)
+                assert (answer.statuses, answer.ended) == ((status,), False)
 
 
 async def test_two_pipelined_clicks_are_answered_in_order(both: Both) -> None:
-    said = await both.ask(CLICK + OTHER)
-    assert said.statuses == (302, 302)
-    assert [click.sub1 for click in said.clicks] == ["", "b"]
+    answer = await both.ask(CLICK + OTHER)
+    assert answer.statuses == (302, 302)
+    assert [click.sub1 for click in answer.clicks] == ["", "b"]
 
 
 async def test_twenty_pipelined_clicks_are_answered_in_order(both: Both) -> None:
     numbered = [request(f"/tc_PLAIN?sub1={number}", FIREFOX) for number in range(20)]
-    said = await both.ask(b"".join(numbered))
-    assert said.statuses == (302,) * 20
-    assert [click.sub1 for click in said.clicks] == [str(number) for number in range(20)]
+    answer = await both.ask(b"".join(numbered))
+    assert answer.statuses == (302,) * 20
+    assert [click.sub1 for click in answer.clicks] == [str(number) for number in range(20)]
 
 
 @pytest.mark.parametrize("order", [1, -1], ids=["forward", "backward"])
 async def test_mixed_requests_in_one_segment_are_answered_in_order(both: Both, order: int) -> None:
-    said = await both.ask(b"".join((MIXED * 3)[::order]))
-    assert said.statuses == (MIXED_STATUSES * 3)[::order]
-    assert len(said.clicks) == 3 * MIXED_CLICKS
+    answer = await both.ask(b"".join((MIXED * 3)[::order]))
+    assert answer.statuses == (MIXED_STATUSES * 3)[::order]
+    assert len(answer.clicks) == 3 * MIXED_CLICKS
 
 
 async def test_a_click_that_comes_byte_by_byte_is_one(both: Both) -> None:
@@ -71,9 +71,9 @@ async def test_a_click_in_two_segments_is_one(both: Both, at: int) -> None:
 @pytest.mark.parametrize("at", range(1, len(CLICK), 7))
 async def test_a_segment_may_end_inside_a_later_request(both: Both, at: int) -> None:
     sent = CLICK + OTHER + CLICK
-    said = await both.ask(sent[: len(CLICK) + at], sent[len(CLICK) + at :])
-    assert said.statuses == (302, 302, 302)
-    assert [click.sub1 for click in said.clicks] == ["", "b", ""]
+    answer = await both.ask(sent[: len(CLICK) + at], sent[len(CLICK) + at :])
+    assert answer.statuses == (302, 302, 302)
+    assert [click.sub1 for click in answer.clicks] == ["", "b", ""]
 
 
 async def test_a_click_behind_one_that_still_waits_is_not_lost(both: Both) -> None:
@@ -82,9 +82,9 @@ async def test_a_click_behind_one_that_still_waits_is_not_lost(both: Both) -> No
         for sent in segments:
             for wire in wires:
                 wire.send(sent)
-        said = await both.compare(wires, read_heads(b"".join(segments)))
-    assert said.statuses == (302, 302, 404, 302, 302)
-    assert len(said.clicks) == 4
+        answer = await both.compare(wires, read_heads(b"".join(segments)))
+    assert answer.statuses == (302, 302, 404, 302, 302)
+    assert len(answer.clicks) == 4
 
 
 METHODS = [

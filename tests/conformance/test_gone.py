@@ -1,4 +1,4 @@
-"""Visitors who leave, visitors who never read, edges that are told to stop, while Redis stalls."""
+"""Clicks survive visitors who leave or never read, and edges that stop, while Redis stalls."""
 
 import asyncio
 import os
@@ -12,8 +12,8 @@ import pytest
 
 from linkjolt.events import Click
 from loadtests import edge_pair
-from loadtests.edge_pair import Clicks, Edge, Pair
-from loadtests.wire import Heads, Wire, read_heads
+from loadtests.edge_pair import ClickStreamReader, EdgePair, PairedEdge
+from loadtests.wire import ParsedHeads, Wire, read_heads
 from tests.conformance.both import STILL_OPEN
 from tests.conformance.cases import CLICK, FIREFOX, request
 from tests.conformance.test_posts import Stored, order, post
@@ -21,7 +21,7 @@ from tests.waiting import wait_until
 
 CLOSED = request("/tc_OFF")
 # Read until the connection ends.
-_ALL = Heads((), "bad")
+_ALL = ParsedHeads((), "bad")
 
 
 def click(name: str) -> bytes:
@@ -29,20 +29,20 @@ def click(name: str) -> bytes:
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Pair]:
-    """A pair whose Redis the tests may stop."""
-    with edge_pair.running(tmp_path_factory.mktemp("gone"), redis_timeout_seconds=0.25) as made:
-        yield made
+def stoppable_pair(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EdgePair]:
+    """Runs a pair whose Redis the tests may stop."""
+    with edge_pair.running(tmp_path_factory.mktemp("gone"), redis_timeout_seconds=0.25) as pair:
+        yield pair
 
 
 @pytest.fixture(params=["ordinary", "fast"])
-def edge(request: pytest.FixtureRequest, own: Pair) -> Edge:
-    return own.fast if request.param == "fast" else own.ordinary
+def edge(request: pytest.FixtureRequest, stoppable_pair: EdgePair) -> PairedEdge:
+    return stoppable_pair.fast if request.param == "fast" else stoppable_pair.ordinary
 
 
 @asynccontextmanager
-async def stalled(edge: Edge) -> AsyncGenerator[None]:
-    """Redis answers nothing: clicks wait a quarter of a second, then go to the edge's disk."""
+async def stalled(edge: PairedEdge) -> AsyncGenerator[None]:
+    """Stops Redis: clicks wait a quarter of a second, then go to the edge's disk."""
     os.kill(edge.redis_process.pid, signal.SIGSTOP)
     try:
         yield
@@ -50,33 +50,35 @@ async def stalled(edge: Edge) -> AsyncGenerator[None]:
         os.kill(edge.redis_process.pid, signal.SIGCONT)
 
 
-async def was_read(edge: Edge) -> None:
-    """What was sent before is read: an edge reads connections in the order of their data."""
+async def was_read(edge: PairedEdge) -> None:
+    """Waits until earlier data is read: an edge reads connections in the order of their data."""
     async with Wire.open(edge.port) as wire:
         assert (await wire.ask(STILL_OPEN)).statuses == (200,)
 
 
-async def stored(clicks: Clicks, names: Sequence[str]) -> None:
-    """Returns when exactly the clicks of these names have come."""
-    found: list[Click] = []
+async def stored(clicks: ClickStreamReader, names: Sequence[str]) -> None:
+    """Waits until exactly the clicks of these names are stored."""
+    new_clicks: list[Click] = []
 
     def all_there() -> bool:
-        found.extend(clicks.new())
-        return len(found) >= len(names)
+        new_clicks.extend(clicks.read_new())
+        return len(new_clicks) >= len(names)
 
     await wait_until(all_there)
-    assert sorted(click.sub1 for click in found) == sorted(names)
+    assert sorted(click.sub1 for click in new_clicks) == sorted(names)
 
 
 @pytest.fixture
-def clicks(edge: Edge) -> Iterator[Clicks]:
-    made = Clicks(edge)
-    made.new()
-    yield made
-    made.close()
+def clicks(edge: PairedEdge) -> Iterator[ClickStreamReader]:
+    reader = ClickStreamReader(edge)
+    reader.read_new()
+    yield reader
+    reader.close()
 
 
-async def test_a_click_whose_visitor_is_gone_is_stored(edge: Edge, clicks: Clicks) -> None:
+async def test_a_click_whose_visitor_is_gone_is_stored(
+    edge: PairedEdge, clicks: ClickStreamReader
+) -> None:
     async with stalled(edge), Wire.open(edge.port) as left, Wire.open(edge.port) as stays:
         left.send(click("left"))
         stays.send(click("stays"))
@@ -88,7 +90,7 @@ async def test_a_click_whose_visitor_is_gone_is_stored(edge: Edge, clicks: Click
 
 
 async def test_a_visitor_gone_with_requests_in_line_harms_nobody(
-    edge: Edge, clicks: Clicks
+    edge: PairedEdge, clicks: ClickStreamReader
 ) -> None:
     async with stalled(edge), Wire.open(edge.port) as left, Wire.open(edge.port) as stays:
         left.send(click("left"))
@@ -103,14 +105,16 @@ async def test_a_visitor_gone_with_requests_in_line_harms_nobody(
     assert edge.errors() == []
 
 
-async def test_a_connection_ended_for_a_bad_body_harms_nobody(edge: Edge, clicks: Clicks) -> None:
+async def test_a_connection_ended_for_a_bad_body_harms_nobody(
+    edge: PairedEdge, clicks: ClickStreamReader
+) -> None:
     bad = request("/v1/conversions", "Transfer-Encoding: chunked", method="POST") + b"zzz\r\n"
     async with AsyncExitStack() as stack:
         first, ended, stays = [
             await stack.enter_async_context(Wire.open(edge.port)) for _ in range(3)
         ]
         async with stalled(edge):
-            # The first click is a frame of its own; those behind it wait for the next one.
+            # The first click is its own frame; those behind it wait for the next one.
             for wire, name in ((first, "first"), (ended, "ended"), (stays, "stays")):
                 wire.send(click(name))
                 await was_read(edge)
@@ -121,14 +125,16 @@ async def test_a_connection_ended_for_a_bad_body_harms_nobody(edge: Edge, clicks
     assert edge.errors() == []
 
 
-async def test_a_visitor_who_says_that_he_sends_no_more_is_let_go(edge: Edge) -> None:
+async def test_a_visitor_who_says_that_he_sends_no_more_is_let_go(edge: PairedEdge) -> None:
     async with Wire.open(edge.port) as wire:
         assert (await wire.ask(CLICK)).statuses == (302,)
         wire.writer.write_eof()
         assert await wire.reader.read() == b""
 
 
-async def test_a_visitor_who_does_not_read_keeps_nobody_waiting(edge: Edge, clicks: Clicks) -> None:
+async def test_a_visitor_who_does_not_read_keeps_nobody_waiting(
+    edge: PairedEdge, clicks: ClickStreamReader
+) -> None:
     loop = asyncio.get_running_loop()
     sent = CLICK * 3_000
     with socket.socket() as visitor:
@@ -139,7 +145,7 @@ async def test_a_visitor_who_does_not_read_keeps_nobody_waiting(edge: Edge, clic
         for _ in range(20):
             async with Wire.open(edge.port) as wire:
                 assert (await wire.ask(CLICK + CLICK)).statuses == (302, 302)
-        assert len(clicks.new()) < 3_000
+        assert len(clicks.read_new()) < 3_000
         got = bytearray()
         while got.count(b"\r\n\r\n") < 3_000:
             got += await loop.sock_recv(visitor, 1 << 20)
@@ -149,7 +155,7 @@ async def test_a_visitor_who_does_not_read_keeps_nobody_waiting(edge: Edge, clic
 
 
 async def test_requests_in_line_behind_a_click_that_waits_are_answered_in_order(
-    edge: Edge, clicks: Clicks
+    edge: PairedEdge, clicks: ClickStreamReader
 ) -> None:
     line = click("a") + CLOSED + click("b") + request("/tc_PLAIN?sub1=c", method="HEAD")
     async with stalled(edge), Wire.open(edge.port) as wire:
@@ -163,7 +169,7 @@ async def test_requests_in_line_behind_a_click_that_waits_are_answered_in_order(
 
 
 async def test_posts_are_queued_while_redis_stalls_and_one_whose_shop_is_gone_is_kept(
-    edge: Edge,
+    edge: PairedEdge,
 ) -> None:
     conversions = Stored(edge)
     # From the third time on an edge need not look a key up.
@@ -179,18 +185,20 @@ async def test_posts_are_queued_while_redis_stalls_and_one_whose_shop_is_gone_is
             answers = await stays.read(read_heads(post(order("stays"))))
             assert answers.statuses == (202,)
             assert b'"status":"queued"' in answers.raw
-    found: list[str] = []
+    order_ids: list[str] = []
 
     async def all_there() -> bool:
-        found.extend(made.order_id for made in await conversions.new())
-        return len(found) >= 5
+        order_ids.extend(conversion.order_id for conversion in await conversions.new())
+        return len(order_ids) >= 5
 
     await wait_until(all_there)
-    assert sorted(found) == sorted([*first, "left", "stays"])
+    assert sorted(order_ids) == sorted([*first, "left", "stays"])
     assert edge.errors() == []
 
 
-async def test_a_stopped_edge_answers_whole_requests_and_ends(edge: Edge, clicks: Clicks) -> None:
+async def test_a_stopped_edge_answers_whole_requests_and_ends(
+    edge: PairedEdge, clicks: ClickStreamReader
+) -> None:
     sent = {
         "one": click("one"),
         "three": click("a") + click("b") + click("c"),
@@ -210,12 +218,12 @@ async def test_a_stopped_edge_answers_whole_requests_and_ends(edge: Edge, clicks
             edge.process.terminate()
             answers = {name: await wire.read(_ALL) for name, wire in wires.items()}
     assert edge.process.wait(10) == 0
-    assert {name: found.statuses for name, found in answers.items() if found.statuses} == {
+    assert {name: answer.statuses for name, answer in answers.items() if answer.statuses} == {
         "one": (302,),
         "three": (302, 302, 302),
         "one and a part": (302,),
     }
-    assert all(found.ended for found in answers.values())
+    assert all(answer.ended for answer in answers.values())
     edge.spawn()
     await edge.wait_ready()
     await stored(clicks, ["one", "a", "b", "c", "whole"])

@@ -1,4 +1,4 @@
-"""What request headers come to: stored fields, refused prefetches, connections kept or ended."""
+"""Request headers have the same effect on both edges: fields, prefetches, connections."""
 
 import pytest
 
@@ -147,19 +147,19 @@ MALFORMED = {
 async def test_headers_are_stored_alike(
     both: Both, name: str, lines: list[str], fields: dict[str, str]
 ) -> None:
-    said = await both.ask(request("/tc_MACROS", *lines))
-    assert said.statuses == (302,)
-    [click] = said.clicks
+    answer = await both.ask(request("/tc_MACROS", *lines))
+    assert answer.statuses == (302,)
+    [click] = answer.clicks
     assert {field: getattr(click, field) for field in fields} == fields
 
 
 @pytest.mark.parametrize("line", PREFETCHES)
 @pytest.mark.parametrize("method", ["GET", "HEAD"])
 async def test_a_prefetch_is_told_to_come_again(both: Both, line: str, method: str) -> None:
-    said = await both.ask(request("/tc_PLAIN?sub1=a", FIREFOX, line, method=method))
-    assert said.statuses == (503,)
-    assert "cache-control: no-store" in said.text
-    assert said.clicks == []
+    answer = await both.ask(request("/tc_PLAIN?sub1=a", FIREFOX, line, method=method))
+    assert answer.statuses == (503,)
+    assert "cache-control: no-store" in answer.text
+    assert answer.clicks == []
 
 
 @pytest.mark.parametrize("lines", KEPT.values(), ids=KEPT)
@@ -170,9 +170,9 @@ async def test_a_connection_is_kept(both: Both, lines: list[str]) -> None:
 @pytest.mark.parametrize("lines", ENDED.values(), ids=ENDED)
 async def test_a_connection_is_ended(both: Both, lines: list[str]) -> None:
     await check(both, redirected("", request("/tc_PLAIN", *lines), ended=True))
-    said = await both.ask(request("/tc_PLAIN", *lines) + CLICK)
-    assert (said.statuses, said.ended) == ((302,), True)
-    assert "connection: close" in said.text
+    answer = await both.ask(request("/tc_PLAIN", *lines) + CLICK)
+    assert (answer.statuses, answer.ended) == ((302,), True)
+    assert "connection: close" in answer.text
 
 
 @pytest.mark.parametrize("line", MALFORMED.values(), ids=MALFORMED)

@@ -1,4 +1,4 @@
-"""What the fast path takes, the HTTP parser takes too, and reads the same in it."""
+"""The fast path accepts only heads that the HTTP parser accepts, and reads the same in them."""
 
 import re
 
@@ -7,36 +7,36 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from ingest.clicks.request_head import MAX_BYTES, HeaderLines, read_head
-from loadtests.fuzz_requests import Requests
+from ingest.clicks.request_head import HEAD_MAX_BYTES, HeaderReader, read_head
+from loadtests.fuzz_requests import RequestGenerator
 from loadtests.wire import read_heads
 from tests.conformance.parsed import Parsed
 
 READ = (b"user-agent", b"referer", b"accept-language", b"x-forwarded-for", b"x-purpose")
 COUNTRIES = (b"cf-ipcountry", b"x-country", b"")
-# What else decides what becomes of a request.
+# The other headers that decide how a request is handled.
 DECIDING = (b"sec-purpose", b"purpose", b"x-moz", b"expect")
 
 
-def reader(country: bytes) -> HeaderLines:
-    """Tells each header that is read, behind its name."""
+def reader(country: bytes) -> HeaderReader:
+    """Returns a reader that yields each header behind its name."""
     names = [name.decode() for name in filter(None, (*READ, country))]
-    return HeaderLines({name: f"\n{name}={{}}".format for name in names})
+    return HeaderReader({name: f"\n{name}={{}}".format for name in names})
 
 
 READERS = {country: reader(country) for country in COUNTRIES}
 
 
 def check(data: bytes, country: bytes) -> bool:
-    """True where the bytes are a plain head; AssertionError unless the parser agrees."""
-    head = read_head(data) if len(data) <= MAX_BYTES else None
+    """Returns True for a plain head; AssertionError unless the parser agrees."""
+    head = read_head(data) if len(data) <= HEAD_MAX_BYTES else None
     if head is None:
         return False
     code, query, lines = head
-    # Twice: what is known of a line is what was read in it.
-    told, again = [READERS[country].told(lines, "") for _ in range(2)]
-    assert told == again
-    if told is None or not re.fullmatch("[A-Za-z0-9_-]{1,64}", code):
+    # Twice: a cached line must give the same result.
+    visitor_json, again = [READERS[country].visitor_json(lines, "") for _ in range(2)]
+    assert visitor_json == again
+    if visitor_json is None or not re.fullmatch("[A-Za-z0-9_-]{1,64}", code):
         return False
     parsed = Parsed(data)
     assert (parsed.begun, parsed.complete, parsed.body) == (1, 1, b"")
@@ -49,9 +49,9 @@ def check(data: bytes, country: bytes) -> bool:
     assert (url.query or b"") == query.encode()
     headers = parsed.first()
     assert not headers.keys() & set(DECIDING)
-    wanted = {n: headers[n] for n in filter(None, (*READ, country)) if n in headers}
-    said = dict(line.split("=", 1) for line in told.split("\n")[1:])
-    assert {n.encode(): v.encode() for n, v in said.items()} == wanted
+    expected = {n: headers[n] for n in filter(None, (*READ, country)) if n in headers}
+    read_headers = dict(line.split("=", 1) for line in visitor_json.split("\n")[1:])
+    assert {n.encode(): v.encode() for n, v in read_headers.items()} == expected
     return True
 
 
@@ -76,7 +76,7 @@ odd_lines = st.builds(
 
 @st.composite
 def heads(draw: st.DrawFn) -> bytes:
-    """A plain head with one thing odd in it, at most."""
+    """Draws a plain head with at most one oddity."""
     odd = draw(st.sampled_from(["nothing", "target", "query", "line", "byte"]))
     target = draw(st.sampled_from(TARGETS)) if odd == "target" else TARGETS[0]
     query = b"?" + draw(st.binary(max_size=4)) if odd == "query" else b""
@@ -101,8 +101,8 @@ def test_whatever_the_reader_takes_the_parser_reads_the_same(data: bytes, countr
 
 @pytest.mark.parametrize("country", COUNTRIES)
 def test_the_same_of_requests_by_chance_of_which_it_takes_many(country: bytes) -> None:
-    requests = Requests(seed=7)
-    sent = [requests.any().whole for _ in range(3_000)]
+    requests = RequestGenerator(seed=7)
+    sent = [requests.any().content for _ in range(3_000)]
     taken = [data for data in sent if check(data, country)]
     assert len(taken) > 300
 

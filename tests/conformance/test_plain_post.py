@@ -1,4 +1,4 @@
-"""What passes for a plain post the HTTP parser takes too, and reads the same in it."""
+"""The fast path accepts only posts that the HTTP parser accepts, and reads the same in them."""
 
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
@@ -9,7 +9,7 @@ from tests.conformance.test_posts import AUTH, JSON, PATH, order, post
 
 
 def check(data: bytes) -> bool:
-    """True where it passes for a plain post; AssertionError unless the parser agrees."""
+    """Returns True for a plain post; AssertionError unless the parser agrees."""
     plain = read_plain_post(data)
     if plain is None:
         return False
@@ -54,7 +54,7 @@ _LINES = st.builds(
 
 @st.composite
 def posts(draw: st.DrawFn) -> bytes:
-    """A plain post with one thing odd in it, at most."""
+    """Draws a plain post with at most one oddity."""
     lines = [
         b"Authorization: Bearer abc\r\n",
         b"Content-Type: application/json\r\n",

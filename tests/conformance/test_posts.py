@@ -1,4 +1,4 @@
-"""Posted conversions down both ways: the same answers, and the same conversions stored."""
+"""Both edges answer posted conversions alike, and store the same conversions."""
 
 from collections.abc import AsyncGenerator
 from typing import Any, NamedTuple
@@ -9,8 +9,8 @@ import pytest
 from linkjolt import redis_keys
 from linkjolt.events import Conversion
 from linkjolt.registry import api_key_secrets
-from linkjolt.storage.redis import connect, entries
-from loadtests.edge_pair import KEY, Edge, Pair
+from linkjolt.storage.redis import connect, read_stream
+from loadtests.edge_pair import KEY, EdgePair, PairedEdge
 from loadtests.wire import Wire
 from tests.conformance.both import Both
 from tests.conformance.cases import CLICK, FIREFOX, cut, request
@@ -22,7 +22,7 @@ JSON = "Content-Type: application/json"
 
 
 def order(order_id: str, **fields: Any) -> bytes:
-    """A sale with a time of its own, so that answers are of one length."""
+    """Builds a sale with a fixed time, so that answers have one length."""
     known = {"tracking_code": "tc_PLAIN", "order_id": order_id, "order_value": 99.99}
     return msgspec.json.encode({**known, "timestamp": "2026-01-01T00:00:00Z", **fields})
 
@@ -33,25 +33,25 @@ def post(body: bytes, *lines: str, target: str = PATH, version: str = "1.1") -> 
 
 
 class Stored:
-    """The conversions of an edge's stream, as they come; their ids are left out."""
+    """Reads an edge's stream of conversions, without their ids."""
 
-    def __init__(self, edge: Edge) -> None:
+    def __init__(self, edge: PairedEdge) -> None:
         self._url = edge.redis.url
         self._after = "-"
 
     async def new(self) -> list[Conversion]:
         async with connect(self._url) as redis:
-            rows = await entries(redis, redis_keys.conversions(0).key, self._after)
+            rows = await read_stream(redis, redis_keys.conversions(0).key, self._after)
         if rows:
             self._after = f"({rows[-1][0].decode()}"
         lines = [line for _, fields in rows for line in fields[b"f"].split(b"\n")]
-        made = [msgspec.json.decode(line, type=Conversion) for line in lines]
-        return [msgspec.structs.replace(one, conversion_id="") for one in made]
+        conversions = [msgspec.json.decode(line, type=Conversion) for line in lines]
+        return [msgspec.structs.replace(conversion, conversion_id="") for conversion in conversions]
 
 
 @pytest.fixture
-async def stored(both: Both, pair: Pair) -> AsyncGenerator[tuple[Stored, Stored]]:
-    """Both edges know the key by its secret: from the third time on they need not look it up."""
+async def stored(both: Both, pair: EdgePair) -> AsyncGenerator[tuple[Stored, Stored]]:
+    """Uses the key until both edges have it in memory, which takes two posts."""
     for number in range(2):
         assert (await both.ask(post(order(f"warm {number}")))).statuses[0] in (200, 201)
     first, second = (Stored(edge) for edge in pair.edges)
@@ -61,18 +61,18 @@ async def stored(both: Both, pair: Pair) -> AsyncGenerator[tuple[Stored, Stored]
 
 
 class PostCase(NamedTuple):
-    """Segments, each sent when the one before was read, and what is answered and stored."""
+    """Segments, each sent when the one before was read, and the expected answers."""
 
     name: str
     segments: tuple[bytes, ...]
     statuses: tuple[int, ...]
-    made: int
+    stored_count: int
 
 
 def taken(
-    name: str, *segments: bytes, statuses: tuple[int, ...] = (201,), made: int = 1
+    name: str, *segments: bytes, statuses: tuple[int, ...] = (201,), stored_count: int = 1
 ) -> PostCase:
-    return PostCase(name, segments, statuses, made)
+    return PostCase(name, segments, statuses, stored_count)
 
 
 def refused(name: str, status: int, *segments: bytes) -> PostCase:
@@ -100,13 +100,13 @@ CASES = [
         "pipelined",
         post(order("p1")) + post(order("p2")) + post(order("p1")),
         statuses=(201, 201, 200),
-        made=2,
+        stored_count=2,
     ),
     taken("among clicks", CLICK + post(order("ac")) + CLICK, statuses=(302, 201, 302)),
     taken("behind a click", CLICK, post(order("bc")), CLICK, statuses=(302, 201, 302)),
     taken("in segments", *cut(post(order("s")), 60)),
     taken("its body apart", *cut(post(order("ba")), len(post(order("ba"))) - 20)),
-    taken("one and a half", HALVES[:-90], HALVES[-90:], statuses=(201, 201), made=2),
+    taken("one and a half", HALVES[:-90], HALVES[-90:], statuses=(201, 201), stored_count=2),
     taken("lower case", post(order("lc"), f"authorization: bearer {KEY}", JSON.lower())),
     taken("a charset", post(order("cs"), AUTH, f"{JSON}; charset=utf-8")),
     taken("no type", post(order("nt"), AUTH)),
@@ -127,7 +127,10 @@ CASES = [
     refused("no length", 400, request(PATH, AUTH, JSON, method="POST")),
     taken("chunked", chunked(order("ch"))),
     taken(
-        "an array", post(b"[" + order("a1") + b"," + order("a2") + b"]"), statuses=(200,), made=2
+        "an array",
+        post(b"[" + order("a1") + b"," + order("a2") + b"]"),
+        statuses=(200,),
+        stored_count=2,
     ),
     taken("aliases", post(ALIASES)),
     taken("a lead", post(LEAD)),
@@ -147,11 +150,11 @@ CASES = [
 async def test_a_post_is_answered_and_stored_alike(
     both: Both, stored: tuple[Stored, Stored], case: PostCase
 ) -> None:
-    said = await both.ask(*case.segments)
-    assert said.statuses == case.statuses
-    ordinary, fast = [await one.new() for one in stored]
+    answer = await both.ask(*case.segments)
+    assert answer.statuses == case.statuses
+    ordinary, fast = [await stream.new() for stream in stored]
     assert fast == ordinary
-    assert len(fast) == case.made
+    assert len(fast) == case.stored_count
 
 
 def test_only_a_fast_edge_answers_a_plain_post_before_the_application(run: Running) -> None:

@@ -1,4 +1,4 @@
-"""A body is no request: not where its answer comes before it, nor where its end is in doubt."""
+"""A body is never read as a request, even where it is answered early or its end is in doubt."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What is asked for: codes, aliases, queries, in every spelling."""
+"""Codes, aliases and queries in every spelling lead to the same answers."""
 
 import pytest
 
@@ -90,15 +90,15 @@ async def test_a_target_is_taken_alike(both: Both, case: Case) -> None:
 
 
 async def ask_all(both: Both, query: str) -> tuple[str, list[Click]]:
-    """Every link in turn on one connection; all answers and clicks."""
+    """Requests every link on one connection; returns all answers and clicks."""
     clicks: list[Click] = []
     text = ""
     async with both.open() as wires:
         for code in LINKS:
-            said = await both.ask_on(wires, request(f"/{code}{query}", FIREFOX))
-            assert said.statuses == (CLOSED.get(code, 302),)
-            clicks += said.clicks
-            text += said.text
+            answer = await both.ask_on(wires, request(f"/{code}{query}", FIREFOX))
+            assert answer.statuses == (CLOSED.get(code, 302),)
+            clicks += answer.clicks
+            text += answer.text
     return text, clicks
 
 
@@ -116,16 +116,16 @@ async def test_notrack_redirects_alike_and_stores_nothing(both: Both, query: str
 
 
 async def test_parameters_are_cut_at_100_and_values_at_512_characters(both: Both) -> None:
-    said = await both.ask(request("/tc_PLAIN" + QUERIES["101 parameters"]))
-    assert "&p99=99&" in said.text
-    assert "p100" not in said.text
+    answer = await both.ask(request("/tc_PLAIN" + QUERIES["101 parameters"]))
+    assert "&p99=99&" in answer.text
+    assert "p100" not in answer.text
     [click] = (await both.ask(request("/tc_PLAIN?sub1=" + "v" * 600))).clicks
     assert click.sub1 == "v" * 512
 
 
 async def test_a_plain_click_is_a_302_that_is_not_kept_by_anyone(both: Both) -> None:
-    said = await both.ask(CLICK)
-    assert said.text == (
+    answer = await both.ask(CLICK)
+    assert answer.text == (
         "HTTP/1.1 302 Found\r\ndate: D\r\ncache-control: no-store\r\nx-robots-tag: noindex\r\n"
         "location: https://shop.example/p?click_id=C\r\ncontent-length: 0\r\n"
         "x-request-id: I\r\n\r\n"

@@ -1,10 +1,10 @@
-"""How long a connection may take and rest, with fast clicks and without."""
+"""Connections have the same time limits with fast clicks and without."""
 
 import pytest
 
 from linkjolt.web.bounded_protocol import HEAD_SECONDS
 from loadtests.edge_pair import KEY
-from loadtests.wire import Heads, Wire, read_heads
+from loadtests.wire import ParsedHeads, Wire, read_heads
 from tests.conformance.cases import CLICK, post, request
 from tests.conformance.clocked import Clocked, Running, rest_of
 
@@ -15,10 +15,10 @@ UNKNOWN = request("/nothing-here")
 
 
 async def ask(wire: Wire, sent: bytes, whole: bytes = b"") -> int:
-    """The status of the one answer to `sent`, the end (or begin) of `whole`; it leaves it open."""
+    """Returns the status of the answer to `sent`, a part of `whole`; the connection stays open."""
     wire.send(sent)
     methods = read_heads(whole or sent).methods
-    answers = await wire.read(Heads(methods, "whole"))
+    answers = await wire.read(ParsedHeads(methods, "whole"))
     assert not answers.ended
     [status] = answers.statuses
     return status

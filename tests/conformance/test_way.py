@@ -1,8 +1,8 @@
-"""Which requests a fast edge answers by itself, and which it leaves to the application."""
+"""A fast edge answers clicks itself, and leaves other requests to the application."""
 
 import asyncio
 
-from loadtests.edge_pair import Clicks, Pair
+from loadtests.edge_pair import ClickStreamReader, EdgePair
 from loadtests.wire import Wire
 from tests.conformance.cases import CLICK, CLICK_PATH, request
 from tests.conformance.clocked import Clocked, Running
@@ -23,10 +23,12 @@ def test_only_a_fast_edge_answers_a_click_before_the_application(run: Running) -
     run(scenario)
 
 
-def test_a_visitor_who_does_not_read_gets_only_so_many_answers(run: Running, pair: Pair) -> None:
+def test_a_visitor_who_does_not_read_gets_only_so_many_answers(
+    run: Running, pair: EdgePair
+) -> None:
     large = request("/tc_PLAIN?" + "&".join(f"x{number}={'v' * 500}" for number in range(15)))
-    clicks = Clicks(pair.ordinary)
-    clicks.new()
+    clicks = ClickStreamReader(pair.ordinary)
+    clicks.read_new()
 
     async def scenario(edge: Clocked) -> None:
         # Two bytes are as much as it takes unread.
@@ -39,5 +41,5 @@ def test_a_visitor_who_does_not_read_gets_only_so_many_answers(run: Running, pai
         visitor.transport.abort()
 
     run(scenario)
-    assert 0 < len([click for click in clicks.new() if click.params]) < 100
+    assert 0 < len([click for click in clicks.read_new() if click.params]) < 100
     clicks.close()

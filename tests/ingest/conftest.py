@@ -1,4 +1,4 @@
-"""One edge in this process, on the run's Redis, with a campaign, an affiliate, a link and keys."""
+"""Provides an edge in this process, with a campaign, an affiliate, a link and keys."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
@@ -15,18 +15,18 @@ from redis.asyncio import Redis
 from ingest.app import create_app, open_edge
 from ingest.edge import Edge
 from ingest.publishing.spool import Spool
-from ingest.publishing.spool_files import take_one
+from ingest.publishing.spool_files import open_spool
 from ingest.publishing.stream_producer import new_producer
-from linkjolt import redis_keys
+from linkjolt import datasets, redis_keys
 from linkjolt.events import Adjustment, Click, Conversion
 from linkjolt.money import Percentage
 from linkjolt.registry import api_key_secrets
 from linkjolt.registry.entries import Affiliate, ApiKey, Campaign, Link
 from linkjolt.registry.store import Registry
 from linkjolt.runtime.redis_server import RedisServer
-from linkjolt.settings import Edge as Settings
-from linkjolt.storage.redis import entries
-from linkjolt.stream_lines import Fact, read_fact
+from linkjolt.settings import EdgeSettings as Settings
+from linkjolt.storage.redis import read_stream
+from linkjolt.stream_lines import Fact, parse_fact
 from tests.ingest.producers import MAX_BYTES
 
 DESTINATION = "https://shop.example/p?ref={affiliate_id}"
@@ -34,7 +34,7 @@ DESTINATION = "https://shop.example/p?ref={affiliate_id}"
 
 @dataclass
 class Shop:
-    """An edge with one link, a client of it, and the events it has published."""
+    """An edge with one link, its client, and the events it has published."""
 
     edge: Edge
     redis: Redis
@@ -44,9 +44,9 @@ class Shop:
     key: str
 
     async def add_link(self, **fields: object) -> Link:
-        """Another link of the same campaign and affiliate."""
-        made = msgspec.structs.replace(self.link, **{"number": 0, "tracking_code": "", **fields})
-        return await self.registry.create(made)
+        """Creates another link of the same campaign and affiliate."""
+        link = msgspec.structs.replace(self.link, **{"number": 0, "tracking_code": "", **fields})
+        return await self.registry.create(link)
 
     async def clicks(self) -> list[Click]:
         lines = await self._lines(redis_keys.clicks(0))
@@ -59,17 +59,17 @@ class Shop:
         return [fact for fact in await self.facts() if isinstance(fact, Adjustment)]
 
     async def facts(self) -> list[Fact]:
-        """Conversions and their adjustments, in their order."""
-        return [read_fact(line) for line in await self._lines(redis_keys.conversions(0))]
+        """Reads conversions and their adjustments in stream order."""
+        return [parse_fact(line) for line in await self._lines(redis_keys.conversions(0))]
 
     async def _lines(self, stream: redis_keys.Stream) -> list[bytes]:
-        rows = await entries(self.redis, stream.key, "-")
+        rows = await read_stream(self.redis, stream.key, "-")
         return [line for _, fields in rows for line in fields[b"f"].split(b"\n")]
 
     async def post(
         self, body: object, key: str = "", path: str = "/v1/conversions", **headers: str
     ) -> httpx2.Response:
-        """A conversion, or what is given for another path, as the shop's key or another one."""
+        """Posts a conversion, or another path's body, under the shop's key or another."""
         content = body if isinstance(body, bytes) else msgspec.json.encode(body)
         sent = {
             "Authorization": f"Bearer {key or self.key}",
@@ -84,11 +84,11 @@ class Shop:
 
 
 async def make_key(registry: Registry, scopes: Sequence[str], **fields: object) -> str:
-    """A new key's secret."""
+    """Creates a key and returns its secret."""
     secret = api_key_secrets.make_secret(test=bool(fields.get("test")))
     entry = ApiKey(
         number=0,
-        account=redis_keys.ACCOUNT_DEFAULT,
+        account=datasets.ACCOUNT_DEFAULT,
         name="test",
         scopes=tuple(scopes),
         digest=api_key_secrets.digest(secret),
@@ -100,8 +100,8 @@ async def make_key(registry: Registry, scopes: Sequence[str], **fields: object) 
 
 
 async def make_link(registry: Registry) -> Link:
-    """A link of a new campaign (30 %, USD) and a new affiliate."""
-    now, account = datetime.now(UTC), redis_keys.ACCOUNT_DEFAULT
+    """Creates a link of a new campaign (30 %, USD) and a new affiliate."""
+    now, account = datetime.now(UTC), datasets.ACCOUNT_DEFAULT
     campaign = await registry.create(
         Campaign(
             number=0,
@@ -129,7 +129,7 @@ async def make_link(registry: Registry) -> Link:
 
 @pytest.fixture
 async def spool(tmp_path: Path) -> AsyncGenerator[Spool]:
-    opened = take_one(tmp_path, MAX_BYTES, new_producer)
+    opened = open_spool(tmp_path, MAX_BYTES, new_producer)
     yield opened
     await opened.close()
 
@@ -139,7 +139,7 @@ async def shop(redis: Redis, redis_server: RedisServer, tmp_path: Path) -> Async
     registry = Registry(redis)
     link = await make_link(registry)
     key = await make_key(registry, ["conversions:write", "links:write"])
-    # Patient: a machine that is busy with other tests is no outage.
+    # A long time-out: a machine busy with other tests must not look like an outage.
     settings = Settings(redis_url=redis_server.url, data=str(tmp_path), redis_timeout_seconds=5)
     async with open_edge(settings, asyncio.Event()) as edge:
         transport = httpx2.ASGITransport(app=create_app(edge))

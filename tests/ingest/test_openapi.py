@@ -1,14 +1,18 @@
 """The document of the edge: every route is in it, and what is written by hand is as it says."""
 
+import re
 from typing import Any
 
 import msgspec
+import pytest
 from starlette.routing import Route
 
 from ingest.app import routed
+from ingest.conversions.http import NDJSON
 from ingest.operations import operations
 from linkjolt.conversions.answer import ConversionAnswer
-from linkjolt.conversions.history import AdjustmentAnswer, ConversionRead
+from linkjolt.conversions.history import AdjustmentAnswer, ConversionDetailsAnswer
+from linkjolt.reasons import Reason
 from tests.ingest.conftest import Shop
 from tests.ingest.conversions.test_http import ORDER
 
@@ -31,7 +35,34 @@ async def test_the_document_is_served_for_machines_and_for_people(shop: Shop) ->
     assert document["openapi"].startswith("3.1")
     page = await shop.client.get("/docs")
     assert page.headers["content-type"] == "text/html; charset=utf-8"
-    assert all(path in page.text for path in document["paths"])
+    assert "default-src 'self'" in page.headers["content-security-policy"]
+    assert "unsafe" not in page.headers["content-security-policy"]
+    files = re.findall(r'(?:src|href)="(/docs/[^"]+)"', page.text)
+    assert len(files) == 3
+    for file in files:
+        answer = await shop.client.get(file)
+        assert answer.status_code == 200
+        assert "immutable" in answer.headers["cache-control"]
+    assert "<script>" not in page.text
+
+
+@pytest.mark.parametrize("media_type", NDJSON)
+async def test_every_media_type_of_lines_is_accepted(shop: Shop, media_type: str) -> None:
+    answer = await shop.post(ORDER, **{"Content-Type": media_type})
+    assert answer.status_code == 200
+    assert answer.json()["accepted"] == 1
+
+
+async def test_a_problem_leads_to_what_to_do_about_it(shop: Shop) -> None:
+    refused = await shop.post({"tracking_code": "nobody", "order_id": "e1"})
+    problem = refused.json()
+    assert problem["detail"] == "order_value is required."
+    assert problem["errors"] == [{"field": "order_value", "message": "is required"}]
+    path, _, anchor = problem["type"].partition("#")
+    page = await shop.client.get(path)
+    assert page.headers["content-type"] == "text/html; charset=utf-8"
+    assert f'<section id="{anchor}">' in page.text
+    assert page.text.count("<section ") == len(Reason)
 
 
 def strictly(kind: type[msgspec.Struct], content: bytes) -> Any:
@@ -50,6 +81,8 @@ async def test_answers_written_by_hand_have_the_fields_of_their_types(shop: Shop
     body = {"kind": "refund", "adjustment_id": "a", "amount": 1}
     adjusted = await shop.post(body, path=f"{path}/adjustments")
     answer: AdjustmentAnswer = strictly(AdjustmentAnswer, adjusted.content)
-    read: ConversionRead = strictly(ConversionRead, (await shop.get(path)).content)
+    read: ConversionDetailsAnswer = strictly(
+        ConversionDetailsAnswer, (await shop.get(path)).content
+    )
     assert read == answer.conversion
     assert len(read.history) == 2

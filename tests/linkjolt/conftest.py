@@ -1,4 +1,4 @@
-"""A registry, and an edge's view of it, on the test's own Redis."""
+"""Provides a registry, and an edge's view of it, on the test's own Redis."""
 
 import pytest
 from redis.asyncio import Redis

@@ -1,53 +1,56 @@
-"""Click ids: they come back whole, sort by time, never repeat, cannot be forged."""
+"""Click ids are read back whole, sort by time, never repeat and cannot be forged."""
 
 from hypothesis import given
 from hypothesis import strategies as st
 
 from linkjolt.click_ids import (
     ALPHABET,
-    LINK_MAX,
-    WORKERS,
-    ClickIds,
+    LINK_NUMBER_MAX,
+    WORKER_COUNT,
+    ClickIdGenerator,
     decode_base32,
     encode_base32,
-    read_click_id,
+    verify_click_id,
 )
 
 MS = 1_000_000
 KEYS = (b"k" * 32, b"old" * 10)
 # The last second of 2**42 milliseconds (the year 2109) is left to the borrowed ones.
 TIMES = st.integers(1, (1 << 42) - 1_000)
-LINKS = st.integers(0, LINK_MAX)
+LINKS = st.integers(0, LINK_NUMBER_MAX)
 
 
-@given(TIMES, LINKS, st.integers(0, WORKERS - 1))
-def test_time_and_link_come_back(time_ms: int, link: int, worker: int) -> None:
-    made = ClickIds(worker, KEYS[0], lambda: time_ms * MS).make(link)
-    ref = read_click_id(made, KEYS)
+@given(TIMES, LINKS, st.integers(0, WORKER_COUNT - 1))
+def test_time_and_link_are_read_back(time_ms: int, link: int, worker: int) -> None:
+    made = ClickIdGenerator(worker, KEYS[0], lambda: time_ms * MS).make(link)
+    ref = verify_click_id(made, KEYS)
     assert ref is not None
     assert (ref.time_ms, ref.link, len(made)) == (time_ms, link, 26)
 
 
 @given(st.integers(0, (1 << 128) - 1))
-def test_base32_comes_back(number: int) -> None:
+def test_base32_is_read_back(number: int) -> None:
     assert decode_base32(encode_base32(number)) == number
 
 
 @given(TIMES, TIMES, LINKS, LINKS)
 def test_ids_sort_by_time(first_ms: int, second_ms: int, first: int, second: int) -> None:
-    early = ClickIds(1, KEYS[0], lambda: min(first_ms, second_ms) * MS).make(first)
-    late = ClickIds(2, KEYS[0], lambda: (max(first_ms, second_ms) + 1) * MS).make(second)
+    early = ClickIdGenerator(1, KEYS[0], lambda: min(first_ms, second_ms) * MS).make(first)
+    late = ClickIdGenerator(2, KEYS[0], lambda: (max(first_ms, second_ms) + 1) * MS).make(second)
     assert early < late
 
 
 def test_ids_of_all_workers_in_one_millisecond_are_unique() -> None:
-    makers = [ClickIds(worker, KEYS[0], lambda: 1_000 * MS) for worker in range(0, WORKERS, 512)]
+    makers = [
+        ClickIdGenerator(worker, KEYS[0], lambda: 1_000 * MS)
+        for worker in range(0, WORKER_COUNT, 512)
+    ]
     made = [maker.make(5) for maker in makers for _ in range(200)]
     assert len(set(made)) == len(made)
 
 
 def test_more_than_4096_ids_in_a_millisecond_are_unique_and_rise() -> None:
-    maker = ClickIds(3, KEYS[0], lambda: 1_000 * MS)
+    maker = ClickIdGenerator(3, KEYS[0], lambda: 1_000 * MS)
     made = [maker.make(5) for _ in range(10_000)]
     assert len(set(made)) == 10_000
     assert made == sorted(made)
@@ -56,7 +59,7 @@ def test_more_than_4096_ids_in_a_millisecond_are_unique_and_rise() -> None:
 @given(st.lists(st.integers(0, 5_000), min_size=2, max_size=200))
 def test_ids_rise_whatever_the_clock_does(times_ms: list[int]) -> None:
     clock = iter(times_ms)
-    maker = ClickIds(3, KEYS[0], lambda: next(clock) * MS)
+    maker = ClickIdGenerator(3, KEYS[0], lambda: next(clock) * MS)
     made = [maker.make(1) for _ in times_ms]
     assert made == sorted(set(made))
 
@@ -65,18 +68,18 @@ def test_ids_rise_whatever_the_clock_does(times_ms: list[int]) -> None:
 def test_every_single_changed_character_is_refused(
     time_ms: int, link: int, place: int, data: st.DataObject
 ) -> None:
-    made = ClickIds(7, KEYS[0], lambda: time_ms * MS).make(link)
+    made = ClickIdGenerator(7, KEYS[0], lambda: time_ms * MS).make(link)
     others = [c for c in ALPHABET + "ILOUabcxyz-_ é" if c != made[place]]
     changed = made[:place] + data.draw(st.sampled_from(others)) + made[place + 1 :]
-    assert read_click_id(changed, KEYS) is None
+    assert verify_click_id(changed, KEYS) is None
 
 
 @given(st.text(max_size=40))
 def test_any_other_text_is_refused(text: str) -> None:
-    assert read_click_id(text, KEYS) is None
+    assert verify_click_id(text, KEYS) is None
 
 
 def test_ids_of_a_rotated_key_stay_genuine_until_it_is_gone() -> None:
-    made = ClickIds(7, KEYS[1], lambda: 1_000 * MS).make(1)
-    assert read_click_id(made, KEYS) is not None
-    assert read_click_id(made, KEYS[:1]) is None
+    made = ClickIdGenerator(7, KEYS[1], lambda: 1_000 * MS).make(1)
+    assert verify_click_id(made, KEYS) is not None
+    assert verify_click_id(made, KEYS[:1]) is None

@@ -1,4 +1,4 @@
-"""Conversion ids: they name their shard, sort by time, and none comes twice."""
+"""Conversion ids name their shard, sort by time and never repeat."""
 
 import os
 

@@ -15,7 +15,7 @@ def read_lines() -> Iterator[Callable[[], list[dict[str, Any]]]]:
     stream = io.StringIO()
     root = logging.getLogger()
     before = root.handlers, root.level
-    logs.configure("info", stream)
+    logs.configure("info", stream=stream)
     yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
     root.handlers, root.level = before
     logging.captureWarnings(False)
@@ -82,3 +82,31 @@ def test_lines_below_the_level_are_not_written(
     logging.getLogger("uvicorn.error").info("unseen")
     structlog.get_logger().info("seen")
     assert [line["event"] for line in read_lines()] == ["seen"]
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize(
+    ("line_format", "stream", "is_json"),
+    [
+        ("", io.StringIO(), True),
+        ("", Terminal(), False),
+        ("json", Terminal(), True),
+        ("console", io.StringIO(), False),
+    ],
+)
+@pytest.mark.usefixtures("read_lines")
+def test_lines_are_for_people_on_a_terminal_and_json_elsewhere(
+    line_format: str, stream: io.StringIO, is_json: bool
+) -> None:
+    logs.configure("info", line_format, stream)
+    structlog.get_logger().info("started", key="lj_live_AbC123")
+    line = stream.getvalue()
+    assert line.startswith("{") is is_json
+    assert "started" in line
+    assert "lj_live_***" in line
+    assert "AbC123" not in line
+    assert ("\x1b[" in line) is (isinstance(stream, Terminal) and not is_json)

@@ -1,4 +1,4 @@
-"""Money: exact, truncated, checked against plain fractions."""
+"""Amounts are exact and commissions truncated, checked against plain fractions."""
 
 from decimal import Decimal
 from fractions import Fraction
@@ -17,7 +17,7 @@ from linkjolt.money import (
     Tiered,
     check_commission,
     commission_minor,
-    major_text,
+    format_major,
     to_major,
     to_minor,
 )
@@ -41,7 +41,7 @@ def test_amounts_are_minor_units_of_their_currency(amount: str, currency: str, m
 
 
 @given(MINORS, CODES)
-def test_minor_and_major_come_back(minor: int, currency: str) -> None:
+def test_minor_and_major_units_convert_both_ways(minor: int, currency: str) -> None:
     major = to_major(minor, currency)
     assert to_minor(major, currency, "amount") == minor
     assert major == Decimal(Fraction(minor, 10 ** CURRENCIES[currency]).numerator) / Decimal(
@@ -51,7 +51,7 @@ def test_minor_and_major_come_back(minor: int, currency: str) -> None:
 
 @given(MINORS, CODES)
 def test_an_amounts_text_is_that_of_its_decimal(minor: int, currency: str) -> None:
-    assert major_text(minor, currency) == str(to_major(minor, currency))
+    assert format_major(minor, currency) == str(to_major(minor, currency))
 
 
 @given(
@@ -63,7 +63,7 @@ def test_an_amounts_text_is_that_of_its_decimal(minor: int, currency: str) -> No
     ).map(Decimal),
     CODES,
 )
-def test_minor_units_are_what_fractions_say_or_refused(amount: Decimal, currency: str) -> None:
+def test_minor_units_equal_fractions_or_are_refused(amount: Decimal, currency: str) -> None:
     minor: int | None = None
     if amount.is_finite() and 0 <= amount <= 10**15 and amount.adjusted() > -100:
         exact = Fraction(amount) * 10 ** CURRENCIES[currency]
@@ -105,6 +105,17 @@ def test_a_tier_begins_at_its_amount_in_every_currency(
     reached = [tier.rate for tier in tiers if tier.from_ <= to_major(minor, currency)]
     exact = Fraction(minor) * Fraction(reached[-1]) / 100 if reached else Fraction(0)
     assert commission_minor(Tiered(tiers=tiers), minor, currency) == floor(exact)
+
+
+@pytest.mark.parametrize(("currency", "minor_per_major"), [("USD", 100), ("JPY", 1), ("KWD", 1000)])
+@pytest.mark.parametrize(("beside", "rates"), [(-1, (0, 10)), (0, (10, 20)), (1, (10, 20))])
+def test_a_tier_pays_from_exactly_its_threshold_on(
+    currency: str, minor_per_major: int, beside: int, rates: tuple[int, int]
+) -> None:
+    tiers = (Tier(from_=Decimal(50), rate=Decimal(10)), Tier(from_=Decimal(100), rate=Decimal(20)))
+    for tier, rate in zip(tiers, rates, strict=True):
+        value = int(tier.from_) * minor_per_major + beside
+        assert commission_minor(Tiered(tiers=tiers), value, currency) == value * rate // 100
 
 
 def test_flat_pays_its_amount() -> None:

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from loadtests.dashboards import REFRESH_SECONDS, Seen, table
-from loadtests.live_reader import Feed, listen
+from loadtests.dashboards import REFRESH_SECONDS, DashboardFigures, table
+from loadtests.live_reader import FeedCounts, listen
 from tests.chaos.environment import ROOT, plain_environ
 
 
@@ -37,11 +37,11 @@ def test_a_dashboard_under_load_asks_as_often_as_a_real_one() -> None:
 
 
 def test_a_figure_beyond_its_budget_is_said_so() -> None:
-    seen = Seen(
-        took=[0.01, 0.2],
+    seen = DashboardFigures(
+        report_seconds=[0.01, 0.2],
         report_ages=[0.5, 1.6],
         tick_ages=[0.5, 0.6],
-        feeds=[Feed(ticks=10), Feed(ticks=20)],
+        feeds=[FeedCounts(ticks=10), FeedCounts(ticks=20)],
         resident_mb=[100, 110, 120],
     )
     told = by_name(table(seen, 5).splitlines())
@@ -54,7 +54,9 @@ def test_a_figure_beyond_its_budget_is_said_so() -> None:
 
 
 def test_memory_that_grows_on_is_beyond_its_budget_and_a_feed_without_ticks_too() -> None:
-    seen = Seen(took=[0.1], report_ages=[1], feeds=[Feed()], resident_mb=[100, 100, 151])
+    seen = DashboardFigures(
+        report_seconds=[0.1], report_ages=[1], feeds=[FeedCounts()], resident_mb=[100, 100, 151]
+    )
     told = by_name(table(seen, 5).splitlines())
     assert told["end over middle"].endswith("FAIL")
     assert told["age of data at a live tick, p99"].endswith("FAIL")
@@ -64,18 +66,18 @@ async def test_events_are_counted_whole_however_their_bytes_are_cut() -> None:
     tick = f'event: tick\nid: 1-a\ndata: {{"data_as_of":"{datetime.now(UTC).isoformat()}"}}\n\n'
     body = ("event: click\ndata: {}\n\n" * 3 + tick) * 2
     answer = f"HTTP/1.1 200 OK\r\n\r\n{body}".encode()
-    feed, ages = await heard(answer)
+    feed, ages = await listen_to(answer)
     assert (feed.ticks, feed.events, len(ages)) == (2, 6, 2)
     assert all(0 <= age < 60 for age in ages)
     assert feed.error == "after HTTP/1.1 200 OK"
 
 
 async def test_a_refused_feed_tells_the_answer() -> None:
-    feed, _ = await heard(b"HTTP/1.1 503 Service Unavailable\r\n\r\n")
+    feed, _ = await listen_to(b"HTTP/1.1 503 Service Unavailable\r\n\r\n")
     assert feed.error == "after HTTP/1.1 503 Service Unavailable"
 
 
-async def heard(answer: bytes) -> tuple[Feed, list[float]]:
+async def listen_to(answer: bytes) -> tuple[FeedCounts, list[float]]:
     """What is counted where the answer comes a few bytes at a time."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -86,7 +88,7 @@ async def heard(answer: bytes) -> tuple[Feed, list[float]]:
             await asyncio.sleep(0)
         writer.close()
 
-    feed, ages = Feed(), list[float]()
+    feed, ages = FeedCounts(), list[float]()
     async with await asyncio.start_server(serve, "127.0.0.1", 0) as server:
         port = server.sockets[0].getsockname()[1]
         await listen(f"http://127.0.0.1:{port}", "key", feed, ages)

@@ -9,16 +9,16 @@ import msgspec
 import pytest
 
 from linkjolt.balance.balance import Balance
-from loadtests.chaos_check import Clicks, Conversions, Found
-from loadtests.chaos_instance import Audit
-from loadtests.load import problems_of
+from loadtests.chaos_check import ClickCounts, ConversionCounts, PhaseResult
+from loadtests.chaos_instance import AuditOutput
+from loadtests.load import find_problems
 from tests.chaos.environment import ROOT, plain_environ
 
-EVEN = Audit(
+EVEN = AuditOutput(
     clean=True, balance=Balance(streams=(), as_of=datetime.now(UTC)), rollups=(), repeated=()
 )
-CLICKS = Clicks(acknowledged=10, stored=10, missing=0, doubled=0)
-CONVERSIONS = Conversions(
+CLICKS = ClickCounts(acknowledged=10, stored=10, missing=0, doubled=0)
+CONVERSIONS = ConversionCounts(
     answers={201: 2},
     acknowledged=2,
     stored=2,
@@ -27,7 +27,7 @@ CONVERSIONS = Conversions(
     doubled=0,
     orders_doubled=0,
 )
-FOUND = Found(CLICKS, CONVERSIONS, EVEN, shed=0, spooled=0)
+FOUND = PhaseResult(CLICKS, CONVERSIONS, EVEN, shed=0, spooled=0)
 
 
 @pytest.mark.long
@@ -50,11 +50,11 @@ def test_a_short_run_of_both_loops_stores_what_it_acknowledges(tmp_path: Path) -
 
 
 def test_a_clean_count_and_a_content_locust_are_no_problem() -> None:
-    assert problems_of([0, 0], FOUND) == []
+    assert find_problems([0, 0], FOUND) == []
 
 
 def test_what_locust_calls_a_failure_fails_the_run() -> None:
-    assert problems_of([0, 1], FOUND) == ["locust ended with 1"]
+    assert find_problems([0, 1], FOUND) == ["locust ended with 1"]
 
 
 @pytest.mark.parametrize(
@@ -83,4 +83,4 @@ def test_what_locust_calls_a_failure_fails_the_run() -> None:
     ],
 )
 def test_what_is_lost_doubled_or_unaudited_fails_the_run(changed: dict[str, object]) -> None:
-    assert len(problems_of([0, 0], msgspec.structs.replace(FOUND, **changed))) == 1
+    assert len(find_problems([0, 0], msgspec.structs.replace(FOUND, **changed))) == 1

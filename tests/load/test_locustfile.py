@@ -9,18 +9,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from loadtests.chaos_check import answers_in
-from loadtests.load import Options, command
+from loadtests.chaos_check import read_answers
+from loadtests.load import LoadOptions, locust_command
 from loadtests.mix import Scenario
 from tests.chaos.environment import ROOT, plain_environ
-from tests.load.shop import Shop
+from tests.load.scripted_server import ScriptedServer
 from tests.load.test_mix import CLICK_ID, CODES
 
 RATE, SECONDS, STALL_SECONDS = 100.0, 2.0, 1.0
-OPTIONS = Options(loops=(), rate=RATE, users=2, seconds=SECONDS, links=1, edges=1, seed=1)
+OPTIONS = LoadOptions(loops=(), rate=RATE, users=2, seconds=SECONDS, links=1, edges=1, seed=1)
 
 
-class Ran(msgspec.Struct, frozen=True):
+class LocustRun(msgspec.Struct, frozen=True):
     """Locust's exit status and how often each number of milliseconds was seen."""
 
     status: int
@@ -42,7 +42,7 @@ def finish(words: list[str]) -> subprocess.CompletedProcess[str]:
     )
 
 
-async def run(loop: str, shop: Shop, folder: Path) -> Ran:
+async def run(loop: str, shop: ScriptedServer, folder: Path) -> LocustRun:
     async with shop.running():
         scenario = Scenario(
             edge_url=shop.url,
@@ -56,7 +56,7 @@ async def run(loop: str, shop: Shop, folder: Path) -> Ran:
         )
         path = folder / "scenario.json"
         path.write_bytes(msgspec.json.encode(scenario))
-        words = [*command(path, loop, OPTIONS), "--json-file", str(folder / "seen")]
+        words = [*locust_command(path, loop, OPTIONS), "--json-file", str(folder / "seen")]
         done = await asyncio.to_thread(finish, words)
     assert "Traceback" not in done.stderr
     entries: list[dict[str, Any]] = json.loads((folder / "seen.json").read_text())
@@ -64,12 +64,12 @@ async def run(loop: str, shop: Shop, folder: Path) -> Ran:
     for entry in entries:
         for time, count in entry["response_times"].items():
             times[float(time)] = times.get(float(time), 0) + count
-    return Ran(done.returncode, times, sum(entry["num_failures"] for entry in entries))
+    return LocustRun(done.returncode, times, sum(entry["num_failures"] for entry in entries))
 
 
 @pytest.mark.long
 async def test_the_open_loop_goes_on_asking_while_nothing_is_answered(tmp_path: Path) -> None:
-    shop = Shop(stall_at=50, stall_seconds=STALL_SECONDS)
+    shop = ScriptedServer(stall_at=50, stall_seconds=STALL_SECONDS)
     ran = await run("open", shop, tmp_path)
     assert (ran.status, ran.failed) == (0, 0)
     assert ran.requests == shop.asked == RATE * SECONDS
@@ -79,7 +79,7 @@ async def test_the_open_loop_goes_on_asking_while_nothing_is_answered(tmp_path: 
 
 @pytest.mark.long
 async def test_the_closed_loop_waits_for_its_answers(tmp_path: Path) -> None:
-    ran = await run("closed", Shop(stall_at=50, stall_seconds=STALL_SECONDS), tmp_path)
+    ran = await run("closed", ScriptedServer(stall_at=50, stall_seconds=STALL_SECONDS), tmp_path)
     assert (ran.status, ran.failed) == (0, 0)
     assert ran.requests > 50
     assert ran.slower_than(STALL_SECONDS * 500) <= OPTIONS.users
@@ -87,14 +87,14 @@ async def test_the_closed_loop_waits_for_its_answers(tmp_path: Path) -> None:
 
 @pytest.mark.long
 async def test_acknowledged_is_written_down_and_a_failure_is_not(tmp_path: Path) -> None:
-    shop = Shop(fail_at=1)
+    shop = ScriptedServer(fail_at=1)
     ran = await run("open", shop, tmp_path)
     assert (ran.status, ran.failed) == (1, 1)
     clicks = [line.split() for line in (tmp_path / "clicks.txt").read_text().splitlines()]
     assert {click_id for _, click_id in clicks} == {CLICK_ID}
     numbers = {int(number) for number, _ in clicks}
     assert len(numbers) == len(clicks)
-    posted = answers_in(tmp_path)
+    posted = read_answers(tmp_path)
     assert {(answer.status, answer.conversion_id) for answer in posted} == {(201, "conv_1")}
     # The first request is a click, and the one that failed.
     assert 1 not in numbers
@@ -103,6 +103,6 @@ async def test_acknowledged_is_written_down_and_a_failure_is_not(tmp_path: Path)
 
 @pytest.mark.parametrize(("loop", "user"), [("open", "Open"), ("closed", "Closed")])
 def test_each_loop_is_a_user_of_the_locustfile(loop: str, user: str) -> None:
-    words = command(Path("scenario.json"), loop, OPTIONS)
+    words = locust_command(Path("scenario.json"), loop, OPTIONS)
     assert words[-1] == user
     assert ("--users" in words) == (loop == "closed")

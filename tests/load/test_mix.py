@@ -5,7 +5,7 @@ from collections import Counter
 import msgspec
 import pytest
 
-from loadtests.mix import Mix, Request, zipf
+from loadtests.mix import Mix, MixRequest, zipf
 
 CODES = [f"code_{rank}" for rank in range(1, 101)]
 CLICK_ID = "38G6DGCQM00000400G029SGT1X"
@@ -18,11 +18,11 @@ class Order(msgspec.Struct, forbid_unknown_fields=True):
     click_id: str = ""
 
 
-def requests(count: int, mix: Mix) -> list[Request]:
+def requests(count: int, mix: Mix) -> list[MixRequest]:
     return [mix.next() for _ in range(count)]
 
 
-def orders(some: list[Request]) -> list[Order]:
+def orders(some: list[MixRequest]) -> list[Order]:
     return [msgspec.json.decode(r.body, type=Order) for r in some if r.kind == "conversion"]
 
 
@@ -43,7 +43,7 @@ def test_the_tenth_link_is_clicked_a_tenth_as_often_as_the_first() -> None:
 def test_conversions_name_codes_before_the_first_click_and_mostly_click_ids_after() -> None:
     mix = Mix(CODES, "key", 1)
     assert all(order.tracking_code in CODES for order in orders(requests(1_000, mix)))
-    mix.redirected(CLICK_ID)
+    mix.add_click_id(CLICK_ID)
     after = orders(requests(20_000, mix))
     by_click_id = [order for order in after if order.click_id]
     assert {order.click_id for order in by_click_id} == {CLICK_ID}

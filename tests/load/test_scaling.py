@@ -11,12 +11,22 @@ import pytest
 
 from loadtests.bench import debian
 from loadtests.bench.machine import Machine
-from loadtests.scaling.links import clicked, code_of
-from loadtests.scaling.look import Used, cost_of
-from loadtests.scaling.measure import Settings, measure
-from loadtests.scaling.page import BEGIN, END, Measured, replaced, section
-from loadtests.scaling.paper import Assumed, Basis, lines
-from loadtests.scaling.point import BASE, Cost, Made, Point, Size, Wire, by_size, middle, varied
+from loadtests.scaling.links import choose_codes, code_of
+from loadtests.scaling.measure import ScalingSettings, measure
+from loadtests.scaling.page import BEGIN, END, ScalingResults, replace_section, section
+from loadtests.scaling.point import (
+    BASE,
+    ClickBytes,
+    Cost,
+    CreatedLinks,
+    InstanceSize,
+    Point,
+    build_sweeps,
+    by_size,
+    median_cost,
+)
+from loadtests.scaling.projection import Assumptions, ProjectionBasis, project_needs
+from loadtests.scaling.usage import Usage, cost_of
 from tests.chaos.environment import ROOT
 
 COST = Cost(
@@ -32,9 +42,9 @@ COST = Cost(
     waiting_bytes=300,
     edge_mib=80,
 )
-BASIS = Basis(COST, Wire(request_bytes=200, answer_bytes=240), sync_ms=0.1)
-REST = Used(
-    at=0,
+BASIS = ProjectionBasis(COST, ClickBytes(request_bytes=200, answer_bytes=240), sync_ms=0.1)
+REST = Usage(
+    measured_at=0,
     edge=0,
     redis=0,
     aggregator=0,
@@ -48,7 +58,7 @@ REST = Used(
 
 
 def test_one_thing_grows_at_a_time_from_a_point_that_all_share() -> None:
-    sweeps = varied(1_000_000)
+    sweeps = build_sweeps(1_000_000)
     assert list(sweeps) == ["edges", "connections", "links", "shards"]
     assert all(BASE in [point for _, point in points] for points in sweeps.values())
     assert [name for name, _ in sweeps["links"]] == [
@@ -58,15 +68,15 @@ def test_one_thing_grows_at_a_time_from_a_point_that_all_share() -> None:
         "1,000,000",
         "1,000,000, each as often",
     ]
-    assert [name for name, _ in varied(1_000)["links"]] == ["10", "1,000"]
+    assert [name for name, _ in build_sweeps(1_000)["links"]] == ["10", "1,000"]
 
 
 def test_a_point_of_several_sweeps_is_measured_once_with_others_of_its_size() -> None:
-    points = [point for sweep in varied(1_000_000).values() for _, point in sweep]
+    points = [point for sweep in build_sweeps(1_000_000).values() for _, point in sweep]
     sizes = by_size(points)
     measured = [point for some in sizes.values() for point in some]
     assert len(measured) == len(set(measured)) == len(set(points))
-    assert {point.connections for point in sizes[Size()]} == {16, 64, 256, 1_024}
+    assert {point.connections for point in sizes[InstanceSize()]} == {16, 64, 256, 1_024}
     assert all(point.size == size for size, some in sizes.items() for point in some)
 
 
@@ -75,7 +85,7 @@ def test_each_figure_has_its_own_median() -> None:
         msgspec.structs.replace(COST, edge_us=edge, redis_us=redis)
         for edge, redis in ((1, 30), (2, 10), (9, 20))
     ]
-    assert (middle(costs).edge_us, middle(costs).redis_us) == (2, 20)
+    assert (median_cost(costs).edge_us, median_cost(costs).redis_us) == (2, 20)
 
 
 def test_a_cost_leaves_out_what_idling_takes() -> None:
@@ -106,7 +116,7 @@ def test_a_cost_leaves_out_what_idling_takes() -> None:
 
 
 def test_every_line_of_the_plan_follows_from_its_figures() -> None:
-    found = {line.what: line.figure for line in lines(BASIS, Assumed())}
+    found = {line.name: line.figure for line in project_needs(BASIS, Assumptions())}
     assert found == {
         "edge cores": "60 on 4 hosts",
         "aggregator cores": "12 on 1 host",
@@ -124,24 +134,31 @@ def test_every_line_of_the_plan_follows_from_its_figures() -> None:
         "network out of Redis, to aggregators": "2.0 Gbit/s",
         "network into ClickHouse, copies among it": "4.0 Gbit/s",
     }
-    half = {line.what: line.figure for line in lines(BASIS, Assumed(clicks_per_second=500_000))}
+    half = {
+        line.name: line.figure
+        for line in project_needs(BASIS, Assumptions(clicks_per_second=500_000))
+    }
     assert half["edge cores"] == "30 on 2 hosts"
 
 
-def measured(costs: dict[Point, Cost], basis: Basis | None) -> Measured:
-    return Measured(
+def measured(costs: dict[Point, Cost], basis: ProjectionBasis | None) -> ScalingResults:
+    return ScalingResults(
         day=date(2027, 1, 31),
         command="python -m loadtests.scaling",
         machine=Machine((("CPU", "a fast one"),)),
-        sweeps=varied(1_000_000),
+        sweeps=build_sweeps(1_000_000),
         costs=costs,
-        made=[Made(10_000, 5_000, 8_000, 500), Made(1_000, 5_000, 0, 600), Made(10, 90, 0, 9_000)],
+        created_links=[
+            CreatedLinks(10_000, 5_000, 8_000, 500),
+            CreatedLinks(1_000, 5_000, 0, 600),
+            CreatedLinks(10, 90, 0, 9_000),
+        ],
         basis=basis,
     )
 
 
 def test_the_section_tells_command_machine_tables_and_plan() -> None:
-    points = [point for sweep in varied(1_000_000).values() for _, point in sweep]
+    points = [point for sweep in build_sweeps(1_000_000).values() for _, point in sweep]
     text = section(measured(dict.fromkeys(points, COST), BASIS))
     for told in (
         "`python -m loadtests.scaling`, 2027-01-31.",
@@ -170,33 +187,33 @@ def test_a_point_that_failed_is_told_and_without_the_shared_one_there_is_no_plan
 
 def test_only_what_stands_between_the_marks_is_exchanged() -> None:
     document = f"before\n{BEGIN}\nold\n{END}\nafter\n"
-    new = replaced(document, "new")
+    new = replace_section(document, "new")
     assert new == f"before\n{BEGIN}\n\nnew\n\n{END}\nafter\n"
-    assert replaced(new, "new") == new
+    assert replace_section(new, "new") == new
     with pytest.raises(ValueError, match="lacks"):
-        replaced("no marks", "new")
+        replace_section("no marks", "new")
 
 
 def test_the_document_has_the_marks() -> None:
     text = (ROOT / "docs" / "scaling.md").read_text()
     assert (text.count(BEGIN), text.count(END)) == (1, 1)
-    assert "new" in replaced(text, "new")
+    assert "new" in replace_section(text, "new")
 
 
 def test_clicks_follow_zipfs_law_or_are_even_and_differ_by_seed() -> None:
-    zipf, even = (Counter(clicked(100, spread, 1)) for spread in ("zipf", "even"))
+    zipf, even = (Counter(choose_codes(100, spread, 1)) for spread in ("zipf", "even"))
     assert zipf[code_of(1)] / zipf[code_of(10)] == pytest.approx(10, rel=0.1)
     assert even[code_of(1)] / even[code_of(100)] == pytest.approx(1, rel=0.2)
-    assert clicked(100, "even", 1) != clicked(100, "even", 2)
+    assert choose_codes(100, "even", 1) != choose_codes(100, "even", 2)
 
 
 @pytest.mark.skipif(
-    sys.platform != "linux" or bool(debian.missing({"wrk"})), reason="it needs Linux and wrk"
+    sys.platform != "linux" or bool(debian.find_missing({"wrk"})), reason="it needs Linux and wrk"
 )
 async def test_a_point_is_measured_on_an_instance_of_its_size(tmp_path: Path) -> None:
-    size = Size(edges=2, links=10, shards=2)
+    size = InstanceSize(edges=2, links=10, shards=2)
     point = Point(size=size, connections=16)
-    settings = Settings(tmp_path, 1, 1, max(os.sched_getaffinity(0)))
+    settings = ScalingSettings(tmp_path, 1, 1, max(os.sched_getaffinity(0)))
     found = await measure(settings, size, [point])
     cost = found.costs[point]
     # Redis may need less than the kernel's clock can tell.
@@ -206,5 +223,5 @@ async def test_a_point_is_measured_on_an_instance_of_its_size(tmp_path: Path) ->
     # A click in Redis is 100 to 500 bytes, and is sent there once and read from there.
     assert 100 < cost.redis_in_bytes < 2_000
     assert 100 < cost.redis_out_bytes < 5_000
-    assert (found.made.links, found.made.registry_per_second) == (10, 0)
-    assert found.wire.request_bytes > 100 < found.wire.answer_bytes
+    assert (found.created_links.links, found.created_links.registry_per_second) == (10, 0)
+    assert found.click_bytes.request_bytes > 100 < found.click_bytes.answer_bytes

@@ -9,19 +9,20 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from ingest.conversions.decision import state_of
-from ingest.publishing.publishers import ConversionPublisher, Posted
-from ingest.publishing.spool_files import take_one
-from ingest.publishing.stream_producer import Outlet, new_producer
+from ingest.conversions.decision import initial_state
+from ingest.publishing.publishers import ConversionPublisher, PostedConversion
+from ingest.publishing.spool_files import open_spool
+from ingest.publishing.stream_producer import StreamProducer, new_producer
 from linkjolt import redis_keys
 from linkjolt.conversion_ids import make_conversion_id
+from linkjolt.datasets import Dataset
 from linkjolt.events import Conversion
 from linkjolt.registry.entries import Webhook, WebhookSecret
 from linkjolt.registry.store import Registry
-from linkjolt.settings import Edge, Shared
-from linkjolt.webhooks.queue import Delivery, Queue
+from linkjolt.settings import EdgeSettings, SharedSettings
+from linkjolt.webhooks.queue import Delivery, DeliveryQueue
 from linkjolt.webhooks.signing import make_secret
-from outbound.app import Deliveries
+from outbound.app import WebhookDelivery
 
 SECRET = make_secret()
 # Quick ones, of which the last are never reached but by what fails for good.
@@ -34,7 +35,7 @@ class Line:
     def __init__(self, redis: Redis, conversions: ConversionPublisher) -> None:
         self.redis = redis
         self.registry = Registry(redis)
-        self.queue = Queue(redis)
+        self.queue = DeliveryQueue(redis)
         self._conversions = conversions
 
     async def endpoint(self, url: str, **fields: Any) -> Webhook:
@@ -67,16 +68,16 @@ class Line:
                 campaign=fields.get("campaign", 2),
                 affiliate=fields.get("affiliate", 3),
             )
-            digest = redis_keys.order_digest(1, "sale", conversion.conversion_id)
+            digest = redis_keys.order_digest(Dataset(1), "sale", conversion.conversion_id)
             await self._conversions.publish(
-                Posted(conversion, state_of(conversion), digest, "said")
+                PostedConversion(conversion, initial_state(conversion), digest, "said")
             )
             made.append(conversion)
         return made
 
     async def deliveries(self, webhook: Webhook) -> list[Delivery]:
         """The newest first."""
-        return await self.queue.newest(webhook.number, 0, 1_000)
+        return await self.queue.read_newest(webhook.number, 0, 1_000)
 
     async def webhook(self, webhook: Webhook) -> Webhook:
         return await self.registry.get(Webhook, webhook.account, webhook.number)
@@ -85,8 +86,8 @@ class Line:
     async def delivering(self, delays: Sequence[float] = DELAYS) -> AsyncGenerator[None]:
         """The webhooks process at work, with private targets allowed."""
         stop = asyncio.Event()
-        settings = Shared(webhook_allow_private=True)
-        running = asyncio.create_task(Deliveries(self.redis, settings, delays).run(stop))
+        settings = SharedSettings(webhook_allow_private=True)
+        running = asyncio.create_task(WebhookDelivery(self.redis, settings, delays).run(stop))
         try:
             yield
         finally:
@@ -96,7 +97,7 @@ class Line:
 
 @pytest.fixture
 async def line(redis: Redis, tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Line]:
-    spool = take_one(tmp_path_factory.mktemp("spool"), 1 << 20, new_producer)
-    outlet = Outlet(redis, redis_keys.conversions(0), spool, 1_000)
-    yield Line(redis, ConversionPublisher(outlet, 0, Edge()))
+    spool = open_spool(tmp_path_factory.mktemp("spool"), 1 << 20, new_producer)
+    outlet = StreamProducer(redis, redis_keys.conversions(0), spool, 1_000)
+    yield Line(redis, ConversionPublisher(outlet, 0, EdgeSettings()))
     await spool.close()

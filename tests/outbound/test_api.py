@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from linkjolt.datasets import Account
 from linkjolt.reasons import Reason
 from linkjolt.registry.entries import Webhook
-from linkjolt.webhooks.queue import Delivery, Queue
+from linkjolt.webhooks.queue import Delivery, DeliveryQueue
 from tests.linkjolt.api.client import Api, serving
 
 HOOK: dict[str, Any] = {"url": "https://shop.example/hook", "events": ["conversion.created"]}
@@ -77,7 +78,7 @@ async def test_a_rotated_secret_is_shown_once_and_the_former_one_stays_a_while(a
     first = (await api.post("/v1/webhooks", HOOK))["secret"]
     answer = await api.send("POST", f"{ONE}/rotate", {"overlap_seconds": 60})
     second = answer.json()["secret"]
-    webhook = await api.registry.get(Webhook, 1, 1)
+    webhook = await api.registry.get(Webhook, Account(1), 1)
     assert [secret.secret for secret in webhook.secrets] == [second, first]
     until = webhook.secrets[1].expires_at
     assert until is not None
@@ -110,7 +111,7 @@ async def test_every_route_of_webhooks_wants_its_scope(api: Api) -> None:
 
 async def test_deliveries_are_listed_by_pages_and_sent_again(api: Api, redis: Redis) -> None:
     await api.post("/v1/webhooks", HOOK)
-    queue, at_ms = Queue(redis), 1_700_000_000_000
+    queue, at_ms = DeliveryQueue(redis), 1_700_000_000_000
     for number in range(5):
         one = Delivery(
             webhook_id=f"msg_{number}",
@@ -142,5 +143,5 @@ async def test_a_test_is_queued_and_shown(api: Api, redis: Redis) -> None:
     await api.post("/v1/webhooks", HOOK)
     answer = await api.send("POST", f"{ONE}/test")
     assert (answer.status_code, answer.json()["event"]) == (202, "test")
-    [claimed] = await Queue(redis).claim(1, int(datetime.now(UTC).timestamp() * 1000), 10)
+    [claimed] = await DeliveryQueue(redis).claim(1, int(datetime.now(UTC).timestamp() * 1000), 10)
     assert claimed.delivery.webhook_id == answer.json()["webhook_id"]

@@ -2,15 +2,18 @@
 
 import asyncio
 import time
+from collections import Counter
 from datetime import UTC, datetime
 
 import msgspec
 import pytest
 
+from linkjolt.datasets import Account
 from linkjolt.registry.entries import Webhook
+from linkjolt.webhooks.queue import Delivery
 from outbound import transport
 from tests.outbound.conftest import Line
-from tests.outbound.receiver import Arrived, answer, in_turn, ok, receiving
+from tests.outbound.receiver import Arrived, Receiver, answer, in_turn, ok, receiving
 from tests.waiting import wait_until
 
 
@@ -26,7 +29,7 @@ async def test_500_then_200_is_delivered_under_the_same_id(line: Line) -> None:
 
 
 async def _settled(line: Line, number: int) -> bool:
-    return all(one.state != "pending" for one in await line.queue.newest(number, 0, 100))
+    return all(one.state != "pending" for one in await line.queue.read_newest(number, 0, 100))
 
 
 async def test_a_receiver_that_was_down_gets_all_when_it_is_up(line: Line) -> None:
@@ -104,8 +107,8 @@ async def test_a_bad_answer_is_a_failure_and_tried_until_the_end(
 
 
 async def _failed(line: Line, number: int) -> bool:
-    found = await line.queue.newest(number, 0, 10)
-    webhook = await line.registry.get(Webhook, 1, number)
+    found = await line.queue.read_newest(number, 0, 10)
+    webhook = await line.registry.get(Webhook, Account(1), number)
     return bool(found) and found[0].state == "failed" and webhook.status == "disabled"
 
 
@@ -143,7 +146,7 @@ async def test_no_more_of_an_answer_is_read_than_its_bound(line: Line) -> None:
 
 
 async def _settled_some(line: Line, number: int) -> bool:
-    found = await line.queue.newest(number, 0, 10)
+    found = await line.queue.read_newest(number, 0, 10)
     return bool(found) and found[0].state == "delivered"
 
 
@@ -175,30 +178,48 @@ async def test_410_disables_and_what_came_meanwhile_goes_out_when_it_is_active_a
         await wait_until(lambda: _kept(line, webhook.number, 3))
         assert len(shop.arrived) == 1
         await line.registry.patch(
-            Webhook, 1, webhook.number, lambda w: msgspec.structs.replace(w, status="active")
+            Webhook,
+            Account(1),
+            webhook.number,
+            lambda w: msgspec.structs.replace(w, status="active"),
         )
         await wait_until(lambda: len(shop.arrived) == 3)
 
 
 async def _kept(line: Line, number: int, count: int) -> bool:
-    return len(await line.queue.newest(number, 0, 100)) == count
+    return len(await line.queue.read_newest(number, 0, 100)) == count
 
 
 async def test_a_replay_sends_exactly_its_range_again(line: Line) -> None:
     async with receiving(ok) as shop, line.delivering():
         webhook = await line.endpoint(shop.url)
-        await line.convert(3)
-        await wait_until(lambda: len(shop.arrived) == 3)
-        border = int(time.time() * 1000) + 1
-        await wait_until(lambda: time.time() * 1000 > border + 1)
-        await line.convert(2)
-        await wait_until(lambda: len(shop.arrived) == 5)
-        later = set(shop.ids[3:])
-        end = int(time.time() * 1000) + 1_000
-        now_ms = int(time.time() * 1000)
-        assert await line.queue.replay(webhook.number, border, end, now_ms) == 2
-        await wait_until(lambda: len(shop.arrived) == 7)
-        assert set(shop.ids[5:]) == later
+        groups = [await _delivered(line, shop, webhook, count) for count in (3, 2, 2)]
+        starts_ms = [min(delivery.event_ms for delivery in group) for group in groups]
+        now_ms = time.time_ns() // 1_000_000
+        assert await line.queue.replay(webhook.number, starts_ms[1], starts_ms[2], now_ms) == 2
+        await wait_until(lambda: len(shop.arrived) == 9)
+        await wait_until(lambda: _settled(line, webhook.number))
+        assert await line.queue.next_due_ms([webhook.number]) == {}
+    arrivals = Counter(shop.ids)
+    for group, times in zip(groups, (1, 2, 1), strict=True):
+        assert [arrivals.pop(delivery.webhook_id) for delivery in group] == [times] * len(group)
+    assert not arrivals
+
+
+async def _delivered(line: Line, shop: Receiver, webhook: Webhook, count: int) -> list[Delivery]:
+    """New events, delivered; any later one is accepted at a later millisecond."""
+    earlier = {delivery.webhook_id for delivery in await line.deliveries(webhook)}
+    await line.convert(count)
+    await wait_until(lambda: len(shop.arrived) == len(earlier) + count)
+    await wait_until(lambda: _settled(line, webhook.number))
+    group = [
+        delivery
+        for delivery in await line.deliveries(webhook)
+        if delivery.webhook_id not in earlier
+    ]
+    last_ms = max(delivery.event_ms for delivery in group)
+    await wait_until(lambda: time.time_ns() // 1_000_000 > last_ms)
+    return group
 
 
 async def test_the_queue_of_a_deleted_endpoint_is_emptied(line: Line) -> None:
@@ -206,7 +227,7 @@ async def test_the_queue_of_a_deleted_endpoint_is_emptied(line: Line) -> None:
     async with line.delivering((0.0, 600.0)):
         await line.convert()
         await wait_until(lambda: _tried_once(line, webhook.number))
-        await line.registry.delete(Webhook, 1, webhook.number, datetime.now(UTC))
+        await line.registry.delete(Webhook, Account(1), webhook.number, datetime.now(UTC))
 
         async def empty() -> bool:
             return not await line.queue.next_due_ms([webhook.number])
@@ -215,5 +236,5 @@ async def test_the_queue_of_a_deleted_endpoint_is_emptied(line: Line) -> None:
 
 
 async def _tried_once(line: Line, number: int) -> bool:
-    found = await line.queue.newest(number, 0, 10)
+    found = await line.queue.read_newest(number, 0, 10)
     return bool(found and found[0].tries)

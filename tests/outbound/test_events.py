@@ -8,14 +8,15 @@ from typing import Any
 import msgspec
 from standardwebhooks import Webhook as Verifier
 
-from linkjolt import redis_keys
-from linkjolt.click_ids import ClickIds
-from linkjolt.conversions.adjust import Adjusting
-from linkjolt.conversions.adjustment_kinds import Wanted
+from linkjolt import datasets, redis_keys
+from linkjolt.click_ids import ClickIdGenerator
+from linkjolt.conversions.adjust import ConversionAdjuster
+from linkjolt.conversions.adjustment_kinds import AdjustmentRequest
+from linkjolt.datasets import Account, Dataset
 from linkjolt.events import Click
 from linkjolt.registry.entries import WebhookSecret
 from linkjolt.storage.redis import call
-from linkjolt.webhooks.signing import make_secret, why_not_verified
+from linkjolt.webhooks.signing import make_secret, verification_error
 from tests.outbound.conftest import SECRET, Line
 from tests.outbound.receiver import Arrived, receiving
 from tests.waiting import wait_until
@@ -28,7 +29,7 @@ async def test_an_event_arrives_signed_by_both_schemes(line: Line) -> None:
         await wait_until(lambda: bool(shop.arrived))
     [arrived] = shop.arrived
     assert Verifier(SECRET).verify(arrived.body, arrived.headers) is not None
-    assert why_not_verified(arrived.headers, arrived.body, SECRET, time.time()) is None
+    assert verification_error(arrived.headers, arrived.body, SECRET, time.time()) is None
     body = msgspec.json.decode(arrived.body)
     assert list(body) == ["event", "data"]
     assert body["event"] == "conversion.created"
@@ -44,7 +45,7 @@ async def test_an_event_arrives_signed_by_both_schemes(line: Line) -> None:
 
 async def test_an_adjustment_is_told_of_with_what_it_comes_to(line: Line) -> None:
     wanted = ("conversion.refunded", "conversion.rejected", "conversion.approved")
-    adjusting = Adjusting(line.redis, 1, 0)
+    adjusting = ConversionAdjuster(line.redis, 1, 0)
     async with receiving() as shop, line.delivering():
         await line.endpoint(shop.url, events=wanted)
         [made] = await line.convert()
@@ -52,9 +53,9 @@ async def test_an_adjustment_is_told_of_with_what_it_comes_to(line: Line) -> Non
             step = msgspec.convert(
                 {"adjustment_id": kind, "kind": kind, "author": "key_1", "reason": "so"}
                 | {"amount_minor": amount},
-                Wanted,
+                AdjustmentRequest,
             )
-            await adjusting.adjust(1, made.conversion_id, lambda _, step=step: step, 0)
+            await adjusting.adjust(Dataset(1), made.conversion_id, lambda _, step=step: step, 0)
         await wait_until(lambda: len(shop.arrived) == 3)
     told = {one["event"]: one["data"] for one in map(_body, shop.arrived)}
     assert told.keys() == set(wanted)
@@ -79,10 +80,12 @@ async def test_clicks_are_told_of_to_those_who_ask_for_them(line: Line) -> None:
             return await call(line.redis, "EXISTS", stream) == 1
 
         await wait_until(reads)
-        ids = ClickIds(1, b"k" * 32)
+        ids = ClickIdGenerator(1, b"k" * 32)
         kinds = ("", "head", "prefetch")
         clicks = [
-            Click(click_id=ids.make(7), account=1, link=7, campaign=2, affiliate=3, kind=kind)
+            Click(
+                click_id=ids.make(7), account=Dataset(1), link=7, campaign=2, affiliate=3, kind=kind
+            )
             for kind in kinds
         ]
         lines = b"\n".join(msgspec.json.encode(click) for click in clicks)
@@ -101,11 +104,11 @@ async def test_an_endpoint_hears_only_of_what_it_asked_for(line: Line) -> None:
         await line.endpoint(f"{shop.url}/value", min_value=Decimal("100"))
         await line.endpoint(f"{shop.url}/refunds", events=("conversion.refunded",))
         await line.endpoint(f"{shop.url}/later", created_at=datetime(2100, 1, 1, tzinfo=UTC))
-        await line.endpoint(f"{shop.url}/tests", account=redis_keys.books_of_tests(1))
+        await line.endpoint(f"{shop.url}/tests", account=datasets.dataset_of_tests(Account(1)))
         await line.convert(campaign=9)
         await line.convert(affiliate=9)
         await line.convert(order_value_minor=10_000)
-        await line.convert(account=redis_keys.books_of_tests(1))
+        await line.convert(account=datasets.dataset_of_tests(Account(1)))
         await wait_until(lambda: len(shop.arrived) == 4)
     data = [msgspec.json.decode(one.body)["data"] for one in shop.arrived]
     assert sum(one.get("is_test", False) for one in data) == 1
@@ -124,6 +127,6 @@ async def test_both_secrets_sign_while_one_is_rotated_out(line: Line) -> None:
         await wait_until(lambda: bool(shop.arrived))
     [arrived] = shop.arrived
     for secret in (new, SECRET):
-        assert why_not_verified(arrived.headers, arrived.body, secret, time.time()) is None
+        assert verification_error(arrived.headers, arrived.body, secret, time.time()) is None
         assert Verifier(secret).verify(arrived.body, arrived.headers) is not None
-    assert why_not_verified(arrived.headers, arrived.body, gone, time.time()) is not None
+    assert verification_error(arrived.headers, arrived.body, gone, time.time()) is not None

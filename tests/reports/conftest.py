@@ -9,11 +9,12 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
-from aggregator.warehouse.registry_mirror import Mirror
+from aggregator.warehouse.registry_mirror import RegistryMirror
+from linkjolt.datasets import account_of
 from linkjolt.directory.directory import Directory
 from linkjolt.registry import api_key_secrets
 from linkjolt.registry.store import Registry
-from linkjolt.settings import Reports as Settings
+from linkjolt.settings import ReportsSettings as Settings
 from linkjolt.storage.clickhouse import ClickHouse
 from reports.app import create_app
 from tests.aggregator.rollups.sample import ACCOUNT
@@ -57,14 +58,14 @@ async def client(redis: Redis, clickhouse: ClickHouse) -> AsyncIterator[Client]:
 
 
 @pytest.fixture
-async def mirror(redis: Redis, clickhouse: ClickHouse) -> Mirror:
+async def mirror(redis: Redis, clickhouse: ClickHouse) -> RegistryMirror:
     """Campaigns 1 to 3 and links 1 to 5 of the sample's account, mirrored once."""
     registry = Registry(redis)
     for name in ("One", "Two", "Three"):
-        await registry.create(samples.campaign(name, account=ACCOUNT))
+        await registry.create(samples.campaign(name, account=account_of(ACCOUNT)))
     for number in range(1, 6):
         link = samples.link(f"tc_{number}")
         await registry.create(msgspec.structs.replace(link, account=ACCOUNT))
-    mirror = Mirror(redis, clickhouse)
+    mirror = RegistryMirror(redis, clickhouse)
     await mirror.step()
     return mirror

@@ -1,24 +1,28 @@
 """accepted = stored + rejected + waiting, whatever happens between the reads."""
 
 import asyncio
+import time
 from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
 import msgspec
 import pytest
+from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
 from aggregator.rows.rows import CLICK_COLUMNS, ClickRow, click_marker
 from linkjolt import redis_keys
 from linkjolt.balance import balance
-from linkjolt.balance.balance import Queue, StreamBalance, balance_stream, read_balance
-from linkjolt.balance.edge_status import tell
+from linkjolt.balance.balance import StreamBacklog, StreamBalance, balance_stream, read_balance
+from linkjolt.balance.edge_status import publish_edge_status
 from linkjolt.balance.stored_counts import StoredCounts
+from linkjolt.datasets import Dataset
 from linkjolt.position import position
 from linkjolt.redis_keys import Stream, clicks, conversions
 from linkjolt.storage.clickhouse import ClickHouse
 from linkjolt.storage.redis import call
+from reports.balance import BalanceReader
 
 HOUR = 3_600_000
 NOW_MS = int(datetime(2026, 11, 20, 10, 59, 59, tzinfo=UTC).timestamp() * 1000)
@@ -30,13 +34,13 @@ async def accept(redis: Redis, stream: Stream, ms: int, events: int) -> int:
     async with redis.pipeline(transaction=True) as pipe:
         commands: Any = pipe
         commands.xadd(stream.key, {"f": frame}, id=f"{ms}-*")
-        commands.hincrby(stream.ledger, ms // HOUR, events)
+        commands.hincrby(stream.ledger_key, ms // HOUR, events)
         identity, _ = await commands.execute()
     return position(identity)
 
 
 async def store(clickhouse: ClickHouse, s: int, pos: int, events: int) -> None:
-    rows = [ClickRow(account=1, time=1.0, s=s, pos=pos) for _ in range(events)]
+    rows = [ClickRow(account=Dataset(1), time=1.0, s=s, pos=pos) for _ in range(events)]
     lines = msgspec.json.Encoder().encode_lines([*rows, click_marker(s, pos)])
     await clickhouse.insert("clicks", CLICK_COLUMNS, lines)
 
@@ -130,7 +134,9 @@ async def test_the_balance_is_even_while_events_come_and_are_stored_and_trimmed(
             waiting.append(await accept(redis, clicks(0), NOW_MS + index * 100, 3))
             if len(waiting) == 8:
                 pos = waiting[-1]
-                rows = [ClickRow(account=1, s=0, pos=one) for one in waiting for _ in range(3)]
+                rows = [
+                    ClickRow(account=Dataset(1), s=0, pos=one) for one in waiting for _ in range(3)
+                ]
                 lines = msgspec.json.Encoder().encode_lines([*rows, click_marker(0, pos)])
                 await clickhouse.insert("clicks", CLICK_COLUMNS, lines)
                 await call(redis, "XTRIM", clicks(0).key, "MINID", "=", f"{pos >> 20}-0")
@@ -148,7 +154,7 @@ async def test_the_balance_is_even_while_events_come_and_are_stored_and_trimmed(
 
 
 def test_differences_of_hours_add_up_to_the_stream() -> None:
-    queue = Queue(accepted=Counter({1: 5, 2: 5}), top=0)
+    queue = StreamBacklog(accepted=Counter({1: 5, 2: 5}), last_position=0)
     found = balance_stream(clicks(0), queue, 0, stored=Counter({1: 4}), rejected=Counter({2: 1}))
     assert [hour.difference for hour in found.hours] == [1, 4]
     assert found.difference == 5
@@ -168,7 +174,7 @@ async def test_what_was_counted_once_is_added_to_what_came_since(
 
 
 async def insert_clicks(clickhouse: ClickHouse, positions: list[int]) -> None:
-    rows = [ClickRow(account=1, click_id=str(pos), s=0, pos=pos) for pos in positions]
+    rows = [ClickRow(account=Dataset(1), click_id=str(pos), s=0, pos=pos) for pos in positions]
     lines = b"\n".join(msgspec.json.encode(row) for row in rows)
     await clickhouse.insert("clicks", CLICK_COLUMNS, lines)
 
@@ -176,8 +182,37 @@ async def insert_clicks(clickhouse: ClickHouse, positions: list[int]) -> None:
 async def test_spooled_events_of_living_edges_and_shed_clicks_are_told(
     redis: Redis, clickhouse: ClickHouse
 ) -> None:
-    await tell(redis, 1, spooled=3, newly_shed=2)
-    await tell(redis, 2, spooled=4, newly_shed=1)
+    await publish_edge_status(redis, 1, spooled=3, newly_shed=2)
+    await publish_edge_status(redis, 2, spooled=4, newly_shed=1)
     await call(redis, "HSET", redis_keys.EDGES, 3, b'{"spooled":99,"at_ms":1}')
     found = await read_balance(redis, clickhouse, shards=1)
     assert (found.spooled, found.shed) == (7, 3)
+
+
+async def behind_seconds(redis: Redis, clickhouse: ClickHouse) -> float:
+    await BalanceReader(redis, clickhouse, shards=2).read()
+    behind = REGISTRY.get_sample_value("linkjolt_behind_seconds")
+    assert behind is not None
+    return behind
+
+
+async def test_reports_are_behind_by_the_age_of_the_stream_that_is_stored_least(
+    redis: Redis, clickhouse: ClickHouse
+) -> None:
+    began = time.time()
+    for stream, age in zip(redis_keys.streams(2), (0, 90, 10, 0), strict=True):
+        as_of_ms = int((began - age) * 1000)
+        await call(redis, "HSET", redis_keys.PROGRESS, stream.number, as_of_ms)
+    behind = await behind_seconds(redis, clickhouse)
+    assert 90 <= behind <= 90.01 + time.time() - began
+
+
+async def test_before_anything_is_stored_reports_are_behind_by_the_oldest_event(
+    redis: Redis, clickhouse: ClickHouse
+) -> None:
+    assert await behind_seconds(redis, clickhouse) == 0
+    began = time.time()
+    await accept(redis, clicks(1), int((began - 40) * 1000), 1)
+    await accept(redis, clicks(0), int((began - 30) * 1000), 1)
+    behind = await behind_seconds(redis, clickhouse)
+    assert 40 <= behind <= 40.01 + time.time() - began

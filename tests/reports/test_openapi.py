@@ -7,7 +7,7 @@ from redis.asyncio import Redis
 from starlette.routing import Route
 
 from linkjolt.directory.directory import Directory
-from linkjolt.settings import Reports as Settings
+from linkjolt.settings import ReportsSettings as Settings
 from linkjolt.storage.clickhouse import ClickHouse
 from reports.app import create_app
 from reports.operations import operations
@@ -32,3 +32,4 @@ async def test_the_document_is_served(client: Client) -> None:
     document = (await client.http.get("/openapi.json")).json()
     assert "/v1/reports" in document["paths"]
     assert (await client.http.get("/docs")).status_code == 200
+    assert 'id="too_costly"' in (await client.http.get("/docs/errors")).text

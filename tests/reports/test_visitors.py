@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from linkjolt.clicks.unique_visitors import unbiased, unbiased_sql
+from linkjolt.clicks.unique_visitors import correct_estimate, correct_estimate_sql
 from linkjolt.storage.clickhouse import ClickHouse
 
 TRIALS = 60
@@ -27,7 +27,7 @@ async def estimates(clickhouse: ClickHouse, visitors: int) -> list[int]:
 
 @pytest.mark.parametrize("visitors", [120_000, 159_900, 166_000, 182_000, 208_000, 350_000])
 async def test_the_mean_of_many_estimates_is_right(clickhouse: ClickHouse, visitors: int) -> None:
-    found = [unbiased(estimate) for estimate in await estimates(clickhouse, visitors)]
+    found = [correct_estimate(estimate) for estimate in await estimates(clickhouse, visitors)]
     mean = sum(found) / len(found)
     # Five standard errors of the mean.
     assert abs(mean / visitors - 1) < 0.0025
@@ -35,9 +35,9 @@ async def test_the_mean_of_many_estimates_is_right(clickhouse: ClickHouse, visit
 
 
 def test_more_visitors_are_never_told_as_fewer_but_where_counting_changes() -> None:
-    told = [unbiased(estimate) for estimate in range(163_841, 330_000)]
+    told = [correct_estimate(estimate) for estimate in range(163_841, 330_000)]
     assert told == sorted(told)
-    assert [unbiased(n) for n in (0, 2_048, 163_840, 320_000, 10**9)] == [
+    assert [correct_estimate(n) for n in (0, 2_048, 163_840, 320_000, 10**9)] == [
         0,
         2_048,
         163_840,
@@ -47,8 +47,8 @@ def test_more_visitors_are_never_told_as_fewer_but_where_counting_changes() -> N
 
 
 async def test_the_engine_takes_off_the_same_bias(clickhouse: ClickHouse) -> None:
-    sql = f"""SELECT toUInt64(number * 997) AS told, {unbiased_sql("told")} AS estimate
+    sql = f"""SELECT toUInt64(number * 997) AS told, {correct_estimate_sql("told")} AS estimate
         FROM numbers(400)"""
     rows = await clickhouse.read(sql, Told)
-    assert all(abs(row.estimate - unbiased(row.told)) <= 1 for row in rows)
+    assert all(abs(row.estimate - correct_estimate(row.told)) <= 1 for row in rows)
     assert any(row.estimate < row.told for row in rows)

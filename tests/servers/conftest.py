@@ -56,7 +56,7 @@ def linkjolt(
 @pytest.fixture
 async def installation(linkjolt: Linkjolt, warehouse: Warehouse) -> Installation:
     """An edge with a link, and nothing yet that stores or reports."""
-    made = Installation(linkjolt, warehouse)
-    await wait_until(lambda: answers(f"{made.edge_url}/readyz"))
-    await made.make_link()
-    return made
+    installation = Installation(linkjolt, warehouse)
+    await wait_until(lambda: answers(f"{installation.edge_url}/readyz"))
+    await installation.make_link()
+    return installation

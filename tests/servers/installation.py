@@ -73,11 +73,11 @@ class Installation:
 
     async def make_link(self) -> None:
         """What an operator and a merchant do first; the tracking code is `CODE`."""
-        made = await self.linkjolt.run(
+        created = await self.linkjolt.run(
             "keys", "create", "--name", "t", "--scope", "admin", "--json"
         )
-        assert made.returncode == 0, made.stderr
-        key = msgspec.json.decode(made.stdout, type=dict[str, str])["key"]
+        assert created.returncode == 0, created.stderr
+        key = msgspec.json.decode(created.stdout, type=dict[str, str])["key"]
         self._headers = {"Authorization": f"Bearer {key}"}
         commission = {"kind": "percentage", "rate": "30"}
         campaign = await self.post(

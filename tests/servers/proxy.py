@@ -5,7 +5,7 @@ import re
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 
-from loadtests.chaos_proxy import Passing, forwarding
+from loadtests.chaos_proxy import ChunkFilter, forwarding
 
 OK = b"HTTP/1.1 200 OK\r\n"
 _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
@@ -46,10 +46,12 @@ class InsertProxy:
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
         """Listens at `port` for as long as the block lasts."""
-        async with forwarding("127.0.0.1", self._server_port, asking=self._requests) as self.port:
+        async with forwarding(
+            "127.0.0.1", self._server_port, request_filter=self._requests
+        ) as self.port:
             yield
 
-    def _requests(self) -> Passing:
+    def _requests(self) -> ChunkFilter:
         got = b""
 
         async def take(chunk: bytes) -> bytes | None:

@@ -103,9 +103,9 @@ async def test_a_click_and_its_conversion_are_reported_within_seconds(
     await wait_until(reported)
     audit = await linkjolt.run("audit", "--json")
     assert audit.returncode == 0
-    found = msgspec.json.decode(audit.stdout, type=Audit)
-    assert found.clean
-    assert [(s.stream, s.accepted, s.stored) for s in found.balance.streams] == [
+    result = msgspec.json.decode(audit.stdout, type=Audit)
+    assert result.clean
+    assert [(s.stream, s.accepted, s.stored) for s in result.balance.streams] == [
         ("clicks/0", 1, 1),
         ("conversions/0", 1, 1),
     ]

@@ -36,10 +36,10 @@ async def test_an_aggregator_killed_in_mid_load_loses_and_doubles_nothing(
     await linkjolt.run("migrate")
     async with installation.clicks() as ids:
         for _ in range(2):
-            held = len(await warehouse.click_ids())
+            stored = len(await warehouse.click_ids())
             aggregator = linkjolt.start("aggregator")
             # Seen as soon as the base insert is done: the rollups are not pulled yet.
-            await wait_until(lambda held=held: warehouse.holds(held + 1))
+            await wait_until(lambda stored=stored: warehouse.holds(stored + 1))
             kill(aggregator)
         linkjolt.start("aggregator")
     await installation.stores(ids)

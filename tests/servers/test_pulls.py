@@ -11,6 +11,7 @@ from aggregator.warehouse.migrate import migrate
 from aggregator.warehouse.months import month_of
 from aggregator.warehouse.writer import Warehouse as Raw
 from aggregator.warehouse.writer import encode_rows
+from linkjolt.datasets import Dataset
 from tests.servers.installation import Installation
 
 BATCHES = 3
@@ -24,7 +25,7 @@ class Marks(msgspec.Struct, frozen=True):
 def click(pos: int, number: int) -> ClickRow:
     """Of its own referrer, so that it makes a cell of its own."""
     return ClickRow(
-        account=1,
+        account=Dataset(1),
         link=7,
         time=time.time(),
         click_id=f"{pos}-{number}",
@@ -50,8 +51,13 @@ async def test_the_first_pull_from_a_place_is_the_only_one(
         # Hosts of their own: each pull has another number of cells.
         rows = [click(end, number + end % BATCHES * clicks) for number in range(clicks)]
         await Raw(client).insert_clicks(encode_rows(rows), 0, end)
-    for upto in ends[1:] + ends[:1]:
-        parameters = {"s": 0, "after": 0, "upto": upto, "month": month_of(upto)}
+    for end_position in ends[1:] + ends[:1]:
+        parameters = {
+            "s": 0,
+            "after": 0,
+            "end_position": end_position,
+            "month": month_of(end_position),
+        }
         sql = PULLS[rollup, "clicks"] + IN_ONE_PIECE
         await client.execute(sql, parameters, "one token for all")
     marks = f"SELECT min(pos) AS first, max(pos) AS last FROM {rollup} WHERE account = 0"

@@ -10,15 +10,15 @@ from redis.asyncio import Redis
 
 from aggregator.delivery.step import Aggregation
 from aggregator.delivery.streams import Streams
-from aggregator.delivery.visitor_salts import Salts
+from aggregator.delivery.visitor_salts import VisitorSalts
 from aggregator.rollups import pull as pulling
 from aggregator.rows.rows import CLICK_COLUMNS, click_marker
-from aggregator.warehouse.insert_tokens import Start
+from aggregator.warehouse.insert_tokens import InsertStart
 from aggregator.warehouse.migrate import migrate
 from aggregator.warehouse.writer import Warehouse as Raw
 from aggregator.warehouse.writer import encode_rows
 from linkjolt import redis_keys
-from linkjolt.settings import Aggregator as Settings
+from linkjolt.settings import AggregatorSettings as Settings
 from linkjolt.storage.clickhouse import ClickHouseFailed
 from tests.servers.installation import Installation, Warehouse
 from tests.servers.processes import Linkjolt
@@ -87,7 +87,9 @@ async def test_two_that_both_believe_a_stream_theirs_store_each_click_once(
     client = installation.warehouse.client
     await migrate(client)
     settings = Settings(slice_ms=50)
-    both = [Aggregation(Streams(redis), client, Salts(redis, 72), settings) for _ in range(2)]
+    both = [
+        Aggregation(Streams(redis), client, VisitorSalts(redis, 72), settings) for _ in range(2)
+    ]
     stop = asyncio.Event()
 
     async def step_on(aggregation: Aggregation) -> None:
@@ -143,12 +145,12 @@ async def test_a_token_that_a_killed_server_noted_without_its_rows_loses_nothing
     raw = Raw(warehouse.client)
     # Another stream's marker under the token: noted, and nothing of this stream is there.
     marker = raw_marker(4, 50)
-    spent = Start("clicks", 0, 0).token(0)
+    spent = InsertStart("clicks", 0, 0).token(0)
     await warehouse.client.insert("clicks", CLICK_COLUMNS, marker, token=spent)
     assert await raw.insert_clicks([], 0, 200, 0) == 200
     # The one that noted it, come back, is dropped as before.
     await warehouse.client.insert("clicks", CLICK_COLUMNS, raw_marker(0, 100), token=spent)
-    assert await raw.position(redis_keys.clicks(0)) == 200
+    assert await raw.stored_position(redis_keys.clicks(0)) == 200
     assert await warehouse.count(MARKERS) == 2
 
 
@@ -165,7 +167,7 @@ async def test_a_rollup_pulled_twice_from_the_same_watermark_counts_once(
     row = msgspec.structs.replace(click_marker(0, 100), account=1, click_id="A")
     await raw.insert_clicks(encode_rows([row]), 0, 100, 0)
     await raw.insert_clicks(encode_rows([msgspec.structs.replace(row, pos=200)]), 0, 200, 100)
-    for upto, now in ((200, 200), (100, 200), (200, 200)):
-        assert await pulling.pull(client, "rollup_quarter", "clicks", 0, 0, upto) == now
+    for end_position, now in ((200, 200), (100, 200), (200, 200)):
+        assert await pulling.pull(client, "rollup_quarter", "clicks", 0, 0, end_position) == now
     clicks = "SELECT sum(clicks) AS n FROM rollup_quarter WHERE account = 1"
     assert await warehouse.count(clicks) == 2

@@ -18,12 +18,12 @@ START_SECONDS = 30
 COMMAND = (sys.executable, "-m", "linkjolt")
 
 
-def wait_for(said: str, true: Callable[[], bool], seconds: float = 15) -> None:
+def wait_for(description: str, condition: Callable[[], bool], seconds: float = 15) -> None:
     """Returns when `true()` holds; fails with what was `said` to come true otherwise."""
     deadline = time.monotonic() + seconds
-    while not true():
+    while not condition():
         if time.monotonic() > deadline:
-            pytest.fail(f"not within {seconds:g} s: {said}")
+            pytest.fail(f"not within {seconds:g} s: {description}")
         time.sleep(0.02)
 
 

@@ -11,7 +11,7 @@ from tests.system import model
 from tests.system.conftest import Instance
 from tests.system.dialects import DIALECTS
 from tests.system.model import DIGITS, Order
-from tests.system.patient import Patient, pass_millisecond
+from tests.system.retrying_client import RetryingClient, pass_millisecond
 
 _BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 
@@ -21,25 +21,25 @@ class Day:
 
     def __init__(self, instance: Instance, seed: int) -> None:
         self._chance = random.Random(seed)
-        self._shop = Patient(instance)
+        self._client = RetryingClient(instance)
         self._key = instance.demo("key")
         # What posts told of, and what postbacks did.
         self.orders: list[Order] = []
-        self.told: list[Order] = []
+        self.postback_orders: list[Order] = []
         self._posts: list[tuple[dict[str, Any], Order]] = []
         self._links: list[tuple[str, str, str, model.Rule]] = []
-        self._late = ""
-        self._own_since = datetime.now(UTC)
-        self._general: model.Rule = model.nothing
+        self._closed_window_code = ""
+        self._own_rule_since = datetime.now(UTC)
+        self._general_rule: model.Rule = model.nothing
         self._number = 0
         self.done = Counter[str]()
 
     def close(self) -> None:
-        self._shop.close()
+        self._client.close()
 
     def open(self) -> None:
         """Campaigns, affiliates and links, each with the rule that the model has for it."""
-        affiliates = [self._shop.make("affiliates", {"name": f"A{n}"})["id"] for n in range(4)]
+        affiliates = [self._client.make("affiliates", {"name": f"A{n}"})["id"] for n in range(4)]
         tiers = [{"from": "0", "rate": "5"}, {"from": "100", "rate": "7.5"}]
         campaigns: list[tuple[str, dict[str, Any], model.Rule]] = [
             ("USD", {"kind": "percentage", "rate": "30"}, model.percentage("30")),
@@ -48,25 +48,27 @@ class Day:
         ]
         for currency, commission, rule in campaigns:
             body = {"name": currency, "currency": currency, "commission": commission}
-            campaign = self._shop.make("campaigns", body)["id"]
+            campaign = self._client.make("campaigns", body)["id"]
             for affiliate in affiliates:
                 paid_by = rule
                 if affiliate == affiliates[1] and currency == "USD":
                     own = {"kind": "percentage", "rate": "40.5", "cap": "50"}
                     path = f"/v1/campaigns/{campaign}/commissions"
                     added = {"affiliate_id": affiliate, "commission": own}
-                    self._shop.send("POST", path, (201,), json=added)
+                    self._client.send("POST", path, (201,), json=added)
                     # Of orders from before there was this rule the one for all pays.
-                    self._own_since, self._general = datetime.now(UTC), rule
+                    self._own_rule_since, self._general_rule = datetime.now(UTC), rule
                     paid_by = model.percentage("40.5", cap="50")
                 code = self._link(campaign, affiliate)
                 self._links.append((code, affiliate, currency, paid_by))
         body = {"name": "late", "currency": "USD", "commission": campaigns[0][1], "window_days": 0}
-        self._late = self._link(self._shop.make("campaigns", body)["id"], affiliates[0])
+        self._closed_window_code = self._link(
+            self._client.make("campaigns", body)["id"], affiliates[0]
+        )
 
     def _link(self, campaign: str, affiliate: str) -> str:
         body = {"campaign_id": campaign, "affiliate_id": affiliate}
-        return self._shop.make("links", body | {"destination": "https://shop.example/"})[
+        return self._client.make("links", body | {"destination": "https://shop.example/"})[
             "tracking_code"
         ]
 
@@ -100,7 +102,7 @@ class Day:
         return f"order_{self._number}"
 
     def _post(self, body: dict[str, Any], order: Order) -> None:
-        answer = self._shop.send("POST", "/v1/conversions", (200, 201, 202), json=body).json()
+        answer = self._client.send("POST", "/v1/conversions", (200, 201, 202), json=body).json()
         order.conversion_id = answer["conversion_id"]
         self.orders.append(order)
         self._posts.append((body, order))
@@ -109,8 +111,8 @@ class Day:
         code, affiliate, currency, rule = self._chance.choice(self._links)
         text, minor = self._amount(currency)
         at = datetime.now(UTC) - timedelta(minutes=self._chance.randint(0, 1_200))
-        if at < self._own_since and currency == "USD":
-            rule = self._general
+        if at < self._own_rule_since and currency == "USD":
+            rule = self._general_rule
         status = self._chance.choice(["pending", "approved"])
         body = {
             "tracking_code": code,
@@ -124,7 +126,7 @@ class Day:
     def _click(self, code: str) -> str:
         """A visitor's click id."""
         headers = {"User-Agent": _BROWSER}
-        location = self._shop.send("GET", f"/{code}", (302,), headers=headers).headers["location"]
+        location = self._client.send("GET", f"/{code}", (302,), headers=headers).headers["location"]
         found = re.search(r"click_id=([0-9A-Z]{26})", location)
         assert found
         return found[1]
@@ -143,7 +145,7 @@ class Day:
         """A click that is forged or came too long ago: nobody earns, and nothing is lost."""
         text, minor = self._amount("USD")
         late = self._chance.random() < 0.5
-        click = self._click(self._late if late else self._links[0][0])
+        click = self._click(self._closed_window_code if late else self._links[0][0])
         if late:
             # A window of no days lasts for the click's millisecond.
             pass_millisecond()
@@ -155,7 +157,7 @@ class Day:
     def _repeat(self) -> None:
         if self._posts:
             body, order = self._chance.choice(self._posts)
-            answer = self._shop.send("POST", "/v1/conversions", (200, 202), json=body)
+            answer = self._client.send("POST", "/v1/conversions", (200, 202), json=body)
             if answer.status_code == 200:
                 assert answer.json()["conversion_id"] == order.conversion_id
 
@@ -163,13 +165,13 @@ class Day:
         if self._posts:
             body, _ = self._chance.choice(self._posts)
             other = body | {"order_value": "1", "adv1": "another"}
-            self._shop.send("POST", "/v1/conversions", (409, 202), json=other)
+            self._client.send("POST", "/v1/conversions", (409, 202), json=other)
 
-    def _adjust(self, order: Order, wanted: tuple[int, ...], **body: Any) -> None:
+    def _adjust(self, order: Order, expected: tuple[int, ...], **body: Any) -> None:
         self._number += 1
         path = f"/v1/conversions/{order.conversion_id}/adjustments"
-        said = {"adjustment_id": f"adj_{self._number}", "reason": "so it is", **body}
-        self._shop.send("POST", path, wanted, json=said)
+        adjustment = {"adjustment_id": f"adj_{self._number}", "reason": "so it is", **body}
+        self._client.send("POST", path, expected, json=adjustment)
 
     def _any_order(self) -> Order | None:
         return self._chance.choice(self.orders) if self.orders else None
@@ -220,15 +222,20 @@ class Day:
         code, affiliate, currency, rule = self._chance.choice(self._links)
         text, minor = self._amount(currency)
         dialect = self._chance.choice([*DIALECTS])
-        click, order, amount, words = DIALECTS[dialect]
-        said = {click: self._click(code), order: self._order_id(), "currency": currency}
-        said |= {amount: str(minor) if dialect == "dub" else text, "key": self._key}
-        fate = self._chance.choice([*words])
-        for status in (words["pending"], words["pending"], words[fate], words[fate]):
-            told = said | {"status": status}
-            self._shop.send("GET", f"/postback/{dialect}", (200, 202), params=told)
+        click, order, amount, statuses = DIALECTS[dialect]
+        parameters = {click: self._click(code), order: self._order_id(), "currency": currency}
+        parameters |= {amount: str(minor) if dialect == "dub" else text, "key": self._key}
+        final_status = self._chance.choice([*statuses])
+        for status in (
+            statuses["pending"],
+            statuses["pending"],
+            statuses[final_status],
+            statuses[final_status],
+        ):
+            update = parameters | {"status": status}
+            self._client.send("GET", f"/postback/{dialect}", (200, 202), params=update)
         # Its conversion id is nobody's to know: it is adjusted by postbacks only.
-        self.told.append(Order("", affiliate, currency, minor, fate, rule))
+        self.postback_orders.append(Order("", affiliate, currency, minor, final_status, rule))
 
     def _attribute(self) -> None:
         lost = [order for order in self.orders if order.affiliate is None]
@@ -240,7 +247,7 @@ class Day:
         self._number += 1
         path = f"/v1/conversions/{order.conversion_id}/attribute"
         body = {"adjustment_id": f"adj_{self._number}", "tracking_code": code}
-        self._shop.send("POST", path, (200, 201), json=body)
+        self._client.send("POST", path, (200, 201), json=body)
         order.affiliate, order.rule = affiliate, rule
 
 

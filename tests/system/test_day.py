@@ -14,7 +14,7 @@ import pytest
 from tests.system.conftest import Instance, start, wait_for
 from tests.system.day import Day
 from tests.system.model import DIGITS, Sums, sums_of
-from tests.system.test_webhooks import Shop, post, shop
+from tests.system.test_webhooks import WebhookReceiver, post, shop
 
 __all__ = ["shop"]
 SEED = 20261126
@@ -92,7 +92,7 @@ def listed(instance: Instance) -> Sums:
 
 def check(instance: Instance, day: Day) -> None:
     """All that was told adds up, wherever it is looked at."""
-    wanted = sums_of([*day.orders, *day.told])
+    wanted = sums_of([*day.orders, *day.postback_orders])
 
     def nothing_waits() -> bool:
         try:
@@ -128,7 +128,7 @@ def test_a_day_adds_up_to_the_minor_unit(instance: Instance, day: Day) -> None:
     ],
 )
 def test_a_day_of_kills_adds_up_and_every_conversion_is_told_of(
-    instance: Instance, day: Day, shop: Shop, actions: int, deaths: tuple[str, ...]
+    instance: Instance, day: Day, shop: WebhookReceiver, actions: int, deaths: tuple[str, ...]
 ) -> None:
     post(instance, "/v1/webhooks", {"url": shop.url, "events": ["conversion.created"]})
     killed = Counter[str]()
@@ -137,10 +137,10 @@ def test_a_day_of_kills_adds_up_and_every_conversion_is_told_of(
     def kill(number: int) -> None:
         if number and number % every == 0 and number // every <= len(deaths):
             victim = deaths[number // every - 1]
-            pids: int | list[int] = instance.run["pids"][victim]
-            alive = [pids] if isinstance(pids, int) else pids
-            if any(alive):
-                os.kill(alive[0], signal.SIGKILL)
+            pids: int | list[int] | None = instance.run["pids"][victim]
+            [alive, *_] = pids if isinstance(pids, list) and pids else [pids]
+            if isinstance(alive, int):
+                os.kill(alive, signal.SIGKILL)
                 killed[victim] += 1
 
     day.run(actions, kill)
@@ -150,4 +150,4 @@ def test_a_day_of_kills_adds_up_and_every_conversion_is_told_of(
     # What a killed process had claimed is due again when its lease is over.
     wait_for("all are told of", lambda: made <= shop.ids_of().keys(), 60)
     assert all(len(ids) == 1 for ids in shop.ids_of().values())
-    assert len(shop.ids_of()) == len(day.orders) + len(day.told)
+    assert len(shop.ids_of()) == len(day.orders) + len(day.postback_orders)

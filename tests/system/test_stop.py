@@ -16,7 +16,7 @@ VISITORS = 8
 
 
 @dataclass
-class Load:
+class VisitorLoad:
     """Visitors on keep-alive connections, each clicking as fast as it is answered."""
 
     link: str
@@ -57,15 +57,15 @@ def clicks(instance: Instance) -> int:
     return answer.json()["totals"]["clicks"] if answer.status_code == 200 else -1
 
 
-def pid(instance: Instance, process: str) -> int:
-    """The process id of the (first) process of this kind; 0 while there is none."""
+def pid(instance: Instance, process: str) -> int | None:
+    """Process id of the (first) process of this kind; None while there is none."""
     pids = instance.run["pids"]
-    return next(iter(pids["edge"]), 0) if process == "edge" else pids[process]
+    return next(iter(pids["edge"]), None) if process == "edge" else pids[process]
 
 
 def test_a_stop_of_the_whole_under_load_loses_nothing(tmp_path: Path) -> None:
     first = start(tmp_path / "data")
-    load = Load(first.demo("link"))
+    load = VisitorLoad(first.demo("link"))
     load.begin()
     try:
         wait_for("the load has begun", lambda: len(load.answered) > 500)
@@ -89,14 +89,15 @@ def test_a_stop_of_the_whole_under_load_loses_nothing(tmp_path: Path) -> None:
 def test_a_stop_of_one_process_under_load_loses_nothing(
     own_instance: Instance, process: str
 ) -> None:
-    load = Load(own_instance.demo("link"))
+    load = VisitorLoad(own_instance.demo("link"))
     load.begin()
     try:
         wait_for("the load has begun", lambda: len(load.answered) > 300)
         stopped = pid(own_instance, process)
         before = len(load.answered)
+        assert stopped
         os.kill(stopped, signal.SIGTERM)
-        gone = (0, stopped)
+        gone = (None, stopped)
         wait_for("it is started again", lambda: pid(own_instance, process) not in gone, 20)
         wait_for("the load goes on", lambda: len(load.answered) > before + 300, 30)
     finally:

@@ -29,7 +29,7 @@ ORDER = {
 
 
 @dataclass
-class Shop:
+class WebhookReceiver:
     """A merchant's endpoint; `arrived` are headers by lower-case names, and bodies."""
 
     url: str
@@ -47,7 +47,7 @@ class Shop:
 
 
 @pytest.fixture
-def shop() -> Iterator[Shop]:
+def shop() -> Iterator[WebhookReceiver]:
     class Hook(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
 
@@ -66,7 +66,7 @@ def shop() -> Iterator[Shop]:
             pass
 
     server = ThreadingHTTPServer(("127.0.0.1", 0), Hook)
-    made = Shop(f"http://127.0.0.1:{server.server_port}/hook")
+    made = WebhookReceiver(f"http://127.0.0.1:{server.server_port}/hook")
     thread = threading.Thread(target=server.serve_forever, daemon=True)
     thread.start()
     yield made
@@ -99,7 +99,9 @@ def verify_of_the_document() -> Any:
     return names["verify"]
 
 
-def test_the_seeds_request_is_told_of_within_2_seconds(instance: Instance, shop: Shop) -> None:
+def test_the_seeds_request_is_told_of_within_2_seconds(
+    instance: Instance, shop: WebhookReceiver
+) -> None:
     wanted = {"url": shop.url, "events": ["conversion.created"]}
     secret: str = post(instance, "/v1/webhooks", wanted)["secret"]
     own = {"campaign_id": "cmp_1", "affiliate_id": "aff_1", "tracking_code": "tc_ABC123"}
@@ -127,7 +129,7 @@ def test_the_seeds_request_is_told_of_within_2_seconds(instance: Instance, shop:
 
 @pytest.mark.long
 def test_every_conversion_is_told_of_through_a_kill_always_under_one_id(
-    instance: Instance, shop: Shop
+    instance: Instance, shop: WebhookReceiver
 ) -> None:
     post(instance, "/v1/webhooks", {"url": shop.url, "events": ["conversion.created"]})
     link = instance.demo("link").rpartition("/")[2]
@@ -143,7 +145,7 @@ def test_every_conversion_is_told_of_through_a_kill_always_under_one_id(
             killed = instance.run["pids"]["webhooks"]
             os.kill(killed, signal.SIGKILL)
             again = "it is started again"
-            wait_for(again, lambda k=killed: instance.run["pids"]["webhooks"] not in (0, k))
+            wait_for(again, lambda k=killed: instance.run["pids"]["webhooks"] not in (None, k))
     # What a killed process had claimed is due again when its lease is over.
     wait_for("all are told of", lambda: shop.ids_of().keys() == made, 60)
     assert all(len(ids) == 1 for ids in shop.ids_of().values())

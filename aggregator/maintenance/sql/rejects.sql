@@ -1,4 +1,4 @@
--- Rejects before a place, newest first. `reason` '' is any; `pending` leaves out what was replayed.
+-- Selects rejects before a place, newest first. `reason` '' is any; `pending` omits replayed ones.
 SELECT s, pos, line, account, reason, message, body
 FROM rejects FINAL
 WHERE ({reason:String} = '' OR reason = {reason:String})

@@ -1,6 +1,6 @@
--- Cells of clicks by one dimension more, basis 0, from the raw rows of a range. Nearly every click
--- has the dense dimensions and the set of its empty sparse ones, so each is a grouping of its own:
--- to join a row with an array of them all and group that once took 1.4 times as long.
+-- Computes cells of clicks by one dimension more, basis 0, from the raw rows of a range. Nearly every
+-- click has the dense dimensions and the set of its empty sparse ones, so each is a grouping of its
+-- own: joining a row with an array of them all and grouping once took 1.4 times as long.
 SELECT
     account, bucket, campaign, affiliate, link, verdict, '' AS currency,
     toUInt8(0) AS basis, {month:UInt32} AS month, dimension, value,

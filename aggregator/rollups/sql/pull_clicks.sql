@@ -1,4 +1,4 @@
--- Cells of clicks, basis 0: one row a key, from the raw rows of a range.
+-- Computes cells of clicks, basis 0: one row a key, from the raw rows of a range.
 SELECT
     account, $bucket AS bucket, campaign, affiliate, link, verdict, '' AS currency,
     toUInt8(0) AS basis, {month:UInt32} AS month, '' AS dimension, '' AS value,

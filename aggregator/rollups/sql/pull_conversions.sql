@@ -1,5 +1,5 @@
--- Cells of conversions, each row twice: basis 1 at its own time, basis 2 at its click's time (its
--- own where it has no click). Sums of signed columns, so later facts correct earlier ones.
+-- Computes cells of conversions, each row twice: basis 1 at its own time, basis 2 at its click's time
+-- (its own if it has no click). Sums of signed columns, so that later facts correct earlier ones.
 SELECT
     account, $bucket AS bucket, $campaign AS campaign, $affiliate AS affiliate, $link AS link,
     verdict, currency, basis,

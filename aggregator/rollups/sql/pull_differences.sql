@@ -1,12 +1,12 @@
--- How many cells of one ingest month a rollup and raw, computed again, do not hold alike. The
+-- Counts the cells of one ingest month that differ between a rollup and raw, computed again. The
 -- watermarks and the rollup are read as one snapshot and raw is always ahead of both, so pulls
 -- may run meanwhile.
 WITH
     (SELECT groupArray(link) FROM (
         SELECT link FROM $rollup WHERE account = 0 GROUP BY link ORDER BY link
     )) AS streams,
-    (SELECT groupArray(upto) FROM (
-        SELECT max(pos) AS upto FROM $rollup WHERE account = 0 GROUP BY link ORDER BY link
+    (SELECT groupArray(end_position) FROM (
+        SELECT max(pos) AS end_position FROM $rollup WHERE account = 0 GROUP BY link ORDER BY link
     )) AS watermarks
 SELECT count() AS number FROM (
     SELECT 1
@@ -28,8 +28,8 @@ SELECT count() AS number FROM (
         OR sum(side * clicks) != 0
         OR (uniqCombined64MergeIf(16)(visitors, side = 1) AS by_raw)
             != (uniqCombined64MergeIf(16)(visitors, side = -1) AS by_rollup)
-            -- A state of exactly 2,048 is still a set or already an estimate, as its visitors came:
-            -- a quarter of such cells differed by that alone. Estimates of 2,048 lie within 2 %.
+            -- A state of exactly 2,048 is a set or an estimate, depending on the visitors' order: a
+            -- quarter of such cells differed by that alone. Estimates of 2,048 are within 2 %.
             AND (2048 NOT IN (by_raw, by_rollup) OR abs(toInt64(by_raw) - toInt64(by_rollup)) > 40)
         OR sum(side * conversions) != 0 OR sum(side * pending) != 0
         OR sum(side * approved) != 0 OR sum(side * rejected) != 0

@@ -1,9 +1,9 @@
--- One INSERT is one block of one partition, hence one part: cells and marker land together or not
--- at all. The marker (account 0, link = stream) says up to which position the cells reach.
+-- Inserts cells and marker as one block of one partition, hence one part: both are stored or none.
+-- The marker (account 0, link = stream) holds the position up to which the cells are complete.
 -- The cells are merged already; merging them again on insert took a third of a pull.
--- By one thread; under a token also in one piece (`IN_ONE_PIECE`): from several each piece gets a
--- part of the token of its own, and a second pull from the same place is no repeat when it has more
--- or fewer of them.
+-- By one thread, and with a token also in one piece (`IN_ONE_PIECE`): otherwise each piece gets a
+-- part of the token, and a second pull from the same position with another number of pieces is not
+-- recognized as a repeat.
 INSERT INTO $rollup ($columns)
 SETTINGS optimize_on_insert = 0, max_threads = 1, max_block_size = 100000000
 SELECT $cell_columns FROM (
@@ -17,5 +17,5 @@ SELECT $cell_columns FROM (
         arrayReduce('uniqCombined64State(16)', emptyArrayUInt64()) AS visitors,
         toInt64(0) AS conversions, toInt64(0) AS pending, toInt64(0) AS approved,
         toInt64(0) AS rejected, toInt64(0) AS revenue_minor, toInt64(0) AS commission_minor,
-        {upto:UInt64} AS watermark
+        {end_position:UInt64} AS watermark
 )

@@ -1,4 +1,4 @@
--- The ingest months of a rollup and of the raw rows it is pulled from.
+-- Selects the ingest months of a rollup and of the raw rows it is pulled from.
 SELECT DISTINCT month AS number FROM (
     SELECT DISTINCT month FROM $rollup WHERE account != 0
     UNION ALL

@@ -1,4 +1,4 @@
--- Accepted lines that could not be stored, by where they stand: writing one again changes nothing.
+-- Accepted lines that could not be stored, keyed by their place: writing one again changes nothing.
 CREATE TABLE IF NOT EXISTS rejects {on_cluster} (
     s UInt16,
     pos UInt64,

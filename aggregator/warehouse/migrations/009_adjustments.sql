@@ -1,5 +1,5 @@
 -- Adjustments: later facts about a conversion, each a row at its conversion's time, or two where it
--- moves: kind `detached` takes it from where it stood. `adjusted` is when the fact came about,
+-- moves: kind `detached` takes it from its old place. `adjusted` is the time of the fact,
 -- `rule` the version of the campaign's commission, `author` whose API key it was. `order_free`:
 -- other conversions may have the same order.
 ALTER TABLE conversions {on_cluster}

@@ -1,2 +1,2 @@
--- The region of a visitor's country, as a trusted proxy tells it.
+-- The region of a visitor's country, as reported by a trusted proxy.
 ALTER TABLE clicks {on_cluster} ADD COLUMN IF NOT EXISTS region String

@@ -1,9 +1,9 @@
--- UTC days by one dimension at most, for long periods. Dimension `total` stands for all events;
+-- UTC days by one dimension at most, for long periods. Dimension `total` holds all events;
 -- `campaign`, `affiliate` and `link` have their numbers in these columns (a link those of its
--- campaign and affiliate too), 0 elsewhere; the others stand as in rollup_dimension. Markers as in
--- rollup_quarter. Small granules, for all states of visitors in one are read where one is wanted.
--- Of days that are over, basis 3 has unique clicks of people, as numbers: salts change by the UTC
--- day, so that they add up. Its `clicks` are those that the numbers tell of (`aggregator.rollups.day_counts`).
+-- campaign and affiliate too), 0 elsewhere; the others are as in rollup_dimension. Markers as in
+-- rollup_quarter. Small granules, for a read of one state of visitors reads all of its granule.
+-- Of past days, basis 3 has unique clicks of people, as numbers: salts change by the UTC
+-- day, so that they add up. Its `clicks` are those that the numbers are based on (`aggregator.rollups.day_counts`).
 CREATE TABLE IF NOT EXISTS rollup_day {on_cluster} (
     account UInt32,
     dimension LowCardinality(String),

@@ -1,4 +1,4 @@
--- What is stored of conversions: a primary-key read, for each is stored at its conversion's time.
+-- Selects the stored rows of conversions: a primary-key read, for all are at the conversion's time.
 SELECT {columns}, toUnixTimestamp64Milli(click_time) / 1000 AS click_time
 FROM conversions
 WHERE account IN {accounts:Array(UInt32)}

@@ -8,15 +8,16 @@ import pytest
 
 from aggregator.maintenance.restore import restore
 from linkjolt import redis_keys
-from linkjolt.conversions.adjust import Adjusting
-from linkjolt.conversions.adjustment_kinds import Wanted
-from linkjolt.events import Adjusted, Conversion, ConversionState
+from linkjolt.conversions.adjust import ConversionAdjuster
+from linkjolt.conversions.adjustment_kinds import AdjustmentRequest
+from linkjolt.datasets import Account, Dataset
+from linkjolt.events import AdjustmentKind, Conversion, ConversionState
 from linkjolt.money import Percentage
 from linkjolt.reasons import Reason
 from linkjolt.registry.entries import Campaign
 from linkjolt.registry.store import Registry
-from linkjolt.settings import Aggregator
-from linkjolt.storage.redis import call, entries
+from linkjolt.settings import AggregatorSettings
+from linkjolt.storage.redis import call, read_stream
 from tests.aggregator.conftest import Line, now_ms
 
 FACTS = "count()) AS n FROM conversions WHERE account != 0 AND kind != 'detached'"
@@ -65,13 +66,13 @@ async def rollup(line: Line) -> list[Cell]:
     )
 
 
-class Books:
+class Adjuster:
     """Adjusts the line's conversions, each time under a new id."""
 
     def __init__(self, line: Line) -> None:
         self._line = line
-        self._adjusting = Adjusting(line.redis, 1, 0)
-        self._made = 0
+        self._adjusting = ConversionAdjuster(line.redis, 1, 0)
+        self._adjustments = 0
 
     async def open(self) -> None:
         """A campaign 2 that pays 30 per cent."""
@@ -80,7 +81,7 @@ class Books:
             await registry.create(
                 Campaign(
                     number=0,
-                    account=1,
+                    account=Account(1),
                     name="C",
                     currency="USD",
                     commission=Percentage(Decimal(30)),
@@ -88,27 +89,38 @@ class Books:
                 )
             )
 
-    async def adjust(self, of: Conversion, kind: Adjusted, **fields: object) -> ConversionState:
-        self._made += 1
-        known = {"adjustment_id": f"a{self._made}", "kind": kind, "author": "key_1", "reason": "r"}
-        wanted = msgspec.convert({**known, **fields}, Wanted)
-        done = await self._adjusting.adjust(1, of.conversion_id, lambda _: wanted, now_ms())
+    async def adjust(
+        self, of: Conversion, kind: AdjustmentKind, **fields: object
+    ) -> ConversionState:
+        self._adjustments += 1
+        known = {
+            "adjustment_id": f"a{self._adjustments}",
+            "kind": kind,
+            "author": "key_1",
+            "reason": "r",
+        }
+        request = msgspec.convert({**known, **fields}, AdjustmentRequest)
+        done = await self._adjusting.adjust(
+            Dataset(1), of.conversion_id, lambda _: request, now_ms()
+        )
         return done.state
 
 
 @pytest.fixture
-async def books(line: Line) -> Books:
-    books = Books(line)
-    await books.open()
-    return books
+async def adjuster(line: Line) -> Adjuster:
+    adjuster = Adjuster(line)
+    await adjuster.open()
+    return adjuster
 
 
-async def test_a_refund_lowers_the_sums_at_the_conversions_time(line: Line, books: Books) -> None:
+async def test_a_refund_lowers_the_sums_at_the_conversions_time(
+    line: Line, adjuster: Adjuster
+) -> None:
     [click] = await line.click(sub1="mail", country="BR")
-    made = line.make_conversion(1, click.click_id)
-    await line.convert(made)
+    conversion = line.make_conversion(1, click.click_id)
+    await line.convert(conversion)
     await line.step_until_idle()
-    await books.adjust(made, "refunded", amount_minor=999)
+    await adjuster.adjust(conversion, "refunded", amount_minor=999)
     await line.step_until_idle()
     assert await raw(line) == [Sums(3, "pending", 1, 9000, 2700)]
     assert await rollup(line) == [Cell(3, 1, 1, 0, 0, 9000, 2700)]
@@ -117,14 +129,14 @@ async def test_a_refund_lowers_the_sums_at_the_conversions_time(line: Line, book
     assert (await line.audit()).clean
 
 
-async def test_every_status_has_what_stands_in_it(line: Line, books: Books) -> None:
-    made = [line.make_conversion(number) for number in range(4)]
-    for conversion in made:
+async def test_every_status_has_what_stands_in_it(line: Line, adjuster: Adjuster) -> None:
+    conversions = [line.make_conversion(number) for number in range(4)]
+    for conversion in conversions:
         await line.convert(conversion)
-    await books.adjust(made[0], "approved")
-    await books.adjust(made[1], "rejected")
-    await books.adjust(made[2], "rejected")
-    await books.adjust(made[2], "approved")
+    await adjuster.adjust(conversions[0], "approved")
+    await adjuster.adjust(conversions[1], "rejected")
+    await adjuster.adjust(conversions[2], "rejected")
+    await adjuster.adjust(conversions[2], "approved")
     await line.step_until_idle()
     assert await raw(line) == [
         Sums(3, "approved", 2, 19998, 5998),
@@ -136,30 +148,30 @@ async def test_every_status_has_what_stands_in_it(line: Line, books: Books) -> N
 
 
 async def test_what_is_given_to_an_affiliate_by_hand_leaves_nothing_behind(
-    line: Line, books: Books
+    line: Line, adjuster: Adjuster
 ) -> None:
     lost = msgspec.structs.replace(
         line.make_conversion(1), attribution="none", affiliate=0, link=0, commission_minor=0
     )
     await line.convert(lost)
     await line.step_until_idle()
-    await books.adjust(lost, "attributed", earner={"campaign": 2, "affiliate": 9, "rule": 1})
+    await adjuster.adjust(lost, "attributed", payee={"campaign": 2, "affiliate": 9, "rule": 1})
     await line.step_until_idle()
     assert await raw(line) == [Sums(9, "pending", 1, 9999, 2999)]
     assert await rollup(line) == [Cell(0, 0, 0, 0, 0, 0, 0), Cell(9, 1, 1, 0, 0, 9999, 2999)]
     assert (await line.audit()).clean
 
 
-async def test_an_adjustment_sent_again_counts_once(line: Line, books: Books) -> None:
-    made = line.make_conversion(1)
-    await line.convert(made)
-    await books.adjust(made, "refunded", amount_minor=999)
+async def test_an_adjustment_sent_again_counts_once(line: Line, adjuster: Adjuster) -> None:
+    conversion = line.make_conversion(1)
+    await line.convert(conversion)
+    await adjuster.adjust(conversion, "refunded", amount_minor=999)
     await line.step_until_idle()
     stream = redis_keys.conversions(0)
-    _, fields = (await entries(line.redis, stream.key, "-"))[-1]
+    _, fields = (await read_stream(line.redis, stream.key, "-"))[-1]
     await call(line.redis, "XADD", stream.key, "*", "f", fields[b"f"], "r", "r")
     hour = now_ms() // 3_600_000
-    await call(line.redis, "HINCRBY", stream.ledger, hour, 1)
+    await call(line.redis, "HINCRBY", stream.ledger_key, hour, 1)
     await line.step_until_idle()
     assert await raw(line) == [Sums(3, "pending", 1, 9000, 2700)]
     repeated = f"count()) AS n FROM rejects WHERE reason = '{Reason.repeated_event}'"
@@ -167,31 +179,33 @@ async def test_an_adjustment_sent_again_counts_once(line: Line, books: Books) ->
     assert (await line.audit()).clean
 
 
-async def test_an_adjustment_of_what_is_not_stored_is_a_reject(line: Line, books: Books) -> None:
-    made = line.make_conversion(1)
-    await line.convert(made)
+async def test_an_adjustment_of_what_is_not_stored_is_a_reject(
+    line: Line, adjuster: Adjuster
+) -> None:
+    conversion = line.make_conversion(1)
+    await line.convert(conversion)
     stream = redis_keys.conversions(0)
     await call(line.redis, "XTRIM", stream.key, "MAXLEN", "=", 0)
-    await books.adjust(made, "approved")
+    await adjuster.adjust(conversion, "approved")
     await line.step_until_idle()
     missing = f"count()) AS n FROM rejects WHERE reason = '{Reason.conversion_missing}'"
     assert await line.count(missing) == 1
     assert await raw(line) == []
 
 
-async def test_a_restore_brings_adjustments_back_once(line: Line, books: Books) -> None:
-    made = [line.make_conversion(number) for number in range(6)]
-    for conversion in made:
+async def test_a_restore_brings_adjustments_back_once(line: Line, adjuster: Adjuster) -> None:
+    conversions = [line.make_conversion(number) for number in range(6)]
+    for conversion in conversions:
         await line.convert(conversion)
-        await books.adjust(conversion, "rejected")
-        await books.adjust(conversion, "approved")
-        await books.adjust(conversion, "refunded", amount_minor=999)
+        await adjuster.adjust(conversion, "rejected")
+        await adjuster.adjust(conversion, "approved")
+        await adjuster.adjust(conversion, "refunded", amount_minor=999)
     await line.step_until_idle()
     before = await raw(line)
     delete = "ALTER TABLE conversions DELETE WHERE cityHash64(pos) % 2 = 0"
     await line.clickhouse.execute(f"{delete} SETTINGS mutations_sync = 2")
     assert await raw(line) != before
-    done = await restore(line.redis, line.clickhouse, Aggregator(batch_rows=10))
+    done = await restore(line.redis, line.clickhouse, AggregatorSettings(batch_rows=10))
     assert done.complete
     assert await raw(line) == before == [Sums(3, "approved", 6, 54000, 16200)]
     assert (await rollup(line))[0].revenue_minor == 54000
@@ -199,17 +213,17 @@ async def test_a_restore_brings_adjustments_back_once(line: Line, books: Books) 
 
 
 async def test_a_conversion_from_before_there_were_adjustments_keeps_its_link_and_its_pay(
-    line: Line, books: Books
+    line: Line, adjuster: Adjuster
 ) -> None:
-    made = line.make_conversion(1)
-    await line.convert(made)
+    conversion = line.make_conversion(1)
+    await line.convert(conversion)
     await line.step_until_idle()
     [key] = await call(line.redis, "KEYS", "lj:{0}:order:*")
-    held = await call(line.redis, "GET", key)
-    before = held.replace(b',"link":7', b"")
-    assert before != held
-    await call(line.redis, "SET", key, before)
-    await books.adjust(made, "refunded", amount_minor=999)
+    state = await call(line.redis, "GET", key)
+    older_state = state.replace(b',"link":7', b"")
+    assert older_state != state
+    await call(line.redis, "SET", key, older_state)
+    await adjuster.adjust(conversion, "refunded", amount_minor=999)
     await line.step_until_idle()
     assert await raw(line) == [Sums(3, "pending", 1, 9000, 2700)]
     by_link = "uniqExact(link)) AS n FROM conversions WHERE account != 0"

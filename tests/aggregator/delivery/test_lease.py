@@ -8,9 +8,9 @@ from redis.asyncio import Redis
 from aggregator.delivery.lease import LeaseLost, Leases
 from aggregator.delivery.step import Aggregation
 from aggregator.delivery.streams import Streams
-from aggregator.delivery.visitor_salts import Salts
+from aggregator.delivery.visitor_salts import VisitorSalts
 from linkjolt import redis_keys
-from linkjolt.settings import Aggregator
+from linkjolt.settings import AggregatorSettings
 from linkjolt.storage.redis import call
 from tests.aggregator.conftest import Line, ids
 from tests.waiting import wait_until
@@ -29,35 +29,35 @@ class Clock:
         return self.now
 
 
-def aggregation(line: Line, leases: Leases, salts: Salts | None = None) -> Aggregation:
-    settings = Aggregator(slice_ms=50)
-    known = salts or Salts(line.redis, 72)
+def aggregation(line: Line, leases: Leases, salts: VisitorSalts | None = None) -> Aggregation:
+    settings = AggregatorSettings(slice_ms=50)
+    known = salts or VisitorSalts(line.redis, 72)
     return Aggregation(Streams(line.redis), line.clickhouse, known, settings, leases)
 
 
 async def test_one_holds_a_stream_until_it_lets_go(redis: Redis) -> None:
     first, second = Leases(redis, 10), Leases(redis, 10)
-    assert await first.hold(STREAM) == "taken"
-    assert await second.hold(STREAM) == "foreign"
-    assert await second.hold(redis_keys.conversions(0)) == "taken"
+    assert await first.acquire(STREAM) == "taken"
+    assert await second.acquire(STREAM) == "foreign"
+    assert await second.acquire(redis_keys.conversions(0)) == "taken"
     await first.release()
-    assert await second.hold(STREAM) == "taken"
-    assert await first.hold(STREAM) == "foreign"
+    assert await second.acquire(STREAM) == "taken"
+    assert await first.acquire(STREAM) == "foreign"
 
 
 async def test_a_lease_that_is_not_renewed_runs_out(redis: Redis) -> None:
     first, second = Leases(redis, 0.1), Leases(redis, 10)
-    assert await first.hold(STREAM) == "taken"
+    assert await first.acquire(STREAM) == "taken"
 
     async def taken() -> bool:
-        return await second.hold(STREAM) == "taken"
+        return await second.acquire(STREAM) == "taken"
 
     await wait_until(taken)
     # What the first one remembers of it is as old.
-    assert await first.hold(STREAM) == "foreign"
+    assert await first.acquire(STREAM) == "foreign"
     await first.release()
-    assert await second.hold(STREAM) == "held"
-    assert await call(redis, "EXISTS", STREAM.lease) == 1
+    assert await second.acquire(STREAM) == "held"
+    assert await call(redis, "EXISTS", STREAM.lease_key) == 1
 
 
 async def test_a_lease_is_renewed_when_a_third_of_it_is_over_and_redis_is_not_asked_before(
@@ -65,14 +65,14 @@ async def test_a_lease_is_renewed_when_a_third_of_it_is_over_and_redis_is_not_as
 ) -> None:
     clock = Clock()
     leases = Leases(redis, 30, clock)
-    assert await leases.hold(STREAM) == "taken"
-    await call(redis, "PEXPIRE", STREAM.lease, 5_000)
+    assert await leases.acquire(STREAM) == "taken"
+    await call(redis, "PEXPIRE", STREAM.lease_key, 5_000)
     clock.now += 9
-    assert await leases.hold(STREAM) == "held"
-    assert int(await call(redis, "PTTL", STREAM.lease)) <= 5_000
+    assert await leases.acquire(STREAM) == "held"
+    assert int(await call(redis, "PTTL", STREAM.lease_key)) <= 5_000
     clock.now += 2
-    assert await leases.hold(STREAM) == "held"
-    assert int(await call(redis, "PTTL", STREAM.lease)) > 5_000
+    assert await leases.acquire(STREAM) == "held"
+    assert int(await call(redis, "PTTL", STREAM.lease_key)) > 5_000
 
 
 async def test_a_lease_that_ran_out_and_is_taken_again_is_told_from_one_that_was_held(
@@ -80,38 +80,38 @@ async def test_a_lease_that_ran_out_and_is_taken_again_is_told_from_one_that_was
 ) -> None:
     clock = Clock()
     leases = Leases(redis, 30, clock)
-    assert await leases.hold(STREAM) == "taken"
-    await call(redis, "DEL", STREAM.lease)
+    assert await leases.acquire(STREAM) == "taken"
+    await call(redis, "DEL", STREAM.lease_key)
     clock.now += 31
-    assert await leases.hold(STREAM) == "taken"
+    assert await leases.acquire(STREAM) == "taken"
 
 
 async def test_two_that_take_turns_store_each_click_once(line: Line) -> None:
     leases = [Leases(line.redis, 10), Leases(line.redis, 10)]
     both = [aggregation(line, mine) for mine in leases]
-    made = 0
+    published = 0
     for turn in range(4):
-        made += len(await line.click(3))
+        published += len(await line.click(3))
         line.aggregation = both[turn % 2]
         await line.step_until_idle()
         await both[1 - turn % 2].step()
         await leases[turn % 2].release()
-    assert await line.count(CLICKS) == made == 12
+    assert await line.count(CLICKS) == published == 12
     assert (await line.audit()).clean
 
 
-class _FreezingSalts(Salts):
-    """Stops the aggregator between its reading and its insert for longer than its lease."""
+class _FreezingSalts(VisitorSalts):
+    """Salts that freeze the aggregator between read and insert for longer than its lease."""
 
     def __init__(self, line: Line, clock: Clock, other: Aggregation) -> None:
         super().__init__(line.redis, 72)
-        self._lines, self._clock, self._other = line, clock, other
+        self._line, self._clock, self._other = line, clock, other
 
-    async def of(self, days: Iterable[str]) -> dict[str, bytes]:
-        salts = await super().of(days)
-        await call(self._lines.redis, "DEL", STREAM.lease)
-        self._lines.aggregation = self._other
-        await self._lines.step_until_idle()
+    async def get(self, days: Iterable[str]) -> dict[str, bytes]:
+        salts = await super().get(days)
+        await call(self._line.redis, "DEL", STREAM.lease_key)
+        self._line.aggregation = self._other
+        await self._line.step_until_idle()
         self._clock.now += 60
         return salts
 
@@ -122,18 +122,18 @@ async def test_an_aggregator_frozen_before_its_insert_does_not_insert_after_its_
     clock = Clock()
     other = aggregation(line, Leases(line.redis, 10))
     frozen = aggregation(line, Leases(line.redis, 10, clock), _FreezingSalts(line, clock, other))
-    made = await line.click(5)
+    clicks = await line.click(5)
     with pytest.raises(LeaseLost):
         for _ in range(50):
             await frozen.step()
-    assert await line.count(CLICKS) == len(ids(made)) == 5
+    assert await line.count(CLICKS) == len(ids(clicks)) == 5
     assert (await line.audit()).clean
 
 
 async def test_conversions_wait_for_clicks_that_another_aggregator_stores(line: Line) -> None:
     clicks, conversions = Leases(line.redis, 600), Leases(line.redis, 600)
-    await clicks.hold(redis_keys.clicks(0))
-    await conversions.hold(redis_keys.conversions(0))
+    await clicks.acquire(redis_keys.clicks(0))
+    await conversions.acquire(redis_keys.conversions(0))
     of_clicks, of_conversions = aggregation(line, clicks), aggregation(line, conversions)
     [click] = await line.click(country="BR")
     await line.convert(line.make_conversion(1, click.click_id))
@@ -167,9 +167,11 @@ async def test_a_full_redis_still_lets_a_lease_be_renewed_and_its_streams_be_tri
     await call(line.redis, "CONFIG", "SET", "maxmemory", 1)
     try:
         clock.now += 20
-        assert await leases.hold(STREAM) == "held"
+        assert await leases.acquire(STREAM) == "held"
         # Whoever holds no lease can get none, and knows all the same what may go.
         standby = aggregation(line, Leases(line.redis, 30))
-        assert await standby.trimmable(STREAM) == await line.aggregation.position(STREAM) > 0
+        assert (
+            await standby.trimmable_position(STREAM) == await line.aggregation.position(STREAM) > 0
+        )
     finally:
         await call(line.redis, "CONFIG", "SET", "maxmemory", 0)

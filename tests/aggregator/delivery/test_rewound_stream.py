@@ -11,13 +11,13 @@ from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
 from ingest.publishing.publishers import ClickPublisher, ConversionPublisher
-from ingest.publishing.spool_files import take_one
-from ingest.publishing.stream_producer import Outlet, new_producer
+from ingest.publishing.spool_files import open_spool
+from ingest.publishing.stream_producer import StreamProducer, new_producer
 from linkjolt import redis_keys
-from linkjolt.click_ids import ClickIds
+from linkjolt.click_ids import ClickIdGenerator
 from linkjolt.redis_keys import Stream
 from linkjolt.runtime.redis_server import RedisServer
-from linkjolt.settings import Edge
+from linkjolt.settings import EdgeSettings
 from linkjolt.storage.clickhouse import ClickHouse
 from linkjolt.storage.redis import call, connect
 from tests.aggregator.conftest import KEY, Line, new_aggregation, now_ms
@@ -45,16 +45,16 @@ class Restorable:
         self._child = self._server.start()
         self._server.wait_ready(self._child)
         redis = self._redis = connect(self._server.url)
-        settings = Edge()
-        spool = take_one(self._spools, 1 << 20, new_producer)
-        clicks = Outlet(redis, redis_keys.clicks(0), spool, 1_000)
-        conversions = Outlet(redis, redis_keys.conversions(0), spool, 1_000)
+        settings = EdgeSettings()
+        spool = open_spool(self._spools, 1 << 20, new_producer)
+        clicks = StreamProducer(redis, redis_keys.clicks(0), spool, 1_000)
+        conversions = StreamProducer(redis, redis_keys.conversions(0), spool, 1_000)
         return Line(
             redis,
             self._clickhouse,
             ClickPublisher(clicks, settings),
             ConversionPublisher(conversions, 0, settings),
-            ClickIds(1, KEY),
+            ClickIdGenerator(1, KEY),
             new_aggregation(redis, self._clickhouse),
         )
 
@@ -81,10 +81,10 @@ class Restorable:
 
 @pytest.fixture
 async def restorable(clickhouse: ClickHouse, tmp_path: Path) -> AsyncGenerator[Restorable]:
-    made = Restorable(tmp_path, clickhouse)
+    restorable = Restorable(tmp_path, clickhouse)
     (tmp_path / "spools").mkdir()
-    yield made
-    await made.stop()
+    yield restorable
+    await restorable.stop()
 
 
 def forgotten() -> float:
@@ -95,7 +95,7 @@ async def append_ahead(line: Line, stream: Stream, event: object, slice_ms: int 
     """As an edge publishes while Redis's clock is a minute ahead, at the begin of a slice."""
     at_ms = (now_ms() + _AHEAD_MS) // slice_ms * slice_ms
     await call(line.redis, "XADD", stream.key, f"{at_ms}-0", "f", msgspec.json.encode(event))
-    await call(line.redis, "HINCRBY", stream.ledger, at_ms // 3_600_000, 1)
+    await call(line.redis, "HINCRBY", stream.ledger_key, at_ms // 3_600_000, 1)
 
 
 async def test_a_redis_that_forgot_what_is_stored_costs_only_what_it_forgot_unread(
@@ -109,18 +109,18 @@ async def test_a_redis_that_forgot_what_is_stored_costs_only_what_it_forgot_unre
     await line.step_until_idle()
     await line.click(2)
     line = await restorable.put_back()
-    told = forgotten()
+    before = forgotten()
     await line.click(3)
     await line.step_until_idle()
-    assert forgotten() == told + 1
+    assert forgotten() == before + 1
     assert await line.count(CLICKS) == 5 + 7 + 3
     assert await line.count(REJECTS) == 0
-    found = await line.audit()
-    assert not found.repeated
-    assert not found.rollups
+    audit = await line.audit()
+    assert not audit.repeated
+    assert not audit.rollups
     # Redis's count forgot seven that are stored; of the two that nobody read nothing is left.
-    assert not found.clean
-    assert [(s.accepted, s.stored, s.difference) for s in found.balance.streams] == [
+    assert not audit.clean
+    assert [(s.accepted, s.stored, s.difference) for s in audit.balance.streams] == [
         (8, 15, -7),
         (0, 0, 0),
     ]
@@ -152,9 +152,9 @@ async def test_what_comes_below_the_stored_position_is_stored_once(
     await line.click(1)
     await line.step_until_idle()
     assert await line.count(CLICKS) == 4 + 70 * again + 1
-    found = await line.audit()
-    assert not found.repeated
-    assert not found.rollups
+    audit = await line.audit()
+    assert not audit.repeated
+    assert not audit.rollups
 
 
 async def test_an_empty_redis_in_the_place_of_the_old_one_is_gone_on_with(line: Line) -> None:

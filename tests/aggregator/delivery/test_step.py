@@ -1,17 +1,26 @@
 """Stream to warehouse on real servers: exactly once, whoever does it and however often."""
 
 import asyncio
+import time
 
 import msgspec
 import pytest
+from redis.asyncio import Redis
 
+from aggregator.delivery.step import Aggregation
+from aggregator.delivery.streams import ClosedSlices, Streams
+from aggregator.delivery.visitor_salts import VisitorSalts
 from aggregator.rollups import pull as pulling
+from aggregator.rollups.schedule import RollupPulls
 from aggregator.warehouse.writer import Warehouse
 from linkjolt import redis_keys
-from linkjolt.balance.edge_status import tell
+from linkjolt.balance.edge_status import publish_edge_status
+from linkjolt.datasets import Dataset
 from linkjolt.position import position
+from linkjolt.redis_keys import Stream
+from linkjolt.settings import AggregatorSettings
 from linkjolt.storage.clickhouse import ClickHouse, ClickHouseFailed
-from linkjolt.storage.redis import call, entries
+from linkjolt.storage.redis import call, read_stream
 from tests.aggregator.conftest import Line, ids
 
 CLICKS = "count()) AS n FROM clicks WHERE account != 0"
@@ -27,10 +36,10 @@ async def texts(clickhouse: ClickHouse, sql: str) -> list[str]:
 
 
 async def test_every_published_click_is_stored_once(line: Line) -> None:
-    made = await line.click(30)
+    clicks = await line.click(30)
     await line.step_until_idle()
     stored = await texts(line.clickhouse, "SELECT click_id AS text FROM clicks WHERE account = 1")
-    assert sorted(stored) == sorted(ids(made))
+    assert sorted(stored) == sorted(ids(clicks))
     assert (await line.audit()).clean
 
 
@@ -88,7 +97,7 @@ async def test_rollups_that_lag_behind_a_long_queue_are_complete_at_its_end(
     # Whoever goes on pulls what was left unpulled.
     line.restart(batch_rows=5)
     await line.step_until_idle()
-    while (await line.step()).behind:
+    while (await line.step()).more_waiting:
         pass
     assert await line.count("sum(clicks)) AS n FROM rollup_quarter") == 40
     assert (await line.audit()).clean
@@ -100,7 +109,7 @@ async def test_far_behind_rollups_follow_by_so_many_rows_at_once(
     line.restart(batch_rows=5)
     await line.click(30)
     pulled: list[int] = []
-    while (await line.step()).behind:
+    while (await line.step()).more_waiting:
         pulled.append(await line.count("sum(clicks)) AS n FROM rollup_quarter"))
     # Two batches at first; then it depends on how long that took.
     assert pulled[:2] == [0, 10]
@@ -136,17 +145,17 @@ async def test_a_line_nobody_can_read_is_a_reject_and_blocks_nothing(line: Line)
     await line.step_until_idle()
     reasons = "SELECT reason AS text FROM rejects FINAL ORDER BY pos, line"
     assert await texts(line.clickhouse, reasons) == ["undecodable"] * 3
-    found = await line.audit()
-    assert found.clean
-    clicks = found.balance.streams[0]
+    audit = await line.audit()
+    assert audit.clean
+    clicks = audit.balance.streams[0]
     assert (clicks.accepted, clicks.stored, clicks.rejected) == (5, 2, 3)
 
 
 async def test_a_batch_of_nothing_but_rejects_moves_the_position(line: Line) -> None:
     await line.clicks.publish("not json")
     await line.step_until_idle()
-    [(last, _)] = await entries(line.redis, redis_keys.clicks(0).key, "-")
-    stored = await Warehouse(line.clickhouse).position(redis_keys.clicks(0))
+    [(last, _)] = await read_stream(line.redis, redis_keys.clicks(0).key, "-")
+    stored = await Warehouse(line.clickhouse).stored_position(redis_keys.clicks(0))
     assert stored >= position(last)
 
 
@@ -156,8 +165,8 @@ async def test_a_frame_sent_again_that_was_stored_before_is_a_reject(line: Line)
     frame = msgspec.json.encode(click)
     stream = redis_keys.clicks(0)
     await call(line.redis, "XADD", stream.key, "*", "f", frame, "r", "r")
-    hour = (await entries(line.redis, stream.key, "-"))[-1][0].split(b"-")[0]
-    await call(line.redis, "HINCRBY", stream.ledger, int(hour) // 3_600_000, 1)
+    hour = (await read_stream(line.redis, stream.key, "-"))[-1][0].split(b"-")[0]
+    await call(line.redis, "HINCRBY", stream.ledger_key, int(hour) // 3_600_000, 1)
     await line.step_until_idle()
     assert await line.count(CLICKS) == 1
     reasons = "SELECT reason AS text FROM rejects FINAL"
@@ -194,13 +203,13 @@ async def test_a_conversion_whose_click_was_never_stored_is_stored_as_late(line:
 
 async def test_a_conversion_waits_for_a_click_that_an_edge_still_holds(line: Line) -> None:
     spooled = line.make_click()
-    await tell(line.redis, 1, spooled=1, newly_shed=0)
+    await publish_edge_status(line.redis, 1, spooled=1, newly_shed=0)
     await line.convert(line.make_conversion(1, spooled.click_id))
     for _ in range(60):
         await line.step()
     assert await line.count(CONVERSIONS) == 0
     await line.clicks.publish(msgspec.json.encode(spooled).decode())
-    await tell(line.redis, 1, spooled=0, newly_shed=0)
+    await publish_edge_status(line.redis, 1, spooled=0, newly_shed=0)
     await line.step_until_idle()
     assert await line.count("count()) AS n FROM conversions WHERE verdict != ''") == 1
 
@@ -209,7 +218,7 @@ async def test_an_order_stored_before_is_a_reject_even_if_redis_forgot_it(line: 
     first = line.make_conversion(1)
     await line.convert(first)
     await line.step_until_idle()
-    digest = redis_keys.order_digest(1, "sale", "order_1")
+    digest = redis_keys.order_digest(Dataset(1), "sale", "order_1")
     await call(line.redis, "DEL", redis_keys.order(0, digest))
     again = msgspec.structs.replace(first, conversion_id="conv_" + "1" * 26)
     await line.convert(again)
@@ -229,12 +238,62 @@ async def test_visitors_are_the_same_within_a_day_and_addresses_are_cut(line: Li
     assert cut == ["203.0.113.0"]
 
 
-async def test_progress_is_told_and_lags_no_slice_behind(line: Line) -> None:
+class RecordingStreams(Streams):
+    """Records by stream key where its last closing ended."""
+
+    def __init__(self, redis: Redis) -> None:
+        super().__init__(redis)
+        self.closed_until_ms: dict[str, int] = {}
+
+    async def close(self, stream: Stream, slice_ms: int, stored: int = 0) -> ClosedSlices:
+        closed = await super().close(stream, slice_ms, stored)
+        self.closed_until_ms[stream.key] = closed.until_ms
+        return closed
+
+
+async def test_progress_is_published_with_the_step_that_stores(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    streams = RecordingStreams(line.redis)
+    line.aggregation = Aggregation(
+        streams, line.clickhouse, VisitorSalts(line.redis, 72), AggregatorSettings(slice_ms=50)
+    )
+    seconds: list[float] = []
+    pulled_at = 0.0
+    pull, publish = RollupPulls.pull, Streams.publish_progress
+
+    async def pull_and_look(pulls: RollupPulls, stream: Stream, *rest: int) -> None:
+        nonlocal pulled_at
+        await pull(pulls, stream, *rest)
+        pulled_at = time.monotonic()
+
+    async def publish_and_look(streams: Streams, stream: Stream, *rest: int) -> None:
+        await publish(streams, stream, *rest)
+        seconds.append(time.monotonic() - pulled_at)
+
+    monkeypatch.setattr(RollupPulls, "pull", pull_and_look)
+    monkeypatch.setattr(Streams, "publish_progress", publish_and_look)
+    for count in range(1, 4):
+        await line.click()
+        while await line.count(CLICKS) < count:
+            await line.step()
+        # Of the very step that stored the click, and up to the end of the slices it closed.
+        for stream in redis_keys.streams(1):
+            published_ms = await call(line.redis, "HGET", redis_keys.PROGRESS, stream.number)
+            assert int(published_ms) == streams.closed_until_ms[stream.key]
+        [group] = await call(line.redis, "XINFO", "GROUPS", redis_keys.clicks(0).key)
+        cursor = position(group[b"last-delivered-id"])
+        assert cursor == await line.aggregation.position(redis_keys.clicks(0))
+    # Two calls to Redis; the fastest of several, for the machine may be busy.
+    assert min(seconds) < 0.25
+
+
+async def test_progress_lags_no_slice_behind(line: Line) -> None:
     await line.click()
     await line.step_until_idle()
     step = await line.step()
-    told = await call(line.redis, "HGET", redis_keys.PROGRESS, "0")
+    published_ms = await call(line.redis, "HGET", redis_keys.PROGRESS, "0")
     seconds, microseconds = await call(line.redis, "TIME")
     now = int(seconds) * 1000 + int(microseconds) // 1000
-    assert now - int(told) < 1_000
+    assert now - int(published_ms) < 1_000
     assert step.wait_seconds <= 0.05

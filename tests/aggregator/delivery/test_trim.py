@@ -1,11 +1,11 @@
 """What no trim may take: entries that some consumer group has not read, or not acknowledged."""
 
-from aggregator.delivery.streams import END, GROUP, Streams
-from aggregator.delivery.trim import Trim
+from aggregator.delivery.streams import GROUP, MAX_POSITION, Streams
+from aggregator.delivery.trim import Trimmer
 from linkjolt import redis_keys
 from linkjolt.position import position
-from linkjolt.settings import Aggregator
-from linkjolt.storage.redis import call, entries
+from linkjolt.settings import AggregatorSettings
+from linkjolt.storage.redis import call, read_stream
 from tests.aggregator.conftest import Line
 
 STREAM = redis_keys.conversions(0)
@@ -13,21 +13,21 @@ STREAM = redis_keys.conversions(0)
 
 async def test_a_stream_is_kept_from_the_oldest_entry_that_a_group_still_needs(line: Line) -> None:
     streams = Streams(line.redis)
-    assert await streams.read_by_all(STREAM) == END
+    assert await streams.lowest_needed_position(STREAM) == MAX_POSITION
     for number in range(3):
         await line.convert(line.make_conversion(number))
-    ids = [identity for identity, _ in await entries(line.redis, STREAM.key, "-")]
+    ids = [identity for identity, _ in await read_stream(line.redis, STREAM.key, "-")]
     await call(line.redis, "XGROUP", "CREATE", STREAM.key, GROUP, "0")
-    assert await streams.read_by_all(STREAM) == END
+    assert await streams.lowest_needed_position(STREAM) == MAX_POSITION
     await call(line.redis, "XGROUP", "CREATE", STREAM.key, "readers", "0")
-    assert await streams.read_by_all(STREAM) == 0
-    words = ("XREADGROUP", "GROUP", "readers", "one", "COUNT", 2, "STREAMS", STREAM.key, ">")
-    await call(line.redis, *words)
-    assert await streams.read_by_all(STREAM) == position(ids[0])
+    assert await streams.lowest_needed_position(STREAM) == 0
+    args = ("XREADGROUP", "GROUP", "readers", "one", "COUNT", 2, "STREAMS", STREAM.key, ">")
+    await call(line.redis, *args)
+    assert await streams.lowest_needed_position(STREAM) == position(ids[0])
     await call(line.redis, "XACK", STREAM.key, "readers", ids[0])
-    assert await streams.read_by_all(STREAM) == position(ids[1])
+    assert await streams.lowest_needed_position(STREAM) == position(ids[1])
     await call(line.redis, "XACK", STREAM.key, "readers", ids[1])
-    assert await streams.read_by_all(STREAM) == position(ids[1])
+    assert await streams.lowest_needed_position(STREAM) == position(ids[1])
 
 
 async def test_a_reader_that_is_gone_does_not_fill_redis(line: Line) -> None:
@@ -35,9 +35,9 @@ async def test_a_reader_that_is_gone_does_not_fill_redis(line: Line) -> None:
         await line.convert(line.make_conversion(number))
     await call(line.redis, "XGROUP", "CREATE", STREAM.key, "gone", "0")
     await line.step_until_idle()
-    held = Aggregator(stream_retention_hours=0)
-    await Trim(Streams(line.redis), line.aggregation.trimmable, held).step()
+    unbounded = AggregatorSettings(stream_retention_hours=0)
+    await Trimmer(Streams(line.redis), line.aggregation.trimmable_position, unbounded).step()
     assert await call(line.redis, "XLEN", STREAM.key) == 500
-    pressed = Aggregator(stream_retention_hours=0, stream_memory_max_bytes=1)
-    await Trim(Streams(line.redis), line.aggregation.trimmable, pressed).step()
+    bounded = AggregatorSettings(stream_retention_hours=0, stream_memory_max_bytes=1)
+    await Trimmer(Streams(line.redis), line.aggregation.trimmable_position, bounded).step()
     assert await call(line.redis, "XLEN", STREAM.key) < 500

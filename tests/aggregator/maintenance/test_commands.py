@@ -91,5 +91,5 @@ def test_a_reject_of_a_running_instance_is_listed_shown_and_not_replayed_unreada
     assert replayed.returncode == 1
     assert "it still cannot be read" in replayed.stdout
     missing = own_instance.linkjolt("rejects", "show", "0/1/2")
-    assert (missing.returncode, missing.stderr) == (1, "Error: there is no reject 0/1/2\n")
+    assert (missing.returncode, missing.stderr) == (1, "Error: There is no reject 0/1/2.\n")
     assert clean(own_instance)

@@ -4,28 +4,29 @@ import msgspec
 
 from aggregator.maintenance.purge import purge_tests
 from aggregator.maintenance.restore import restore
-from linkjolt import redis_keys
-from linkjolt.conversions.adjust import Adjusting
-from linkjolt.conversions.adjustment_kinds import Wanted
-from linkjolt.settings import Aggregator
+from linkjolt import datasets
+from linkjolt.conversions.adjust import ConversionAdjuster
+from linkjolt.conversions.adjustment_kinds import AdjustmentRequest
+from linkjolt.datasets import Account
+from linkjolt.settings import AggregatorSettings
 from linkjolt.storage.redis import call
 from tests.aggregator.conftest import Line, now_ms
 
-TESTS = redis_keys.books_of_tests(1)
+TESTS = datasets.dataset_of_tests(Account(1))
 ROWS = "count()) AS n FROM conversions WHERE account != 0"
 
 
 async def fill(line: Line) -> None:
     """Three live conversions and three tests, of which one is rejected."""
-    adjusting = Adjusting(line.redis, 1, 0)
+    adjusting = ConversionAdjuster(line.redis, 1, 0)
     for number in range(6):
-        made = line.make_conversion(number)
+        conversion = line.make_conversion(number)
         if number % 2:
-            made = msgspec.structs.replace(made, account=TESTS)
-        await line.convert(made)
-    wanted = Wanted(adjustment_id="a", kind="rejected", author="key_1", reason="r")
+            conversion = msgspec.structs.replace(conversion, account=TESTS)
+        await line.convert(conversion)
+    request = AdjustmentRequest(adjustment_id="a", kind="rejected", author="key_1", reason="r")
     tried = line.make_conversion(1).conversion_id
-    await adjusting.adjust(TESTS, tried, lambda _: wanted, now_ms())
+    await adjusting.adjust(TESTS, tried, lambda _: request, now_ms())
     await line.step_until_idle()
 
 
@@ -48,7 +49,7 @@ async def test_tests_leave_and_the_balance_stays_even(line: Line) -> None:
 async def test_a_restore_does_not_bring_them_back(line: Line) -> None:
     await fill(line)
     await purge_tests(line.redis, line.clickhouse, 1)
-    done = await restore(line.redis, line.clickhouse, Aggregator())
+    done = await restore(line.redis, line.clickhouse, AggregatorSettings())
     assert done.complete
     assert sum(stream.restored for stream in done.streams) == 0
     assert await line.count(ROWS) == 3

@@ -7,19 +7,19 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
-from aggregator.app import Loop
+from aggregator.app import AggregatorLoop
 from aggregator.maintenance import repair as repair_module
 from aggregator.maintenance.audit import find_differences
 from aggregator.maintenance.operations import TABLES
-from aggregator.maintenance.repair import Rebuilt, incomplete_months, rebuild_range, repair
+from aggregator.maintenance.repair import RebuiltPartition, incomplete_months, rebuild_range, repair
 from aggregator.rollups import pull as pulling
-from aggregator.rollups.pull import watermark
-from aggregator.rollups.statements import FRESH
+from aggregator.rollups.pull import read_watermark
+from aggregator.rollups.statements import FRESH_ROLLUPS
 from aggregator.rows.rows import click_marker, conversion_marker
 from aggregator.warehouse.months import month_of
 from linkjolt.balance.balance import Balance, HourBalance, StreamBalance
 from linkjolt.reasons import Rejected
-from linkjolt.settings import Aggregator as Settings
+from linkjolt.settings import AggregatorSettings as Settings
 from linkjolt.storage.clickhouse import ClickHouse, ClickHouseFailed
 from tests.aggregator.conftest import Line
 from tests.aggregator.rollups.sample import Sample, make_sample
@@ -91,12 +91,12 @@ async def test_a_damaged_month_is_repaired_to_the_cell(
 ) -> None:
     await store(clickhouse, sample)
     before = await cells(clickhouse, table)
-    marks = [await watermark(clickhouse, table, s) for s in range(4)]
+    marks = [await read_watermark(clickhouse, table, s) for s in range(4)]
     await clickhouse.execute(DAMAGES[damage].format(table, 202611))
     assert await cells(clickhouse, table) != before
     await repair(clickhouse, EVEN, HOURS)
     assert await cells(clickhouse, table) == before
-    assert [await watermark(clickhouse, table, s) for s in range(4)] == marks
+    assert [await read_watermark(clickhouse, table, s) for s in range(4)] == marks
     assert await find_differences(clickhouse) == []
     assert await staging_tables(clickhouse) == 0
 
@@ -107,9 +107,9 @@ async def test_the_minute_rollup_is_repaired_within_its_time(clickhouse: ClickHo
     await store(clickhouse, recent)
     doubled = "INSERT INTO rollup_minute SELECT * FROM rollup_minute WHERE account != 0"
     await clickhouse.execute(doubled)
-    months = {one.month for one in await find_differences(clickhouse)}
+    months = {row.month for row in await find_differences(clickhouse)}
     done = await repair(clickhouse, EVEN, HOURS)
-    assert {(one.rollup, one.month) for one in done} == {("rollup_minute", m) for m in months}
+    assert {(row.rollup, row.month) for row in done} == {("rollup_minute", m) for m in months}
     assert await find_differences(clickhouse) == []
     sql = "SELECT toInt64(sum(clicks)) AS number FROM rollup_minute WHERE account != 0"
     assert (await clickhouse.read(sql, Count))[0].number == 300
@@ -159,9 +159,9 @@ async def test_a_range_is_rebuilt_different_or_not_and_nothing_beside_it(
     for month in (202610, 202611):
         await clickhouse.execute(DAMAGES["doubled cells"].format("rollup_quarter", month))
     done = await rebuild_range(clickhouse, 202611, 202612, HOURS, ["rollup_quarter"])
-    assert done == [Rebuilt("rollup_quarter", 202611, "rebuilt from raw")]
-    found = await find_differences(clickhouse)
-    assert {(one.rollup, one.month) for one in found} == {("rollup_quarter", 202610)}
+    assert done == [RebuiltPartition("rollup_quarter", 202611, "rebuilt from raw")]
+    differences = await find_differences(clickhouse)
+    assert {(row.rollup, row.month) for row in differences} == {("rollup_quarter", 202610)}
     await rebuild_range(clickhouse, 202610, 202610, HOURS, ["rollup_quarter"])
     assert await cells(clickhouse, "rollup_quarter") == before
 
@@ -184,7 +184,7 @@ async def test_a_rollup_is_not_made_equal_to_raw_that_lost_events(
     await clickhouse.execute(f"{lost} SETTINGS mutations_sync = 2")
     balance = balance_of(hour(202610, 4), hour(202611, 6))
     done = await repair(clickhouse, balance, HOURS)
-    assert all(one.outcome.startswith("left alone") for one in done)
+    assert all(row.outcome.startswith("left alone") for row in done)
     assert await cells(clickhouse, "rollup_quarter") == before
 
 
@@ -208,7 +208,7 @@ async def test_an_aggregator_at_work_goes_on_after_a_repair(
     line: Line, redis: Redis, clickhouse: ClickHouse
 ) -> None:
     """It remembers how far it pulled, which a repair moves on: days follow half a minute later."""
-    loop = Loop(redis, clickhouse, Settings(shards=1, slice_ms=50))
+    loop = AggregatorLoop(redis, clickhouse, Settings(shards=1, slice_ms=50))
     stop = asyncio.Event()
     running = asyncio.create_task(loop.run(stop))
     await line.click(20)
@@ -216,23 +216,23 @@ async def test_an_aggregator_at_work_goes_on_after_a_repair(
     by_day = "sum(clicks)) AS n FROM rollup_day WHERE account != 0 AND dimension = 'total'"
 
     async def stored(count: int) -> None:
-        async def told() -> bool:
+        async def is_stored() -> bool:
             return await line.count(by_quarter) == count
 
-        await wait_until(told)
+        await wait_until(is_stored)
 
     await stored(20)
     await line.click(7)
     await stored(27)
     assert await line.count(by_day) < 27
     month = month_of(await line.count("max(pos)) AS n FROM clicks"))
-    async with loop.quiet():
+    async with loop.paused():
         for table in TABLES:
             await clickhouse.execute(DAMAGES["doubled cells"].format(table, month))
-        found = await line.audit()
-        assert not found.clean
-        repaired = await repair(clickhouse, found.balance, HOURS)
-        assert {one.rollup for one in repaired} >= {rollup.table for rollup in FRESH}
+        audit = await line.audit()
+        assert not audit.clean
+        repaired = await repair(clickhouse, audit.balance, HOURS)
+        assert {row.rollup for row in repaired} >= {rollup.table for rollup in FRESH_ROLLUPS}
         assert (await line.audit()).clean
         assert await line.count(by_day) == 27
     await line.click(5)

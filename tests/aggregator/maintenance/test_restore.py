@@ -3,14 +3,14 @@
 import msgspec
 import pytest
 
-from aggregator.delivery.already_stored import missing_clicks, missing_conversions
-from aggregator.delivery.visitor_salts import Salts
-from aggregator.maintenance.restore import Restored, restore
-from aggregator.rows.batches import Line as EventLine
+from aggregator.delivery.already_stored import build_missing_clicks, build_missing_conversions
+from aggregator.delivery.visitor_salts import VisitorSalts
+from aggregator.maintenance.restore import RestoreResult, restore
+from aggregator.rows.batches import EventLine
 from aggregator.warehouse.writer import Warehouse
 from linkjolt import redis_keys
 from linkjolt.position import entry_id
-from linkjolt.settings import Aggregator
+from linkjolt.settings import AggregatorSettings
 from linkjolt.storage.redis import call
 from tests.aggregator.conftest import Line
 
@@ -32,8 +32,8 @@ DAMAGES = {
 }
 
 
-async def run(line: Line) -> Restored:
-    return await restore(line.redis, line.clickhouse, Aggregator(batch_rows=10))
+async def run(line: Line) -> RestoreResult:
+    return await restore(line.redis, line.clickhouse, AggregatorSettings(batch_rows=10))
 
 
 async def fill(line: Line) -> None:
@@ -75,7 +75,7 @@ async def test_a_second_restore_changes_nothing(line: Line) -> None:
     await line.clickhouse.execute(DAMAGES["rows in the middle"][0])
     first, second = await run(line), await run(line)
     assert first.streams[0].restored > 0
-    assert [(one.restored, one.rejected) for one in second.streams] == [(0, 0), (0, 0)]
+    assert [(stream.restored, stream.rejected) for stream in second.streams] == [(0, 0), (0, 0)]
     assert second.rollups == ()
 
 
@@ -84,7 +84,7 @@ async def test_a_lost_reject_is_a_reject_again_and_no_event(line: Line) -> None:
     await line.step_until_idle()
     frame, stream = msgspec.json.encode(click), redis_keys.clicks(0)
     at = (await call(line.redis, "XADD", stream.key, "*", "f", frame, "r", "r")).split(b"-")[0]
-    await call(line.redis, "HINCRBY", stream.ledger, int(at) // 3_600_000, 1)
+    await call(line.redis, "HINCRBY", stream.ledger_key, int(at) // 3_600_000, 1)
     await line.step_until_idle()
     await line.clickhouse.execute("TRUNCATE TABLE rejects")
     await line.clickhouse.execute("TRUNCATE TABLE clicks")
@@ -101,12 +101,12 @@ async def test_what_is_stored_elsewhere_is_a_reject_only_if_it_was_sent_again(
     conversion = line.make_conversion(1)
     await line.convert(conversion)
     await line.step_until_idle()
-    warehouse, salts = Warehouse(line.clickhouse), Salts(line.redis, 72)
+    warehouse, salts = Warehouse(line.clickhouse), VisitorSalts(line.redis, 72)
     again = [EventLine(1, 0, msgspec.json.encode(click), marked)]
-    rows, rejects = await missing_clicks(warehouse, salts, 0, again, stored=())
+    rows, rejects = await build_missing_clicks(warehouse, salts, 0, again, stored=())
     assert (len(rows), len(rejects)) == (0, rejected)
     again = [EventLine(1, 0, msgspec.json.encode(conversion), marked)]
-    sold, refused = await missing_conversions(warehouse, 1, again, stored=())
+    sold, refused = await build_missing_conversions(warehouse, 1, again, stored=())
     assert (len(sold), len(refused)) == (0, rejected)
 
 
@@ -117,7 +117,7 @@ async def test_a_new_warehouse_reads_the_whole_stream_and_needs_no_restore(line:
     line.restart()
     await line.step_until_idle()
     done = await run(line)
-    assert [(one.restored, one.waiting) for one in done.streams] == [(0, 0), (0, 0)]
+    assert [(stream.restored, stream.waiting) for stream in done.streams] == [(0, 0), (0, 0)]
     assert (await line.audit()).clean
 
 
@@ -145,4 +145,4 @@ async def test_what_no_stream_holds_is_named_and_its_rollups_are_kept(line: Line
     assert clicks.restored + clicks.missing == 36
     assert clicks.missing > 0
     assert await line.count("sum(clicks)) AS n FROM rollup_quarter WHERE account != 0") == 36
-    assert all(one.outcome.startswith("left alone") for one in done.rollups)
+    assert all(partition.outcome.startswith("left alone") for partition in done.rollups)

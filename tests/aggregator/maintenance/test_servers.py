@@ -17,32 +17,34 @@ async def test_it_is_refused_in_one_line_while_an_aggregator_holds_a_stream(
 ) -> None:
     assert (await linkjolt.run("migrate")).returncode == 0
     aggregator = Leases(redis, 600)
-    assert await aggregator.hold(redis_keys.conversions(0)) == "taken"
+    assert await aggregator.acquire(redis_keys.conversions(0)) == "taken"
     for command in (REBUILD, ("restore", "--from-stream"), ("audit", "--repair")):
         refused = await linkjolt.run(*command)
         assert (refused.returncode, refused.stdout) == (1, "")
         assert refused.stderr.startswith("Error: an aggregator is at work on this Redis")
     # What was taken before the refusal is given back; the aggregator's own is not.
-    assert await call(redis, "EXISTS", redis_keys.clicks(0).lease) == 0
-    assert await aggregator.hold(redis_keys.conversions(0)) == "held"
+    assert await call(redis, "EXISTS", redis_keys.clicks(0).lease_key) == 0
+    assert await aggregator.acquire(redis_keys.conversions(0)) == "held"
 
 
 async def test_each_command_runs_on_empty_servers_and_leaves_no_lease(
     linkjolt: Linkjolt, redis: Redis
 ) -> None:
     assert (await linkjolt.run("migrate")).returncode == 0
-    said = {
+    endings = {
         REBUILD: "nothing is stored in these months\n",
         ("restore", "--from-stream"): "complete\n",
         ("audit", "--repair"): "clean\n",
         ("rejects", "list"): "no rejects\n",
         ("rejects", "replay", "--all"): "replayed 0, not replayed 0\n",
     }
-    for command, end in said.items():
+    for command, end in endings.items():
         done = await linkjolt.run(*command)
         assert (done.returncode, done.stderr) == (0, "")
         assert done.stdout.endswith(end)
     assert (
-        await call(redis, "EXISTS", redis_keys.clicks(0).lease, redis_keys.conversions(0).lease)
+        await call(
+            redis, "EXISTS", redis_keys.clicks(0).lease_key, redis_keys.conversions(0).lease_key
+        )
         == 0
     )

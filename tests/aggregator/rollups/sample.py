@@ -17,10 +17,11 @@ from aggregator.rows.rows import (
     click_marker,
     conversion_marker,
 )
+from linkjolt.datasets import Dataset
 from linkjolt.dimensions import SPARSE
 from linkjolt.storage.clickhouse import ClickHouse
 
-ACCOUNT = 7
+ACCOUNT = Dataset(7)
 _VERDICTS = ("human",) * 7 + ("duplicate", "bot", "prefetch")
 _CURRENCIES = ("USD", "USD", "EUR", "JPY")
 _END_OF_TIME = (1 << 32) - 1

@@ -12,9 +12,9 @@ from aggregator.rollups.pull import (
     Source,
     Watermarks,
     catch_up,
-    differences,
+    find_differing_months,
     pull,
-    watermark,
+    read_watermark,
 )
 from aggregator.rows.rows import ClickRow
 from aggregator.warehouse.months import month_end
@@ -54,10 +54,12 @@ async def cells(clickhouse: ClickHouse, table: str) -> Cells:
     return (await clickhouse.read(sql, Cells))[0]
 
 
-async def all_differences(clickhouse: ClickHouse) -> list[pulling.Difference]:
+async def all_differences(clickhouse: ClickHouse) -> list[pulling.RollupDifference]:
     sources: tuple[Source, ...] = ("clicks", "conversions")
-    found = [await differences(clickhouse, src, table) for src in sources for table in TABLES]
-    return [difference for one in found for difference in one]
+    by_rollup = [
+        await find_differing_months(clickhouse, src, table) for src in sources for table in TABLES
+    ]
+    return [difference for differences in by_rollup for difference in differences]
 
 
 async def inserts(clickhouse: ClickHouse, table: str) -> int:
@@ -88,15 +90,15 @@ async def test_the_size_of_the_steps_does_not_change_a_cell(
     small = make_sample(2, START, END, clicks=60, conversions=12)
     await store(clickhouse, small)
     # Minutes of these days are forgotten by the first merge.
-    kept = [table for table in TABLES if table != "rollup_minute"]
-    whole = [await cells(clickhouse, table) for table in kept]
+    tables = [table for table in TABLES if table != "rollup_minute"]
+    whole = [await cells(clickhouse, table) for table in tables]
     for table in TABLES:
         await clickhouse.execute(f"TRUNCATE TABLE {table}")
     for s in (0, 2):
         await catch_up(clickhouse, "clicks", s, pos_at(1 << 42), chunk_rows=chunk_rows)
     for s in (1, 3):
         await catch_up(clickhouse, "conversions", s, pos_at(1 << 42), chunk_rows=chunk_rows)
-    assert [await cells(clickhouse, table) for table in kept] == whole
+    assert [await cells(clickhouse, table) for table in tables] == whole
 
 
 @pytest.mark.parametrize("done", range(len(TABLES)))
@@ -133,7 +135,7 @@ async def test_a_pull_is_one_part_with_its_marker(clickhouse: ClickHouse) -> Non
     for table in TABLES:
         await pull(clickhouse, table, "clicks", 0, 0, end)
         assert await inserts(clickhouse, table) == 1
-        assert await watermark(clickhouse, table, 0) == end
+        assert await read_watermark(clickhouse, table, 0) == end
     # More than the engine's usual block of 65,505 rows, at which an INSERT would be cut.
     sql = "SELECT count() AS number FROM rollup_dimension"
     assert (await clickhouse.read(sql, Count))[0].number > 65_505
@@ -150,7 +152,7 @@ async def test_a_stretch_without_rows_still_moves_the_watermark(clickhouse: Clic
     base = pos_at(int(END.timestamp() * 1000), 5)
     remembered: Watermarks = {}
     await catch_up(clickhouse, "clicks", 4, base, remembered)
-    assert [await watermark(clickhouse, table, 4) for table in TABLES] == [base] * len(TABLES)
+    assert [await read_watermark(clickhouse, table, 4) for table in TABLES] == [base] * len(TABLES)
     assert remembered == {(table, 4): base for table in TABLES}
 
 
@@ -173,11 +175,11 @@ async def test_an_audit_counts_the_cells_that_disagree(
         "INSERT INTO rollup_quarter SELECT * FROM rollup_quarter WHERE basis = 1 AND month = 202611"
     )
     await clickhouse.execute(doubled)
-    found = await all_differences(clickhouse)
-    assert [(one.rollup, one.source, one.month) for one in found] == [
+    differences = await all_differences(clickhouse)
+    assert [(row.rollup, row.source, row.month) for row in differences] == [
         ("rollup_quarter", "conversions", 202611)
     ]
-    assert found[0].unequal > 10
+    assert differences[0].unequal > 10
 
 
 @pytest.mark.parametrize("visitors", [2_047, 2_048, 2_049])
@@ -210,7 +212,7 @@ async def test_an_audit_while_pulls_run_finds_nothing(clickhouse: ClickHouse) ->
     pulling = asyncio.create_task(catch_up(clickhouse, "clicks", 0, pos_at(1 << 42), chunk_rows=6))
     audits = 0
     while not pulling.done():
-        assert await differences(clickhouse, "clicks", "rollup_quarter") == []
+        assert await find_differing_months(clickhouse, "clicks", "rollup_quarter") == []
         audits += 1
     await pulling
     assert audits > 3

@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from aggregator.rollups.pull import Span, chunk_end
+from aggregator.rollups.pull import RawSpan, chunk_end
 from aggregator.warehouse.months import month_end, month_of, month_start
 
 
@@ -21,14 +21,14 @@ def test_a_month_reaches_to_the_last_position_before_the_next() -> None:
 @pytest.mark.parametrize(
     ("span", "base", "end"),
     [
-        (Span(0, 0, 0), pos("2026-11-05"), pos("2026-11-05")),
-        (Span(pos("2026-11-01"), pos("2026-11-02"), 9), pos("2026-11-05"), pos("2026-11-05")),
-        (Span(pos("2026-11-01"), pos("2026-11-02"), 10), pos("2026-11-05"), pos("2026-11-02")),
-        (Span(pos("2026-10-31"), pos("2026-11-02"), 9), pos("2026-11-05"), month_end(202610)),
-        (Span(pos("2026-10-31"), pos("2026-11-02"), 10), pos("2026-11-05"), month_end(202610)),
+        (RawSpan(0, 0, 0), pos("2026-11-05"), pos("2026-11-05")),
+        (RawSpan(pos("2026-11-01"), pos("2026-11-02"), 9), pos("2026-11-05"), pos("2026-11-05")),
+        (RawSpan(pos("2026-11-01"), pos("2026-11-02"), 10), pos("2026-11-05"), pos("2026-11-02")),
+        (RawSpan(pos("2026-10-31"), pos("2026-11-02"), 9), pos("2026-11-05"), month_end(202610)),
+        (RawSpan(pos("2026-10-31"), pos("2026-11-02"), 10), pos("2026-11-05"), month_end(202610)),
     ],
 )
 def test_a_pull_ends_at_the_base_at_a_months_end_or_after_enough_rows(
-    span: Span, base: int, end: int
+    span: RawSpan, base: int, end: int
 ) -> None:
     assert chunk_end(span, base, rows=10) == end

@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
-from aggregator.rollups.day_counts import count_days, miscounted
+from aggregator.rollups.day_counts import count_days, count_miscounted_cells
 from aggregator.rollups.pull import catch_up
-from aggregator.rollups.schedule import Pulls
+from aggregator.rollups.schedule import RollupPulls
 from aggregator.rows.rows import ClickRow
 from linkjolt import redis_keys
 from linkjolt.storage.clickhouse import ClickHouse
@@ -18,7 +18,7 @@ OVER = DAY + timedelta(days=1)
 CLICKS = redis_keys.clicks(0)
 
 
-class Told(msgspec.Struct, frozen=True):
+class DayCount(msgspec.Struct, frozen=True):
     dimension: str
     value: str
     campaign: int
@@ -59,47 +59,51 @@ async def numbers(clickhouse: ClickHouse, day: datetime = DAY) -> dict[tuple[str
     sql = """SELECT dimension, value, campaign, affiliate, link, sum(unique_clicks) AS number
         FROM rollup_day WHERE basis = 3 AND time = toDateTime({day:UInt32}, 'UTC')
         GROUP BY dimension, value, campaign, affiliate, link HAVING number != 0"""
-    rows = await clickhouse.read(sql, Told, {"day": second(day)})
+    rows = await clickhouse.read(sql, DayCount, {"day": second(day)})
     return {
         (row.dimension, row.value or str(row.link or row.affiliate or row.campaign)): row.number
         for row in rows
     }
 
 
-async def store(clickhouse: ClickHouse, pulls: Pulls, now: datetime, *rows: ClickRow) -> None:
+async def store(clickhouse: ClickHouse, pulls: RollupPulls, now: datetime, *rows: ClickRow) -> None:
     await insert_clicks(clickhouse, rows)
-    await pulls.follow(CLICKS, max(row.pos for row in rows), second(now) * 1000)
+    await pulls.pull(CLICKS, max(row.pos for row in rows), second(now) * 1000)
 
 
 async def test_a_day_is_counted_ten_minutes_after_it_was_over(clickhouse: ClickHouse) -> None:
-    pulls = Pulls(clickhouse, 200_000)
+    pulls = RollupPulls(clickhouse, 200_000)
     noon = DAY + timedelta(hours=12)
     rows = [click(noon, noon, visitor, 1 + visitor % 2) for visitor in range(1, 6)]
     again = click(noon, noon, 5, 2, country="BR", verdict="duplicate")
     await store(clickhouse, pulls, noon, *rows, again, click(noon, noon, 9, verdict="bot"))
-    upto = max(row.pos for row in rows)
-    await pulls.follow(CLICKS, upto, second(OVER) * 1000 + 599_999)
+    end_position = max(row.pos for row in rows)
+    await pulls.pull(CLICKS, end_position, second(OVER) * 1000 + 599_999)
     assert await numbers(clickhouse) == {}
-    await pulls.follow(CLICKS, upto, second(OVER) * 1000 + 630_000)
-    found = await numbers(clickhouse)
-    assert found[("total", "0")] == 5
-    assert (found[("link", "1")], found[("link", "2")]) == (2, 3)
-    assert (found[("campaign", "2")], found[("affiliate", "3")]) == (5, 5)
-    assert (found[("country", "US")], found[("country", "BR")]) == (5, 1)
+    await pulls.pull(CLICKS, end_position, second(OVER) * 1000 + 630_000)
+    counts = await numbers(clickhouse)
+    assert counts[("total", "0")] == 5
+    assert (counts[("link", "1")], counts[("link", "2")]) == (2, 3)
+    assert (counts[("campaign", "2")], counts[("affiliate", "3")]) == (5, 5)
+    assert (counts[("country", "US")], counts[("country", "BR")]) == (5, 1)
 
 
 async def test_a_late_click_is_counted_with_the_step_that_pulls_it(clickhouse: ClickHouse) -> None:
-    pulls = Pulls(clickhouse, 200_000)
+    pulls = RollupPulls(clickhouse, 200_000)
     later = OVER + timedelta(hours=5)
     await store(clickhouse, pulls, DAY, click(DAY, DAY, 1), click(DAY, DAY, 2, 2))
-    await pulls.follow(CLICKS, pos_at(second(OVER) * 1000), second(later) * 1000)
+    await pulls.pull(CLICKS, pos_at(second(OVER) * 1000), second(later) * 1000)
     # Of the next month's partition.
     late = [click(DAY, later, 2), click(DAY, later, 3), click(later, later, 4)]
     await store(clickhouse, pulls, later, *late)
-    found = await numbers(clickhouse)
-    assert (found["total", "0"], found["link", "1"], found["link", "2"]) == (3, 3, 1)
+    counts = await numbers(clickhouse)
+    assert (counts["total", "0"], counts["link", "1"], counts["link", "2"]) == (3, 3, 1)
     assert await numbers(clickhouse, OVER) == {}
-    assert await miscounted(clickhouse, 202611) == await miscounted(clickhouse, 202612) == 0
+    assert (
+        await count_miscounted_cells(clickhouse, 202611)
+        == await count_miscounted_cells(clickhouse, 202612)
+        == 0
+    )
 
 
 async def test_after_a_crash_between_pull_and_count_the_next_one_counts(
@@ -107,18 +111,22 @@ async def test_after_a_crash_between_pull_and_count_the_next_one_counts(
 ) -> None:
     later = OVER + timedelta(hours=5)
     await store(
-        clickhouse, Pulls(clickhouse, 200_000), later, click(DAY, DAY, 1), click(later, later, 2)
+        clickhouse,
+        RollupPulls(clickhouse, 200_000),
+        later,
+        click(DAY, DAY, 1),
+        click(later, later, 2),
     )
     late = click(DAY, later + timedelta(seconds=1), 3)
     await insert_clicks(clickhouse, [late])
     await catch_up(clickhouse, "clicks", 0, late.pos)
     assert (await numbers(clickhouse))["total", "0"] == 1
-    await Pulls(clickhouse, 200_000).follow(CLICKS, late.pos, second(later) * 1000 + 2_000)
+    await RollupPulls(clickhouse, 200_000).pull(CLICKS, late.pos, second(later) * 1000 + 2_000)
     assert (await numbers(clickhouse))["total", "0"] == 2
 
 
 async def test_a_day_whose_first_click_is_late_is_counted_with_it(clickhouse: ClickHouse) -> None:
-    pulls = Pulls(clickhouse, 200_000)
+    pulls = RollupPulls(clickhouse, 200_000)
     later = OVER + timedelta(hours=5)
     await store(clickhouse, pulls, later, click(later, later, 1))
     evening = later + timedelta(seconds=5)
@@ -139,12 +147,12 @@ async def test_an_audit_finds_numbers_that_are_not_what_the_states_say(
     before = await numbers(clickhouse)
     await count_days(clickhouse, second(OVER))
     assert await numbers(clickhouse) == before != {}
-    assert await miscounted(clickhouse, 202611) == 0
+    assert await count_miscounted_cells(clickhouse, 202611) == 0
     await clickhouse.execute(
         "ALTER TABLE rollup_day DELETE WHERE basis = 3 AND dimension = 'country'"
         " SETTINGS mutations_sync = 2"
     )
-    assert await miscounted(clickhouse, 202611) >= 3
+    assert await count_miscounted_cells(clickhouse, 202611) >= 3
 
 
 @pytest.mark.parametrize("visitors", [2_047, 2_049, 5_000])
@@ -158,6 +166,6 @@ async def test_a_number_is_the_estimate_of_all_visitors_of_the_day(
         await insert_clicks(clickhouse, rows)
         await catch_up(clickhouse, "clicks", 0, rows[0].pos)
         await count_days(clickhouse, second(OVER))
-    [told] = {number for key, number in (await numbers(clickhouse)).items() if key[0] == "total"}
-    assert abs(told / visitors - 1) <= (0.02 if visitors > 2_048 else 0)
-    assert await miscounted(clickhouse, 202611) == 0
+    [counted] = {number for key, number in (await numbers(clickhouse)).items() if key[0] == "total"}
+    assert abs(counted / visitors - 1) <= (0.02 if visitors > 2_048 else 0)
+    assert await count_miscounted_cells(clickhouse, 202611) == 0

@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from aggregator.rollups.pull import differences, watermark
-from aggregator.rollups.schedule import Lag, Pulls, next_rows
-from aggregator.rollups.statements import DAYS, FRESH
+from aggregator.rollups.pull import find_differing_months, read_watermark
+from aggregator.rollups.schedule import DayLag, RollupPulls, next_pull_rows
+from aggregator.rollups.statements import DAY_ROLLUPS, FRESH_ROLLUPS
 from linkjolt import redis_keys
 from linkjolt.storage.clickhouse import ClickHouse
 from tests.aggregator.rollups.sample import insert_clicks, make_sample, pos_at
@@ -22,8 +22,8 @@ def ms(instant: datetime) -> int:
 async def holds(clickhouse: ClickHouse) -> tuple[set[int], set[int]]:
     """How far the fresh rollups and that of days hold the clicks."""
     fresh, days = [
-        {await watermark(clickhouse, rollup.table, CLICKS.number) for rollup in some}
-        for some in (FRESH, DAYS)
+        {await read_watermark(clickhouse, rollup.table, CLICKS.number) for rollup in some}
+        for some in (FRESH_ROLLUPS, DAY_ROLLUPS)
     ]
     return fresh, days
 
@@ -49,57 +49,59 @@ async def store(clickhouse: ClickHouse, start: datetime, seed: int) -> int:
 def test_a_pull_that_took_long_is_followed_by_smaller_ones(
     pulled: int, seconds: float, rows: int
 ) -> None:
-    assert next_rows(400_000, pulled, seconds, batch_rows=200_000) == rows
+    assert next_pull_rows(400_000, pulled, seconds, batch_rows=200_000) == rows
 
 
 async def test_days_follow_after_half_a_minute(clickhouse: ClickHouse) -> None:
-    pulls = Pulls(clickhouse, 200_000)
+    pulls = RollupPulls(clickhouse, 200_000)
     first = await store(clickhouse, NOON, 1)
-    await pulls.follow(CLICKS, first, ms(NOON) + 120_000)
+    await pulls.pull(CLICKS, first, ms(NOON) + 120_000)
     assert await holds(clickhouse) == ({first}, {first})
     second = await store(clickhouse, NOON + timedelta(minutes=2), 2)
-    await pulls.follow(CLICKS, second, ms(NOON) + 149_999)
+    await pulls.pull(CLICKS, second, ms(NOON) + 149_999)
     assert await holds(clickhouse) == ({second}, {first})
-    await pulls.follow(CLICKS, second, ms(NOON) + 150_000)
+    await pulls.pull(CLICKS, second, ms(NOON) + 150_000)
     assert await holds(clickhouse) == ({second}, {second})
-    assert await differences(clickhouse, "clicks", "rollup_day") == []
+    assert await find_differing_months(clickhouse, "clicks", "rollup_day") == []
 
 
 async def test_days_that_are_over_follow_at_once(clickhouse: ClickHouse) -> None:
-    pulls = Pulls(clickhouse, 200_000)
+    pulls = RollupPulls(clickhouse, 200_000)
     midnight = NOON + timedelta(hours=12)
     first = await store(clickhouse, midnight - timedelta(minutes=4), 1)
-    await pulls.follow(CLICKS, first, ms(midnight) - 10_000)
+    await pulls.pull(CLICKS, first, ms(midnight) - 10_000)
     second = await store(clickhouse, midnight - timedelta(minutes=2), 2)
-    await pulls.follow(CLICKS, second, ms(midnight) - 1)
+    await pulls.pull(CLICKS, second, ms(midnight) - 1)
     assert await holds(clickhouse) == ({second}, {first})
-    await pulls.follow(CLICKS, second, ms(midnight))
+    await pulls.pull(CLICKS, second, ms(midnight))
     assert await holds(clickhouse) == ({second}, {second})
     late = await store(clickhouse, midnight - timedelta(minutes=1), 3)
-    await pulls.follow(CLICKS, late + 5, ms(midnight) + 1)
+    await pulls.pull(CLICKS, late + 5, ms(midnight) + 1)
     assert await holds(clickhouse) == ({late + 5}, {late + 5})
 
 
 async def test_one_who_remembers_nothing_pulls_everything(clickhouse: ClickHouse) -> None:
     now = ms(NOON) + 120_000
     first = await store(clickhouse, NOON, 1)
-    await Pulls(clickhouse, 200_000).follow(CLICKS, first, now)
+    await RollupPulls(clickhouse, 200_000).pull(CLICKS, first, now)
     second = await store(clickhouse, NOON + timedelta(minutes=2), 2)
-    pulls = Pulls(clickhouse, 200_000)
-    await pulls.follow(CLICKS, second, now + 1)
+    pulls = RollupPulls(clickhouse, 200_000)
+    await pulls.pull(CLICKS, second, now + 1)
     assert await holds(clickhouse) == ({second}, {second})
     third = await store(clickhouse, NOON + timedelta(minutes=4), 3)
     pulls.forget(CLICKS)
-    await pulls.follow(CLICKS, third, now + 2)
+    await pulls.pull(CLICKS, third, now + 2)
     assert await holds(clickhouse) == ({third}, {third})
 
 
 async def test_conversions_are_pulled_into_days_at_once(clickhouse: ClickHouse) -> None:
-    pulls = Pulls(clickhouse, 200_000)
-    for upto in (pos_at(ms(NOON)), pos_at(ms(NOON) + 1)):
-        await pulls.follow(CONVERSIONS, upto, ms(NOON))
-        for rollup in (*FRESH, *DAYS):
-            assert await watermark(clickhouse, rollup.table, CONVERSIONS.number) == upto
+    pulls = RollupPulls(clickhouse, 200_000)
+    for end_position in (pos_at(ms(NOON)), pos_at(ms(NOON) + 1)):
+        await pulls.pull(CONVERSIONS, end_position, ms(NOON))
+        for rollup in (*FRESH_ROLLUPS, *DAY_ROLLUPS):
+            assert (
+                await read_watermark(clickhouse, rollup.table, CONVERSIONS.number) == end_position
+            )
 
 
 @pytest.mark.parametrize(
@@ -115,5 +117,5 @@ def test_days_are_due_by_time_or_by_an_event_of_a_day_that_is_over(
     pulled_ago_ms: int, earliest_ago_seconds: int, over: bool
 ) -> None:
     now_ms = ms(NOON)
-    lag = Lag(now_ms - pulled_ago_ms, now_ms // 1000 - earliest_ago_seconds)
-    assert lag.is_over(now_ms) is over
+    lag = DayLag(now_ms - pulled_ago_ms, now_ms // 1000 - earliest_ago_seconds)
+    assert lag.is_due(now_ms) is over

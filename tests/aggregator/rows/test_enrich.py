@@ -8,18 +8,18 @@ from hypothesis import strategies as st
 from aggregator.rows.enrich import (
     STORED_MAX,
     click_time_ms,
-    moment,
-    place_of,
+    encode_row_end,
+    shared_fields,
     truncate_address,
     utc_day,
-    visitor,
+    visitor_number,
     write_click,
 )
-from aggregator.rows.fact_rows import CARRIED, conversion_row
+from aggregator.rows.fact_rows import CARRIED_COLUMNS, conversion_row
 from aggregator.rows.rows import ClickRow
-from linkjolt.click_ids import ClickIds
+from linkjolt.click_ids import ClickIdGenerator
 from linkjolt.dimensions import DENSE, SPARSE
-from linkjolt.events import RECORDED, Click, Conversion
+from linkjolt.events import RECORDED_PARAMETERS, Click, Conversion
 from linkjolt.reasons import Reason, Rejected
 
 TIME_MS = 1_736_937_000_123
@@ -32,7 +32,7 @@ class StrictRow(ClickRow, forbid_unknown_fields=True):
 
 
 def an_id(time_ms: int = TIME_MS) -> str:
-    return ClickIds(5, b"k" * 32, lambda: time_ms * 1_000_000).make(77)
+    return ClickIdGenerator(5, b"k" * 32, lambda: time_ms * 1_000_000).make(77)
 
 
 def a_click(**fields: object) -> Click:
@@ -43,7 +43,9 @@ def a_click(**fields: object) -> Click:
 def a_row(**fields: object) -> ClickRow:
     click = a_click(**fields)
     text = bytearray()
-    write_click(text, click, moment(click_time_ms(click.click_id), SALT), place_of(2, 9))
+    write_click(
+        text, click, shared_fields(click_time_ms(click.click_id), SALT), encode_row_end(2, 9)
+    )
     return msgspec.json.decode(text, type=StrictRow)
 
 
@@ -63,7 +65,7 @@ def a_conversion(**fields: object) -> Conversion:
 
 
 def test_a_row_says_what_the_click_said():
-    recorded = {name: f"<{name}>" for name in RECORDED}
+    recorded = {name: f"<{name}>" for name in RECORDED_PARAMETERS}
     row = a_row(
         ip="203.0.113.77",
         user_agent=CHROME,
@@ -74,7 +76,7 @@ def test_a_row_says_what_the_click_said():
         params={"color": 'r"ed'},
         **recorded,
     )
-    assert {name: getattr(row, name) for name in RECORDED} == recorded
+    assert {name: getattr(row, name) for name in RECORDED_PARAMETERS} == recorded
     same = ("account", "link", "campaign", "affiliate", "s", "pos", "time", "click_id")
     assert [getattr(row, name) for name in same] == [1, 77, 3, 4, 2, 9, TIME_MS / 1000, an_id()]
     assert (row.verdict, row.reason, row.ruleset) == ("human", "", 1)
@@ -127,13 +129,16 @@ def test_long_texts_are_cut():
 
 
 def test_a_visitor_is_one_for_the_day_only():
-    today, tomorrow = moment(0, SALT).keyed, moment(0, b"salt of tomorrow").keyed
-    same = visitor("203.0.113.7", CHROME, today)
+    today, tomorrow = (
+        shared_fields(0, SALT).visitor_hash,
+        shared_fields(0, b"salt of tomorrow").visitor_hash,
+    )
+    same = visitor_number("203.0.113.7", CHROME, today)
     assert a_row(ip="203.0.113.7", user_agent=CHROME).visitor == same
     others = {
-        visitor("203.0.113.8", CHROME, today),
-        visitor("203.0.113.7", CHROME + "x", today),
-        visitor("203.0.113.7", CHROME, tomorrow),
+        visitor_number("203.0.113.8", CHROME, today),
+        visitor_number("203.0.113.7", CHROME + "x", today),
+        visitor_number("203.0.113.7", CHROME, tomorrow),
     }
     assert len(others | {same}) == 4
     assert 0 < same < 1 << 64
@@ -167,37 +172,49 @@ def test_a_day_is_that_of_utc(time_ms: int, day: str):
 
 
 def test_a_conversion_carries_every_dimension_of_its_click():
-    values = {name: f"<{name}>" for name in (*RECORDED, *CARRIED)}
+    values = {name: f"<{name}>" for name in (*RECORDED_PARAMETERS, *CARRIED_COLUMNS)}
     click = msgspec.convert(values, ClickRow)
-    row = conversion_row(a_conversion(), click, s=1, pos=5, click_late=False)
-    assert {name: getattr(row, name) for name in CARRIED} == {n: values[n] for n in CARRIED}
+    row = conversion_row(a_conversion(), click, stream_number=1, pos=5, click_late=False)
+    assert {name: getattr(row, name) for name in CARRIED_COLUMNS} == {
+        n: values[n] for n in CARRIED_COLUMNS
+    }
     assert row.coupon_code == "<coupon_code>"
-    assert {*CARRIED, "coupon_code"} == {*DENSE, *SPARSE, "verdict"}
+    assert {*CARRIED_COLUMNS, "coupon_code"} == {*DENSE, *SPARSE, "verdict"}
 
 
 def test_a_conversions_own_coupon_beats_the_clicks():
     click = ClickRow(coupon_code="OLD")
-    row = conversion_row(a_conversion(coupon_code="NEW"), click, s=1, pos=5, click_late=False)
+    row = conversion_row(
+        a_conversion(coupon_code="NEW"), click, stream_number=1, pos=5, click_late=False
+    )
     assert row.coupon_code == "NEW"
 
 
 @pytest.mark.parametrize(("status", "counts"), [("approved", (1, 0, 1)), ("pending", (1, 1, 0))])
 def test_a_conversion_is_counted_once_by_its_status(status: str, counts: tuple[int, int, int]):
-    row = conversion_row(a_conversion(status=status), None, s=1, pos=5, click_late=False)
+    row = conversion_row(
+        a_conversion(status=status), None, stream_number=1, pos=5, click_late=False
+    )
     assert (row.conversions, row.pending, row.approved) == counts
     assert (row.kind, row.status, row.rejected) == ("created", status, 0)
 
 
 def test_a_conversion_without_its_click_keeps_what_the_click_id_tells():
-    late = conversion_row(a_conversion(click_id=an_id()), None, s=1, pos=5, click_late=True)
+    late = conversion_row(
+        a_conversion(click_id=an_id()), None, stream_number=1, pos=5, click_late=True
+    )
     assert (late.click_time, late.reason, late.country) == (TIME_MS / 1000, "click_late", "")
-    none = conversion_row(a_conversion(reason="expired"), None, s=1, pos=5, click_late=False)
+    none = conversion_row(
+        a_conversion(reason="expired"), None, stream_number=1, pos=5, click_late=False
+    )
     assert (none.click_time, none.reason) == (0.0, "expired")
 
 
 def test_a_conversions_own_reason_is_not_hidden_by_a_late_click():
     expired = a_conversion(reason="expired", click_id=an_id())
-    assert conversion_row(expired, None, s=1, pos=5, click_late=True).reason == "expired"
+    assert (
+        conversion_row(expired, None, stream_number=1, pos=5, click_late=True).reason == "expired"
+    )
 
 
 def test_a_row_has_all_that_the_conversion_said():
@@ -207,7 +224,11 @@ def test_a_row_has_all_that_the_conversion_said():
         if field.type is str and field.name != "click_id"
     }
     row = conversion_row(
-        a_conversion(**texts, campaign=3, affiliate=4, link=77), None, s=1, pos=5, click_late=False
+        a_conversion(**texts, campaign=3, affiliate=4, link=77),
+        None,
+        stream_number=1,
+        pos=5,
+        click_late=False,
     )
     assert {name: getattr(row, name) for name in texts} == texts
     numbers = (row.campaign, row.affiliate, row.link, row.s, row.pos)

@@ -1,5 +1,7 @@
 """Rows are the tables' columns, and what is inserted is what is stored."""
 
+from typing import Any
+
 import msgspec
 import pytest
 
@@ -11,6 +13,7 @@ from aggregator.rows.rows import (
     click_marker,
     conversion_marker,
 )
+from linkjolt.datasets import Dataset
 from linkjolt.storage.clickhouse import ClickHouse
 
 POS = (1 << 60) + 12345
@@ -41,6 +44,11 @@ class StoredConversion(msgspec.Struct):
     pos: int
 
 
+def plain_type(declared: Any) -> type:
+    """Returns the type behind a NewType."""
+    return getattr(declared, "__supertype__", declared)
+
+
 def python_type(column: str) -> type:
     if column.startswith("DateTime64(3"):
         return float
@@ -59,14 +67,14 @@ async def test_a_rows_fields_are_the_tables_columns(
         Column,
         {"table": table},
     )
-    declared = [(field.name, field.type) for field in msgspec.structs.fields(row)]
+    declared = [(field.name, plain_type(field.type)) for field in msgspec.structs.fields(row)]
     assert declared == [(column.name, python_type(column.type)) for column in columns]
 
 
 async def test_a_click_comes_back_as_it_was_inserted(clickhouse: ClickHouse):
     rows = [
         ClickRow(
-            account=1,
+            account=Dataset(1),
             time=time_ms / 1000,
             click_id=f"{time_ms}",
             user_agent=HOSTILE,
@@ -91,7 +99,7 @@ async def test_a_click_comes_back_as_it_was_inserted(clickhouse: ClickHouse):
 
 async def test_a_conversion_comes_back_as_it_was_inserted(clickhouse: ClickHouse):
     row = ConversionRow(
-        account=1,
+        account=Dataset(1),
         time=1795327569.038,
         order_id=HOSTILE,
         order_value_minor=-(10**15),

@@ -3,7 +3,8 @@
 import pytest
 
 from aggregator.rows.verdicts import Verdict, judge
-from linkjolt.clicks.user_agent import CUT, Kind, read_agent
+from linkjolt.clicks.user_agent import AGENT_MAX_CHARACTERS, AgentKind, parse_user_agent
+from linkjolt.datasets import Dataset
 from linkjolt.events import Click
 from linkjolt.verdict_reasons import SENTENCES, VerdictReason
 from tests.aggregator.rows.agents import BOTS, PEOPLE, PREVIEWS
@@ -13,12 +14,17 @@ AGENTS = [row[0] for row in (*PEOPLE, *BOTS, *PREVIEWS)]
 
 def a_click(user_agent: str) -> Click:
     return Click(
-        click_id="0" * 26, account=1, link=1, campaign=1, affiliate=1, user_agent=user_agent
+        click_id="0" * 26,
+        account=Dataset(1),
+        link=1,
+        campaign=1,
+        affiliate=1,
+        user_agent=user_agent,
     )
 
 
 def verdict_of(click: Click) -> tuple[str, str]:
-    verdict = judge(click, read_agent(click.user_agent))
+    verdict = judge(click, parse_user_agent(click.user_agent))
     return verdict.verdict, verdict.reason
 
 
@@ -26,20 +32,20 @@ def verdict_of(click: Click) -> tuple[str, str]:
 def test_a_persons_browser_is_human_and_described(
     user_agent: str, device: str, os: str, browser: str
 ):
-    agent = read_agent(user_agent)
+    agent = parse_user_agent(user_agent)
     assert (agent.device, agent.os, agent.browser, agent.crawler) == (device, os, browser, "")
     assert verdict_of(a_click(user_agent)) == ("human", "")
 
 
 @pytest.mark.parametrize(("user_agent", "reason", "name"), BOTS)
 def test_a_crawler_is_a_bot_with_its_reason_and_name(user_agent: str, reason: str, name: str):
-    assert read_agent(user_agent).crawler == name
+    assert parse_user_agent(user_agent).crawler == name
     assert verdict_of(a_click(user_agent)) == ("bot", reason)
 
 
 @pytest.mark.parametrize(("user_agent", "name"), PREVIEWS)
 def test_a_link_preview_is_told_from_a_bot(user_agent: str, name: str):
-    agent = read_agent(user_agent)
+    agent = parse_user_agent(user_agent)
     assert (agent.device, agent.crawler) == ("bot", name)
     assert verdict_of(a_click(user_agent)) == ("preview", "link_preview")
 
@@ -48,7 +54,7 @@ def test_a_link_preview_is_told_from_a_bot(user_agent: str, name: str):
 def test_what_is_no_click_comes_before_who_sent_it(user_agent: str):
     head = Click(
         click_id="0" * 26,
-        account=1,
+        account=Dataset(1),
         link=1,
         campaign=1,
         affiliate=1,
@@ -57,7 +63,7 @@ def test_what_is_no_click_comes_before_who_sent_it(user_agent: str):
     )
     prefetch = Click(
         click_id="0" * 26,
-        account=1,
+        account=Dataset(1),
         link=1,
         campaign=1,
         affiliate=1,
@@ -76,13 +82,13 @@ def test_every_reason_has_a_sentence():
 def test_every_kind_of_agent_has_a_verdict_of_its_own():
     verdicts: set[Verdict] = set()
     for user_agent in AGENTS:
-        verdicts.add(judge(a_click(user_agent), read_agent(user_agent)))
-    assert {read_agent(user_agent).kind for user_agent in AGENTS} == set(Kind)
-    assert len(verdicts) == len(Kind)
+        verdicts.add(judge(a_click(user_agent), parse_user_agent(user_agent)))
+    assert {parse_user_agent(user_agent).kind for user_agent in AGENTS} == set(AgentKind)
+    assert len(verdicts) == len(AgentKind)
 
 
 def test_an_endless_agent_is_read_by_its_start():
     start = "Mozilla/5.0 (X11; Linux x86_64; rv:127.0) Gecko/20100101 Firefox/127.0 ".ljust(
-        CUT, "x"
+        AGENT_MAX_CHARACTERS, "x"
     )
-    assert read_agent(start + " Googlebot/2.1" * 10_000) == read_agent(start)
+    assert parse_user_agent(start + " Googlebot/2.1" * 10_000) == parse_user_agent(start)

@@ -8,10 +8,10 @@ from typing import Any
 import pytest
 
 from aggregator.maintenance.audit import find_differences
-from aggregator.maintenance.repair import prepare
+from aggregator.maintenance.repair import prepare_repair
 from aggregator.rollups import pull as pulling
 from aggregator.warehouse import migrate
-from aggregator.warehouse.migrate import PLAIN, Tables, filled
+from aggregator.warehouse.migrate import PLAIN_TABLES, TableOptions, fill_migration
 from linkjolt import redis_keys
 from linkjolt.storage.clickhouse import ClickHouse, ClickHouseFailed
 from linkjolt.storage.redis import call
@@ -29,17 +29,21 @@ PULLED_OR_RAW = {
 
 @pytest.mark.parametrize("name", MIGRATIONS)
 async def test_every_table_of_a_cluster_is_replicated(name: str, clickhouse: ClickHouse) -> None:
-    sql = filled(MIGRATIONS[name], Tables(replicated=True, cluster="main"), 50, remote=True)
+    sql = fill_migration(
+        MIGRATIONS[name], TableOptions(replicated=True, cluster="main"), 50, remote=True
+    )
     await clickhouse.execute(f"EXPLAIN AST {sql}")
-    made = ["Replicated"] if "CREATE TABLE" in sql else []
-    assert re.findall(r"ENGINE = (Replicated)?\w*MergeTree", sql) == made
+    expected = ["Replicated"] if "CREATE TABLE" in sql else []
+    assert re.findall(r"ENGINE = (Replicated)?\w*MergeTree", sql) == expected
     assert "ON CLUSTER 'main'" in sql
 
 
 @pytest.mark.parametrize("name", MIGRATIONS)
 def test_only_tables_on_a_server_know_tokens(name: str) -> None:
-    assert "deduplication_window" not in filled(MIGRATIONS[name], PLAIN, 50, remote=False)
-    on_server = filled(MIGRATIONS[name], PLAIN, 50, remote=True)
+    assert "deduplication_window" not in fill_migration(
+        MIGRATIONS[name], PLAIN_TABLES, 50, remote=False
+    )
+    on_server = fill_migration(MIGRATIONS[name], PLAIN_TABLES, 50, remote=True)
     assert ("deduplication_window" in on_server) == (name in PULLED_OR_RAW)
 
 
@@ -48,16 +52,16 @@ async def test_rollups_of_an_older_version_are_made_anew_and_pulled_from_raw(
 ) -> None:
     start = datetime(2026, 11, 10, 12, tzinfo=UTC)
     anew = sorted(name for name in MIGRATIONS if "rollup" in name)
-    await clickhouse.execute(filled(MIGRATIONS[anew[0]], PLAIN, 50, remote=False))
+    await clickhouse.execute(fill_migration(MIGRATIONS[anew[0]], PLAIN_TABLES, 50, remote=False))
     for name in anew[1:]:
         smaller = MIGRATIONS[name].replace("uniqCombined64(16)", "uniqCombined64(14)")
-        await clickhouse.execute(filled(smaller, PLAIN, 50, remote=False))
+        await clickhouse.execute(fill_migration(smaller, PLAIN_TABLES, 50, remote=False))
     await insert_clicks(clickhouse, make_sample(1, start, start + timedelta(hours=3)).clicks)
     with pytest.raises(ClickHouseFailed, match="uniqCombined64"):
-        await prepare(clickhouse)
+        await prepare_repair(clickhouse)
     await clickhouse.execute(f"DELETE FROM migrations WHERE name IN {tuple(anew)}")
     assert await migrate.migrate(clickhouse) == anew
-    await prepare(clickhouse)
+    await prepare_repair(clickhouse)
     assert await find_differences(clickhouse) == []
 
 
@@ -67,7 +71,7 @@ async def test_a_rollup_made_anew_is_no_report_up_to_an_instant_before_it_is_pul
     await line.click(5)
     await line.step_until_idle()
     stream = redis_keys.clicks(0)
-    told = await call(line.redis, "HGET", redis_keys.PROGRESS, stream.number)
+    before = await call(line.redis, "HGET", redis_keys.PROGRESS, stream.number)
     await line.clickhouse.execute("TRUNCATE TABLE rollup_quarter SYNC")
     line.restart()
     seen: list[object] = []
@@ -81,7 +85,7 @@ async def test_a_rollup_made_anew_is_no_report_up_to_an_instant_before_it_is_pul
     await line.aggregation.position(stream)
     assert seen == [None]
     await line.step_until_idle()
-    assert int(await call(line.redis, "HGET", redis_keys.PROGRESS, stream.number)) >= int(told)
+    assert int(await call(line.redis, "HGET", redis_keys.PROGRESS, stream.number)) >= int(before)
     assert (await line.audit()).clean
 
 
@@ -89,7 +93,7 @@ async def test_a_stream_that_has_stored_nothing_keeps_its_instant(line: Line) ->
     await line.click()
     await line.step_until_idle()
     stream = redis_keys.conversions(0)
-    told = await call(line.redis, "HGET", redis_keys.PROGRESS, stream.number)
+    before = await call(line.redis, "HGET", redis_keys.PROGRESS, stream.number)
     line.restart()
     await line.aggregation.position(stream)
-    assert await call(line.redis, "HGET", redis_keys.PROGRESS, stream.number) == told is not None
+    assert await call(line.redis, "HGET", redis_keys.PROGRESS, stream.number) == before is not None

@@ -1,4 +1,4 @@
-"""Tracking links over HTTP, the stored event beside the answer."""
+"""Tracking links redirect over HTTP, and store the click."""
 
 import asyncio
 from urllib.parse import parse_qsl, urlsplit
@@ -7,10 +7,10 @@ import msgspec
 import pytest
 
 from linkjolt import redis_keys
-from linkjolt.click_ids import read_click_id
-from linkjolt.events import RECORDED
+from linkjolt.click_ids import verify_click_id
+from linkjolt.events import RECORDED_PARAMETERS
 from linkjolt.registry.entries import Link
-from linkjolt.storage.redis import entries
+from linkjolt.storage.redis import read_stream
 from tests.ingest.conftest import Shop
 from tests.waiting import wait_until
 
@@ -29,7 +29,7 @@ async def test_a_click_redirects_and_is_recorded(shop: Shop) -> None:
     [click] = await shop.clicks()
     assert query["click_id"] == click.click_id
     assert (click.sub1, click.params, click.user_agent) == ("spring", {"x": "1"}, CHROME)
-    ref = read_click_id(click.click_id, shop.edge.keyring.click_keys)
+    ref = verify_click_id(click.click_id, shop.edge.keyring.click_keys)
     assert ref is not None
     assert ref.link == shop.link.number
 
@@ -105,10 +105,10 @@ async def test_a_plus_shows_where_a_link_leads_without_counting(shop: Shop) -> N
 
 
 async def test_every_recorded_parameter_is_recorded_under_its_name(shop: Shop) -> None:
-    given = {name: f"v-{name}" for name in RECORDED}
+    given = {name: f"v-{name}" for name in RECORDED_PARAMETERS}
     await shop.client.get("/tc_ABC123", params=given)
     [click] = await shop.clicks()
-    assert {name: getattr(click, name) for name in RECORDED} == given
+    assert {name: getattr(click, name) for name in RECORDED_PARAMETERS} == given
     assert click.params == {}
 
 
@@ -130,13 +130,13 @@ async def test_clicks_of_one_moment_travel_in_few_frames(shop: Shop) -> None:
     await asyncio.gather(*(shop.client.get("/tc_ABC123") for _ in range(50)))
     clicks = await shop.clicks()
     assert len({click.click_id for click in clicks}) == 50
-    assert len(await entries(shop.redis, redis_keys.clicks(0).key, "-")) < 25
+    assert len(await read_stream(shop.redis, redis_keys.clicks(0).key, "-")) < 25
 
 
 async def test_a_link_made_anywhere_is_served_within_a_second(shop: Shop) -> None:
     assert (await shop.client.get("/soon")).status_code == 404
-    made = msgspec.structs.replace(shop.link, number=0, tracking_code="soon")
-    await shop.registry.create(made)
+    link = msgspec.structs.replace(shop.link, number=0, tracking_code="soon")
+    await shop.registry.create(link)
 
     async def served() -> bool:
         return (await shop.client.get("/soon")).status_code == 302
@@ -146,8 +146,8 @@ async def test_a_link_made_anywhere_is_served_within_a_second(shop: Shop) -> Non
 
 async def test_many_links_that_are_not_in_memory_are_clicked_at_once(shop: Shop) -> None:
     links = [msgspec.structs.replace(shop.link, number=0, tracking_code="") for _ in range(300)]
-    made = [link for link in await shop.registry.create_many(links) if isinstance(link, Link)]
-    asked = [shop.client.get(f"/{link.tracking_code}") for link in made]
+    created = [link for link in await shop.registry.create_many(links) if isinstance(link, Link)]
+    asked = [shop.client.get(f"/{link.tracking_code}") for link in created]
     assert [answer.status_code for answer in await asyncio.gather(*asked)] == [302] * 300
-    assert {click.link for click in await shop.clicks()} == {link.number for link in made}
-    assert shop.edge.clicks.outlet.waiting == 0
+    assert {click.link for click in await shop.clicks()} == {link.number for link in created}
+    assert shop.edge.click_publisher.producer.spooled_events == 0

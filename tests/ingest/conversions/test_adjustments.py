@@ -1,4 +1,4 @@
-"""Adjustments over HTTP: at once, once, within what is left, and with their history."""
+"""Adjustments over HTTP apply at once and once, within the remaining amount, with history."""
 
 import asyncio
 from collections import Counter
@@ -16,18 +16,18 @@ async def created(shop: Shop, **fields: object) -> dict[str, Any]:
     return (await shop.post({**ORDER, **fields})).json()
 
 
-async def adjust(shop: Shop, made: dict[str, Any], **fields: object) -> httpx2.Response:
-    path = f"/v1/conversions/{made['conversion_id']}/adjustments"
+async def adjust(shop: Shop, conversion: dict[str, Any], **fields: object) -> httpx2.Response:
+    path = f"/v1/conversions/{conversion['conversion_id']}/adjustments"
     return await shop.post({"adjustment_id": "a1", **fields}, path=path)
 
 
-async def read(shop: Shop, made: dict[str, Any]) -> dict[str, Any]:
-    return (await shop.get(f"/v1/conversions/{made['conversion_id']}")).json()
+async def read(shop: Shop, conversion: dict[str, Any]) -> dict[str, Any]:
+    return (await shop.get(f"/v1/conversions/{conversion['conversion_id']}")).json()
 
 
 async def test_a_conversion_is_refunded_in_part_the_moment_it_is_accepted(shop: Shop) -> None:
-    made = await created(shop)
-    answer = await adjust(shop, made, kind="refund", amount=30.00, reason="sent back")
+    conversion = await created(shop)
+    answer = await adjust(shop, conversion, kind="refund", amount=30.00, reason="sent back")
     assert answer.status_code == 201
     fact = answer.json()["adjustment"]
     assert (fact["kind"], fact["order_value_change"], fact["commission_change"]) == (
@@ -35,7 +35,7 @@ async def test_a_conversion_is_refunded_in_part_the_moment_it_is_accepted(shop: 
         -30.00,
         -9.00,
     )
-    now = await read(shop, made)
+    now = await read(shop, conversion)
     assert (now["order_value"], now["refunded"], now["commission_amount"]) == (99.99, 30.0, 20.99)
     assert [entry["kind"] for entry in now["history"]] == ["created", "refunded"]
     assert now["history"][1]["reason"] == "sent back"
@@ -45,46 +45,46 @@ async def test_a_conversion_is_refunded_in_part_the_moment_it_is_accepted(shop: 
 
 
 async def test_the_same_adjustment_sent_again_changes_nothing(shop: Shop) -> None:
-    made = await created(shop)
-    first = await adjust(shop, made, kind="refund", amount="10.00")
-    again = await adjust(shop, made, kind="refund", amount="10.00")
+    conversion = await created(shop)
+    first = await adjust(shop, conversion, kind="refund", amount="10.00")
+    again = await adjust(shop, conversion, kind="refund", amount="10.00")
     assert (first.status_code, again.status_code) == (201, 200)
     assert again.json()["duplicate"] is True
     assert again.json()["adjustment"] == first.json()["adjustment"]
-    other = await adjust(shop, made, kind="refund", amount="11.00")
+    other = await adjust(shop, conversion, kind="refund", amount="11.00")
     assert (other.status_code, other.json()["code"]) == (409, "conflict")
     assert len(await shop.adjustments()) == 1
 
 
 async def test_refunds_at_once_never_exceed_the_amount(shop: Shop) -> None:
-    made = await created(shop)
+    conversion = await created(shop)
     asked = [
-        adjust(shop, made, kind="refund", amount="30.00", adjustment_id=f"a{number}")
+        adjust(shop, conversion, kind="refund", amount="30.00", adjustment_id=f"a{number}")
         for number in range(20)
     ]
     answers = await asyncio.gather(*asked)
     assert Counter(answer.status_code for answer in answers) == {201: 3, 422: 17}
-    now = await read(shop, made)
+    now = await read(shop, conversion)
     assert (now["refunded"], now["commission_amount"]) == (90.0, 2.99)
     assert sum(fact.effect.order_value_minor for fact in await shop.adjustments()) == -9000
 
 
 async def test_a_repeat_of_the_post_gets_the_first_answer_whatever_became_of_it(shop: Shop) -> None:
-    made = await created(shop)
-    await adjust(shop, made, kind="reject", reason="fraud")
-    assert (await read(shop, made))["status"] == "rejected"
+    conversion = await created(shop)
+    await adjust(shop, conversion, kind="reject", reason="fraud")
+    assert (await read(shop, conversion))["status"] == "rejected"
     again = await shop.post(ORDER)
     assert again.status_code == 200
-    assert again.json() == {**made, "duplicate": True}
+    assert again.json() == {**conversion, "duplicate": True}
 
 
 async def test_payout_is_apart_from_status(shop: Shop) -> None:
-    made = await created(shop, status="approved")
-    assert (await adjust(shop, made, kind="pay")).status_code == 201
-    now = await read(shop, made)
+    conversion = await created(shop, status="approved")
+    assert (await adjust(shop, conversion, kind="pay")).status_code == 201
+    now = await read(shop, conversion)
     assert (now["status"], now["payout"]) == ("approved", "paid")
-    assert (await adjust(shop, made, kind="unpay", adjustment_id="a2")).status_code == 201
-    assert (await read(shop, made))["payout"] == "unpaid"
+    assert (await adjust(shop, conversion, kind="unpay", adjustment_id="a2")).status_code == 201
+    assert (await read(shop, conversion))["payout"] == "unpaid"
 
 
 REFUSED: list[tuple[dict[str, object], int, str, Reason]] = [
@@ -107,8 +107,8 @@ REFUSED: list[tuple[dict[str, object], int, str, Reason]] = [
 async def test_a_bad_adjustment_is_refused_by_its_field_and_changes_nothing(
     shop: Shop, body: dict[str, object], status: int, field: str, reason: Reason
 ) -> None:
-    made = await created(shop)
-    answer = await adjust(shop, made, **body)
+    conversion = await created(shop)
+    answer = await adjust(shop, conversion, **body)
     problem = answer.json()
     assert (answer.status_code, problem["code"]) == (status, reason.value)
     assert problem["errors"][0]["field"] == field
@@ -116,9 +116,9 @@ async def test_a_bad_adjustment_is_refused_by_its_field_and_changes_nothing(
 
 
 async def test_another_accounts_conversion_is_not_found(shop: Shop) -> None:
-    made = await created(shop)
+    conversion = await created(shop)
     key = await make_key(shop.registry, ["conversions:write"], account=2)
-    path = f"/v1/conversions/{made['conversion_id']}"
+    path = f"/v1/conversions/{conversion['conversion_id']}"
     body = {"kind": "approve", "adjustment_id": "a"}
     assert (await shop.get(path, key)).status_code == 404
     assert (await shop.post(body, key, path=f"{path}/adjustments")).status_code == 404
@@ -127,9 +127,9 @@ async def test_another_accounts_conversion_is_not_found(shop: Shop) -> None:
 
 async def test_a_lost_conversion_is_given_to_its_affiliate_by_hand(shop: Shop) -> None:
     forged = {"click_id": "0" * 26, "order_id": "lost", "order_value": 50}
-    made = (await shop.post(forged)).json()
-    assert (made["attribution"]["method"], made["commission_amount"]) == ("none", 0)
-    path = f"/v1/conversions/{made['conversion_id']}/attribute"
+    conversion = (await shop.post(forged)).json()
+    assert (conversion["attribution"]["method"], conversion["commission_amount"]) == ("none", 0)
+    path = f"/v1/conversions/{conversion['conversion_id']}/attribute"
     body = {"adjustment_id": "a", "tracking_code": "tc_ABC123", "reason": "seen in the mail"}
     answer = await shop.post(body, path=path)
     assert answer.status_code == 201
@@ -162,14 +162,14 @@ async def test_whom_nobody_knows_earns_nothing(
     shop: Shop, named: dict[str, object], field: str, reason: Reason
 ) -> None:
     forged = {"click_id": "0" * 26, "order_id": "lost", "order_value": 50}
-    made = (await shop.post(forged)).json()
-    path = f"/v1/conversions/{made['conversion_id']}/attribute"
+    conversion = (await shop.post(forged)).json()
+    path = f"/v1/conversions/{conversion['conversion_id']}/attribute"
     problem = (await shop.post({"adjustment_id": "a", **named}, path=path)).json()
     assert (problem["code"], problem["errors"][0]["field"]) == (reason.value, field)
 
 
 async def test_what_a_click_earned_is_not_given_to_another(shop: Shop) -> None:
-    made = await created(shop)
-    path = f"/v1/conversions/{made['conversion_id']}/attribute"
+    conversion = await created(shop)
+    path = f"/v1/conversions/{conversion['conversion_id']}/attribute"
     answer = await shop.post({"adjustment_id": "a", "tracking_code": "tc_ABC123"}, path=path)
     assert (answer.status_code, answer.json()["code"]) == (409, "not_adjustable")

@@ -1,4 +1,4 @@
-"""What a conversion is answered with is JSON, whatever the sender wrote into it."""
+"""A conversion's answer is valid JSON, whatever the sender wrote into it."""
 
 import json
 from datetime import UTC, datetime

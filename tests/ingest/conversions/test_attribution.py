@@ -1,12 +1,14 @@
-"""Who earns: several clicks, coupons, rules by version, first orders only, test keys."""
+"""Clicks, coupons, versions of rules and first orders decide who earns a conversion."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
 
 import msgspec
+import pytest
 
+from linkjolt.datasets import Account
 from linkjolt.money import Flat, Percentage
-from linkjolt.registry.entries import Affiliate, Campaign, Coupon, Rule
+from linkjolt.registry.entries import Affiliate, Campaign, Coupon, RuleVersion
 from tests.ingest.conftest import Shop, make_key
 from tests.ingest.conversions.test_http import ORDER, click_id
 from tests.waiting import wait_until
@@ -17,7 +19,10 @@ SALE = {"order_id": "o1", "order_value": 100}
 async def change_campaign(shop: Shop, **fields: object) -> None:
     """Changes the shop's campaign, and waits until the edge has heard of it."""
     await shop.registry.patch(
-        Campaign, 1, shop.link.campaign, lambda entry: msgspec.structs.replace(entry, **fields)
+        Campaign,
+        Account(1),
+        shop.link.campaign,
+        lambda entry: msgspec.structs.replace(entry, **fields),
     )
 
     async def heard() -> bool:
@@ -46,12 +51,12 @@ async def test_of_several_clicks_the_first_earns_where_the_campaign_says_so(shop
 
 async def test_a_coupon_earns_where_no_click_and_no_code_does(shop: Shop) -> None:
     ann = await shop.registry.create(
-        Affiliate(number=0, account=1, name="Bo", created_at=datetime.now(UTC))
+        Affiliate(number=0, account=Account(1), name="Bo", created_at=datetime.now(UTC))
     )
     await shop.registry.create(
         Coupon(
             number=0,
-            account=1,
+            account=Account(1),
             code="SPRING",
             campaign=shop.link.campaign,
             affiliate=ann.number,
@@ -78,13 +83,13 @@ async def test_a_coupon_of_nobody_is_refused_alone_and_kept_beside_a_click(shop:
 
 
 async def test_a_conversion_keeps_the_version_it_was_paid_by(shop: Shop) -> None:
-    made = (await shop.post(ORDER)).json()
-    rule = Rule(version=2, starts_at=datetime.now(UTC), commission=Percentage(Decimal(50)))
+    earlier = (await shop.post(ORDER)).json()
+    rule = RuleVersion(version=2, starts_at=datetime.now(UTC), commission=Percentage(Decimal(50)))
     await change_campaign(shop, rules=(rule,))
     later = (await shop.post({**ORDER, "order_id": "later"})).json()
-    assert (made["commission_amount"], later["commission_amount"]) == (29.99, 49.99)
+    assert (earlier["commission_amount"], later["commission_amount"]) == (29.99, 49.99)
     body = {"kind": "refund", "adjustment_id": "a", "amount": "49.99"}
-    for answer, left in ((made, 15.0), (later, 25.0)):
+    for answer, left in ((earlier, 15.0), (later, 25.0)):
         path = f"/v1/conversions/{answer['conversion_id']}/adjustments"
         now = (await shop.post(body, path=path)).json()["conversion"]
         assert now["commission_amount"] == left
@@ -120,6 +125,20 @@ async def test_what_a_test_key_posts_is_kept_apart(shop: Shop) -> None:
     path = f"/v1/conversions/{trial['conversion_id']}"
     assert (await shop.get(path)).status_code == 404
     assert (await shop.get(path, key)).status_code == 200
+
+
+@pytest.mark.parametrize("field", ["click_id", "click_ids"])
+async def test_a_click_that_is_not_genuine_is_named_to_a_key_bound_to_a_campaign(
+    shop: Shop, field: str
+) -> None:
+    key = await make_key(shop.registry, ["conversions:write"], campaign=shop.link.campaign)
+    bad = "0" * 26
+    answer = await shop.post(
+        {"order_id": "o1", "order_value": 5, field: bad if field == "click_id" else [bad]}, key
+    )
+    assert (answer.status_code, answer.json()["code"]) == (422, "unknown_reference")
+    assert [error["field"] for error in answer.json()["errors"]] == [field]
+    assert await shop.conversions() == []
 
 
 async def test_a_key_bound_to_a_campaign_posts_to_no_other(shop: Shop) -> None:

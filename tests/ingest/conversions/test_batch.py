@@ -1,4 +1,4 @@
-"""Many conversions in one body: one result each, in order, and what sinks the whole body."""
+"""Many conversions in one body get one result each, in order, unless the body is refused."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
@@ -12,9 +12,9 @@ from starlette.types import Message
 from ingest.app import create_app
 from ingest.conversions.batch import LINES_MAX
 from ingest.publishing.publishers import FRAME_CONVERSIONS_MAX
-from ingest.publishing.stream_producer import Answer, Call
+from ingest.publishing.stream_producer import PublishReply, ScriptCall
 from linkjolt import redis_keys
-from linkjolt.storage.redis import RedisConnectionError, entries
+from linkjolt.storage.redis import RedisConnectionError, read_stream
 from tests.ingest.conftest import Shop, make_key
 from tests.ingest.conversions.test_http import ORDER
 from tests.waiting import wait_until
@@ -68,7 +68,7 @@ async def test_each_entry_has_its_own_result_in_order(shop: Shop, media_type: st
     assert fields == ["color", "orderId", "body", "order_id", "tracking_code", "metadata"]
     first, again = body["data"][0]["conversion"], body["data"][4]["conversion"]
     assert again == {**first, "duplicate": True}
-    assert [made.order_id for made in await shop.conversions()] == ["a", "g"]
+    assert [stored.order_id for stored in await shop.conversions()] == ["a", "g"]
 
 
 @pytest.mark.parametrize("media_type", [JSON, NDJSON])
@@ -90,7 +90,7 @@ async def test_a_line_that_is_no_json_spoils_only_itself(shop: Shop) -> None:
     answer = await send(shop, b"\r\n\n".join(lines), NDJSON)
     assert [result["status"] for result in answer.json()["data"]] == [201, 400, 201]
     assert answer.json()["data"][1]["code"] == "malformed_json"
-    assert [made.order_id for made in await shop.conversions()] == ["a", "b"]
+    assert [stored.order_id for stored in await shop.conversions()] == ["a", "b"]
 
 
 async def test_a_line_that_is_too_long_or_too_deep_spoils_only_itself(shop: Shop) -> None:
@@ -106,11 +106,11 @@ async def test_entries_travel_in_frames_of_at_most_256(shop: Shop) -> None:
     posts = [order(str(number)) for number in range(600)]
     answer = await send(shop, lines_of(posts), NDJSON)
     assert answer.json()["accepted"] == 600
-    rows = await entries(shop.redis, redis_keys.conversions(0).key, "-")
+    rows = await read_stream(shop.redis, redis_keys.conversions(0).key, "-")
     sizes = [fields[b"f"].count(b"\n") + 1 for _, fields in rows]
     assert sum(sizes) == 600
     assert max(sizes) <= FRAME_CONVERSIONS_MAX
-    assert [made.order_id for made in await shop.conversions()] == [str(n) for n in range(600)]
+    assert [stored.order_id for stored in await shop.conversions()] == [str(n) for n in range(600)]
 
 
 async def chunked(body: bytes) -> AsyncGenerator[bytes]:
@@ -126,7 +126,7 @@ SUNK: list[tuple[bytes, str, int, str]] = [
     (b" " * 70_000 + b"{}", JSON, 413, "body_too_large"),
     (b" " * ((10 << 20) + 1), NDJSON, 413, "body_too_large"),
     (b'"text"', JSON, 422, "invalid_field"),
-    (lines_of([order("a")]), "application/ndjson", 415, "unsupported_media_type"),
+    (lines_of([order("a")]), "text/csv", 415, "unsupported_media_type"),
 ]
 
 
@@ -159,7 +159,7 @@ async def test_lines_beyond_the_bound_are_refused_and_what_came_before_stays(sho
 
 
 async def post_pieces(shop: Shop, pieces: "asyncio.Queue[Message]") -> list[Message]:
-    """NDJSON to the application in messages of our own; what it sends."""
+    """Sends NDJSON in separate ASGI messages; returns the application's messages."""
     headers = [
         (b"authorization", f"Bearer {shop.key}".encode()),
         (b"content-type", NDJSON.encode()),
@@ -199,7 +199,7 @@ async def test_lines_are_stored_while_others_are_still_to_come_and_stay_if_these
     pieces.put_nowait({"type": "http.disconnect"})
     sent = await posting
     assert sent[0]["status"] == 400
-    assert [made.order_id for made in await shop.conversions()] == ["a", "b"]
+    assert [stored.order_id for stored in await shop.conversions()] == ["a", "b"]
     # Whoever sends it again learns what was taken.
     again = await send(shop, lines_of([order(name) for name in "abc"]), NDJSON)
     assert [result["status"] for result in again.json()["data"]] == [200, 200, 201]
@@ -208,17 +208,17 @@ async def test_lines_are_stored_while_others_are_still_to_come_and_stay_if_these
 async def test_entries_are_queued_while_redis_is_away(shop: Shop) -> None:
     # The link and the key are in memory then.
     assert (await shop.post(order("a"))).status_code == 201
-    outlet = shop.edge.conversions[0].outlet
-    publish = outlet.publish
+    producer = shop.edge.conversion_publishers[0].producer
+    publish = producer.publish
 
-    async def away(calls: Sequence[Call], /) -> list[Answer]:
+    async def away(calls: Sequence[ScriptCall], /) -> list[PublishReply]:
         raise RedisConnectionError("away")
 
-    outlet.publish = away
+    producer.publish = away
     answer = (await send(shop, lines_of([order("b"), 5, order("c")]), NDJSON)).json()
     assert [result["status"] for result in answer["data"]] == [202, 422, 202]
     assert answer["data"][0]["conversion"]["status"] == "queued"
     assert (answer["accepted"], answer["rejected"]) == (2, 1)
-    outlet.publish = publish
-    await wait_until(lambda: outlet.waiting == 0)
-    assert [made.order_id for made in await shop.conversions()] == ["a", "b", "c"]
+    producer.publish = publish
+    await wait_until(lambda: producer.spooled_events == 0)
+    assert [stored.order_id for stored in await shop.conversions()] == ["a", "b", "c"]

@@ -1,4 +1,4 @@
-"""NDJSON as it comes in: the same lines however it is cut, and no more of one than is needed."""
+"""NDJSON yields the same lines however it is cut, and bounds each line."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence

@@ -1,4 +1,4 @@
-"""Posted bytes read the quick way and the careful way: the same post, or the same refusal."""
+"""Both parsers of a posted body return the same post, or the same refusal."""
 
 from datetime import UTC, datetime
 from typing import Any
@@ -37,7 +37,7 @@ _NAMES = st.one_of(st.sampled_from([*FIELDS, *ALIASES]), st.text(max_size=5))
 _PAIRS = st.lists(st.tuples(_NAMES, _VALUES), max_size=4)
 
 
-def said(parse: Any, body: bytes) -> object:
+def parsed(parse: Any, body: bytes) -> object:
     """A post's fields as JSON, or why it was refused and which field."""
     try:
         return msgspec.json.encode(parse(body))
@@ -58,7 +58,7 @@ def test_both_ways_read_the_same_from_a_sale_with_anything_added(
     pairs: list[tuple[str, Any]], spaced: bool
 ) -> None:
     body = written([*SALE.items(), *pairs], spaced=spaced)
-    assert said(parse_post, body) == said(parse_carefully, body)
+    assert parsed(parse_post, body) == parsed(parse_carefully, body)
 
 
 @settings(deadline=None)
@@ -66,7 +66,7 @@ def test_both_ways_read_the_same_from_a_sale_with_anything_added(
 def test_both_ways_read_the_same_from_torn_bytes(noise: bytes, at: int) -> None:
     body = written([*SALE.items(), ("adv1", "näher \\ \u2028"), ("metadata", {"a": [1.50, "x"]})])
     torn = body[:at] + noise + body[at + len(noise) :]
-    assert said(parse_post, torn) == said(parse_carefully, torn)
+    assert parsed(parse_post, torn) == parsed(parse_carefully, torn)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,7 @@ def test_both_ways_read_the_same_from_torn_bytes(noise: bytes, at: int) -> None:
     ],
 )
 def test_both_ways_read_the_same_from_odd_json(body: bytes) -> None:
-    assert said(parse_post, body) == said(parse_carefully, body)
+    assert parsed(parse_post, body) == parsed(parse_carefully, body)
 
 
 @pytest.mark.parametrize("name", ["order_id", "orderId", "coupon_code", "adv5"])

@@ -1,4 +1,4 @@
-"""What becomes of another post of an order, by the campaign's policy; and Idempotency-Key."""
+"""Another post of an order follows the campaign's policy, or its Idempotency-Key."""
 
 import asyncio
 from collections import Counter
@@ -8,11 +8,12 @@ import msgspec
 import pytest
 
 from ingest.conversions.body import parse_post
-from ingest.conversions.decision import Found, decide, make
-from ingest.publishing.publishers import Posted
+from ingest.conversions.decision import Lookups, decide, make_conversion
+from ingest.publishing.publishers import PostedConversion
 from linkjolt.conversion_ids import make_conversion_id
+from linkjolt.datasets import Account
 from linkjolt.registry.entries import ApiKey
-from linkjolt.settings import Edge as Settings
+from linkjolt.settings import EdgeSettings as Settings
 from linkjolt.storage.redis import RedisConnectionError
 from tests.ingest.conftest import Shop
 from tests.ingest.conversions.test_attribution import change_campaign
@@ -27,7 +28,7 @@ async def test_where_they_are_allowed_every_post_is_a_conversion(shop: Shop) -> 
     await change_campaign(shop, duplicates="allow")
     answers = [await shop.post(ORDER) for _ in range(3)]
     assert [answer.status_code for answer in answers] == [201] * 3
-    assert [made.order_free for made in await shop.conversions()] == [True] * 3
+    assert [stored.order_free for stored in await shop.conversions()] == [True] * 3
 
 
 async def test_where_they_are_rebills_the_first_is_a_sale_and_the_others_rebills(
@@ -37,8 +38,8 @@ async def test_where_they_are_rebills_the_first_is_a_sale_and_the_others_rebills
     answers = [(await shop.post(ORDER)).json() for _ in range(3)]
     assert [answer["event"] for answer in answers] == ["sale", "rebill", "rebill"]
     assert [answer["commission_amount"] for answer in answers] == [29.99] * 3
-    made = await shop.conversions()
-    assert [(one.event, one.order_free) for one in made] == [
+    stored = await shop.conversions()
+    assert [(conversion.event, conversion.order_free) for conversion in stored] == [
         ("sale", False),
         ("rebill", True),
         ("rebill", True),
@@ -62,13 +63,16 @@ async def test_a_rebill_of_the_same_instant_is_the_same_rebill(shop: Shop) -> No
 async def test_a_rebill_whose_reply_is_lost_counts_once(shop: Shop, executed: bool) -> None:
     await change_campaign(shop, duplicates="rebill")
     await shop.post(ORDER)
-    outlet = shop.edge.conversions[0].outlet
-    outlet.publish = Lossy(outlet.publish, 1, executed=executed)
+    producer = shop.edge.conversion_publishers[0].producer
+    producer.publish = Lossy(producer.publish, 1, executed=executed)
     queued = await shop.post(ORDER)
     assert queued.status_code == 202
-    await wait_until(lambda: outlet.waiting == 0)
-    made = await shop.conversions()
-    assert [(one.event, one.refused) for one in made] == [("sale", ""), ("rebill", "")]
+    await wait_until(lambda: producer.spooled_events == 0)
+    stored = await shop.conversions()
+    assert [(conversion.event, conversion.refused) for conversion in stored] == [
+        ("sale", ""),
+        ("rebill", ""),
+    ]
     path = f"/v1/conversions/{queued.json()['conversion_id']}"
     assert (await shop.get(path)).json()["event"] == "rebill"
 
@@ -119,10 +123,10 @@ async def test_a_key_goes_with_one_conversion_only(shop: Shop) -> None:
 
 
 async def test_a_claim_that_came_to_nothing_is_taken_up_under_its_id(shop: Shop) -> None:
-    publisher = shop.edge.conversions[0]
+    publisher = shop.edge.conversion_publishers[0]
     add = publisher.add
 
-    def lose(posted: Posted) -> tuple[asyncio.Future[list[bytes] | None], int]:
+    def lose(posted: PostedConversion) -> tuple[asyncio.Future[list[bytes] | None], int]:
         raise RedisConnectionError("killed before it published")
 
     publisher.add = lose
@@ -141,10 +145,10 @@ async def test_a_conversion_under_an_id_that_it_had_goes_to_the_shard_of_that_id
     shop: Shop,
 ) -> None:
     route = await shop.edge.directory.route("tc_ABC123")
-    key = await shop.registry.get(ApiKey, 1, 1)
+    key = await shop.registry.get(ApiKey, Account(1), 1)
     post = parse_post(msgspec.json.encode(LEAD))
-    case = decide(post, key, Found((), route, None), 1_736_937_000_000, b"k")
+    decision = decide(post, key, Lookups((), route, None), 1_736_937_000_000, b"k")
     for shard in range(8):
         had = make_conversion_id(shard, 1_736_937_000_000)
-        posted = make(case, Settings(shards=8), 1_736_937_000_000, had)
+        posted = make_conversion(decision, Settings(shards=8), 1_736_937_000_000, had)
         assert (posted.shard, posted.conversion.conversion_id) == (shard, had)

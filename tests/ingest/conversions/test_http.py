@@ -1,4 +1,4 @@
-"""Conversions over HTTP: answers, what is stored, what is refused."""
+"""Conversions posted over HTTP are answered, stored once, or refused."""
 
 import asyncio
 import time
@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from ingest.publishing.stream_producer import Answer, Call
-from linkjolt.click_ids import ClickIds
-from linkjolt.conversions.reservations import Held, find_held
+from ingest.publishing.stream_producer import PublishReply, ScriptCall
+from linkjolt.click_ids import ClickIdGenerator
+from linkjolt.conversions.reservations import StoredReservation, find_reservation
 from linkjolt.storage.redis import RedisConnectionError
 from tests.ingest.conftest import Shop
 from tests.waiting import wait_until
@@ -28,7 +28,7 @@ def click_id(shop: Shop, age_ms: int = 1_000) -> str:
     """A genuine click on the shop's link, so old."""
     key = shop.edge.keyring.click_keys[0]
     now_ms = time.time_ns() // 1_000_000
-    return ClickIds(9, key, lambda: (now_ms - age_ms) * 1_000_000).make(shop.link.number)
+    return ClickIdGenerator(9, key, lambda: (now_ms - age_ms) * 1_000_000).make(shop.link.number)
 
 
 async def test_a_conversion_is_created_with_its_truncated_commission(shop: Shop) -> None:
@@ -70,25 +70,25 @@ async def test_a_queued_post_whose_order_was_taken_can_be_read_though_its_reply_
     shop: Shop,
 ) -> None:
     first = (await shop.post(ORDER)).json()
-    outlet = shop.edge.conversions[0].outlet
-    publish, lost = outlet.publish, [True]
+    producer = shop.edge.conversion_publishers[0].producer
+    publish, lost = producer.publish, [True]
 
-    async def lose_the_first_reply(calls: Sequence[Call], /) -> list[Answer]:
+    async def lose_the_first_reply(calls: Sequence[ScriptCall], /) -> list[PublishReply]:
         answers = await publish(calls)
         if lost and lost.pop():
             raise RedisConnectionError("lost")
         return answers
 
-    outlet.publish = lose_the_first_reply
+    producer.publish = lose_the_first_reply
     queued = await shop.post({**ORDER, "order_value": 1})
     assert (queued.status_code, queued.json()["status"]) == (202, "queued")
-    await wait_until(lambda: outlet.waiting == 0)
+    await wait_until(lambda: producer.spooled_events == 0)
     url = f"/v1/conversions/{queued.json()['conversion_id']}"
     headers = {"Authorization": f"Bearer {shop.key}"}
     outcome = (await shop.client.get(url, headers=headers)).json()
     assert outcome["status"] == "refused"
     assert outcome["conflicts_with"] == first["conversion_id"]
-    # It was accepted, so that it stands in the stream, and becomes a reject.
+    # It was accepted, so that it is in the stream, and becomes a reject.
     assert [stored.refused for stored in await shop.conversions()] == ["", "conflict"]
 
 
@@ -133,9 +133,9 @@ async def test_a_conversion_can_be_read_at_once_from_its_live_state(shop: Shop) 
 
 async def test_the_live_state_stays_small(shop: Shop) -> None:
     created = (await shop.post({**ORDER, "metadata": {"note": "x" * 3_000}})).json()
-    held = await find_held(shop.redis, 1, created["conversion_id"])
-    assert isinstance(held, Held)
-    assert len(held.raw) < 550
+    stored = await find_reservation(shop.redis, 1, created["conversion_id"])
+    assert isinstance(stored, StoredReservation)
+    assert len(stored.raw) < 550
 
 
 async def test_a_click_beats_a_code(shop: Shop) -> None:
@@ -172,7 +172,9 @@ async def test_a_click_outside_its_window_is_stored_unattributed(
 
 
 async def test_a_forged_click_alone_is_stored_unattributed(shop: Shop) -> None:
-    forged = ClickIds(9, b"another key", lambda: 1_767_312_000_000_000_000).make(shop.link.number)
+    forged = ClickIdGenerator(9, b"another key", lambda: 1_767_312_000_000_000_000).make(
+        shop.link.number
+    )
     answer = await shop.post({"click_id": forged, "order_id": "o1", "order_value": 5})
     assert answer.json()["attribution"] == {"method": "none", "reason": "click_forged"}
     [stored] = await shop.conversions()

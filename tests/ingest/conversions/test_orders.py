@@ -1,4 +1,4 @@
-"""One order, one conversion: over edges, within one call to Redis, and for as long as is kept."""
+"""An order is one conversion: across edges, within a call to Redis, while reservations last."""
 
 import asyncio
 from collections import Counter
@@ -9,8 +9,9 @@ from redis.asyncio import Redis
 
 from ingest.app import create_app, open_edge
 from linkjolt import redis_keys
+from linkjolt.datasets import Dataset
 from linkjolt.runtime.redis_server import RedisServer
-from linkjolt.settings import Edge as Settings
+from linkjolt.settings import EdgeSettings as Settings
 from linkjolt.storage.redis import call
 from tests.ingest.conftest import Shop
 from tests.ingest.conversions.test_http import ORDER
@@ -40,19 +41,19 @@ async def test_orders_that_meet_in_one_call_are_taken_one_after_the_other(shop: 
     other = shop.post({**ORDER, "order_id": "other"})
     answers = await asyncio.gather(*posts, other)
     assert [answer.status_code for answer in answers] == [201, 409, 200, 409, 200, 201]
-    assert [made.order_value_minor for made in await shop.conversions()] == [500, 9999]
+    assert [stored.order_value_minor for stored in await shop.conversions()] == [500, 9999]
 
 
-async def kept_seconds(redis: Redis) -> list[int]:
+async def remaining_seconds(redis: Redis) -> list[int]:
     """Seconds for which reservations and their conversions' ids stay; -1: for good."""
-    found = await call(redis, "KEYS", "lj:{0}:order:*")
-    found += await call(redis, "KEYS", "lj:{0}:conversion:*")
-    return [await call(redis, "TTL", key) for key in found]
+    keys = await call(redis, "KEYS", "lj:{0}:order:*")
+    keys += await call(redis, "KEYS", "lj:{0}:conversion:*")
+    return [await call(redis, "TTL", key) for key in keys]
 
 
 async def test_reservations_are_kept_for_good(shop: Shop) -> None:
     await shop.post(ORDER)
-    assert await kept_seconds(shop.redis) == [-1, -1]
+    assert await remaining_seconds(shop.redis) == [-1, -1]
 
 
 async def test_reservations_are_kept_for_as_many_days_as_is_set(
@@ -67,13 +68,13 @@ async def test_reservations_are_kept_for_as_many_days_as_is_set(
             posts = [{**ORDER, "order_id": str(number)} for number in range(3)]
             sent = [other.post("/v1/conversions", json=p, headers=headers) for p in posts]
             assert {answer.status_code for answer in await asyncio.gather(*sent)} == {201}
-    kept = await kept_seconds(shop.redis)
-    assert len(kept) == 6
-    assert all(DAY_SECONDS < seconds <= 2 * DAY_SECONDS for seconds in kept)
+    remaining = await remaining_seconds(shop.redis)
+    assert len(remaining) == 6
+    assert all(DAY_SECONDS < seconds <= 2 * DAY_SECONDS for seconds in remaining)
 
 
 async def test_a_reservation_is_small_whatever_was_posted(shop: Shop) -> None:
     await shop.post({**ORDER, "metadata": {"note": "x" * 3_000}, "adv1": "y" * 250})
-    digest = redis_keys.order_digest(1, "sale", ORDER["order_id"])
-    held: bytes = await call(shop.redis, "GET", redis_keys.order(0, digest))
-    assert len(held) < 500
+    digest = redis_keys.order_digest(Dataset(1), "sale", ORDER["order_id"])
+    reservation: bytes = await call(shop.redis, "GET", redis_keys.order(0, digest))
+    assert len(reservation) < 500

@@ -1,4 +1,4 @@
-"""Malformed and hostile posts: each is refused by name, and changes nothing."""
+"""Malformed and hostile posts are refused by field, and change nothing."""
 
 import pytest
 

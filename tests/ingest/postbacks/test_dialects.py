@@ -1,17 +1,17 @@
-"""Saved postback URLs of every dialect, and what no postback can mean."""
+"""Saved postback URLs of every dialect are parsed, and invalid ones refused by name."""
 
 from decimal import Decimal
 
 import pytest
 
 from ingest.conversions.body import ConversionPost
-from ingest.postbacks.dialects import DIALECTS, STATUSES
+from ingest.postbacks.dialects import DIALECTS, STATUS_BY_WORD
 from ingest.postbacks.parameters import (
     Postback,
-    json_pairs,
-    read_pairs,
+    json_to_query,
+    read_parameters,
     read_postback,
-    returned_text,
+    requested_answer,
 )
 from linkjolt.reasons import Reason, Rejected
 
@@ -30,23 +30,23 @@ URLS = [
 
 
 def read(name: str, query: str) -> Postback:
-    return read_postback(DIALECTS[name], read_pairs(query.encode()), "USD")
+    return read_postback(DIALECTS[name], read_parameters(query.encode()), "USD")
 
 
 @pytest.mark.parametrize(("name", "query"), URLS)
 def test_a_saved_url_of_every_dialect_says_the_same(name: str, query: str) -> None:
-    found = read(name, query.replace("{c}", CLICK))
-    post = found.post
+    postback = read(name, query.replace("{c}", CLICK))
+    post = postback.post
     assert {field: getattr(post, field) for field in OF_100} == OF_100
-    assert (post.event, found.status, found.value_given) == ("sale", "approved", True)
+    assert (post.event, postback.status, postback.has_value) == ("sale", "approved", True)
 
 
 def test_every_dialect_names_its_page_and_maps_to_fields_that_there_are() -> None:
     known = {*ConversionPost.__struct_fields__, "status"}
     for dialect in DIALECTS.values():
-        assert dialect.page
+        assert dialect.documentation
         assert set(dialect.names.values()) <= known
-    assert set(STATUSES.values()) == {"pending", "approved", "rejected"}
+    assert set(STATUS_BY_WORD.values()) == {"pending", "approved", "rejected"}
 
 
 def test_minor_units_are_those_of_the_currency() -> None:
@@ -57,9 +57,13 @@ def test_minor_units_are_those_of_the_currency() -> None:
 
 def test_a_macro_that_nobody_filled_in_is_as_if_it_was_not_there() -> None:
     query = f"click_id={CLICK}&payout={{payout}}&order_id=[ORDER]&event={{{{event}}}}&status="
-    found = read("linkjolt", query)
-    assert (found.post.order_id, found.post.order_value, found.value_given) == (CLICK, 0, False)
-    assert (found.post.event, found.status) == ("sale", None)
+    postback = read("linkjolt", query)
+    assert (postback.post.order_id, postback.post.order_value, postback.has_value) == (
+        CLICK,
+        0,
+        False,
+    )
+    assert (postback.post.event, postback.status) == ("sale", None)
 
 
 def test_keitaros_lead_is_a_sale_to_be_confirmed() -> None:
@@ -92,18 +96,18 @@ def test_what_cannot_be_meant_is_refused_by_the_name_it_was_sent_under(
 
 def test_a_json_object_says_what_a_query_says() -> None:
     body = b'{"click_id": "' + CLICK.encode() + b'", "payout": 9.90, "order_id": "o1"}'
-    pairs = read_pairs(json_pairs(body))
+    pairs = read_parameters(json_to_query(body))
     assert pairs == {"click_id": CLICK, "payout": "9.90", "order_id": "o1"}
 
 
 @pytest.mark.parametrize("query", [b"\xff=1", b"&".join([b"a=1"] * 101)])
 def test_a_query_that_is_none_is_refused(query: bytes) -> None:
     with pytest.raises(Rejected):
-        read_pairs(query)
+        read_parameters(query)
 
 
 @pytest.mark.parametrize("text", ["x" * 257, "a\nb"])
 def test_what_cannot_be_answered_is_refused(text: str) -> None:
     with pytest.raises(Rejected) as refused:
-        returned_text({"return": text})
+        requested_answer({"return": text})
     assert refused.value.field == "return"

@@ -1,4 +1,4 @@
-"""Postbacks and the pixel over HTTP: recorded once, followed by adjustments, never an oracle."""
+"""Postbacks and the pixel are recorded once, adjust later, and reveal nothing."""
 
 import re
 from pathlib import Path
@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from ingest.postbacks.http import PIXEL
+from linkjolt.datasets import Account
 from linkjolt.registry.entries import ApiKey, Campaign
 from tests.ingest.conftest import Shop, make_key
 from tests.ingest.conversions.test_http import click_id
@@ -27,14 +28,14 @@ async def test_a_postback_is_a_conversion(shop: Shop) -> None:
     click = click_id(shop)
     answer = await call(shop, click_id=click, payout="99.99", order_id="o1", status="approved")
     assert (answer.status_code, answer.text) == (200, "OK")
-    [made] = await shop.conversions()
-    assert (made.click_id, made.order_id, made.status) == (click, "o1", "approved")
-    assert (made.order_value_minor, made.commission_minor, made.event) == (9999, 2999, "sale")
+    [stored] = await shop.conversions()
+    assert (stored.click_id, stored.order_id, stored.status) == (click, "o1", "approved")
+    assert (stored.order_value_minor, stored.commission_minor, stored.event) == (9999, 2999, "sale")
 
 
 async def test_told_again_it_is_not_doubled_and_answers_what_is_wanted(shop: Shop) -> None:
-    said = {"click_id": click_id(shop), "payout": "10", "return": "success=true;"}
-    answers = [await call(shop, **said) for _ in range(3)]
+    parameters = {"click_id": click_id(shop), "payout": "10", "return": "success=true;"}
+    answers = [await call(shop, **parameters) for _ in range(3)]
     assert [answer.text for answer in answers] == ["success=true;"] * 3
     assert answers[0].headers["content-type"] == "text/plain; charset=utf-8"
     assert len(await shop.facts()) == 1
@@ -61,16 +62,16 @@ async def test_a_first_postback_that_rejects_is_kept_as_rejected(shop: Shop) -> 
 async def test_a_form_and_a_json_object_are_postbacks_too(shop: Shop) -> None:
     key = await make_key(shop.registry, ["postback"])
     headers = {"Authorization": f"Bearer {key}"}
-    said = {"click_id": click_id(shop), "payout": "5"}
-    form = await shop.client.post("/postback", headers=headers, data=said | {"order_id": "a"})
-    json = await shop.client.post("/postback", headers=headers, json=said | {"order_id": "b"})
+    parameters = {"click_id": click_id(shop), "payout": "5"}
+    form = await shop.client.post("/postback", headers=headers, data=parameters | {"order_id": "a"})
+    json = await shop.client.post("/postback", headers=headers, json=parameters | {"order_id": "b"})
     assert (form.status_code, json.status_code) == (200, 200)
-    assert [made.order_id for made in await shop.conversions()] == ["a", "b"]
+    assert [stored.order_id for stored in await shop.conversions()] == ["a", "b"]
 
 
 async def test_while_redis_is_away_it_is_on_disk_all_the_same(shop: Shop) -> None:
-    outlet = shop.edge.conversions[0].outlet
-    outlet.publish = Lossy(outlet.publish, 1, executed=False)
+    producer = shop.edge.conversion_publishers[0].producer
+    producer.publish = Lossy(producer.publish, 1, executed=False)
     answer = await call(shop, click_id=click_id(shop), payout="5")
     assert (answer.status_code, answer.text) == (202, "OK")
 
@@ -96,31 +97,31 @@ async def test_a_bad_postback_is_refused_and_changes_nothing(
 
 
 async def test_a_key_needs_the_scope_and_the_campaign(shop: Shop) -> None:
-    said = {"click_id": click_id(shop), "payout": "1"}
+    parameters = {"click_id": click_id(shop), "payout": "1"}
     reader = await make_key(shop.registry, ["reports:read"])
-    assert (await call(shop, key=reader, **said)).status_code == 403
+    assert (await call(shop, key=reader, **parameters)).status_code == 403
     other = await make_key(shop.registry, ["postback"], campaign=99)
-    assert (await call(shop, key=other, **said)).status_code == 403
+    assert (await call(shop, key=other, **parameters)).status_code == 403
     assert (await shop.client.get("/postback?click_id=x")).status_code == 401
-    own = await make_key(shop.registry, ["postback"], campaign=shop.link.campaign)
-    assert (await call(shop, key=own, **said)).status_code == 200
+    bound = await make_key(shop.registry, ["postback"], campaign=shop.link.campaign)
+    assert (await call(shop, key=bound, **parameters)).status_code == 200
 
 
 async def test_a_bound_key_touches_no_order_of_another_campaign(shop: Shop) -> None:
     await call(shop, click_id=click_id(shop), payout="5", order_id="o1", status="approved")
-    first = await shop.registry.get(Campaign, 1, shop.link.campaign)
+    first = await shop.registry.get(Campaign, Account(1), shop.link.campaign)
     other = await shop.registry.create(msgspec.structs.replace(first, number=0))
     link = await shop.add_link(campaign=other.number)
     bound = await make_key(shop.registry, ["postback"], campaign=other.number)
-    said = {"tracking_code": link.tracking_code, "order_id": "o1", "status": "rejected"}
-    answer = await call(shop, key=bound, **said)
+    parameters = {"tracking_code": link.tracking_code, "order_id": "o1", "status": "rejected"}
+    answer = await call(shop, key=bound, **parameters)
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (409, "order_id")
     assert await shop.adjustments() == []
 
 
 async def test_a_signed_call_needs_no_key_in_its_url(shop: Shop) -> None:
     key = await make_key(shop.registry, ["postback"])
-    number = max([entry.number async for entry in shop.registry.each(ApiKey, 1)])
+    number = max([entry.number async for entry in shop.registry.iterate(ApiKey, Account(1))])
     code = re.search(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
     assert code
     names: dict[str, Any] = {}
@@ -140,7 +141,7 @@ async def test_a_signed_call_needs_no_key_in_its_url(shop: Shop) -> None:
 
 async def test_a_pixel_is_always_the_same_image(shop: Shop) -> None:
     click = click_id(shop)
-    said = [
+    parameters = [
         f"click_id={click}&order_id=o1&amount=5&status=approved",
         "click_id=forged&amount=5",
         f"click_id={click}&amount=x",
@@ -148,19 +149,22 @@ async def test_a_pixel_is_always_the_same_image(shop: Shop) -> None:
         "",
         f"click_id={click}&return=hello",
     ]
-    answers = [await shop.client.get(f"/p.gif?{query}") for query in said]
+    answers = [await shop.client.get(f"/p.gif?{query}") for query in parameters]
     assert {answer.content for answer in answers} == {PIXEL}
     assert len(PIXEL) == 43
     bare = [{k: v for k, v in a.headers.items() if k != "x-request-id"} for a in answers]
     assert bare[0]["content-type"] == "image/gif"
     assert all(headers == bare[0] for headers in bare)
-    made = await shop.conversions()
-    # By a visitor's own word nothing is approved.
-    assert [(one.order_id, one.status) for one in made] == [("o1", "pending"), (click, "pending")]
+    stored = await shop.conversions()
+    # A visitor's own request approves nothing.
+    assert [(conversion.order_id, conversion.status) for conversion in stored] == [
+        ("o1", "pending"),
+        (click, "pending"),
+    ]
 
 
 async def test_a_pixel_with_a_key_says_what_a_postback_says(shop: Shop) -> None:
-    said = {"click_id": click_id(shop), "amount": "5", "order_id": "o1", "status": "approved"}
-    assert (await call(shop, "/p.gif", **said)).content == PIXEL
-    [made] = await shop.conversions()
-    assert made.status == "approved"
+    parameters = {"click_id": click_id(shop), "amount": "5", "order_id": "o1", "status": "approved"}
+    assert (await call(shop, "/p.gif", **parameters)).content == PIXEL
+    [stored] = await shop.conversions()
+    assert stored.status == "approved"

@@ -1,4 +1,4 @@
-"""A disk that is full under the spool: refused, counted, and gone on with when there is room."""
+"""A full disk under the spool refuses frames, and loses none that were accepted."""
 
 import subprocess
 from collections.abc import Iterator
@@ -7,15 +7,15 @@ from pathlib import Path
 import pytest
 from redis.asyncio import Redis
 
-from ingest.publishing.spool_files import take_one
+from ingest.publishing.spool_files import open_spool
 from ingest.publishing.stream_producer import new_producer
 from linkjolt.reasons import Rejected
-from tests.ingest.producers import Lossy, drained, lines, outlet, send
+from tests.ingest.producers import Lossy, drained, lines, make_producer, send
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 2 MB."""
+    """Mounts a file system of 2 MB."""
     mount = ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(tmp_path)]
     done = subprocess.run(mount, capture_output=True, text=True, check=False)
     if done.returncode:
@@ -29,20 +29,20 @@ async def test_a_full_disk_refuses_and_loses_nothing_that_was_taken(
 ) -> None:
     ballast = small_disk / "ballast"
     ballast.write_bytes(b"x" * 700_000)
-    spool = take_one(small_disk, 1 << 30, new_producer)
-    made = outlet(redis, spool)
-    lossy = Lossy(made.publish, 1_000_000, executed=False)
-    made.publish = lossy
+    spool = open_spool(small_disk, 1 << 30, new_producer)
+    producer = make_producer(redis, spool)
+    lossy = Lossy(producer.publish, 1_000_000, executed=False)
+    producer.publish = lossy
     taken = 0
     with pytest.raises(Rejected):
         while taken < 10_000:
-            await send(made, b"%d " % taken + b"x" * 1_000)
+            await send(producer, b"%d " % taken + b"x" * 1_000)
             taken += 1
     assert taken > 20
     ballast.unlink()
     lossy.lost = 0
-    await drained(made)
-    assert await send(made, b"after") == []
+    await drained(producer)
+    assert await send(producer, b"after") == []
     stored = await lines(redis)
     assert [line.split()[0] for line in stored[:-1]] == [b"%d" % number for number in range(taken)]
     await spool.close()

@@ -1,4 +1,4 @@
-"""A small HTTP server that answers as an edge does and records what it was asked."""
+"""Serves HTTP as an edge does, and records the requests."""
 
 import asyncio
 from collections import Counter

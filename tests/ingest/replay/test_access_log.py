@@ -1,8 +1,8 @@
-"""One line of an access log as a request."""
+"""A line of an access log parses into a request, or a reason why not."""
 
 import pytest
 
-from ingest.replay.access_log import LoggedRequest, Malformed, read_line
+from ingest.replay.access_log import LoggedRequest, MalformedLine, read_line
 
 TAIL = '200 11 "http://a.example/" "Agent/1.0"'
 
@@ -64,4 +64,4 @@ def test_a_line_of_the_combined_format_is_a_request(line: str, expected: tuple[s
     ],
 )
 def test_any_other_line_is_malformed_for_a_reason(line: str, reason: str):
-    assert read_line(line) == Malformed(reason)
+    assert read_line(line) == MalformedLine(reason)

@@ -1,4 +1,4 @@
-"""How logged requests reach an edge."""
+"""Logged requests reach an edge once, over a few connections."""
 
 import asyncio
 import time
@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 
 from ingest.replay.access_log import LoggedRequest
-from ingest.replay.client import CONNECTIONS, NO_ANSWER, Tally, reachable, send_all
+from ingest.replay.client import CONNECTIONS, NO_ANSWER, ReplayTally, is_reachable, send_all
 from tests.ingest.replay.edge import RecordingEdge, serving
 
 
@@ -22,7 +22,7 @@ def requests(count: int, **fields: str) -> Iterator[tuple[str, LoggedRequest]]:
 
 async def send(
     edge: RecordingEdge, asked: Iterator[tuple[str, LoggedRequest]], per_second: float = 0
-) -> Tally:
+) -> ReplayTally:
     def advance(_: int) -> None:
         pass
 
@@ -130,10 +130,10 @@ async def test_sending_ends_early_when_told_to():
     "url", ["http://127.0.0.1:9", "127.0.0.1:8000", "ftp://a", "", "http://:1"]
 )
 async def test_an_edge_that_takes_no_connections_is_found_out(url: str):
-    assert not await reachable(url)
+    assert not await is_reachable(url)
 
 
 async def test_an_edge_that_takes_connections_is_reachable():
     edge = RecordingEdge()
     async with serving(edge):
-        assert await reachable(edge.url)
+        assert await is_reachable(edge.url)

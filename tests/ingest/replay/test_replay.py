@@ -1,4 +1,4 @@
-"""`linkjolt replay`: a log becomes links and clicks."""
+"""`linkjolt replay` turns a log into links and clicks."""
 
 import asyncio
 import re
@@ -11,8 +11,8 @@ import pytest
 from click.testing import CliRunner
 from redis.asyncio import Redis
 
-from ingest.replay.replay import code_of, destination_of, ensure_links, replay, replay_log
-from linkjolt.redis_keys import ACCOUNT_DEFAULT
+from ingest.replay.replay import destination_of, ensure_links, replay, replay_log, tracking_code_of
+from linkjolt.datasets import ACCOUNT_DEFAULT
 from linkjolt.registry.checks import check_url
 from linkjolt.registry.entries import Affiliate, Campaign, Link
 from linkjolt.registry.store import Registry
@@ -39,7 +39,7 @@ ODD_PATHS = (
 )
 
 
-def a_log(folder: Path, *requests: str) -> str:
+def write_log(folder: Path, *requests: str) -> str:
     lines = [
         f'203.0.113.{n} - - [17/May/2015:10:05:03 +0000] "{request}" 200 1 "-" "Agent/1.0"'
         if request.startswith(("GET", "HEAD", "POST"))
@@ -52,20 +52,20 @@ def a_log(folder: Path, *requests: str) -> str:
 
 
 async def everything(registry: Registry, kind: type[E]) -> list[E]:
-    return [entry async for entry in registry.each(kind, ACCOUNT_DEFAULT)]
+    return [entry async for entry in registry.iterate(kind, ACCOUNT_DEFAULT)]
 
 
 @pytest.mark.parametrize("path", ODD_PATHS)
 def test_every_path_makes_a_valid_link(path: str):
-    check_tracking_code(code_of(path))
-    assert re.fullmatch(r"[A-Za-z0-9_-]{1,40}-[0-9a-f]{8}", code_of(path))
+    check_tracking_code(tracking_code_of(path))
+    assert re.fullmatch(r"[A-Za-z0-9_-]{1,40}-[0-9a-f]{8}", tracking_code_of(path))
     check_url(destination_of(path), "destination")
     assert destination_of(path).startswith("https://replay.example/")
 
 
 def test_paths_that_differ_have_links_that_differ():
     paths = [*ODD_PATHS, "/a-b", "/a+b", "/A-b", "/a-b/"]
-    assert len({code_of(path) for path in paths}) == len(paths)
+    assert len({tracking_code_of(path) for path in paths}) == len(paths)
 
 
 @pytest.mark.parametrize(
@@ -89,7 +89,9 @@ async def test_links_are_created_once_under_one_campaign(redis: Redis):
     (campaign,) = await everything(registry, Campaign)
     (affiliate,) = await everything(registry, Affiliate)
     links = await everything(registry, Link)
-    assert [link.tracking_code for link in links] == [code_of(p) for p in ("/a", "/b", "/c")]
+    assert [link.tracking_code for link in links] == [
+        tracking_code_of(p) for p in ("/a", "/b", "/c")
+    ]
     owners = {(link.campaign, link.affiliate) for link in links}
     assert owners == {(campaign.number, affiliate.number)}
 
@@ -97,7 +99,7 @@ async def test_links_are_created_once_under_one_campaign(redis: Redis):
 async def test_each_line_is_one_request_for_the_link_of_its_path(
     redis: Redis, redis_server: RedisServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    file = a_log(
+    file = write_log(
         tmp_path, "GET /a HTTP/1.1", "nonsense", "HEAD /b?x=1 HTTP/1.1", "GET /a HTTP/1.1", ""
     )
     edge = RecordingEdge()
@@ -106,9 +108,9 @@ async def test_each_line_is_one_request_for_the_link_of_its_path(
     assert ok
     asked = sorted((a.method, a.path, a.headers["x-forwarded-for"]) for a in edge.asked)
     assert asked == [
-        ("GET", f"/{code_of('/a')}", "203.0.113.0"),
-        ("GET", f"/{code_of('/a')}", "203.0.113.3"),
-        ("HEAD", f"/{code_of('/b')}", "203.0.113.2"),
+        ("GET", f"/{tracking_code_of('/a')}", "203.0.113.0"),
+        ("GET", f"/{tracking_code_of('/a')}", "203.0.113.3"),
+        ("HEAD", f"/{tracking_code_of('/b')}", "203.0.113.2"),
     ]
     shown = capsys.readouterr().out
     for row in (
@@ -127,7 +129,7 @@ async def test_each_line_is_one_request_for_the_link_of_its_path(
 async def test_only_the_first_malformed_lines_are_named(
     redis: Redis, redis_server: RedisServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    file = a_log(tmp_path, "GET /a HTTP/1.1", *(["nonsense"] * 50))
+    file = write_log(tmp_path, "GET /a HTTP/1.1", *(["nonsense"] * 50))
     edge = RecordingEdge()
     async with serving(edge):
         await replay_log(file, redis_server.url, edge.url, 0, asyncio.Event())
@@ -139,7 +141,7 @@ async def test_only_the_first_malformed_lines_are_named(
 async def test_a_failed_request_fails_the_replay(
     redis: Redis, redis_server: RedisServer, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ):
-    file = a_log(tmp_path, "GET /a HTTP/1.1", "GET /b HTTP/1.1")
+    file = write_log(tmp_path, "GET /a HTTP/1.1", "GET /b HTTP/1.1")
     edge = RecordingEdge(lambda path, times: 503 if path.startswith("/a-") else 302)
     async with serving(edge):
         assert not await replay_log(file, redis_server.url, edge.url, 0, asyncio.Event())
@@ -149,7 +151,7 @@ async def test_a_failed_request_fails_the_replay(
 async def test_no_link_is_created_while_no_edge_runs(
     redis: Redis, redis_server: RedisServer, tmp_path: Path
 ):
-    file = a_log(tmp_path, "GET /a HTTP/1.1")
+    file = write_log(tmp_path, "GET /a HTTP/1.1")
     with pytest.raises(click.ClickException, match="no edge takes connections"):
         await replay_log(file, redis_server.url, "http://127.0.0.1:9", 0, asyncio.Event())
     assert await everything(Registry(redis), Link) == []
@@ -167,14 +169,14 @@ async def test_no_link_is_created_while_no_edge_runs(
 def test_a_bad_option_is_named(
     arguments: list[str], message: str, tmp_path: Path, redis_server: RedisServer
 ):
-    file = a_log(tmp_path, "GET /a HTTP/1.1")
+    file = write_log(tmp_path, "GET /a HTTP/1.1")
     result = CliRunner().invoke(replay, [file, "--redis-url", redis_server.url, *arguments])
     assert result.exit_code != 0
     assert message in result.output
 
 
 def test_without_an_instance_it_says_what_to_start(tmp_path: Path):
-    file = a_log(tmp_path, "GET /a HTTP/1.1")
+    file = write_log(tmp_path, "GET /a HTTP/1.1")
     result = CliRunner().invoke(replay, [file, "--data", str(tmp_path)])
     assert result.exit_code == 1
     assert "nothing is running under" in result.output

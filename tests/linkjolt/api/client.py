@@ -9,11 +9,11 @@ from redis.asyncio import Redis
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
-from linkjolt.api.routes import routes
+from linkjolt.api.resources import routes
 from linkjolt.directory.directory import Directory
 from linkjolt.registry import api_key_secrets
 from linkjolt.registry.store import Registry
-from linkjolt.settings import Shared
+from linkjolt.settings import SharedSettings
 from linkjolt.web.requests import EXCEPTION_HANDLERS, RequestIds
 from tests.linkjolt.registry import samples
 
@@ -23,7 +23,7 @@ EDGE_URL = "https://go.example"
 def application(redis: Redis) -> Starlette:
     directory = Directory(redis, links_cached=100, unknown_cached=100)
     return Starlette(
-        routes=routes(Registry(redis), directory, Shared(public_url=EDGE_URL)),
+        routes=routes(Registry(redis), directory, SharedSettings(public_url=EDGE_URL)),
         middleware=[Middleware(RequestIds)],
         exception_handlers=EXCEPTION_HANDLERS,
     )

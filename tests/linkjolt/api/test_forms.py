@@ -7,11 +7,11 @@ from typing import Any
 import msgspec
 import pytest
 
-from linkjolt.api import api_keys
-from linkjolt.api import registry_forms as forms
+from linkjolt.api import affiliates, api_keys, campaigns, links
+from linkjolt.datasets import Account
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.entries import Campaign, Link
-from linkjolt.registry.tracking_codes import RESERVED, is_tracking_code, make_tracking_code
+from linkjolt.registry.tracking_codes import RESERVED_CODES, is_tracking_code, make_tracking_code
 from linkjolt.web.requests import decode
 from tests.linkjolt.registry import samples
 
@@ -29,19 +29,21 @@ KEY: dict[str, Any] = {"name": "shop", "scopes": ["conversions:write"]}
 
 
 def make_campaign(body: bytes) -> Campaign:
-    return forms.new_campaign(decode(body, forms.CampaignForm), 1, samples.NOW)
+    return campaigns.new_campaign(decode(body, campaigns.CampaignForm), Account(1), samples.NOW)
 
 
 def make_affiliate(body: bytes) -> object:
-    return forms.new_affiliate(decode(body, forms.AffiliateForm), 1, samples.NOW)
+    return affiliates.new_affiliate(decode(body, affiliates.AffiliateForm), Account(1), samples.NOW)
 
 
 def make_link(body: bytes) -> Link:
-    return forms.new_link(decode(body, forms.LinkForm), 1, samples.NOW)
+    return links.new_link(decode(body, links.LinkForm), Account(1), samples.NOW)
 
 
 def make_key(body: bytes) -> object:
-    return api_keys.new_key(decode(body, api_keys.KeyForm), 1, samples.NOW, "digest", "hint")
+    return api_keys.new_key(
+        decode(body, api_keys.ApiKeyForm), Account(1), samples.NOW, "digest", "hint"
+    )
 
 
 def refusal(make: Callable[[bytes], object], body: dict[str, Any]) -> tuple[Reason, str]:
@@ -141,7 +143,7 @@ def test_a_bad_link_is_refused_by_field(change: dict[str, Any], reason: Reason, 
 
 @pytest.mark.parametrize("word", ["v1", "c", "healthz", "readyz", "docs", "p", "oauth"])
 def test_the_words_of_our_own_routes_are_no_codes(word: str) -> None:
-    assert word in RESERVED
+    assert word in RESERVED_CODES
     body = LINK | {"tracking_code": word}
     assert refusal(make_link, body) == (Reason.invalid_field, "tracking_code")
 
@@ -170,31 +172,33 @@ def test_a_bad_key_is_refused_by_field(change: dict[str, Any], reason: Reason, f
 
 
 def test_an_expiry_in_any_zone_is_kept_in_utc() -> None:
-    form = api_keys.KeyForm(
+    form = api_keys.ApiKeyForm(
         name="shop",
         scopes=("admin",),
         expires_at=datetime.fromisoformat("2030-01-01T02:00:00+02:00"),
     )
-    key = api_keys.new_key(form, 1, samples.NOW, "digest", "hint")
+    key = api_keys.new_key(form, Account(1), samples.NOW, "digest", "hint")
     assert key.expires_at == datetime(2030, 1, 1, tzinfo=UTC)
     assert msgspec.json.encode(key.expires_at) == b'"2030-01-01T00:00:00Z"'
 
 
 def test_a_patch_changes_only_what_it_names() -> None:
-    patch = forms.CampaignPatch(window_days=7)
-    patched = forms.patched_campaign(samples.campaign(), patch, samples.NOW)
+    patch = campaigns.CampaignPatch(window_days=7)
+    patched = campaigns.patched_campaign(samples.campaign(), patch, samples.NOW)
     assert patched == msgspec.structs.replace(samples.campaign(), window_days=7)
 
 
 def test_a_patch_is_checked_like_a_creation() -> None:
-    patch = decode(b'{"commission":{"kind":"flat","amount":"0.001"}}', forms.CampaignPatch)
+    patch = decode(b'{"commission":{"kind":"flat","amount":"0.001"}}', campaigns.CampaignPatch)
     with pytest.raises(Rejected) as caught:
-        forms.patched_campaign(samples.campaign(), patch, samples.NOW)
+        campaigns.patched_campaign(samples.campaign(), patch, samples.NOW)
     assert caught.value.field == "commission.amount"
 
 
 def test_an_expired_key_can_still_be_renamed_and_made_unlimited() -> None:
     key = samples.key("secret", "admin", expires_at=samples.NOW)
     later = samples.NOW.replace(year=2027)
-    assert api_keys.patched_key(key, api_keys.KeyPatch(name="new"), later).name == "new"
-    assert api_keys.patched_key(key, api_keys.KeyPatch(expires_at=None), later).expires_at is None
+    assert api_keys.patched_key(key, api_keys.ApiKeyPatch(name="new"), later).name == "new"
+    assert (
+        api_keys.patched_key(key, api_keys.ApiKeyPatch(expires_at=None), later).expires_at is None
+    )

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
+from linkjolt.datasets import Account
 from linkjolt.registry.entries import Link
 from tests.linkjolt.api.client import Api, serving
 from tests.linkjolt.registry import samples
@@ -60,7 +61,7 @@ async def test_each_entry_has_its_own_result_in_order(api: Api) -> None:
         ("invalid_field", "body"),
         ("unknown_field", "colour"),
     ]
-    stored = [link.tracking_code async for link in api.registry.each(Link, 1)]
+    stored = [link.tracking_code async for link in api.registry.iterate(Link, Account(1))]
     assert stored == [results[0]["link"]["tracking_code"], results[7]["link"]["tracking_code"]]
 
 
@@ -74,7 +75,7 @@ async def test_a_thousand_links_go_in_one_request(api: Api) -> None:
 async def test_more_than_a_thousand_are_refused_whole(api: Api) -> None:
     body = {"links": [LINK] * 1001}
     assert await api.refused("POST", "/v1/links/bulk", body) == (422, "invalid_field", ["links"])
-    assert [link async for link in api.registry.each(Link, 1)] == []
+    assert [link async for link in api.registry.iterate(Link, Account(1))] == []
 
 
 async def test_no_links_are_no_work(api: Api) -> None:

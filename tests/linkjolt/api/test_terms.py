@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from redis.asyncio import Redis
 
+from linkjolt.datasets import Account
 from linkjolt.directory.directory import Directory
 from linkjolt.registry import api_key_secrets
 from linkjolt.registry.entries import Affiliate, ApiKey, Campaign
@@ -101,19 +102,19 @@ async def test_a_bad_coupon_is_refused_by_its_field(api: Api) -> None:
 async def test_an_edge_finds_a_coupon_however_it_is_written_and_hears_of_changes(
     api: Api, redis: Redis, directory: Directory
 ) -> None:
-    await directory.begin()
-    assert await directory.coupons.find(1, "Spring-10") is None
-    assert directory.coupons.unknown_now(1, "SPRING-10")
+    await directory.start_at_feed_end()
+    assert await directory.coupons.find(Account(1), "Spring-10") is None
+    assert directory.coupons.is_known_missing(Account(1), "SPRING-10")
     await api.post("/v1/coupons", COUPON)
     await _follow(directory)
-    found = await directory.coupons.find(1, "Spring-10")
+    found = await directory.coupons.find(Account(1), "Spring-10")
     assert found is not None
     assert (found.campaign.number, found.affiliate.name) == (1, "Ann")
-    assert directory.coupons.now(1, "spring-10") == found
-    assert await directory.coupons.find(2, "spring-10") is None
+    assert directory.coupons.cached(Account(1), "spring-10") == found
+    assert await directory.coupons.find(Account(2), "spring-10") is None
     await api.send("DELETE", "/v1/coupons/cpn_1")
     await _follow(directory)
-    assert await directory.coupons.find(1, "spring-10") is None
+    assert await directory.coupons.find(Account(1), "spring-10") is None
 
 
 async def _follow(directory: Directory) -> None:
@@ -131,7 +132,7 @@ async def test_a_key_is_bound_to_a_campaign_only_for_postbacks(api: Api) -> None
 async def test_a_test_key_makes_test_keys_only(api: Api) -> None:
     made = await api.post("/v1/keys", {"name": "trial", "scopes": ["admin"], "test": True})
     assert made["key"].startswith("lj_test_")
-    assert api_key_secrets.well_formed(made["key"])
+    assert api_key_secrets.is_well_formed(made["key"])
     api.client.headers["Authorization"] = f"Bearer {made['key']}"
     live = {"name": "live", "scopes": ["links:read"]}
     assert await api.refused("POST", "/v1/keys", live) == (403, "forbidden", ["test"])
@@ -140,8 +141,8 @@ async def test_a_test_key_makes_test_keys_only(api: Api) -> None:
 
 
 async def test_what_was_stored_before_there_were_terms_is_read_as_it_was(api: Api) -> None:
-    campaign = await api.registry.get(Campaign, 1, 1)
-    affiliate = await api.registry.get(Affiliate, 1, 1)
-    key = await api.registry.get(ApiKey, 1, 1)
+    campaign = await api.registry.get(Campaign, Account(1), 1)
+    affiliate = await api.registry.get(Affiliate, Account(1), 1)
+    key = await api.registry.get(ApiKey, Account(1), 1)
     assert (campaign.duplicates, campaign.attribution, campaign.rules) == ("refuse", "last", ())
-    assert (affiliate.name, key.test, key.books) == ("Ann", False, 1)
+    assert (affiliate.name, key.test, key.dataset) == ("Ann", False, 1)

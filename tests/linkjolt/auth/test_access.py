@@ -1,4 +1,4 @@
-"""Who may do what: every route wants a valid key, and the scope that the route names."""
+"""Every route needs a valid key with the scope that the route names."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
@@ -7,6 +7,7 @@ import httpx2
 import pytest
 from redis.asyncio import Redis
 
+from linkjolt.datasets import Account
 from linkjolt.registry import api_key_secrets
 from linkjolt.registry.entries import SCOPES, ApiKey
 from linkjolt.runtime.redis_server import RedisServer
@@ -85,10 +86,10 @@ async def test_the_scheme_is_read_in_any_case(api: Api) -> None:
     assert (await api.send("GET", "/v1/me")).status_code == 200
 
 
-async def test_unknown_mistyped_and_revoked_keys_are_told_the_same(api: Api) -> None:
+async def test_unknown_mistyped_and_revoked_keys_get_the_same_answer(api: Api) -> None:
     revoked = api_key_secrets.make_secret()
     key = await api.registry.create(samples.key(revoked, "admin"))
-    await api.registry.delete(ApiKey, 1, key.number, samples.NOW)
+    await api.registry.delete(ApiKey, Account(1), key.number, samples.NOW)
     details: set[str] = set()
     for secret in (revoked, api_key_secrets.make_secret(), "lj_live_mistyped"):
         api.client.headers["Authorization"] = f"Bearer {secret}"
@@ -124,7 +125,7 @@ async def test_a_key_prolongs_no_key_above_itself(api: Api) -> None:
     assert await api.refused("PATCH", path, body) == (403, "forbidden", ["scopes"])
 
 
-async def test_a_made_key_opens_what_it_was_made_for(api: Api) -> None:
+async def test_a_created_key_grants_its_scopes(api: Api) -> None:
     made = await api.post("/v1/keys", {"name": "reader", "scopes": ["links:read"]})
     api.client.headers["Authorization"] = f"Bearer {made['key']}"
     assert (await api.send("GET", "/v1/links")).status_code == 200

@@ -1,5 +1,7 @@
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import click
 import msgspec
@@ -67,3 +69,53 @@ def test_settings_are_shown_with_passwords_masked(runner: CliRunner) -> None:
     assert values["LINKJOLT_EDGES"] == "3"
     assert "secret" not in table + rows
     assert all(variable in table for variable in values)
+
+
+def every_command(
+    name: str, command: click.Command, words: tuple[str, ...] = ()
+) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    yield (*words, name), command
+    if isinstance(command, click.Group):
+        for inner, member in command.commands.items():
+            yield from every_command(inner, member, (*words, name))
+
+
+def test_h_helps_everywhere_and_no_summary_is_cut(runner: CliRunner) -> None:
+    context = click.Context(main)
+    loaded = [(name, main.get_command(context, name)) for name in COMMANDS]
+    found = [((), main), *(one for n, c in loaded if c for one in every_command(n, c))]
+    assert len(found) > len(COMMANDS)
+    for words, command in found:
+        output = runner.invoke(main, [*words, "-h"]).output
+        assert "-h, --help" in output
+        if isinstance(command, click.Group):
+            whole = " ".join(output.split())
+            for member in command.commands.values():
+                assert " ".join((member.help or "").partition("\n\n")[0].split()) in whole
+
+
+def test_a_foreign_package_of_our_name_stops_the_start_and_is_named(tmp_path: Path) -> None:
+    (tmp_path / "reports").mkdir()
+    (tmp_path / "reports" / "__init__.py").touch()
+    done = subprocess.run(
+        [sys.executable, "-m", "linkjolt", "keys", "list"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
+    )
+    assert done.returncode == 1
+    assert f"the package reports in {tmp_path} is not LinkJolt's" in done.stderr
+
+
+def test_a_variable_with_a_typing_error_stops_config_show(runner: CliRunner) -> None:
+    result = runner.invoke(main, ["config", "show"], env={"LINKJOLT_EDGE_PROT": "1"})
+    assert result.exit_code == 1
+    message = "LINKJOLT_EDGE_PROT is not a setting: did you mean LINKJOLT_EDGE_PORT?"
+    assert result.output == f"Error: {message}\n"
+
+
+def test_config_show_warns_once_of_a_variable_of_another_release(runner: CliRunner) -> None:
+    result = runner.invoke(main, ["config", "show"], env={"LINKJOLT_FROM_ANOTHER_RELEASE": "1"})
+    assert result.exit_code == 0
+    assert result.stderr.count("LINKJOLT_FROM_ANOTHER_RELEASE") == 1

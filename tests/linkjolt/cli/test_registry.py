@@ -12,7 +12,8 @@ from click.testing import CliRunner, Result
 from redis.asyncio import Redis
 
 from linkjolt.cli.registry import keys, links
-from linkjolt.registry.api_key_secrets import well_formed
+from linkjolt.datasets import Account
+from linkjolt.registry.api_key_secrets import is_well_formed
 from linkjolt.registry.entries import Link
 from linkjolt.registry.store import Registry
 from linkjolt.runtime.redis_server import RedisServer
@@ -46,7 +47,7 @@ async def test_a_made_key_is_listed_until_revoked(run: Run) -> None:
     made = await run(keys, "create", "--name", "shop", "--scope", "postback", "--json")
     answer = json.loads(made.output)
     assert made.exit_code == 0
-    assert well_formed(answer["key"])
+    assert is_well_formed(answer["key"])
     (listed,) = json.loads((await run(keys, "list", "--json")).output)
     assert (listed["id"], listed["scopes"]) == (answer["id"], ["postback"])
     revoked = await run(keys, "revoke", answer["id"])
@@ -62,7 +63,7 @@ async def test_keys_are_shown_to_people_without_their_secret(run: Run) -> None:
         *("--expires-at", "2099-01-31T00:00:00Z"),
     )
     secret = made.output.split()[1]
-    assert well_formed(secret)
+    assert is_well_formed(secret)
     listed = (await run(keys, "list")).output
     assert secret not in listed
     assert "shop  links:read,links:write  until 2099-01-31T00:00:00Z" in listed
@@ -123,7 +124,7 @@ async def test_good_lines_go_in_and_bad_ones_are_named(
         "line 8",
     ]
     assert result.stdout == "2 links imported, 5 lines refused\n"
-    stored = [link async for link in ready.each(Link, 1)]
+    stored = [link async for link in ready.iterate(Link, Account(1))]
     assert stored[0].tracking_code == "one"
     assert stored[1].pass_params == ("sub1", "sub2")
     assert stored[1].fallback_url == "https://shop.example/over"
@@ -135,7 +136,7 @@ async def test_a_clean_file_ends_well(run: Run, ready: Registry, tmp_path: Path)
     file.write_text("destination,affiliate_id,campaign_id\n" + "\n".join(rows))
     result = await run(links, "import", str(file))
     assert (result.exit_code, result.stdout) == (0, "1200 links imported, 0 lines refused\n")
-    stored = [link.destination async for link in ready.each(Link, 1)]
+    stored = [link.destination async for link in ready.iterate(Link, Account(1))]
     assert stored == [f"https://shop.example/{index}" for index in range(1200)]
 
 
@@ -156,7 +157,7 @@ async def test_a_file_that_is_no_such_csv_is_refused_whole(
     result = await run(links, "import", str(file))
     assert result.exit_code == 1
     assert word in result.output
-    assert [link async for link in ready.each(Link, 1)] == []
+    assert [link async for link in ready.iterate(Link, Account(1))] == []
 
 
 async def test_an_export_is_the_same_csv_with_urls(
@@ -185,5 +186,5 @@ async def test_an_export_can_be_imported_again(run: Run, ready: Registry, tmp_pa
     await run(links, "export", str(file))
     file.write_text(file.read_text().replace("one", "two"))
     assert (await run(links, "import", str(file))).exit_code == 0
-    codes = [link.tracking_code async for link in ready.each(Link, 1)]
+    codes = [link.tracking_code async for link in ready.iterate(Link, Account(1))]
     assert codes == ["one", "two"]

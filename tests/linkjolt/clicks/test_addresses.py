@@ -1,8 +1,8 @@
-"""Whose address a request comes from, and which proxies are believed about it."""
+"""A client address is believed only from trusted proxies."""
 
 import pytest
 
-from ingest.visitor_fields import Visits, member
+from ingest.visitor_fields import VisitorReader, json_member
 from linkjolt.clicks.addresses import is_trusted, parse_networks
 
 TRUSTED = parse_networks("127.0.0.0/8, ::1/128, 10.0.0.0/8, 2001:db8:1::/48")
@@ -13,13 +13,13 @@ TRUSTED = parse_networks("127.0.0.0/8, ::1/128, 10.0.0.0/8, 2001:db8:1::/48")
     [
         ("127.0.0.1", "203.0.113.7", "203.0.113.7"),
         ("127.0.0.1", "", "127.0.0.1"),
-        # An untrusted peer's own word counts for nothing.
+        # An untrusted peer's header is ignored.
         ("203.0.113.7", "198.51.100.1", "203.0.113.7"),
         # The client wrote 1.1.1.1 itself; the proxy appended what it saw.
         ("127.0.0.1", "1.1.1.1, 203.0.113.7", "203.0.113.7"),
         ("127.0.0.1", "1.1.1.1, 203.0.113.7, 10.1.2.3", "203.0.113.7"),
         ("127.0.0.1", "10.9.9.9, 10.1.2.3", "10.9.9.9"),
-        # Nothing left of garbage can be believed.
+        # Nothing to the left of garbage is trusted.
         ("127.0.0.1", "203.0.113.7, unknown, 10.1.2.3", "10.1.2.3"),
         ("127.0.0.1", "203.0.113.7,", "127.0.0.1"),
         ("127.0.0.1", "unknown", "127.0.0.1"),
@@ -42,7 +42,9 @@ def test_the_client_is_the_rightmost_address_that_is_no_proxy(
     peer: str, forwarded_for: str, address: str
 ):
     headers = {"x-forwarded-for": forwarded_for} if forwarded_for else {}
-    assert Visits("", TRUSTED).told((peer, 1), "GET", headers) == member("ip", address)
+    assert VisitorReader("", TRUSTED).visitor_json((peer, 1), "GET", headers) == json_member(
+        "ip", address
+    )
 
 
 @pytest.mark.parametrize(
@@ -69,7 +71,9 @@ def test_an_address_is_trusted_when_a_network_holds_it(address: str, trusted: bo
 def test_no_networks_trust_nobody(text: str):
     assert parse_networks(text) == ()
     headers = {"x-forwarded-for": "203.0.113.7"}
-    assert Visits("", ()).told(("127.0.0.1", 1), "GET", headers) == member("ip", "127.0.0.1")
+    assert VisitorReader("", ()).visitor_json(("127.0.0.1", 1), "GET", headers) == json_member(
+        "ip", "127.0.0.1"
+    )
 
 
 @pytest.mark.parametrize("bad", ["10.0.0.0/33", "10.0.0.1/8", "proxy", "10.0.0.0/8/8"])

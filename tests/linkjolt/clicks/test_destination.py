@@ -1,4 +1,4 @@
-"""Where a click leads: macros, pass-through, the click id's place. Pure."""
+"""A click redirects to its destination with macros, passed parameters and the click id."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -7,21 +7,22 @@ from urllib.parse import parse_qsl, urlsplit
 import msgspec
 import pytest
 
-from ingest.visitor_fields import member
-from linkjolt.click_ids import ClickIds
-from linkjolt.clicks.redirect import read_query, resolve_click
+from ingest.visitor_fields import json_member
+from linkjolt.click_ids import ClickIdGenerator
+from linkjolt.clicks.redirect import parse_query, resolve_click
 from linkjolt.clicks.route import Route
-from linkjolt.events import RECORDED, Click
+from linkjolt.datasets import Account
+from linkjolt.events import RECORDED_PARAMETERS, Click
 from linkjolt.money import Percentage
 from linkjolt.registry.checks import MACROS
 from linkjolt.registry.entries import Affiliate, Campaign, Link
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
-CLICK_ID = ClickIds(1, b"k" * 32, lambda: 1_767_312_000_123_000_000).make(5)
+CLICK_ID = ClickIdGenerator(1, b"k" * 32, lambda: 1_767_312_000_123_000_000).make(5)
 ROUTE = Route(
     Link(
         number=5,
-        account=1,
+        account=Account(1),
         campaign=2,
         affiliate=3,
         tracking_code="tc_A",
@@ -30,13 +31,13 @@ ROUTE = Route(
     ),
     Campaign(
         number=2,
-        account=1,
+        account=Account(1),
         name="Spring",
         currency="USD",
         commission=Percentage(rate=Decimal(30)),
         created_at=NOW,
     ),
-    Affiliate(number=3, account=1, name="Ann", created_at=NOW),
+    Affiliate(number=3, account=Account(1), name="Ann", created_at=NOW),
 )
 
 
@@ -47,8 +48,8 @@ def route(destination: str, pass_params: object = "all", click_id_param: str = "
 
 
 def location(made: Route, query: str = "", **visit: str) -> str:
-    told = "".join(member(name, value) for name, value in visit.items())
-    return resolve_click(made, read_query(query), told, CLICK_ID)[0]
+    told = "".join(json_member(name, value) for name, value in visit.items())
+    return resolve_click(made, parse_query(query), told, CLICK_ID)[0]
 
 
 def test_the_click_id_is_appended_under_the_campaigns_name() -> None:
@@ -75,7 +76,9 @@ def test_incoming_values_replace_those_of_the_destination() -> None:
     ("pass_params", "passed"),
     [("all", {"sub1", "x"}), ("none", set[str]()), (("x",), {"x"})],
 )
-def test_the_links_setting_says_what_is_passed_on(pass_params: object, passed: set[str]) -> None:
+def test_the_links_setting_selects_the_passed_parameters(
+    pass_params: object, passed: set[str]
+) -> None:
     made = route("https://s.example/", pass_params)
     query = dict(parse_qsl(urlsplit(location(made, "sub1=a&x=b&notrack=0")).query))
     assert query.keys() - {"click_id"} == passed
@@ -83,7 +86,7 @@ def test_the_links_setting_says_what_is_passed_on(pass_params: object, passed: s
 
 def test_a_stripped_parameter_is_still_recorded() -> None:
     made = route("https://s.example/", "none")
-    _, line = resolve_click(made, read_query("sub1=a"), "", CLICK_ID)
+    _, line = resolve_click(made, parse_query("sub1=a"), "", CLICK_ID)
     assert msgspec.json.decode(line, type=Click).sub1 == "a"
 
 
@@ -126,7 +129,7 @@ def test_macros_are_filled_in_and_encoded(macro: str, filled: str) -> None:
 
 
 def test_every_macro_that_may_be_registered_is_filled_in() -> None:
-    recorded = "&".join(f"{name}=v" for name in sorted(MACROS & set(RECORDED)))
+    recorded = "&".join(f"{name}=v" for name in sorted(MACROS & set(RECORDED_PARAMETERS)))
     visit = {
         "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
         "language": "pt-BR",

@@ -1,4 +1,4 @@
-"""The ledger's arithmetic: transitions, limits, and sums that equal a model of their own."""
+"""Adjustments obey their limits, and the sums equal an independent model."""
 
 from collections import Counter
 from decimal import Decimal
@@ -10,15 +10,28 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from linkjolt.conversions.adjustment_kinds import Earner, Wanted
-from linkjolt.conversions.ledger import HISTORY_MAX, adjust, counted, place_of, repeated
-from linkjolt.events import Adjusted, Adjustment, ConversionState, Effect, Place
+from linkjolt.conversions.adjustment_kinds import AdjustmentRequest, Payee
+from linkjolt.conversions.ledger import (
+    HISTORY_MAX,
+    apply_adjustment,
+    dimensions_of,
+    effect_of,
+    find_repeat,
+)
+from linkjolt.events import Adjustment, AdjustmentKind, ConversionState, Effect, FactDimensions
 from linkjolt.money import Percentage
 from linkjolt.reasons import Reason, Rejected
 
 NOW_MS = 1_736_937_000_000
 RULE = Percentage(rate=Decimal(30))
-KINDS: tuple[Adjusted, ...] = ("approved", "rejected", "refunded", "restated", "paid", "unpaid")
+KINDS: tuple[AdjustmentKind, ...] = (
+    "approved",
+    "rejected",
+    "refunded",
+    "restated",
+    "paid",
+    "unpaid",
+)
 
 
 def a_state(**fields: object) -> ConversionState:
@@ -40,120 +53,122 @@ def a_state(**fields: object) -> ConversionState:
     return msgspec.convert({**known, **fields}, ConversionState)
 
 
-def wanted(kind: Adjusted, adjustment_id: str = "a", **fields: object) -> Wanted:
+def a_request(
+    kind: AdjustmentKind, adjustment_id: str = "a", **fields: object
+) -> AdjustmentRequest:
     known = {"kind": kind, "adjustment_id": adjustment_id, "author": "key_1", "reason": "said so"}
-    return msgspec.convert({**known, **fields}, Wanted)
+    return msgspec.convert({**known, **fields}, AdjustmentRequest)
 
 
-def done(state: ConversionState, *steps: Wanted) -> ConversionState:
+def adjusted(state: ConversionState, *steps: AdjustmentRequest) -> ConversionState:
     for step in steps:
-        state, _ = adjust(state, step, RULE, NOW_MS)
+        state, _ = apply_adjustment(state, step, RULE, NOW_MS)
     return state
 
 
-REFUSED: list[tuple[Wanted, dict[str, object], Reason, str]] = [
-    (wanted("approved"), {"status": "approved"}, Reason.not_adjustable, "kind"),
-    (wanted("rejected"), {"status": "rejected"}, Reason.not_adjustable, "kind"),
-    (wanted("rejected", reason=""), {}, Reason.missing_field, "reason"),
-    (wanted("refunded"), {"status": "rejected"}, Reason.not_adjustable, "kind"),
-    (wanted("refunded"), {"refundable_minor": 0}, Reason.not_adjustable, "kind"),
-    (wanted("refunded", amount_minor=10_000), {}, Reason.amount_exceeds, "amount"),
-    (wanted("refunded", amount_minor=0), {}, Reason.invalid_field, "amount"),
-    (wanted("restated"), {}, Reason.missing_field, "order_value"),
-    (wanted("restated", order_value_minor=1), {"status": "rejected"}, Reason.not_adjustable, ""),
+REFUSED: list[tuple[AdjustmentRequest, dict[str, object], Reason, str]] = [
+    (a_request("approved"), {"status": "approved"}, Reason.not_adjustable, "kind"),
+    (a_request("rejected"), {"status": "rejected"}, Reason.not_adjustable, "kind"),
+    (a_request("rejected", reason=""), {}, Reason.missing_field, "reason"),
+    (a_request("refunded"), {"status": "rejected"}, Reason.not_adjustable, "kind"),
+    (a_request("refunded"), {"refundable_minor": 0}, Reason.not_adjustable, "kind"),
+    (a_request("refunded", amount_minor=10_000), {}, Reason.amount_exceeds, "amount"),
+    (a_request("refunded", amount_minor=0), {}, Reason.invalid_field, "amount"),
+    (a_request("restated"), {}, Reason.missing_field, "order_value"),
+    (a_request("restated", order_value_minor=1), {"status": "rejected"}, Reason.not_adjustable, ""),
     (
-        wanted("restated", order_value_minor=99),
+        a_request("restated", order_value_minor=99),
         {"refundable_minor": 9899},
         Reason.amount_exceeds,
         "order_value",
     ),
-    (wanted("paid"), {}, Reason.not_adjustable, "kind"),
-    (wanted("paid"), {"status": "approved", "payout": "paid"}, Reason.not_adjustable, "kind"),
-    (wanted("unpaid"), {"status": "approved"}, Reason.not_adjustable, "kind"),
-    (wanted("attributed"), {}, Reason.not_adjustable, ""),
-    (wanted("attributed"), {"attribution": "none"}, Reason.missing_field, "tracking_code"),
+    (a_request("paid"), {}, Reason.not_adjustable, "kind"),
+    (a_request("paid"), {"status": "approved", "payout": "paid"}, Reason.not_adjustable, "kind"),
+    (a_request("unpaid"), {"status": "approved"}, Reason.not_adjustable, "kind"),
+    (a_request("attributed"), {}, Reason.not_adjustable, ""),
+    (a_request("attributed"), {"attribution": "none"}, Reason.missing_field, "tracking_code"),
 ]
 
 
 @pytest.mark.parametrize(("step", "fields", "reason", "field"), REFUSED)
-def test_what_cannot_be_is_refused(
-    step: Wanted, fields: dict[str, object], reason: Reason, field: str
+def test_an_impossible_adjustment_is_refused(
+    step: AdjustmentRequest, fields: dict[str, object], reason: Reason, field: str
 ) -> None:
     with pytest.raises(Rejected) as refused:
-        adjust(a_state(**fields), step, RULE, NOW_MS)
+        apply_adjustment(a_state(**fields), step, RULE, NOW_MS)
     assert refused.value.reason is reason
     assert not field or refused.value.field == field
 
 
 def test_a_refund_without_an_amount_is_of_all_that_is_left_and_takes_the_commission() -> None:
-    state = done(a_state(), wanted("refunded", amount_minor=999), wanted("refunded", "b"))
+    state = adjusted(a_state(), a_request("refunded", amount_minor=999), a_request("refunded", "b"))
     assert (state.order_value_minor, state.refundable_minor, state.commission_minor) == (9999, 0, 0)
     assert [entry.order_value_minor for entry in state.history] == [-999, -9000]
     assert [entry.commission_minor for entry in state.history] == [-299, -2700]
 
 
 def test_a_rejected_conversion_counts_nothing_and_all_again_when_it_is_approved() -> None:
-    rejected = done(a_state(), wanted("rejected"))
-    assert counted(rejected) == Effect(rejected=1)
-    approved = done(rejected, wanted("approved", "b"))
-    assert counted(approved) == Effect(
+    rejected = adjusted(a_state(), a_request("rejected"))
+    assert effect_of(rejected) == Effect(rejected=1)
+    approved = adjusted(rejected, a_request("approved", "b"))
+    assert effect_of(approved) == Effect(
         conversions=1, approved=1, order_value_minor=9999, commission_minor=2999
     )
 
 
-def test_a_restatement_keeps_what_was_refunded() -> None:
-    state = done(
+def test_a_restatement_keeps_the_refunded_amount() -> None:
+    state = adjusted(
         a_state(),
-        wanted("refunded", amount_minor=1000),
-        wanted("restated", "b", order_value_minor=5000),
+        a_request("refunded", amount_minor=1000),
+        a_request("restated", "b", order_value_minor=5000),
     )
     assert (state.order_value_minor, state.refundable_minor) == (5000, 4000)
     assert state.commission_minor == 1200
 
 
 def test_the_first_state_stays_with_the_conversion() -> None:
-    state = done(a_state(), wanted("refunded", amount_minor=1), wanted("approved", "b"))
+    state = adjusted(a_state(), a_request("refunded", amount_minor=1), a_request("approved", "b"))
     assert state.first == a_state()
 
 
-def test_an_adjustment_by_hand_moves_the_conversion_to_its_earner() -> None:
+def test_an_adjustment_by_hand_moves_the_conversion_to_its_payee() -> None:
     lost = a_state(attribution="none", affiliate=0, rule=0, commission_minor=0, reason="too late")
-    step = wanted("attributed", earner=Earner(campaign=3, affiliate=9, rule=2, link=5))
-    state, fact = adjust(lost, step, RULE, NOW_MS)
-    assert fact.left == place_of(lost)
-    assert fact.taken == counted(lost)
-    assert fact.place == Place(
+    step = a_request("attributed", payee=Payee(campaign=3, affiliate=9, rule=2, link=5))
+    state, fact = apply_adjustment(lost, step, RULE, NOW_MS)
+    assert fact.left == dimensions_of(lost)
+    assert fact.taken == effect_of(lost)
+    assert fact.place == FactDimensions(
         status="pending", attribution="manual", campaign=3, affiliate=9, link=5
     )
-    assert fact.effect == counted(state)
+    assert fact.effect == effect_of(state)
     assert (state.rule, state.commission_minor) == (2, 2999)
 
 
 def test_a_repeat_is_recognised_and_another_body_under_its_id_refused() -> None:
-    state = done(a_state(), wanted("refunded", amount_minor=100))
-    assert repeated(state, wanted("refunded", amount_minor=100, author="key_2")) is not None
-    assert repeated(state, wanted("refunded", "b", amount_minor=100)) is None
+    state = adjusted(a_state(), a_request("refunded", amount_minor=100))
+    assert find_repeat(state, a_request("refunded", amount_minor=100, author="key_2")) is not None
+    assert find_repeat(state, a_request("refunded", "b", amount_minor=100)) is None
     with pytest.raises(Rejected) as refused:
-        repeated(state, wanted("refunded", amount_minor=200))
+        find_repeat(state, a_request("refunded", amount_minor=200))
     assert refused.value.reason is Reason.conflict
 
 
 def test_a_history_has_an_end() -> None:
     state = a_state()
     for number in range(HISTORY_MAX):
-        state = done(state, wanted("refunded", f"a{number}", amount_minor=1))
+        state = adjusted(state, a_request("refunded", f"a{number}", amount_minor=1))
     with pytest.raises(Rejected, match="100 adjustments"):
-        done(state, wanted("refunded", "one more", amount_minor=1))
+        adjusted(state, a_request("refunded", "one more", amount_minor=1))
 
 
 class Model:
-    """A conversion as an accountant would keep it, by other means than the ledger's."""
+    """Computes a conversion independently of the ledger, as an accountant would."""
 
     def __init__(self) -> None:
         self.status, self.paid, self.value, self.refunds = "pending", False, 9999, list[int]()
 
-    def accepts(self, step: Wanted) -> bool:
-        """Books a step if it can be."""
+    def accepts(self, step: AdjustmentRequest) -> bool:
+        """Applies a step if it is allowed."""
         left = self.value - sum(self.refunds)
         match step.kind:
             case "approved" | "rejected":
@@ -186,8 +201,8 @@ class Model:
         return 1, net, floor(Fraction(net) * 30 / 100)
 
 
-def a_step(kind: Adjusted, amount_minor: int | None, value_minor: int) -> Wanted:
-    return wanted(kind, amount_minor=amount_minor, order_value_minor=value_minor)
+def a_step(kind: AdjustmentKind, amount_minor: int | None, value_minor: int) -> AdjustmentRequest:
+    return a_request(kind, amount_minor=amount_minor, order_value_minor=value_minor)
 
 
 amounts = st.integers(0, 12_000)
@@ -197,14 +212,16 @@ steps = st.lists(
 
 
 @given(steps)
-def test_the_sums_of_all_facts_equal_an_accountants_books(given_steps: list[Wanted]) -> None:
+def test_the_sums_of_all_facts_equal_an_accountants_books(
+    given_steps: list[AdjustmentRequest],
+) -> None:
     state, model = a_state(), Model()
-    sums = Counter[str](msgspec.structs.asdict(counted(state)))
+    sums = Counter[str](msgspec.structs.asdict(effect_of(state)))
     by_status = Counter[str]({"pending": 1})
     for number, given_step in enumerate(given_steps):
         step = msgspec.structs.replace(given_step, adjustment_id=f"a{number}")
         try:
-            state, fact = adjust(state, step, RULE, NOW_MS)
+            state, fact = apply_adjustment(state, step, RULE, NOW_MS)
         except Rejected:
             assert not model.accepts(step)
             continue
@@ -212,7 +229,7 @@ def test_the_sums_of_all_facts_equal_an_accountants_books(given_steps: list[Want
         _book(sums, by_status, fact)
     found = sums["conversions"], sums["order_value_minor"], sums["commission_minor"]
     assert found == model.sums
-    assert Effect(**{name: sums[name] for name in Effect.__struct_fields__}) == counted(state)
+    assert Effect(**{name: sums[name] for name in Effect.__struct_fields__}) == effect_of(state)
     assert {s: n for s, n in by_status.items() if n} == (
         {} if model.status == "rejected" else {model.status: 1}
     )

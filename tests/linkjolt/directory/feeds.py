@@ -1,4 +1,4 @@
-"""Directories that hear of changes, and reads that can be held up half-way."""
+"""Provides directories that follow the feed, and reads that can be held half-way."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -8,6 +8,7 @@ from typing import Any, cast
 import msgspec
 from redis.asyncio import Redis
 
+from linkjolt.datasets import Account
 from linkjolt.directory.directory import Directory
 from linkjolt.registry.entries import Link
 from linkjolt.registry.store import Registry
@@ -17,14 +18,14 @@ from tests.waiting import wait_until
 
 @asynccontextmanager
 async def following(directory: Directory, registry: Registry) -> AsyncGenerator[None]:
-    """Inside it the directory is known to hear of changes."""
+    """Follows the feed; inside, the directory is known to receive changes."""
     link = await samples.stored_link(registry, "")
     await directory.route(link.tracking_code)
-    await registry.patch(Link, 1, link.number, flip)
+    await registry.patch(Link, Account(1), link.number, flip)
     task = asyncio.create_task(directory.follow())
     try:
-        # It forgets this link when it begins, or by the change when it goes on: then it is here.
-        await wait_until(lambda: directory.route_now(link.tracking_code) is None)
+        # The link is dropped when following starts, or by the change: either way it follows now.
+        await wait_until(lambda: directory.cached_route(link.tracking_code) is None)
         yield
     finally:
         task.cancel()
@@ -33,13 +34,13 @@ async def following(directory: Directory, registry: Registry) -> AsyncGenerator[
 
 
 def flip(link: Link) -> Link:
-    """The link switched off, or on again."""
+    """Disables the link, or enables it again."""
     status = "active" if link.status == "disabled" else "disabled"
     return msgspec.structs.replace(link, status=status)
 
 
 class Held(Redis):
-    """The real client, but the reply to reads of one key waits until it is let go."""
+    """The real client, but replies to reads of one key wait until released."""
 
     key = ""
 
@@ -56,5 +57,5 @@ class Held(Redis):
         self.released = asyncio.Event()
 
     def hold_no_more(self) -> None:
-        """Later reads pass; the one held still waits."""
+        """Lets later reads pass; the held one still waits."""
         self.key = ""

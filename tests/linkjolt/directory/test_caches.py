@@ -1,4 +1,4 @@
-"""What an edge remembers stays bounded, and consistent with itself."""
+"""An edge's caches stay bounded and consistent."""
 
 import asyncio
 
@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from linkjolt.clicks.route import Route
-from linkjolt.directory.caches import Keys, Loads, Lru, Routes
+from linkjolt.directory.caches import KeyCache, LruCache, RouteCache, SingleFlight
 from linkjolt.registry import api_key_secrets
 from tests.linkjolt.registry import samples
 
@@ -23,7 +23,7 @@ def route(number: int, campaign: int = 1, affiliate: int = 1) -> Route:
 
 
 def test_the_longest_unused_item_goes_first() -> None:
-    lru: Lru[str, int] = Lru(2)
+    lru: LruCache[str, int] = LruCache(2)
     assert lru.put("a", 1) is None
     assert lru.put("b", 2) is None
     assert lru.get("a") == 1
@@ -32,7 +32,7 @@ def test_the_longest_unused_item_goes_first() -> None:
 
 
 def test_routes_stay_bounded_with_all_that_points_to_them() -> None:
-    routes = Routes(100)
+    routes = RouteCache(100)
     for number in range(1, 10_001):
         routes.put(route(number, campaign=number % 7, affiliate=number))
     assert routes.sizes() == (100, 100, 200)
@@ -41,12 +41,12 @@ def test_routes_stay_bounded_with_all_that_points_to_them() -> None:
 
 
 def test_a_campaign_takes_its_routes_along_and_no_others() -> None:
-    routes = Routes(10)
+    routes = RouteCache(10)
     for number in range(1, 7):
         routes.put(route(number, campaign=number % 2, affiliate=number % 3))
-    routes.drop_users("campaign", 1)
+    routes.drop_owned_by("campaign", 1)
     assert [number for number in range(1, 7) if routes.by_number(number)] == [2, 4, 6]
-    routes.drop_users("affiliate", 0)
+    routes.drop_owned_by("affiliate", 0)
     assert [number for number in range(1, 7) if routes.by_number(number)] == [2, 4]
 
 
@@ -62,7 +62,7 @@ _STEPS = st.tuples(
 def test_whatever_happens_the_indexes_agree_with_the_routes(
     steps: list[tuple[str, int, int, int]],
 ) -> None:
-    routes = Routes(4)
+    routes = RouteCache(4)
     for step, number, campaign, affiliate in steps:
         match step:
             case "put":
@@ -70,18 +70,18 @@ def test_whatever_happens_the_indexes_agree_with_the_routes(
             case "link":
                 routes.drop_link(number)
             case "campaign":
-                routes.drop_users("campaign", campaign)
+                routes.drop_owned_by("campaign", campaign)
             case _:
-                routes.drop_users("affiliate", affiliate)
+                routes.drop_owned_by("affiliate", affiliate)
         count, numbers, places = routes.sizes()
         assert (numbers, places) == (count, 2 * count)
     for campaign in (1, 2, 3):
-        routes.drop_users("campaign", campaign)
+        routes.drop_owned_by("campaign", campaign)
     assert routes.sizes() == (0, 0, 0)
 
 
-async def test_all_who_miss_at_once_share_one_load() -> None:
-    loads: Loads[str, int] = Loads()
+async def test_concurrent_misses_share_one_load() -> None:
+    loads: SingleFlight[str, int] = SingleFlight()
     count = 0
 
     async def load() -> int:
@@ -94,8 +94,8 @@ async def test_all_who_miss_at_once_share_one_load() -> None:
     assert await loads.run("a", load) == 2
 
 
-async def test_one_who_gives_up_does_not_stop_the_load_of_the_others() -> None:
-    loads: Loads[str, int] = Loads()
+async def test_a_cancelled_caller_does_not_stop_the_load_of_the_others() -> None:
+    loads: SingleFlight[str, int] = SingleFlight()
     release = asyncio.Event()
 
     async def load() -> int:
@@ -113,7 +113,7 @@ async def test_one_who_gives_up_does_not_stop_the_load_of_the_others() -> None:
 
 
 async def test_a_failed_load_fails_for_all_and_is_tried_anew_by_the_next() -> None:
-    loads: Loads[str, int] = Loads()
+    loads: SingleFlight[str, int] = SingleFlight()
 
     async def fail() -> int:
         await asyncio.sleep(0)
@@ -135,14 +135,14 @@ _KEY_STEPS = st.tuples(st.sampled_from(["put", "learn", "pop", "find", "clear"])
 @given(st.lists(_KEY_STEPS, max_size=40))
 def test_a_secret_is_known_only_while_its_key_is(steps: list[tuple[str, int]]) -> None:
     secrets = [f"secret {number}" for number in range(6)]
-    memory = Keys(3, 3)
+    memory = KeyCache(3, 3)
     for step, number in steps:
         secret, digest = secrets[number], api_key_secrets.digest(secrets[number])
         match step:
             case "put":
                 memory.put(digest, samples.key(secret))
             case "learn":
-                found = memory.learn(secret, digest)
+                found = memory.remember_secret(secret, digest)
                 assert memory.by_secret(secret) is found
             case "pop":
                 memory.pop(digest)

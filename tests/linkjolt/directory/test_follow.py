@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 from structlog.testing import capture_logs
 
 from linkjolt import redis_keys
+from linkjolt.datasets import Account
 from linkjolt.directory.directory import Directory
 from linkjolt.registry import api_key_secrets
 from linkjolt.registry.entries import Affiliate, ApiKey, Campaign, Link
@@ -33,7 +34,7 @@ async def test_a_changed_link_is_live_everywhere_within_a_second(
 ) -> None:
     link = await samples.stored_link(registry)
     await followed.route(link.tracking_code)
-    await registry.patch(Link, 1, link.number, flip)
+    await registry.patch(Link, Account(1), link.number, flip)
 
     async def disabled() -> bool:
         route = await followed.route(link.tracking_code)
@@ -73,11 +74,17 @@ async def test_a_renamed_campaign_or_affiliate_is_live_on_every_link(
         return await names_seen() == {"Autumn Bea"}
 
     await registry.patch(
-        Campaign, 1, link.campaign, lambda seen: msgspec.structs.replace(seen, name="Autumn")
+        Campaign,
+        Account(1),
+        link.campaign,
+        lambda seen: msgspec.structs.replace(seen, name="Autumn"),
     )
     await wait_until(campaign_renamed)
     await registry.patch(
-        Affiliate, 1, link.affiliate, lambda seen: msgspec.structs.replace(seen, name="Bea")
+        Affiliate,
+        Account(1),
+        link.affiliate,
+        lambda seen: msgspec.structs.replace(seen, name="Bea"),
     )
     await wait_until(both_renamed)
 
@@ -86,7 +93,7 @@ async def test_a_campaign_is_served_fresh_too(registry: Registry, followed: Dire
     campaign = await registry.create(samples.campaign())
     assert await followed.campaign(campaign.number) == campaign
     assert await followed.campaign(campaign.number + 1) is None
-    await registry.delete(Campaign, 1, campaign.number, samples.NOW)
+    await registry.delete(Campaign, Account(1), campaign.number, samples.NOW)
 
     async def gone() -> bool:
         seen = await followed.campaign(campaign.number)
@@ -101,7 +108,7 @@ async def test_a_revoked_key_is_refused_within_a_second(
     secret = api_key_secrets.make_secret()
     key = await registry.create(samples.key(secret, "admin"))
     assert await followed.key(secret) == key
-    await registry.delete(ApiKey, 1, key.number, samples.NOW)
+    await registry.delete(ApiKey, Account(1), key.number, samples.NOW)
 
     async def refused() -> bool:
         return await followed.key(secret) is None
@@ -117,12 +124,12 @@ async def test_the_secret_of_a_revoked_key_is_known_no_more_within_a_second(
 
     async def known() -> bool:
         await followed.key(secret)
-        return followed.key_now(secret) == key
+        return followed.cached_key(secret) == key
 
-    # The change that made it may come in between, and it is forgotten once.
+    # The change that created it may arrive in between and drop it once.
     await wait_until(known)
-    await registry.delete(ApiKey, 1, key.number, samples.NOW)
-    await wait_until(lambda: followed.key_now(secret) is None)
+    await registry.delete(ApiKey, Account(1), key.number, samples.NOW)
+    await wait_until(lambda: followed.cached_key(secret) is None)
 
 
 async def test_a_change_missed_and_trimmed_empties_the_memory(
@@ -131,11 +138,11 @@ async def test_a_change_missed_and_trimmed_empties_the_memory(
     link = await samples.stored_link(registry)
     async with following(directory, registry):
         await directory.route(link.tracking_code)
-    await registry.patch(Link, 1, link.number, flip)
+    await registry.patch(Link, Account(1), link.number, flip)
     await redis.xtrim(redis_keys.REGISTRY_CHANGES, maxlen=0, approximate=False)
-    assert directory.route_now(link.tracking_code) is not None
+    assert directory.cached_route(link.tracking_code) is not None
     async with following(directory, registry):
-        await wait_until(lambda: directory.route_now(link.tracking_code) is None)
+        await wait_until(lambda: directory.cached_route(link.tracking_code) is None)
 
 
 async def test_a_change_made_while_not_followed_is_caught_up(
@@ -147,10 +154,10 @@ async def test_a_change_made_while_not_followed_is_caught_up(
         pass
     for code in ("tc_1", "tc_2"):
         await directory.route(code)
-    await registry.patch(Link, 1, link.number, flip)
+    await registry.patch(Link, Account(1), link.number, flip)
     async with following(directory, registry):
-        await wait_until(lambda: directory.route_now("tc_1") is None)
-    assert directory.route_now("tc_2") is not None
+        await wait_until(lambda: directory.cached_route("tc_1") is None)
+    assert directory.cached_route("tc_2") is not None
 
 
 async def test_it_ends_whenever_it_is_cancelled(directory: Directory) -> None:
@@ -185,7 +192,7 @@ async def test_a_client_with_short_timeouts_follows_an_idle_feed_without_complai
     await hasty.aclose()
 
 
-async def test_a_lost_server_is_an_error_for_who_asks_and_is_followed_again(
+async def test_a_lost_server_is_an_error_for_callers_and_is_followed_again(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     server = RedisServer(tmp_path_factory.mktemp("lost"), appendfsync="always")
@@ -203,11 +210,11 @@ async def test_a_lost_server_is_an_error_for_who_asks_and_is_followed_again(
             with pytest.raises(RedisError):
                 await directory.route("tc_OTHER")
             await wait_until(lambda: len(logs) == 1)
-            assert directory.route_now(link.tracking_code) is not None
+            assert directory.cached_route(link.tracking_code) is not None
             child = server.start()
             server.wait_ready(child)
-            await registry.patch(Link, 1, link.number, flip)
-            await wait_until(lambda: directory.route_now(link.tracking_code) is None)
+            await registry.patch(Link, Account(1), link.number, flip)
+            await wait_until(lambda: directory.cached_route(link.tracking_code) is None)
     assert [(log["event"], log["log_level"]) for log in logs] == [("registry_feed_lost", "warning")]
     await redis.aclose()
     child.terminate()

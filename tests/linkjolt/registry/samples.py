@@ -1,10 +1,10 @@
-"""Entries that the registry's tests start from."""
+"""Provides entries for the registry's tests."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
 
+from linkjolt.datasets import ACCOUNT_DEFAULT, Account
 from linkjolt.money import Percentage
-from linkjolt.redis_keys import ACCOUNT_DEFAULT
 from linkjolt.registry import api_key_secrets
 from linkjolt.registry.entries import Affiliate, ApiKey, Campaign, Link
 from linkjolt.registry.store import Registry
@@ -13,7 +13,7 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 DESTINATION = "https://shop.example/p?ref={affiliate_id}"
 
 
-def campaign(name: str = "Spring", account: int = ACCOUNT_DEFAULT) -> Campaign:
+def campaign(name: str = "Spring", account: Account = ACCOUNT_DEFAULT) -> Campaign:
     return Campaign(
         number=0,
         account=account,
@@ -24,7 +24,7 @@ def campaign(name: str = "Spring", account: int = ACCOUNT_DEFAULT) -> Campaign:
     )
 
 
-def affiliate(name: str = "Ann", account: int = ACCOUNT_DEFAULT) -> Affiliate:
+def affiliate(name: str = "Ann", account: Account = ACCOUNT_DEFAULT) -> Affiliate:
     return Affiliate(number=0, account=account, name=name, created_at=NOW)
 
 

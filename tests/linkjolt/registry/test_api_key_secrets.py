@@ -1,4 +1,4 @@
-"""API key secrets, and the keyring."""
+"""API key secrets have a checksum, and all processes share one keyring."""
 
 import asyncio
 import re
@@ -8,27 +8,27 @@ from redis.asyncio import Redis
 
 from linkjolt import redis_keys
 from linkjolt.registry import api_key_secrets
-from linkjolt.registry.keyring import load_keyring, read_keyring
+from linkjolt.registry.keyring import load_keyring, parse_keyring
 
 
 def test_a_made_secret_is_well_formed_and_never_the_same() -> None:
     secrets = {api_key_secrets.make_secret() for _ in range(200)}
     assert len(secrets) == 200
     assert all(re.fullmatch(r"lj_live_[0-9A-Za-z]{38}", secret) for secret in secrets)
-    assert all(api_key_secrets.well_formed(secret) for secret in secrets)
+    assert all(api_key_secrets.is_well_formed(secret) for secret in secrets)
 
 
 def test_every_single_mistyped_character_is_noticed() -> None:
     secret = api_key_secrets.make_secret()
     for place in range(len(secret)):
         wrong = "x" if secret[place] != "x" else "y"
-        assert not api_key_secrets.well_formed(secret[:place] + wrong + secret[place + 1 :])
+        assert not api_key_secrets.is_well_formed(secret[:place] + wrong + secret[place + 1 :])
 
 
 @pytest.mark.parametrize("text", ["", "lj_live_", "sk_live_" + "a" * 38, "lj_live_" + "ä" * 38])
-def test_what_is_no_secret_is_not_well_formed(text: str) -> None:
-    assert not api_key_secrets.well_formed(text)
-    assert not api_key_secrets.well_formed(api_key_secrets.make_secret() + "\n")
+def test_other_texts_are_not_well_formed_secrets(text: str) -> None:
+    assert not api_key_secrets.is_well_formed(text)
+    assert not api_key_secrets.is_well_formed(api_key_secrets.make_secret() + "\n")
 
 
 def test_a_hint_shows_the_last_four_characters_only() -> None:
@@ -36,7 +36,7 @@ def test_a_hint_shows_the_last_four_characters_only() -> None:
     assert api_key_secrets.hint(secret) == f"lj_live_...{secret[-4:]}"
 
 
-async def test_all_who_start_at_once_get_the_same_keyring(redis: Redis) -> None:
+async def test_processes_that_start_at_once_get_the_same_keyring(redis: Redis) -> None:
     keyrings = await asyncio.gather(*(load_keyring(redis) for _ in range(20)))
     assert len({(keyring.click_keys, keyring.customer_key) for keyring in keyrings}) == 1
     (click_key,) = keyrings[0].click_keys
@@ -53,7 +53,7 @@ async def test_the_newest_click_key_signs_and_old_ones_still_verify(redis: Redis
     assert rotated.click_keys[2:] == first.click_keys
 
 
-async def test_a_click_key_taken_out_after_rotation_does_not_come_back(redis: Redis) -> None:
+async def test_a_click_key_removed_after_rotation_stays_removed(redis: Redis) -> None:
     await load_keyring(redis)
     await redis.hset(redis_keys.SECRETS, "click:2", "n" * 32)
     await redis.hdel(redis_keys.SECRETS, "click:1")
@@ -61,6 +61,6 @@ async def test_a_click_key_taken_out_after_rotation_does_not_come_back(redis: Re
 
 
 def test_a_keyring_does_not_show_its_keys() -> None:
-    keyring = read_keyring({b"click:1": b"secret one", b"customer": b"secret two"})
+    keyring = parse_keyring({b"click:1": b"secret one", b"customer": b"secret two"})
     assert keyring is not None
     assert "secret" not in repr(keyring)

@@ -1,4 +1,4 @@
-"""Commission rules: which version applies, and what it comes to against a plain model."""
+"""The right version of a commission rule applies, and pays as a plain model does."""
 
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from linkjolt.datasets import Account
 from linkjolt.money import (
     CURRENCIES,
     Commission,
@@ -30,7 +31,9 @@ TEN, TWENTY, THIRTY, FORTY = (Percentage(Decimal(rate)) for rate in (10, 20, 30,
 
 
 def a_campaign() -> Campaign:
-    return Campaign(number=1, account=1, name="C", currency="USD", commission=TEN, created_at=START)
+    return Campaign(
+        number=1, account=Account(1), name="C", currency="USD", commission=TEN, created_at=START
+    )
 
 
 def ms(at: datetime) -> int:
@@ -48,7 +51,7 @@ def test_a_rule_applies_from_its_start_on() -> None:
     assert general_rule(campaign, START + DAY) == TWENTY
 
 
-def test_an_affiliates_own_rule_beats_one_for_all_that_came_later() -> None:
+def test_an_affiliates_own_rule_beats_one_for_all_that_starts_later() -> None:
     campaign = with_rule(a_campaign(), THIRTY, starts_at=START, affiliate=7)
     campaign = with_rule(campaign, TWENTY, starts_at=START + DAY)
     later = ms(START + 2 * DAY)
@@ -105,7 +108,7 @@ def rules(draw: st.DrawFn, currency: str) -> Commission:
 
 
 def expected(rule: Commission, value_minor: int, currency: str) -> int:
-    """By fractions of major units, as a person would reckon."""
+    """Computes by fractions of major units, as a person would."""
     unit = 10 ** CURRENCIES[currency]
     value = Fraction(value_minor, unit)
     match rule:

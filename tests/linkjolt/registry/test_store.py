@@ -1,8 +1,10 @@
-"""The registry in Redis: atomic writes, unique codes, no lost update, scoped by account."""
+"""Registry writes are atomic, codes unique, updates never lost, and accounts separate."""
 
 import asyncio
 import itertools
+import re
 import time
+from pathlib import Path
 from typing import Any, cast
 
 import msgspec
@@ -11,43 +13,52 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from linkjolt import redis_keys
-from linkjolt.click_ids import LINK_MAX
+from linkjolt.click_ids import LINK_NUMBER_MAX
+from linkjolt.datasets import Account
 from linkjolt.reasons import Reason, Rejected
-from linkjolt.registry.entries import Affiliate, ApiKey, Campaign, Change, Entry, Link
-from linkjolt.registry.reads import ORIGIN, feed_after
-from linkjolt.registry.store import PATCH_TRIES, Registry
+from linkjolt.registry import store
+from linkjolt.registry.entries import (
+    Affiliate,
+    ApiKey,
+    Campaign,
+    Link,
+    RegistryChange,
+    RegistryEntry,
+)
+from linkjolt.registry.reads import FEED_START, read_changes
+from linkjolt.registry.store import PATCH_ATTEMPTS_MAX, Registry, WriteReply
 from linkjolt.runtime.redis_server import RedisServer
 from linkjolt.storage.redis import connect
 from tests.linkjolt.registry import samples
 
 
-async def test_what_was_created_can_be_read_with_its_number(registry: Registry) -> None:
-    made: list[Entry] = [
+async def test_a_created_entry_can_be_read_by_its_number(registry: Registry) -> None:
+    made: list[RegistryEntry] = [
         await registry.create(samples.campaign()),
         await registry.create(samples.affiliate()),
         await registry.create(samples.link("tc_1")),
         await registry.create(samples.key("secret", "admin")),
     ]
     assert [entry.number for entry in made] == [1, 1, 1, 1]
-    assert await registry.get(Campaign, 1, 1) == made[0]
-    assert await registry.get(Affiliate, 1, 1) == made[1]
-    assert await registry.get(Link, 1, 1) == made[2]
-    assert await registry.get(ApiKey, 1, 1) == made[3]
+    assert await registry.get(Campaign, Account(1), 1) == made[0]
+    assert await registry.get(Affiliate, Account(1), 1) == made[1]
+    assert await registry.get(Link, Account(1), 1) == made[2]
+    assert await registry.get(ApiKey, Account(1), 1) == made[3]
 
 
 async def test_each_write_is_announced_in_order(redis: Redis, registry: Registry) -> None:
     await samples.stored_link(registry)
-    await registry.delete(Link, 1, 1, samples.NOW)
-    _, changes = await feed_after(redis, ORIGIN, 10, 10)
+    await registry.delete(Link, Account(1), 1, samples.NOW)
+    _, changes = await read_changes(redis, FEED_START, 10, 10)
     assert changes == [
-        Change("campaign", 1),
-        Change("affiliate", 1),
-        Change("link", 1),
-        Change("link", 1),
+        RegistryChange("campaign", 1),
+        RegistryChange("affiliate", 1),
+        RegistryChange("link", 1),
+        RegistryChange("link", 1),
     ]
 
 
-async def test_of_fifty_who_want_one_code_at_once_one_gets_it(
+async def test_of_fifty_concurrent_claims_of_one_code_one_succeeds(
     redis: Redis, registry: Registry
 ) -> None:
     attempts = (registry.create(samples.link("tc_WANTED")) for _ in range(50))
@@ -57,9 +68,9 @@ async def test_of_fifty_who_want_one_code_at_once_one_gets_it(
     assert (len(winners), len(losers)) == (1, 49)
     assert {loser.reason for loser in losers} == {Reason.tracking_code_taken}
     assert {loser.field for loser in losers} == {"tracking_code"}
-    assert await registry.link_by_code(1, "tc_WANTED") == winners[0]
-    assert (await registry.page(Link, 1)).entries == winners
-    assert len((await feed_after(redis, ORIGIN, 100, 10))[1]) == 1
+    assert await registry.link_by_code(Account(1), "tc_WANTED") == winners[0]
+    assert (await registry.page(Link, Account(1))).entries == winners
+    assert len((await read_changes(redis, FEED_START, 100, 10))[1]) == 1
 
 
 async def test_a_link_without_a_code_gets_another_when_its_first_is_taken(redis: Redis) -> None:
@@ -79,7 +90,7 @@ async def test_codes_that_are_always_taken_end_in_a_refusal(redis: Redis) -> Non
 
 async def test_the_code_of_a_deleted_link_stays_reserved(registry: Registry) -> None:
     link = await samples.stored_link(registry, "tc_OLD")
-    await registry.delete(Link, 1, link.number, samples.NOW)
+    await registry.delete(Link, Account(1), link.number, samples.NOW)
     with pytest.raises(Rejected) as caught:
         await registry.create(samples.link("tc_OLD"))
     assert caught.value.reason is Reason.tracking_code_taken
@@ -91,14 +102,14 @@ async def test_concurrent_patches_lose_no_update(registry: Registry) -> None:
     async def add(event: str) -> None:
         await registry.patch(
             Campaign,
-            1,
+            Account(1),
             campaign.number,
             lambda seen: msgspec.structs.replace(seen, events=(*seen.events, event)),
         )
 
-    events = [f"event_{index}" for index in range(PATCH_TRIES)]
+    events = [f"event_{index}" for index in range(PATCH_ATTEMPTS_MAX)]
     await asyncio.gather(*(add(event) for event in events))
-    assert sorted((await registry.get(Campaign, 1, campaign.number)).events) == events
+    assert sorted((await registry.get(Campaign, Account(1), campaign.number)).events) == events
 
 
 async def test_a_patch_that_always_comes_second_gives_up_and_changes_nothing(
@@ -118,17 +129,20 @@ async def test_a_patch_that_always_comes_second_gives_up_and_changes_nothing(
     overtaken = Registry(Overtaken(connection_pool=redis.connection_pool))
     with pytest.raises(Rejected) as caught:
         await overtaken.patch(
-            Affiliate, 1, affiliate.number, lambda seen: msgspec.structs.replace(seen, name="mine")
+            Affiliate,
+            Account(1),
+            affiliate.number,
+            lambda seen: msgspec.structs.replace(seen, name="mine"),
         )
     assert caught.value.reason is Reason.conflict
-    assert next(others) == PATCH_TRIES
-    stored = await registry.get(Affiliate, 1, affiliate.number)
-    assert stored.name == f"other {PATCH_TRIES - 1}"
+    assert next(others) == PATCH_ATTEMPTS_MAX
+    stored = await registry.get(Affiliate, Account(1), affiliate.number)
+    assert stored.name == f"other {PATCH_ATTEMPTS_MAX - 1}"
 
 
 async def test_a_patch_without_effect_is_no_change(redis: Redis, registry: Registry) -> None:
     campaign = await registry.create(samples.campaign())
-    assert await registry.patch(Campaign, 1, 1, lambda seen: seen) == campaign
+    assert await registry.patch(Campaign, Account(1), 1, lambda seen: seen) == campaign
     assert await redis.xlen(redis_keys.REGISTRY_CHANGES) == 1
 
 
@@ -137,51 +151,54 @@ async def test_a_deleted_entry_is_neither_read_nor_listed_nor_deleted_again(
 ) -> None:
     for name in ("one", "two", "three"):
         await registry.create(samples.affiliate(name))
-    await registry.delete(Affiliate, 1, 2, samples.NOW)
+    await registry.delete(Affiliate, Account(1), 2, samples.NOW)
     for work in (
-        registry.get(Affiliate, 1, 2),
-        registry.delete(Affiliate, 1, 2, samples.NOW),
-        registry.patch(Affiliate, 1, 2, lambda seen: seen),
+        registry.get(Affiliate, Account(1), 2),
+        registry.delete(Affiliate, Account(1), 2, samples.NOW),
+        registry.patch(Affiliate, Account(1), 2, lambda seen: seen),
     ):
         with pytest.raises(Rejected) as caught:
             await work
         assert caught.value.reason is Reason.not_found
-    assert [e.name for e in (await registry.page(Affiliate, 1)).entries] == ["one", "three"]
-    assert await registry.existing(Affiliate, 1, {1, 2, 3, 4}) == {1, 3}
+    assert [e.name for e in (await registry.page(Affiliate, Account(1))).entries] == [
+        "one",
+        "three",
+    ]
+    assert await registry.existing(Affiliate, Account(1), {1, 2, 3, 4}) == {1, 3}
 
 
 async def test_another_accounts_entries_are_not_found(registry: Registry) -> None:
-    theirs = await registry.create(samples.campaign("Theirs", account=2))
+    theirs = await registry.create(samples.campaign("Theirs", account=Account(2)))
     link = await samples.stored_link(registry)
     for work in (
-        registry.get(Campaign, 1, theirs.number),
-        registry.delete(Campaign, 1, theirs.number, samples.NOW),
-        registry.link_by_code(2, link.tracking_code),
-        registry.link_by_code(1, "tc_NONE"),
+        registry.get(Campaign, Account(1), theirs.number),
+        registry.delete(Campaign, Account(1), theirs.number, samples.NOW),
+        registry.link_by_code(Account(2), link.tracking_code),
+        registry.link_by_code(Account(1), "tc_NONE"),
     ):
         with pytest.raises(Rejected) as caught:
             await work
         assert caught.value.reason is Reason.not_found
-    assert [e.name for e in (await registry.page(Campaign, 1)).entries] == ["Spring"]
-    assert await registry.existing(Campaign, 1, {theirs.number}) == set()
+    assert [e.name for e in (await registry.page(Campaign, Account(1))).entries] == ["Spring"]
+    assert await registry.existing(Campaign, Account(1), {theirs.number}) == set()
 
 
 async def test_pages_join_to_the_whole_list_whatever_is_added_meanwhile(registry: Registry) -> None:
     await registry.create_many([samples.affiliate(f"a{index}") for index in range(7)])
-    first = await registry.page(Affiliate, 1, 0, 3)
+    first = await registry.page(Affiliate, Account(1), 0, 3)
     await registry.create(samples.affiliate("late"))
     assert first.after == 3
-    second = await registry.page(Affiliate, 1, first.after, 3)
-    third = await registry.page(Affiliate, 1, second.after or 0, 3)
+    second = await registry.page(Affiliate, Account(1), first.after, 3)
+    third = await registry.page(Affiliate, Account(1), second.after or 0, 3)
     found = [*first.entries, *second.entries, *third.entries]
     assert [entry.number for entry in found] == list(range(1, 9))
     assert third.after is None
-    assert [entry async for entry in registry.each(Affiliate, 1)] == found
+    assert [entry async for entry in registry.iterate(Affiliate, Account(1))] == found
 
 
 async def test_a_full_last_page_says_that_it_is_the_last(registry: Registry) -> None:
     await registry.create_many([samples.affiliate() for _ in range(3)])
-    assert (await registry.page(Affiliate, 1, 0, 3)).after is None
+    assert (await registry.page(Affiliate, Account(1), 0, 3)).after is None
 
 
 async def test_ten_thousand_links_take_a_few_seconds(registry: Registry) -> None:
@@ -202,19 +219,24 @@ async def test_a_taken_code_among_many_sinks_no_other(registry: Registry) -> Non
     assert (codes[:2], codes[3]) == (["tc_1", "tc_2"], "tc_3")
 
 
-async def test_a_server_that_forgot_the_script_is_told_again(
+def test_the_write_script_returns_exactly_the_named_replies() -> None:
+    script = (Path(store.__file__).parent / "write.lua").read_text(encoding="utf-8")
+    assert set(re.findall(r"return '(\w+)'", script)) == {r.value.decode() for r in WriteReply}
+
+
+async def test_the_script_is_loaded_again_on_a_server_that_forgot_it(
     redis: Redis, registry: Registry
 ) -> None:
     await registry.create(samples.affiliate())
     await redis.script_flush()
     outcomes = await registry.create_many([samples.affiliate() for _ in range(3)])
     assert [outcome for outcome in outcomes if isinstance(outcome, Rejected)] == []
-    assert len((await registry.page(Affiliate, 1)).entries) == 4
+    assert len((await registry.page(Affiliate, Account(1))).entries) == 4
 
 
 async def test_link_numbers_end_where_click_ids_end(redis: Redis, registry: Registry) -> None:
-    await redis.hset(redis_keys.REGISTRY_NUMBERS, "link", str(LINK_MAX - 1))
-    assert (await registry.create(samples.link("tc_LAST"))).number == LINK_MAX
+    await redis.hset(redis_keys.REGISTRY_NUMBERS, "link", str(LINK_NUMBER_MAX - 1))
+    assert (await registry.create(samples.link("tc_LAST"))).number == LINK_NUMBER_MAX
     with pytest.raises(Rejected):
         await registry.create(samples.link("tc_OVER"))
     assert await redis.get(redis_keys.tracking_code("tc_OVER")) is None
@@ -229,16 +251,16 @@ async def test_a_full_server_refuses_a_write_whole(redis: Redis, registry: Regis
         with pytest.raises(RedisError):
             await registry.create(samples.link("tc_NEW"))
         with pytest.raises(Rejected) as caught:
-            await registry.delete(Link, 1, link.number, samples.NOW)
+            await registry.delete(Link, Account(1), link.number, samples.NOW)
     finally:
         await server.config_set("maxmemory", 0)
     assert caught.value.reason is Reason.unavailable
     assert set(await server.keys()) == set(before)
-    assert await registry.get(Link, 1, link.number) == link
+    assert await registry.get(Link, Account(1), link.number) == link
 
 
 async def test_a_registry_without_its_server_raises(redis_server: RedisServer) -> None:
     lost = connect(redis_server.url.replace(str(redis_server.port), "1"))
     with pytest.raises(RedisError):
-        await Registry(lost).get(Campaign, 1, 1)
+        await Registry(lost).get(Campaign, Account(1), 1)
     await lost.aclose()

@@ -1,4 +1,4 @@
-"""Where a link may lead: absolute http(s) URLs whose host nobody but the merchant chooses."""
+"""A link leads only to an absolute http(s) URL whose host the merchant chose."""
 
 import pytest
 

@@ -92,12 +92,13 @@ def test_a_status_is_told_in_words(status: int, text: str) -> None:
 
 async def test_a_child_that_dies_is_started_again_and_its_new_id_is_told(tmp_path: Path) -> None:
     child = orderly("one", tmp_path / "log")
-    told: list[int] = []
+    told: list[int | None] = []
     async with running([Stage([child], 5)], lambda: told.append(child.pid)):
         first = child.pid
+        assert first
         os.kill(first, signal.SIGKILL)
-        await wait_until(lambda: child.pid not in (0, first) and child.announced)
-        assert told == [first, 0, child.pid]
+        await wait_until(lambda: child.pid not in (None, first) and child.announced)
+        assert told == [first, None, child.pid]
 
 
 async def test_a_stage_is_stopped_when_the_one_before_has_ended(tmp_path: Path) -> None:
@@ -117,6 +118,7 @@ async def test_a_child_that_ignores_the_stop_is_killed_in_its_time() -> None:
     child = python_child("deaf", _DEAF, lambda fd: [str(fd)])
     async with running([Stage([child], 0.3)]):
         pid, begun_at = child.pid, time.monotonic()
+    assert pid
     assert 0.3 <= time.monotonic() - begun_at < 3
     assert not alive(pid)
 
@@ -127,13 +129,14 @@ async def test_a_child_that_waits_for_its_restart_is_not_started_by_the_stop(
     child = orderly("one", tmp_path / "log")
     supervisor = Supervisor([Stage([child], 5)], lambda: None)
     supervisor.start([child])
+    assert child.pid
     os.kill(child.pid, signal.SIGKILL)
 
     def dead() -> bool:
-        supervisor.tend()
-        return child.pid == 0
+        supervisor.poll()
+        return child.pid is None
 
     await wait_until(dead)
     await supervisor.stop()
-    assert not child.tend(time.monotonic() + 60)
+    assert not child.poll(time.monotonic() + 60)
     assert child.pid == 0

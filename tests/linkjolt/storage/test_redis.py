@@ -1,4 +1,4 @@
-"""The client of the Redis-protocol server: what goes wrong is always a RedisError."""
+"""Every failure of the Redis client is a RedisError."""
 
 import asyncio
 import signal
@@ -10,7 +10,8 @@ import uvloop
 from redis.asyncio import Redis
 
 from linkjolt.runtime.redis_server import RedisServer
-from linkjolt.storage.redis import RedisError, ResponseError, ScriptCalls, call, connect
+from linkjolt.storage.lua import LuaScript
+from linkjolt.storage.redis import RedisError, ResponseError, call, connect
 from tests.waiting import wait_until
 
 ADD = "return redis.call('INCRBY', KEYS[1], ARGV[1])"
@@ -29,12 +30,12 @@ def test_a_write_to_a_connection_that_was_just_reset_is_a_redis_error(
             await redis.connection_pool.release(connection)
             assert await call(redis, "PING")
 
-    # uvloop, as every process of ours: asyncio's own transports say nothing here.
+    # With uvloop, as in production: asyncio's own transports raise nothing here.
     uvloop.run(write_to_a_closed_one())
 
 
-async def wait_for_answer(add: ScriptCalls) -> int:
-    """What the first call answers that is answered in time; adding nothing before it does."""
+async def wait_for_answer(add: LuaScript) -> int:
+    """Adds nothing until a call is answered in time, then adds 1 and returns the sum."""
     answers: list[int] = []
 
     async def answered() -> bool:
@@ -47,23 +48,37 @@ async def wait_for_answer(add: ScriptCalls) -> int:
 
 
 async def test_calls_of_a_script_are_answered_in_their_order(redis: Redis) -> None:
-    add = ScriptCalls(redis, ADD)
+    add = LuaScript(redis, ADD)
     assert await add([(["n"], [1]), (["n"], ["2"]), (["m"], [b"5"])]) == [1, 3, 5]
     assert await asyncio.gather(add([(["n"], [1])]), add([(["n"], [1])])) == [[4], [5]]
 
 
-async def test_a_server_that_forgot_the_script_is_told_it_again(redis: Redis) -> None:
-    add = ScriptCalls(redis, ADD)
+async def test_a_script_is_loaded_again_on_a_server_that_forgot_it(redis: Redis) -> None:
+    add = LuaScript(redis, ADD)
     await add([(["n"], [1])])
     await call(redis, "SCRIPT", "FLUSH")
     assert await add([(["n"], [1]), (["n"], [1])]) == [2, 3]
 
 
-async def test_a_call_that_fails_is_told_and_leaves_no_reply_behind(redis: Redis) -> None:
-    add = ScriptCalls(redis, ADD)
+async def test_a_failed_call_raises_and_leaves_no_reply_behind(redis: Redis) -> None:
+    add = LuaScript(redis, ADD)
     with pytest.raises(ResponseError, match="not an integer"):
         await add([(["n"], ["no number"]), (["n"], [1])])
     assert await add([(["n"], [1])]) == [2]
+
+
+async def test_outcomes_hold_the_error_of_a_call_beside_the_replies_of_others(
+    redis: Redis,
+) -> None:
+    add = LuaScript(redis, ADD)
+    first, failed, last = await add.outcomes([(["n"], [1]), (["n"], ["no number"]), (["n"], [1])])
+    assert (first, last) == (1, 2)
+    assert isinstance(failed, ResponseError)
+
+
+async def test_outcomes_execute_each_call_once_when_the_script_is_missing(redis: Redis) -> None:
+    add = LuaScript(redis, ADD)
+    assert await add.outcomes([(["n"], [1]), (["n"], [1])]) == [1, 2]
 
 
 async def test_the_late_reply_of_a_server_given_up_is_not_taken_for_the_next_one(
@@ -73,7 +88,7 @@ async def test_the_late_reply_of_a_server_given_up_is_not_taken_for_the_next_one
     child = server.start()
     server.wait_ready(child)
     async with connect(server.url) as redis, connect(server.url, timeout_seconds=0.1) as hasty:
-        patient, add = ScriptCalls(redis, ADD), ScriptCalls(hasty, ADD)
+        patient, add = LuaScript(redis, ADD), LuaScript(hasty, ADD)
         assert await patient([(["n"], [1])]) == [1]
         assert await wait_for_answer(add) == 2
         child.send_signal(signal.SIGSTOP)
@@ -86,7 +101,7 @@ async def test_the_late_reply_of_a_server_given_up_is_not_taken_for_the_next_one
 
 
 async def test_a_connection_that_ended_between_two_calls_is_made_anew(redis: Redis) -> None:
-    add = ScriptCalls(redis, ADD)
+    add = LuaScript(redis, ADD)
     await add([(["n"], [1])])
     await call(redis, "CLIENT", "KILL", "TYPE", "NORMAL", "SKIPME", "YES")
     # The server ends the others before it answers this one.
@@ -100,7 +115,7 @@ async def test_more_commands_at_once_than_there_are_connections_wait_for_one(red
 
 
 async def test_more_scripts_than_there_are_connections_leave_some_for_others(redis: Redis) -> None:
-    scripts = [ScriptCalls(redis, ADD) for _ in range(100)]
+    scripts = [LuaScript(redis, ADD) for _ in range(100)]
     for number, add in enumerate(scripts, 1):
         assert await add([(["n"], [1])]) == [number]
     together = await asyncio.gather(*[add([(["n"], [1])]) for add in scripts])

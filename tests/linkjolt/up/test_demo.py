@@ -8,7 +8,8 @@ from redis.asyncio import Redis
 
 from linkjolt.directory.directory import Directory
 from linkjolt.registry import api_key_secrets
-from linkjolt.up.demo import Demo, demo_lines, open_demo
+from linkjolt.runtime.demo_file import Demo
+from linkjolt.up.demo import demo_lines, open_demo
 
 _DEMO = Demo(tracking_code="tc_1", key="lj_live_x", key_number=1)
 

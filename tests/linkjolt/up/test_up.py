@@ -53,7 +53,7 @@ def refusal(process: subprocess.Popen[str]) -> str:
     return lines[0]
 
 
-async def running(data: Path) -> Run:
+async def wait_for_run(data: Path) -> Run:
     """What runs under the directory, as soon as everything was started there."""
     found: list[Run] = []
 
@@ -75,14 +75,15 @@ def gone(pid: int) -> bool:
 
 
 async def edge_ready(run: Run) -> bool:
-    return await server.says_ready("127.0.0.1", int(run.edge_url.rpartition(":")[2]))
+    return await server.is_ready("127.0.0.1", int(run.edge_url.rpartition(":")[2]))
 
 
 def test_a_port_in_use_is_one_clear_line(start: Start) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
-        message = f"Error: 127.0.0.1:{port} is already in use"
-        assert refusal(start("--edge-port", str(port))) == message
+        owner = f"process {os.getpid()} (" if sys.platform == "linux" else "another process"
+        message = f"Error: 127.0.0.1:{port} is already in use by {owner}"
+        assert refusal(start("--edge-port", str(port))).startswith(message)
 
 
 def test_one_port_for_both_listeners_is_refused() -> None:
@@ -113,7 +114,7 @@ def test_a_missing_redis_server_is_one_clear_line(start: Start, tmp_path: Path) 
 
 async def test_a_directory_in_use_is_one_clear_line(start: Start, tmp_path: Path) -> None:
     first = start()
-    await running(tmp_path / "data")
+    await wait_for_run(tmp_path / "data")
     message = f"Error: {tmp_path / 'data'} is in use by process {first.pid}"
     assert refusal(start()) == message
 
@@ -123,12 +124,13 @@ async def test_a_stop_ends_every_process_and_exits_with_0(
     start: Start, tmp_path: Path, number: signal.Signals
 ) -> None:
     process = start("--edges", "2")
-    run = await running(tmp_path / "data")
+    run = await wait_for_run(tmp_path / "data")
     assert len(run.pids.edge) == 2
     await wait_until(lambda: edge_ready(run))
     process.send_signal(number)
     assert process.wait(timeout=40) == 0
     pids = run.pids
+    assert pids.redis
     assert all(gone(pid) for pid in (pids.redis, *pids.edge))
     assert not answers(run.redis_url)
     assert not (tmp_path / "data" / "run.json").exists()
@@ -145,7 +147,7 @@ async def test_an_edge_that_dies_is_replaced_and_run_json_says_so(
     start: Start, tmp_path: Path
 ) -> None:
     start("--edges", "1")
-    run = await running(tmp_path / "data")
+    run = await wait_for_run(tmp_path / "data")
     [first] = run.pids.edge
     os.kill(first, signal.SIGKILL)
 
@@ -161,12 +163,14 @@ async def test_a_redis_that_dies_comes_back_under_the_same_url(
     start: Start, tmp_path: Path
 ) -> None:
     start()
-    run = await running(tmp_path / "data")
-    os.kill(run.pids.redis, signal.SIGKILL)
+    run = await wait_for_run(tmp_path / "data")
+    killed = run.pids.redis
+    assert killed
+    os.kill(killed, signal.SIGKILL)
 
     def back() -> bool:
         now = read_run(str(tmp_path / "data"))
-        return now is not None and now.pids.redis not in (0, run.pids.redis)
+        return now is not None and now.pids.redis not in (None, killed)
 
     await wait_until(back)
     await wait_until(lambda: answers(run.redis_url))
@@ -177,13 +181,14 @@ async def test_after_a_kill_of_the_supervisor_nothing_is_left_and_a_start_works(
     start: Start, tmp_path: Path
 ) -> None:
     first = start()
-    run = await running(tmp_path / "data")
+    run = await wait_for_run(tmp_path / "data")
     first.kill()
     first.wait()
     assert read_run(str(tmp_path / "data")) is None
     again = start("--edge-port", run.edge_url.rpartition(":")[2])
-    new = await running(tmp_path / "data")
+    new = await wait_for_run(tmp_path / "data")
     assert new.edge_url == run.edge_url
+    assert run.pids.redis
     old = (run.pids.redis, *run.pids.edge)
     await wait_until(lambda: all(gone(pid) for pid in old))
     await wait_until(lambda: edge_ready(new))

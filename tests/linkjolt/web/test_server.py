@@ -2,6 +2,7 @@ import asyncio
 import os
 import socket
 import stat
+import sys
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -18,7 +19,7 @@ from tests.waiting import wait_until
 
 
 class Gate:
-    """An application whose one request waits until it is let through."""
+    """An application whose one request waits until it is released."""
 
     def __init__(self) -> None:
         self.entered = asyncio.Event()
@@ -122,16 +123,16 @@ async def test_a_unix_socket_is_for_its_user_only_and_replaces_a_dead_one(tmp_pa
     await serving
 
 
-async def test_readiness_is_what_the_listener_answers() -> None:
+async def test_readiness_equals_the_listeners_answer() -> None:
     gate, stop = Gate(), asyncio.Event()
     sock = server.listen("127.0.0.1", 0)
     port = sock.getsockname()[1]
-    assert not await server.says_ready("127.0.0.1", port)
+    assert not await server.is_ready("127.0.0.1", port)
     serving = serve(gate, sock, stop)
     await wait_until(lambda: connects(port))
-    assert not await server.says_ready("127.0.0.1", port)
+    assert not await server.is_ready("127.0.0.1", port)
     gate.open.set()
-    assert await server.says_ready("127.0.0.1", port)
+    assert await server.is_ready("127.0.0.1", port)
     stop.set()
     await serving
 
@@ -145,8 +146,9 @@ def test_a_port_on_which_something_listens_is_taken_even_if_it_would_share(share
         other.listen()
         port = other.getsockname()[1]
         with pytest.raises(server.PortTaken) as refused:
-            server.probe("127.0.0.1", port)
-    assert refused.value.message == f"127.0.0.1:{port} is already in use"
+            server.check_port_free("127.0.0.1", port)
+    owner = f"process {os.getpid()} (" if sys.platform == "linux" else "another process"
+    assert refused.value.message.startswith(f"127.0.0.1:{port} is already in use by {owner}")
 
 
 def test_several_sockets_may_share_a_port_that_was_free() -> None:
@@ -154,17 +156,17 @@ def test_several_sockets_may_share_a_port_that_was_free() -> None:
         port = first.getsockname()[1]
         with server.listen("127.0.0.1", port) as second:
             assert second.getsockname()[1] == port
-    server.probe("127.0.0.1", port)
+    server.check_port_free("127.0.0.1", port)
 
 
 def test_an_address_that_is_not_this_machines_is_one_clear_line() -> None:
     with pytest.raises(server.PortTaken, match=r"cannot listen on 192\.0\.2\.1:8000: "):
-        server.probe("192.0.2.1", 8000)
+        server.check_port_free("192.0.2.1", 8000)
     with pytest.raises(server.PortTaken, match=r"cannot listen on no\.such\.host\.invalid:8000: "):
-        server.probe("no.such.host.invalid", 8000)
+        server.check_port_free("no.such.host.invalid", 8000)
 
 
 def test_addresses_are_written_as_they_are_reached_from_this_machine() -> None:
-    assert server.http_url(server.reachable("0.0.0.0"), 80) == "http://127.0.0.1:80"
-    assert server.http_url(server.reachable("::"), 80) == "http://[::1]:80"
-    assert server.http_url(server.reachable("10.0.0.7"), 80) == "http://10.0.0.7:80"
+    assert server.http_url(server.reachable_host("0.0.0.0"), 80) == "http://127.0.0.1:80"
+    assert server.http_url(server.reachable_host("::"), 80) == "http://[::1]:80"
+    assert server.http_url(server.reachable_host("10.0.0.7"), 80) == "http://10.0.0.7:80"

@@ -1,4 +1,4 @@
-"""Where no webhook may go, however it is written."""
+"""Webhooks reach no private address, in any notation."""
 
 import socket
 from typing import Any
@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 
 from linkjolt.reasons import Reason, Rejected
-from linkjolt.webhooks.allowed_targets import is_public, read_target
-from outbound.transport import Endpoint
+from linkjolt.webhooks.allowed_targets import is_public, parse_target
+from outbound.transport import EndpointClient
 
 REFUSED = [
     "http://shop.example/",
@@ -78,29 +78,29 @@ ALLOWED = [
 @pytest.mark.parametrize("url", REFUSED)
 def test_a_private_target_is_refused_however_it_is_written(url: str) -> None:
     with pytest.raises(Rejected) as refused:
-        read_target(url, allow_private=False)
+        parse_target(url, allow_private=False)
     assert (refused.value.reason, refused.value.field) == (Reason.target_refused, "url")
 
 
 @pytest.mark.parametrize("url", MALFORMED)
 @pytest.mark.parametrize("allow_private", [False, True])
-def test_what_is_no_url_of_the_web_is_refused(url: str, allow_private: bool) -> None:
+def test_other_urls_than_those_of_the_web_are_refused(url: str, allow_private: bool) -> None:
     with pytest.raises(Rejected) as refused:
-        read_target(url, allow_private=allow_private)
+        parse_target(url, allow_private=allow_private)
     assert refused.value.field == "url"
 
 
 @pytest.mark.parametrize("url", ALLOWED)
 def test_a_public_target_is_allowed(url: str) -> None:
-    assert read_target(url, allow_private=False).secure
+    assert parse_target(url, allow_private=False).secure
 
 
-def test_anything_goes_where_private_targets_are_allowed() -> None:
-    assert read_target("http://127.0.0.1:8002/x", allow_private=True).port == 8002
+def test_any_web_url_is_allowed_if_private_targets_are() -> None:
+    assert parse_target("http://127.0.0.1:8002/x", allow_private=True).port == 8002
 
 
 @pytest.mark.parametrize("text", ["", "shop.example", "127.1", "0x7f.1", "010.0.0.1"])
-def test_what_is_no_address_is_not_public(text: str) -> None:
+def test_other_texts_than_addresses_are_not_public(text: str) -> None:
     assert not is_public(text)
 
 
@@ -111,10 +111,10 @@ async def test_a_name_that_leads_inside_is_refused_when_it_is_resolved(
     def resolve(*_: Any, **__: Any) -> list[Any]:
         return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", (a, 443)) for a in addresses]
 
-    # No name server of ours can be made to say this.
+    # No name server in the test can return this.
     monkeypatch.setattr(socket, "getaddrinfo", resolve)
     url = "https://rebind.example/"
-    async with Endpoint(url, connections=1, allow_private=False) as endpoint:
+    async with EndpointClient(url, connections=1, allow_private=False) as endpoint:
         answer = await endpoint.post(b"{}", {})
     assert (answer.status, answer.error) == (
         0,

@@ -8,12 +8,13 @@ import pytest
 from redis.asyncio import Redis
 
 from linkjolt import redis_keys
+from linkjolt.datasets import Dataset
 from linkjolt.reasons import Rejected
-from linkjolt.settings import Reports as Settings
+from linkjolt.settings import ReportsSettings as Settings
 from linkjolt.storage.clickhouse import ClickHouse
 from linkjolt.storage.redis import call
-from reports.answer.answers import Answers
-from reports.answer.report import Report, Reporter
+from reports.answer.cache import ReportCache
+from reports.answer.report import Report, ReportBuilder
 from reports.names import NameCache
 from reports.query.request import parse_request
 from tests.aggregator.rollups.sample import ACCOUNT, make_sample, store
@@ -30,16 +31,18 @@ async def progress(redis: Redis, ms: int) -> None:
 
 
 @pytest.fixture
-async def answers(redis: Redis, clickhouse: ClickHouse) -> Answers[Report]:
+async def answers(redis: Redis, clickhouse: ClickHouse) -> ReportCache[Report]:
     await store(
         clickhouse, make_sample(71, END - timedelta(hours=9), END - timedelta(hours=5), 100, 10)
     )
     await progress(redis, 1_795_327_569_038)
-    return Answers(Reporter.make, redis, clickhouse, Settings(shards=2), NameCache(clickhouse))
+    return ReportCache(
+        ReportBuilder.report, redis, clickhouse, Settings(shards=2), NameCache(clickhouse)
+    )
 
 
 async def test_one_is_made_for_all_who_ask_until_more_is_stored(
-    answers: Answers[Report], redis: Redis, clickhouse: ClickHouse
+    answers: ReportCache[Report], redis: Redis, clickhouse: ClickHouse
 ) -> None:
     wanted = [parse_request(PERIOD, NOW + timedelta(seconds=n)) for n in range(20)]
     found = await asyncio.gather(*(answers.get(ACCOUNT, one) for one in wanted))
@@ -51,19 +54,19 @@ async def test_one_is_made_for_all_who_ask_until_more_is_stored(
     assert later.totals["clicks"] != found[0].totals["clicks"]
 
 
-async def test_accounts_and_questions_are_kept_apart(answers: Answers[Report]) -> None:
+async def test_accounts_and_questions_are_kept_apart(answers: ReportCache[Report]) -> None:
     wanted = parse_request(PERIOD, NOW)
     by_link = parse_request([*PERIOD, ("group_by", "link")], NOW)
     one, other, third = (
         await answers.get(ACCOUNT, wanted),
-        await answers.get(ACCOUNT + 1, wanted),
+        await answers.get(Dataset(ACCOUNT + 1), wanted),
         await answers.get(ACCOUNT, by_link),
     )
     assert one.totals["clicks"] != other.totals["clicks"]
     assert len(third.data) > 1
 
 
-async def test_one_who_hangs_up_takes_nothing_from_the_others(answers: Answers[Report]) -> None:
+async def test_one_who_hangs_up_takes_nothing_from_the_others(answers: ReportCache[Report]) -> None:
     wanted = parse_request(PERIOD, NOW)
     first = asyncio.create_task(answers.get(ACCOUNT, wanted))
     second = asyncio.create_task(answers.get(ACCOUNT, wanted))
@@ -72,7 +75,7 @@ async def test_one_who_hangs_up_takes_nothing_from_the_others(answers: Answers[R
     assert (await second).data
 
 
-async def test_a_refusal_is_not_kept(answers: Answers[Report]) -> None:
+async def test_a_refusal_is_not_kept(answers: ReportCache[Report]) -> None:
     unknown = parse_request([*PERIOD, ("link", "tc_none")], NOW)
     for _ in range(2):
         with pytest.raises(Rejected):
@@ -81,7 +84,7 @@ async def test_a_refusal_is_not_kept(answers: Answers[Report]) -> None:
 
 
 async def test_without_knowing_how_fresh_it_is_nothing_is_kept(
-    answers: Answers[Report], redis: Redis
+    answers: ReportCache[Report], redis: Redis
 ) -> None:
     await call(redis, "DEL", redis_keys.PROGRESS)
     wanted = parse_request(PERIOD, NOW)
@@ -89,7 +92,7 @@ async def test_without_knowing_how_fresh_it_is_nothing_is_kept(
 
 
 async def test_the_last_answer_is_given_while_the_next_is_made_if_its_data_is_fresh(
-    answers: Answers[Report], redis: Redis
+    answers: ReportCache[Report], redis: Redis
 ) -> None:
     wanted = parse_request(PERIOD, NOW)
     now_ms = time.time_ns() // 1_000_000
@@ -111,7 +114,7 @@ async def test_the_last_answer_is_given_while_the_next_is_made_if_its_data_is_fr
 
 
 async def test_an_answer_that_grew_old_while_nothing_was_stored_is_not_given(
-    answers: Answers[Report], redis: Redis, monkeypatch: pytest.MonkeyPatch
+    answers: ReportCache[Report], redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its successor was never asked for, and data stood still meanwhile."""
     wanted = parse_request(PERIOD, NOW)
@@ -121,5 +124,5 @@ async def test_an_answer_that_grew_old_while_nothing_was_stored_is_not_given(
     await progress(redis, ahead_ms + 1)
     other = parse_request([*PERIOD, ("group_by", "link")], NOW)
     await answers.get(ACCOUNT, other)
-    monkeypatch.setattr("reports.answer.answers._GIVEN_AGAIN", timedelta(seconds=-60))
+    monkeypatch.setattr("reports.answer.cache._STALE_MAX", timedelta(seconds=-60))
     assert await answers.get(ACCOUNT, wanted) is not old

@@ -8,9 +8,9 @@ import msgspec
 import pytest
 from redis.asyncio import Redis
 
-from aggregator.warehouse.registry_mirror import Mirror
+from aggregator.warehouse.registry_mirror import RegistryMirror
 from linkjolt import redis_keys
-from linkjolt.settings import Reports as Settings
+from linkjolt.settings import ReportsSettings as Settings
 from linkjolt.storage import redis
 from linkjolt.storage.clickhouse import ClickHouse
 from linkjolt.storage.redis import call
@@ -51,7 +51,7 @@ async def test_a_report_answers_rows_totals_and_how_it_came_about(
 
 
 async def test_rows_are_named_as_people_know_them(
-    client: Client, clickhouse: ClickHouse, sample: Sample, mirror: Mirror
+    client: Client, clickhouse: ClickHouse, sample: Sample, mirror: RegistryMirror
 ) -> None:
     await store(clickhouse, sample)
     report = await client.report(**PERIOD, group_by="campaign", sort="campaign")
@@ -72,7 +72,7 @@ async def test_rows_are_named_as_people_know_them(
 
 
 async def test_a_link_is_chosen_by_its_tracking_code(
-    client: Client, clickhouse: ClickHouse, sample: Sample, mirror: Mirror
+    client: Client, clickhouse: ClickHouse, sample: Sample, mirror: RegistryMirror
 ) -> None:
     await store(clickhouse, sample)
     report = await client.report(**PERIOD, link="tc_2,tc_4", group_by="link", sort="link")

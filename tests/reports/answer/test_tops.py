@@ -8,11 +8,11 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from aggregator.warehouse.registry_mirror import Mirror
+from aggregator.warehouse.registry_mirror import RegistryMirror
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.storage.clickhouse import ClickHouse
-from reports.query.query import tops_together
-from reports.query.top_request import parse_tops
+from reports.query.query import tops_per_query
+from reports.query.request import parse_tops
 from reports.vocabulary import DIMENSIONS, METRICS
 from tests.aggregator.rollups.sample import Sample, make_sample, store
 from tests.reports.conftest import Client
@@ -57,7 +57,7 @@ async def by_each(client: Client, names: list[str], **wanted: str) -> dict[str, 
 async def test_they_are_the_rows_of_the_reports_by_each(
     client: Client,
     clickhouse: ClickHouse,
-    mirror: Mirror,
+    mirror: RegistryMirror,
     sample: Sample,
     periods: Sequence[dict[str, str]],
 ) -> None:
@@ -84,17 +84,17 @@ async def test_they_are_the_rows_of_the_reports_by_each(
 
 def test_what_an_overview_shows_is_two_queries() -> None:
     wanted = [("from", "24h"), ("dimensions", ",".join((*OVERVIEW, "verdict", "sub1")))]
-    assert tops_together(parse_tops(wanted, END)) == [
+    assert tops_per_query(parse_tops(wanted, END)) == [
         ("country", "referrer_host", "device"),
         ("link", "affiliate", "campaign"),
     ]
     narrowed = parse_tops([*wanted, ("country", "US")], END)
-    assert tops_together(narrowed) == [("link", "affiliate", "campaign", "country")]
-    assert tops_together(parse_tops([*wanted, ("status", "approved")], END)) == []
+    assert tops_per_query(narrowed) == [("link", "affiliate", "campaign", "country")]
+    assert tops_per_query(parse_tops([*wanted, ("status", "approved")], END)) == []
 
 
 async def test_it_tells_how_fresh_it_is_and_is_not_sent_again(
-    client: Client, clickhouse: ClickHouse, mirror: Mirror, sample: Sample, redis: Redis
+    client: Client, clickhouse: ClickHouse, mirror: RegistryMirror, sample: Sample, redis: Redis
 ) -> None:
     await store(clickhouse, sample)
     wanted = {"dimensions": "link,country", "from": "2026-11-09", "to": "2026-11-10"}

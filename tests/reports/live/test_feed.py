@@ -5,8 +5,9 @@ from datetime import datetime
 
 from redis.asyncio import Redis
 
+from linkjolt.datasets import Dataset
 from linkjolt.storage.clickhouse import ClickHouse
-from reports.live.feed import Feed
+from reports.live.feed import LiveFeed
 from reports.live.store import LiveStore
 
 
@@ -18,22 +19,22 @@ async def test_one_who_comes_while_the_last_one_leaves_is_welcome(
     class Held(LiveStore):
         asked, go = asyncio.Event(), asyncio.Event()
 
-        async def as_of(self) -> datetime | None:
+        async def data_as_of(self) -> datetime | None:
             self.asked.set()
             await self.go.wait()
-            return await super().as_of()
+            return await super().data_as_of()
 
     store = Held(redis, clickhouse, 2)
-    feed = Feed(store)
+    feed = LiveFeed(store)
     store.go.set()
-    first = await feed.join(7, None)
+    first = await feed.join(Dataset(7), None)
     store.go.clear()
     store.asked.clear()
-    coming = asyncio.create_task(feed.join(7, None))
+    coming = asyncio.create_task(feed.join(Dataset(7), None))
     await store.asked.wait()
     feed.leave(first)
     store.go.set()
-    hello = await (await coming).next()
+    hello = await (await coming).next_text()
     assert hello is not None
     assert b"event: hello" in hello
-    assert feed.listening == 1
+    assert feed.listener_count == 1

@@ -13,9 +13,9 @@ import httpx2
 import pytest
 from redis.asyncio import Redis
 
-from aggregator.warehouse.registry_mirror import Mirror
+from aggregator.warehouse.registry_mirror import RegistryMirror
 from linkjolt.directory.directory import Directory
-from linkjolt.settings import Reports as Settings
+from linkjolt.settings import ReportsSettings as Settings
 from linkjolt.storage.clickhouse import ClickHouse
 from linkjolt.web import server
 from reports.app import create_app
@@ -74,7 +74,7 @@ async def hear(events: AsyncIterator[Heard], name: str, times: int = 1) -> list[
 
 @pytest.fixture
 async def listening(
-    redis: Redis, clickhouse: ClickHouse, mirror: Mirror
+    redis: Redis, clickhouse: ClickHouse, mirror: RegistryMirror
 ) -> AsyncIterator[Listening]:
     sock = server.listen("127.0.0.1", 0)
     port = sock.getsockname()[1]

@@ -13,15 +13,15 @@ from aggregator.rollups.pull import catch_up
 from aggregator.rows.fact_rows import adjustment_rows, conversion_row
 from aggregator.rows.rows import ConversionRow
 from aggregator.warehouse.writer import Warehouse, encode_rows
-from ingest.conversions.decision import state_of
-from linkjolt.conversions.adjustment_kinds import Wanted as Step
-from linkjolt.conversions.ledger import adjust
-from linkjolt.events import Adjusted, Conversion, ConversionState
+from ingest.conversions.decision import initial_state
+from linkjolt.conversions.adjustment_kinds import AdjustmentRequest as Step
+from linkjolt.conversions.ledger import apply_adjustment
+from linkjolt.datasets import account_of, dataset_of_tests
+from linkjolt.events import AdjustmentKind, Conversion, ConversionState
 from linkjolt.money import Percentage
 from linkjolt.reasons import Reason, Rejected
-from linkjolt.redis_keys import books_of_tests
 from linkjolt.storage.clickhouse import ClickHouse
-from reports.log.conversion_request import read_wanted
+from reports.log.conversion_request import parse_list_query
 from tests.aggregator.rollups.sample import ACCOUNT
 from tests.reports.conftest import Client, make_secret
 
@@ -58,19 +58,21 @@ class Ledger:
         }
         conversion = msgspec.convert(known | fields, Conversion)
         self._pos += 1
-        row = conversion_row(conversion, None, s=S, pos=self._pos, click_late=False)
+        row = conversion_row(conversion, None, stream_number=S, pos=self._pos, click_late=False)
         self._first[conversion.conversion_id] = row
-        self._states[conversion.conversion_id] = state_of(conversion)
+        self._states[conversion.conversion_id] = initial_state(conversion)
         await self._store([row])
         return conversion.conversion_id
 
-    async def adjust(self, conversion_id: str, kind: Adjusted, **fields: Any) -> None:
+    async def adjust(self, conversion_id: str, kind: AdjustmentKind, **fields: Any) -> None:
         self._pos += 1
         known = {"adjustment_id": f"a{self._pos}", "kind": kind, "author": "key_1", "reason": "r"}
         step = msgspec.convert(known | fields, Step)
-        state, fact = adjust(self._states[conversion_id], step, RULE, 0)
+        state, fact = apply_adjustment(self._states[conversion_id], step, RULE, 0)
         self._states[conversion_id] = state
-        await self._store(adjustment_rows(fact, self._first[conversion_id], s=S, pos=self._pos))
+        await self._store(
+            adjustment_rows(fact, self._first[conversion_id], stream_number=S, pos=self._pos)
+        )
 
     async def _store(self, rows: list[ConversionRow]) -> None:
         await Warehouse(self._clickhouse).insert_conversions(encode_rows(rows), S, self._pos)
@@ -134,7 +136,7 @@ async def test_the_inbox_loses_what_is_given_to_somebody(client: Client, ledger:
     made = await ledger.convert(1, reason="click_too_old", **lost)
     [one] = await listed(client, attribution="none")
     assert (one["affiliate_id"], one["attribution"]["reason"]) == (None, "click_too_old")
-    await ledger.adjust(made, "attributed", earner={"campaign": 1, "affiliate": 2, "rule": 1})
+    await ledger.adjust(made, "attributed", payee={"campaign": 1, "affiliate": 2, "rule": 1})
     assert await listed(client, attribution="none") == []
     [one] = await listed(client, attribution="manual", affiliate_id="aff_2")
     assert (one["order_value"], one["commission_amount"]) == (100.0, 30.0)
@@ -190,7 +192,7 @@ async def test_nobody_sees_anothers_conversions_or_tests_by_a_live_key(
     client: Client, ledger: Ledger, redis: Redis
 ) -> None:
     await ledger.convert(1)
-    trial = await ledger.convert(2, account=books_of_tests(ACCOUNT))
+    trial = await ledger.convert(2, account=dataset_of_tests(account_of(ACCOUNT)))
     assert len(await listed(client)) == 1
     other = Client(client.http, await make_secret(redis, "reports:read", account=ACCOUNT + 1))
     assert await listed(other) == []
@@ -217,10 +219,10 @@ REFUSED: list[tuple[str, str, Reason]] = [
 @pytest.mark.parametrize(("name", "value", "reason"), REFUSED)
 def test_a_bad_parameter_is_refused_by_its_name(name: str, value: str, reason: Reason) -> None:
     with pytest.raises(Rejected) as refused:
-        read_wanted([(name, value)], NOW)
+        parse_list_query([(name, value)], NOW)
     assert (refused.value.reason, refused.value.field) == (reason, name)
 
 
 def test_a_parameter_given_twice_is_refused() -> None:
     with pytest.raises(Rejected, match="twice"):
-        read_wanted([("status", "pending"), ("status", "approved")], NOW)
+        parse_list_query([("status", "pending"), ("status", "approved")], NOW)

@@ -11,8 +11,8 @@ import pytest
 from redis.asyncio import Redis
 
 from aggregator.rows.rows import ConversionRow
-from aggregator.warehouse.registry_mirror import Mirror
-from linkjolt.click_ids import ClickIds
+from aggregator.warehouse.registry_mirror import RegistryMirror
+from linkjolt.click_ids import ClickIdGenerator
 from linkjolt.storage.clickhouse import ClickHouse
 from tests.aggregator.rollups.sample import ACCOUNT, Sample, make_sample, pos_at, store
 from tests.reports.conftest import Client, make_secret
@@ -21,7 +21,7 @@ END = datetime(2026, 11, 10, tzinfo=UTC)
 START = END - timedelta(days=2)
 PERIOD = {"from": "2026-11-08", "to": "2026-11-10"}
 MOMENT_MS = int(END.timestamp() * 1000) - 5_000
-CLICK_ID = ClickIds(3, b"k" * 32, lambda: MOMENT_MS * 1_000_000).make(2)
+CLICK_ID = ClickIdGenerator(3, b"k" * 32, lambda: MOMENT_MS * 1_000_000).make(2)
 
 
 SALE = ConversionRow(
@@ -97,7 +97,7 @@ def sample() -> Sample:
 
 @pytest.fixture
 async def log(
-    client: Client, redis: Redis, clickhouse: ClickHouse, mirror: Mirror, sample: Sample
+    client: Client, redis: Redis, clickhouse: ClickHouse, mirror: RegistryMirror, sample: Sample
 ) -> AsyncIterator[Client]:
     await store(clickhouse, sample)
     yield Client(client.http, await make_secret(redis, "events:read"))

@@ -8,7 +8,7 @@ import msgspec
 
 from aggregator.rows.rows import ClickRow, ConversionRow
 from reports.query.request import Filter, ReportRequest
-from reports.vocabulary import LEDGER
+from reports.vocabulary import CONVERSION_DIMENSIONS
 from tests.aggregator.rollups.sample import ACCOUNT, Sample
 
 Key = tuple[int, tuple[str | int, ...]]
@@ -72,7 +72,7 @@ def _wanted(request: ReportRequest, row: Row, at: float) -> bool:
 
 
 def _passes(one: Filter, row: Row) -> bool:
-    if one.name in ("currency", *LEDGER) and isinstance(row, ClickRow):
+    if one.name in ("currency", *CONVERSION_DIMENSIONS) and isinstance(row, ClickRow):
         return True
     value = _value(row, one.name)
     return (not one.include or str(value) in one.include) and str(value) not in one.exclude

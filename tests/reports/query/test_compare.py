@@ -7,10 +7,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from redis.asyncio import Redis
 
-from linkjolt.settings import Reports as Settings
+from linkjolt.settings import ReportsSettings as Settings
 from linkjolt.storage.clickhouse import ClickHouse
-from reports.query.compare import Shift, back, compared, shift_of
-from reports.query.query import joins_earlier
+from reports.query.compare import Shift, shift_back, shift_for, shifted_request
+from reports.query.query import can_join_earlier
 from reports.query.request import ReportRequest, parse_request
 from tests.aggregator.rollups.sample import Sample, make_sample, store
 from tests.reports.conftest import Client, make_secret, open_http
@@ -58,14 +58,14 @@ def test_the_earlier_period_is_as_long_by_the_calendar(
     wanted: dict[str, str], start: str, end: str
 ) -> None:
     request = asked(**{"compare": "previous"} | wanted)
-    earlier = compared(request, shift_of(request))
+    earlier = shifted_request(request, shift_for(request))
     assert earlier.start == datetime.fromisoformat(start)
     assert earlier.end == datetime.fromisoformat(end)
 
 
 def test_the_last_of_a_longer_month_becomes_the_last_of_a_shorter() -> None:
     leap = datetime(2028, 2, 29, 12, tzinfo=UTC)
-    assert back(leap, Shift(months=12), "UTC") == datetime(2027, 2, 28, 12, tzinfo=UTC)
+    assert shift_back(leap, Shift(months=12), "UTC") == datetime(2027, 2, 28, 12, tzinfo=UTC)
 
 
 async def test_rows_and_totals_carry_what_they_were_before(
@@ -109,7 +109,7 @@ async def test_one_query_tells_both_periods_of_a_short_report(
     period = {"from": "2026-11-08T10:15:00Z", "to": "2026-11-09T10:15:00Z"}
     wanted = {**by, "metrics": "clicks,unique_clicks,revenue", "currency": "EUR", "limit": "900"}
     request = asked(**period, **wanted, compare="previous")
-    assert joins_earlier(request, compared(request, shift_of(request)))
+    assert can_join_earlier(request, shifted_request(request, shift_for(request)))
     report = await client.report(**period, **wanted, compare="previous")
     alone = await client.report(**period, **wanted)
     earlier = await client.report(

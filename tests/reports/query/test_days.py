@@ -5,12 +5,12 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 import pytest
 
+from linkjolt.datasets import Dataset
 from linkjolt.storage.clickhouse import ClickHouse
-from reports.answer.rows import Cell
-from reports.query.days import Days, day_dimension, whole_days
+from reports.answer.rows import ReportRow
+from reports.query.days import WholeDays, day_dimension, whole_days
 from reports.query.query import rows_query, tops_query, totals_query
-from reports.query.request import ReportRequest, parse_request
-from reports.query.top_request import parse_tops
+from reports.query.request import ReportRequest, parse_request, parse_tops
 from reports.vocabulary import METRICS, Interval
 from tests.aggregator.rollups.sample import ACCOUNT, make_sample, store
 from tests.reports.query.expected import expected
@@ -28,20 +28,20 @@ WHOLE = at("2026-10-29"), at("2026-11-04")
 @pytest.mark.parametrize(
     ("interval", "zone", "days"),
     [
-        ("none", "Asia/Kathmandu", Days(*WHOLE)),
-        ("day", "UTC", Days(*WHOLE)),
-        ("day", "Europe/London", Days(*WHOLE)),
+        ("none", "Asia/Kathmandu", WholeDays(*WHOLE)),
+        ("day", "UTC", WholeDays(*WHOLE)),
+        ("day", "Europe/London", WholeDays(*WHOLE)),
         ("day", "Asia/Kolkata", None),
-        ("week", "UTC", Days(*WHOLE)),
-        ("week", "Asia/Kolkata", Days(*WHOLE, (at("2026-11-01"),))),
-        ("week", "America/New_York", Days(*WHOLE, (at("2026-11-02"),))),
-        ("month", "Asia/Kolkata", Days(*WHOLE, (at("2026-10-31"),))),
+        ("week", "UTC", WholeDays(*WHOLE)),
+        ("week", "Asia/Kolkata", WholeDays(*WHOLE, (at("2026-11-01"),))),
+        ("week", "America/New_York", WholeDays(*WHOLE, (at("2026-11-02"),))),
+        ("month", "Asia/Kolkata", WholeDays(*WHOLE, (at("2026-10-31"),))),
         ("hour", "UTC", None),
         ("15m", "UTC", None),
     ],
 )
 def test_a_day_that_two_intervals_share_is_left_to_the_quarters(
-    interval: Interval, zone: str, days: Days | None
+    interval: Interval, zone: str, days: WholeDays | None
 ) -> None:
     assert whole_days(START, END, interval, zone) == days
 
@@ -166,9 +166,9 @@ def test_unique_clicks_of_days_add_up_where_a_row_is_one_of_each_day(
     asked = [*({"from": "2026-11-01T00:00:00Z"} | parameters).items()]
     if "dimensions" in parameters:
         request = parse_tops(asked, now)
-        query = tops_query(request, request.tops, 1, 60)
+        query = tops_query(request, request.tops, Dataset(1), 60)
     else:
-        query = rows_query(parse_request(asked, now), 1, 60)
+        query = rows_query(parse_request(asked, now), Dataset(1), 60)
     assert ("day_unique_clicks" in query.sql) is counted
     assert ("basis:UInt8}, 3)" in query.sql or "(0, 3" in query.sql) is counted
 
@@ -187,10 +187,10 @@ async def test_totals_and_rows_of_whole_days_count_visitors_as_events_do(
     assert await read(clickhouse, request) == await read(clickhouse, request, "raw")
     for shape in (None, "raw"):
         query = totals_query(request, ACCOUNT, 60, shape)
-        [cell] = await clickhouse.read(query.sql, Cell, query.parameters)
+        [cell] = await clickhouse.read(query.sql, ReportRow, query.parameters)
         whole = msgspec.structs.replace(request, group_by=())
         [sums] = expected(whole, sample).values()
         if group_by != "verdict":
-            assert cell.visitors == sums.unique_clicks
+            assert cell.unique_visitors == sums.unique_clicks
         else:
             assert cell.clicks == sum(click.account == ACCOUNT for click in sample.clicks)

@@ -12,9 +12,9 @@ from typing import Any, NamedTuple
 import pytest
 from redis.asyncio import Redis
 
-from aggregator.warehouse.registry_mirror import Mirror
+from aggregator.warehouse.registry_mirror import RegistryMirror
 from linkjolt.storage.clickhouse import ClickHouse
-from reports.vocabulary import DIMENSIONS, FURTHER, INTERVALS, METRICS
+from reports.vocabulary import DIMENSIONS, INTERVALS, METRICS, SINGLE_DIMENSIONS
 from tests.aggregator.rollups.sample import Sample, make_sample, store
 from tests.reports.conftest import Client
 from tests.reports.query.oracle import Asked, Key, Oracle, Sums
@@ -83,7 +83,7 @@ def sample(size: Size) -> Sample:
 
 @pytest.fixture
 async def filled(
-    client: Client, redis: Redis, clickhouse: ClickHouse, mirror: Mirror, sample: Sample
+    client: Client, redis: Redis, clickhouse: ClickHouse, mirror: RegistryMirror, sample: Sample
 ) -> AsyncIterator[Client]:
     await store(clickhouse, sample)
     yield client
@@ -219,7 +219,7 @@ async def test_every_report_of_the_grid_equals_a_count_of_the_events(
         whole = Asked(asked.start, asked.end, asked.zone, "none", (), asked.filters, asked.basis)
         if "verdict" not in asked.group_by:
             totals_off.append(off(whole, totals, oracle.report(whole).get(("",), Sums())))
-        further = {*asked.group_by, *(name for name, _, _ in asked.filters)} & {*FURTHER}
+        further = {*asked.group_by, *(name for name, _, _ in asked.filters)} & {*SINGLE_DIMENSIONS}
         sources.add("raw" if len(further) > 1 else "rollup")
     assert sources == {"raw", "rollup"}
     assert len(rows_off) > size.rows

@@ -9,11 +9,11 @@ import pytest
 
 from linkjolt.dimensions import DENSE, SPARSE
 from linkjolt.storage.clickhouse import ClickHouse
-from reports.answer.rows import Cell
+from reports.answer.rows import ReportRow
 from reports.query.query import rows_query, totals_query
 from reports.query.request import Filter, ReportRequest
 from reports.query.sources import Shape, choose_shape
-from reports.vocabulary import BASE, FURTHER, INTERVALS, METRICS
+from reports.vocabulary import BASE_DIMENSIONS, INTERVALS, METRICS, SINGLE_DIMENSIONS
 from tests.aggregator.rollups.sample import ACCOUNT, Sample, make_sample, store
 from tests.reports.query.expected import Key, Sums, expected
 
@@ -30,20 +30,20 @@ async def read(
     clickhouse: ClickHouse, request: ReportRequest, shape: Shape | None = None
 ) -> dict[Key, Sums]:
     query = rows_query(request, ACCOUNT, 60, shape)
-    cells = await clickhouse.read(query.sql, Cell, query.parameters)
+    cells = await clickhouse.read(query.sql, ReportRow, query.parameters)
     groups = len(request.group_by)
     return {(_started(request, cell), cell.values[:groups]): _sums(cell) for cell in cells}
 
 
-def _started(request: ReportRequest, cell: Cell) -> int:
+def _started(request: ReportRequest, cell: ReportRow) -> int:
     if request.interval == "none":
         return 0
     return cell.bucket
 
 
-def _sums(cell: Cell) -> Sums:
+def _sums(cell: ReportRow) -> Sums:
     sums = msgspec.convert(cell, Sums, from_attributes=True)
-    return msgspec.structs.replace(sums, unique_clicks=cell.visitors)
+    return msgspec.structs.replace(sums, unique_clicks=cell.unique_visitors)
 
 
 def request_of(period: str, **changes: object) -> ReportRequest:
@@ -93,16 +93,19 @@ def _random_filters(rng: random.Random, sample: Sample, names: tuple[str, ...]) 
 def _random_requests(period: str, sample: Sample, cross: bool) -> Iterator[ReportRequest]:
     """Every further dimension as group or as filter, among base dimensions drawn by lot."""
     rng = random.Random(5)
-    for name in FURTHER:
-        other = rng.choice([one for one in FURTHER if one != name]) if cross else name
-        groups = [name, *rng.sample(BASE, k=rng.randint(0, 2))]
+    for name in SINGLE_DIMENSIONS:
+        other = rng.choice([one for one in SINGLE_DIMENSIONS if one != name]) if cross else name
+        groups = [name, *rng.sample(BASE_DIMENSIONS, k=rng.randint(0, 2))]
         rng.shuffle(groups)
-        filtered = (other, *rng.sample(BASE, k=rng.randint(0, 2)))
+        filtered = (other, *rng.sample(BASE_DIMENSIONS, k=rng.randint(0, 2)))
         second = other if cross else "verdict"
         group_by, filters = rng.choice(
             (
                 (tuple(groups), _random_filters(rng, sample, filtered)),
-                (tuple(rng.sample(BASE, k=2)), _random_filters(rng, sample, (name, second))),
+                (
+                    tuple(rng.sample(BASE_DIMENSIONS, k=2)),
+                    _random_filters(rng, sample, (name, second)),
+                ),
             )
         )
         yield request_of(
@@ -135,7 +138,7 @@ async def test_crossed_dimensions_are_answered_from_raw(
     await store(clickhouse, sample)
     crossed = 0
     for request in _random_requests(period, sample, cross=True):
-        if len(set(request.used) & set(FURTHER)) > 1:
+        if len(set(request.used_dimensions) & set(SINGLE_DIMENSIONS)) > 1:
             assert choose_shape(request) == "raw", request
             assert await read(clickhouse, request) == expected(request, sample), request
             crossed += 1
@@ -150,8 +153,8 @@ async def test_base_dimensions_are_answered_from_the_smallest_rollup(
     for _ in range(25):
         request = request_of(
             period,
-            group_by=tuple(rng.sample(BASE, k=rng.randint(0, 3))),
-            filters=tuple(_random_filters(rng, sample, tuple(rng.sample(BASE, k=2)))),
+            group_by=tuple(rng.sample(BASE_DIMENSIONS, k=rng.randint(0, 3))),
+            filters=tuple(_random_filters(rng, sample, tuple(rng.sample(BASE_DIMENSIONS, k=2)))),
             time_basis=rng.choice(("conversion", "click")),
         )
         assert choose_shape(request) == "quarter", request
@@ -170,7 +173,7 @@ async def test_totals_sum_what_the_pages_show(
     request = request_of(period, group_by=("sub1", "verdict"), limit=3)
     whole = expected(msgspec.structs.replace(request, limit=1_000_000), sample)
     query = totals_query(request, ACCOUNT, 60)
-    totals = (await clickhouse.read(query.sql, Cell, query.parameters))[0]
+    totals = (await clickhouse.read(query.sql, ReportRow, query.parameters))[0]
     assert totals.clicks == sum(sums.clicks for sums in whole.values()) > 0
     assert totals.revenue_minor == sum(sums.revenue_minor for sums in whole.values())
     assert totals.currencies == ["EUR", "JPY", "USD"]

@@ -15,13 +15,13 @@ import msgspec
 import pytest
 from click.testing import CliRunner, Result
 
-from aggregator.warehouse.registry_mirror import Mirror
+from aggregator.warehouse.registry_mirror import RegistryMirror
+from linkjolt.runtime.demo_file import Demo
 from linkjolt.runtime.instance import Pids, Run, hold, write_run
 from linkjolt.storage.clickhouse import ClickHouse
-from linkjolt.up.demo import Demo
-from reports.live.events import Second, Tick, sse
+from reports.live.events import SecondCounts, Tick, sse
 from reports.terminal import text as terminal
-from reports.terminal.terminal import report, top
+from reports.terminal.commands import report, top
 from tests.aggregator.rollups.sample import make_sample, store
 from tests.reports.live import test_live
 from tests.reports.live.test_live import Listening, put
@@ -51,21 +51,24 @@ async def answered(listening: Listening, **parameters: str) -> httpx2.Response:
         return await http.get(f"{listening.url}/v1/reports", params=period | parameters)
 
 
-def answer(data: list[dict[str, Any]], totals: dict[str, Any]) -> terminal.Row:
-    meta = {"data_as_of": "2026-11-10T00:00:00Z", "source": "raw", "incomplete": True}
+def answer(data: list[dict[str, Any]], totals: dict[str, Any]) -> terminal.JsonObject:
+    meta = {
+        **{"from": "2026-11-09T00:00:00Z", "to": "2026-11-10T00:00:00Z", "timezone": "UTC"},
+        **{"data_as_of": "2026-11-10T00:00:00Z", "source": "raw", "incomplete": True},
+    }
     return {"data": data, "totals": totals, "next_cursor": "more", "meta": meta}
 
 
 def tick(*seconds: tuple[int, int, int, int], as_of: datetime | None = None) -> Tick:
-    return Tick(as_of, NOW, [Second(*one) for one in seconds], 0, 0)
+    return Tick(as_of, NOW, [SecondCounts(*one) for one in seconds], 0, 0)
 
 
-def after(board: terminal.Board, name: str, told: object) -> terminal.Board:
-    return terminal.heard(board, name, msgspec.json.encode(told).decode())
+def after(board: terminal.TopState, name: str, told: object) -> terminal.TopState:
+    return terminal.apply_event(board, name, msgspec.json.encode(told).decode())
 
 
 @pytest.fixture
-async def stored(clickhouse: ClickHouse, mirror: Mirror) -> None:
+async def stored(clickhouse: ClickHouse, mirror: RegistryMirror) -> None:
     await store(clickhouse, make_sample(71, END - timedelta(days=3), END, 300, 40))
 
 
@@ -74,8 +77,9 @@ async def test_a_report_is_an_aligned_table_with_its_totals(listening: Listening
     wanted = {"group_by": "campaign", "metrics": "clicks,revenue", "currency": "USD,"}
     words = ("--group-by", "campaign", "--metrics", "clicks,revenue", "--filter", "currency=USD,")
     result = await ask(listening, report, *PERIOD, *words)
-    header, *rows, totals, last = result.output.splitlines()
+    period, header, *rows, totals, last = result.output.splitlines()
     found = (await answered(listening, **wanted)).json()
+    assert period == "from 2026-11-07 00:00:00+00:00 to 2026-11-10 00:00:00+00:00, UTC"
     assert header.split() == ["campaign", "campaign_name", "clicks", "revenue", "currency"]
     assert [line.split()[:3] for line in rows] == [
         [row["campaign"] or "-", row["campaign_name"] or "-", str(row["clicks"])]
@@ -88,6 +92,16 @@ async def test_a_report_is_an_aligned_table_with_its_totals(listening: Listening
         assert line.split()[3][-3] == "."
         assert all(line[end - 1].isdigit() and line[end] == " " for end in ends)
     assert last == "data_as_of not known, source rollup"
+
+
+@pytest.mark.usefixtures("stored")
+async def test_the_period_is_printed_in_the_time_zone_of_the_report(listening: Listening) -> None:
+    words = ("--from", "2026-10-24", "--to", "2026-10-26T12:30:00Z", "--timezone", "Europe/Berlin")
+    result = await ask(listening, report, *words)
+    first, *_ = result.output.splitlines()
+    # The clocks of Berlin go back in between.
+    begin, end = "2026-10-24 00:00:00+02:00", "2026-10-26 13:30:00+01:00"
+    assert first == f"from {begin} to {end}, Europe/Berlin"
 
 
 @pytest.mark.usefixtures("stored")
@@ -139,17 +153,17 @@ async def test_what_runs_is_asked_by_the_demo_key(listening: Listening, tmp_path
     (tmp_path / "demo.json").write_bytes(msgspec.json.encode(Demo("tc", listening.secret, 1)))
     words = ("--data", str(tmp_path), "--metrics", "clicks", "--compare", "previous")
     with hold(str(tmp_path)):
-        write_run(str(tmp_path), Run("", listening.url, "", "", Pids(1, 0, 1, [])))
+        write_run(str(tmp_path), Run("", listening.url, "", "", Pids(1, None, 1, [])))
         result = await run(report, *words, key=None)
     assert listening.secret not in result.output
-    assert [line.split() for line in result.output.splitlines()[:-1]] == [
+    assert [line.split() for line in result.output.splitlines()[1:-1]] == [
         ["clicks", "previous_clicks"],
         ["total", "0", "0"],
     ]
 
 
 async def test_top_once_shows_counters_and_the_last_events(
-    listening: Listening, clickhouse: ClickHouse, mirror: Mirror
+    listening: Listening, clickhouse: ClickHouse, mirror: RegistryMirror
 ) -> None:
     end = datetime.now(UTC) - timedelta(seconds=2)
     sample = make_sample(72, end - timedelta(seconds=5), end, 30, 4)
@@ -197,7 +211,7 @@ async def test_top_goes_on_where_a_connection_broke() -> None:
 @pytest.mark.parametrize("tty", [True, False])
 async def test_ctrl_c_ends_top_and_pipes_get_no_escapes(listening: Listening, tty: bool) -> None:
     reader, writer = os.openpty() if tty else os.pipe()
-    words = (sys.executable, "-c", "from reports.terminal.terminal import top; top()")
+    words = (sys.executable, "-c", "from reports.terminal.commands import top; top()")
     env = os.environ | {"LINKJOLT_KEY": listening.secret}
     process = await asyncio.create_subprocess_exec(
         *words, "--url", listening.url, stdout=writer, stderr=asyncio.subprocess.PIPE, env=env
@@ -217,7 +231,7 @@ async def test_ctrl_c_ends_top_and_pipes_get_no_escapes(listening: Listening, tt
 def test_a_table_says_what_its_numbers_do_not_hold() -> None:
     rows = [{"currency": "USD", "revenue": Decimal("2.50")}, {"currency": "JPY", "revenue": 300}]
     totals = {"revenue": None, "currency": None, "currencies": ["JPY", "USD"]}
-    *lines, last = terminal.table(answer(rows, totals)).splitlines()
+    _, *lines, last = terminal.format_table(answer(rows, totals)).splitlines()
     assert lines == [
         "       currency  revenue  currencies",
         "       USD          2.50  -",
@@ -229,17 +243,17 @@ def test_a_table_says_what_its_numbers_do_not_hold() -> None:
 
 def test_what_a_visitor_wrote_moves_no_cursor() -> None:
     evil = {"time": "2026-11-10T12:00:26Z", "referrer_host": "\x1b[2Jblog\r\n\x9b1m\u202e"}
-    row = terminal.table(answer([evil], {"clicks": 1})).splitlines()[1]
-    for text in (row, *after(terminal.Board(), "click", evil).events):
+    row = terminal.format_table(answer([evil], {"clicks": 1})).splitlines()[2]
+    for text in (row, *after(terminal.TopState(), "click", evil).events):
         assert "blog" in text
         assert text.isprintable()
 
 
 def test_rates_are_of_seconds_that_are_over() -> None:
-    board = after(terminal.Board(), "hello", tick((NOON - 31, 60, 0, 0), (NOON + 19, 3, 0, 1)))
+    board = after(terminal.TopState(), "hello", tick((NOON - 31, 60, 0, 0), (NOON + 19, 3, 0, 1)))
     board = after(board, "tick", tick((NOON + 20, 20, 5, 0), (NOON + 30, 50, 0, 0)))
     board = after(board, "tick", tick((NOON + 20, 1, 0, 0), as_of=NOW - timedelta(seconds=1.5)))
-    assert terminal.picture(board) == [
+    assert terminal.render_top(board) == [
         "12:00:30 UTC  data_as_of 1.5 s old",
         "clicks/s  2.1 (10 s)  0.4 (60 s)",
         "conversions/s  0.0 (10 s)  0.0 (60 s)",

@@ -1,0 +1,77 @@
+"""`/v1/affiliates`: the partners who send traffic."""
+
+from datetime import datetime
+
+import msgspec
+from msgspec import UNSET, UnsetType
+
+from linkjolt.datasets import Account
+from linkjolt.registry.checks import check_name
+from linkjolt.registry.entries import Affiliate, public_id
+from linkjolt.web.collections import Call, Collection, Described
+from linkjolt.web.forms import Instant, Name, given
+
+
+class AffiliateForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An affiliate to create."""
+
+    name: Name
+
+
+class AffiliatePatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The changes to an affiliate."""
+
+    name: Name | UnsetType = UNSET
+
+
+class AffiliateAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """An affiliate."""
+
+    id: str
+    name: str
+    created_at: Instant
+
+
+def new_affiliate(form: AffiliateForm, account: Account, now: datetime) -> Affiliate:
+    """The affiliate of a form, its number still 0; Rejected, naming the field."""
+    check_name(form.name)
+    return Affiliate(number=0, account=account, name=form.name, created_at=now)
+
+
+def patched_affiliate(affiliate: Affiliate, patch: AffiliatePatch) -> Affiliate:
+    patched = msgspec.structs.replace(affiliate, **given(patch))
+    check_name(patched.name)
+    return patched
+
+
+def affiliate_answer(affiliate: Affiliate) -> AffiliateAnswer:
+    identity = public_id("affiliate", affiliate.number)
+    return AffiliateAnswer(id=identity, name=affiliate.name, created_at=affiliate.created_at)
+
+
+async def _create(call: Call, form: AffiliateForm) -> AffiliateAnswer:
+    affiliate = new_affiliate(form, call.account, call.now)
+    return affiliate_answer(await call.registry.create(affiliate))
+
+
+AFFILIATES = Collection(
+    path="/v1/affiliates",
+    described=Described(
+        id="Affiliate",
+        tag="Affiliates",
+        noun="affiliate",
+        note="Creates an affiliate, whose links and coupons earn commissions.",
+        answer=AffiliateAnswer,
+        form_example={"name": "Coupon Corner"},
+        patch_example={"name": "Coupon Corner Ltd"},
+        example={"id": "aff_1", "name": "Coupon Corner", "created_at": "2026-05-04T10:00:00Z"},
+    ),
+    entry=Affiliate,
+    form=AffiliateForm,
+    patch_form=AffiliatePatch,
+    read_scope="links:read",
+    write_scope="links:write",
+    create=_create,
+    patch=lambda _, affiliate, patch: patched_affiliate(affiliate, patch),
+    answer=lambda _, affiliate: affiliate_answer(affiliate),
+)

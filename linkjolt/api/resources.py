@@ -1,0 +1,66 @@
+"""All resources of the registry: their routes, which both listeners mount, and operations."""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from linkjolt.api import commissions, link_preview, links_bulk
+from linkjolt.api.affiliates import AFFILIATES
+from linkjolt.api.api_keys import API_KEYS, ME
+from linkjolt.api.campaigns import CAMPAIGNS
+from linkjolt.api.coupons import COUPONS
+from linkjolt.api.links import LINKS
+from linkjolt.auth.access import bearer_secret, identify, require_scope
+from linkjolt.directory.directory import Directory
+from linkjolt.registry.store import Registry
+from linkjolt.settings import SharedSettings
+from linkjolt.web.collections import Call, Endpoint
+from linkjolt.web.openapi import Operation
+from linkjolt.webhooks import api as webhooks
+
+# `/v1/links/bulk` before `/v1/links/{id}`, which would match it, too.
+_ENDPOINTS: list[Endpoint] = [
+    ME,
+    *CAMPAIGNS.endpoints(),
+    *commissions.ENDPOINTS,
+    *AFFILIATES.endpoints(),
+    *links_bulk.ENDPOINTS,
+    *LINKS.endpoints(),
+    *link_preview.ENDPOINTS,
+    *COUPONS.endpoints(),
+    *API_KEYS.endpoints(),
+    *webhooks.WEBHOOKS.endpoints(),
+    *webhooks.ENDPOINTS,
+]
+
+
+def operations() -> list[Operation]:
+    """The operation of every route."""
+    return [endpoint.operation for endpoint in _ENDPOINTS]
+
+
+def routes(registry: Registry, directory: Directory, settings: SharedSettings) -> list[BaseRoute]:
+    """Every route of the registry."""
+    edge_url, allow_private = settings.edge_url(), settings.webhook_allow_private
+
+    def route(path: str, methods: Mapping[str, Endpoint]) -> Route:
+        async def answer(request: Request) -> Response:
+            # Starlette lets HEAD in wherever GET is.
+            endpoint = methods["GET" if request.method == "HEAD" else request.method]
+            key = await identify(bearer_secret(request.scope), directory)
+            if endpoint.operation.scope:
+                require_scope(key, endpoint.operation.scope)
+            now = datetime.now(UTC)
+            call = Call(request, key, now, registry, edge_url, allow_private)
+            return await endpoint.action(call)
+
+        return Route(path, answer, methods=list(methods))
+
+    by_path: dict[str, dict[str, Endpoint]] = {}
+    for endpoint in _ENDPOINTS:
+        operation = endpoint.operation
+        by_path.setdefault(operation.path, {})[operation.method] = endpoint
+    return [route(path, methods) for path, methods in by_path.items()]

@@ -1,0 +1,1 @@
+"""Runs the peers that the edge is measured beside: nginx, Starlette, LinkJolt itself."""

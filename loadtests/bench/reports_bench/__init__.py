@@ -1,0 +1,1 @@
+"""Measures reports over many clicks."""
