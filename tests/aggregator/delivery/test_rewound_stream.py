@@ -126,7 +126,7 @@ async def test_a_redis_that_forgot_what_is_stored_costs_only_what_it_forgot_unre
     ]
 
 
-@pytest.mark.parametrize("again", [1, 2])
+@pytest.mark.parametrize("again", [1, pytest.param(2, marks=pytest.mark.long)])
 async def test_what_comes_below_the_stored_position_is_stored_once(
     restorable: Restorable, again: int
 ) -> None:

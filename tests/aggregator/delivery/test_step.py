@@ -86,7 +86,9 @@ async def test_a_crash_after_the_base_insert_is_made_good_by_the_pull(
     assert (await line.audit()).clean
 
 
-@pytest.mark.parametrize("batches", [1, 3, 4, 7])
+@pytest.mark.parametrize(
+    "batches", [3, *(pytest.param(number, marks=pytest.mark.long) for number in (1, 4, 7))]
+)
 async def test_rollups_that_lag_behind_a_long_queue_are_complete_at_its_end(
     line: Line, batches: int
 ) -> None:

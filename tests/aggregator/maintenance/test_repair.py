@@ -82,7 +82,6 @@ def sample() -> Sample:
     [
         *(pytest.param("rollup_quarter", name, marks=pytest.mark.long) for name in DAMAGES),
         ("rollup_day", "lost cells"),
-        ("rollup_dimension", "doubled cells"),
         pytest.param("rollup_dimension", "lost cells", marks=pytest.mark.long),
     ],
 )

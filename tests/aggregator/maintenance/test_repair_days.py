@@ -1,6 +1,7 @@
 """Repair of the day rollup: its unique clicks of days are counted where it is rebuilt."""
 
 import msgspec
+import pytest
 
 from aggregator.maintenance.audit import find_differences
 from aggregator.maintenance.repair import rebuild_range, repair
@@ -22,6 +23,7 @@ async def day_counts(clickhouse: ClickHouse) -> DayCounts:
     return (await clickhouse.read(sql, DayCounts))[0]
 
 
+@pytest.mark.long
 async def test_a_rebuilt_month_has_its_days_counted_before_it_takes_its_place(
     clickhouse: ClickHouse,
 ) -> None:

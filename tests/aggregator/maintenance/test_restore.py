@@ -53,7 +53,9 @@ async def fill(line: Line) -> None:
         *(pytest.param(name, marks=pytest.mark.long) for name in DAMAGES if "middle" not in name),
     ],
 )
-@pytest.mark.parametrize("aggregator", ["at work", "started again"])
+@pytest.mark.parametrize(
+    "aggregator", [pytest.param("at work", marks=pytest.mark.long), "started again"]
+)
 async def test_what_raw_lost_comes_back_once(line: Line, damage: str, aggregator: str) -> None:
     await fill(line)
     for statement in DAMAGES[damage]:

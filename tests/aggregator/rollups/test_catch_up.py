@@ -101,7 +101,17 @@ async def test_the_size_of_the_steps_does_not_change_a_cell(
     assert [await cells(clickhouse, table) for table in tables] == whole
 
 
-@pytest.mark.parametrize("done", range(len(TABLES)))
+@pytest.mark.parametrize(
+    "done",
+    [
+        2,
+        *(
+            pytest.param(number, marks=pytest.mark.long)
+            for number in range(len(TABLES))
+            if number != 2
+        ),
+    ],
+)
 async def test_a_step_that_stopped_between_rollups_is_finished_by_the_next(
     clickhouse: ClickHouse, sample: Sample, done: int
 ) -> None:
@@ -182,7 +192,10 @@ async def test_an_audit_counts_the_cells_that_disagree(
     assert differences[0].unequal > 10
 
 
-@pytest.mark.parametrize("visitors", [2_047, 2_048, 2_049])
+@pytest.mark.parametrize(
+    "visitors",
+    [2_048, *(pytest.param(number, marks=pytest.mark.long) for number in (2_047, 2_049))],
+)
 async def test_cells_that_outgrow_exact_counting_are_alike_however_they_were_pulled(
     clickhouse: ClickHouse, visitors: int
 ) -> None:

@@ -173,7 +173,17 @@ def test_unique_clicks_of_days_add_up_where_a_row_is_one_of_each_day(
     assert ("basis:UInt8}, 3)" in query.sql or "(0, 3" in query.sql) is counted
 
 
-@pytest.mark.parametrize("group_by", ["", "affiliate", "country", "verdict", "sub1", "campaign"])
+@pytest.mark.parametrize(
+    "group_by",
+    [
+        "",
+        "sub1",
+        *(
+            pytest.param(n, marks=pytest.mark.long)
+            for n in ("affiliate", "country", "verdict", "campaign")
+        ),
+    ],
+)
 async def test_totals_and_rows_of_whole_days_count_visitors_as_events_do(
     clickhouse: ClickHouse, group_by: str
 ) -> None:

@@ -54,7 +54,9 @@ def request_of(period: str, **changes: object) -> ReportRequest:
     return msgspec.structs.replace(request, **changes)
 
 
-@pytest.fixture(scope="module", params=PERIODS)
+@pytest.fixture(
+    scope="module", params=["new york", pytest.param("lord howe", marks=pytest.mark.long)]
+)
 def period(request: pytest.FixtureRequest) -> str:
     return request.param
 
@@ -229,7 +231,9 @@ async def test_an_hour_that_half_repeats_is_told_apart(clickhouse: ClickHouse) -
     assert await read(clickhouse, request, "raw") == wanted
 
 
-@pytest.mark.parametrize("zone", ZONES)
+@pytest.mark.parametrize(
+    "zone", [*(pytest.param(zone, marks=pytest.mark.long) for zone in ZONES[:-1]), ZONES[-1]]
+)
 async def test_minutes_of_the_last_two_days_are_answered_from_their_rollup(
     clickhouse: ClickHouse, zone: str
 ) -> None:
