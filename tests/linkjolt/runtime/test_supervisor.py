@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from linkjolt.runtime.supervisor import Child, Stage, Supervisor, describe_status, restart_delay
+from linkjolt.runtime.back_off import BackOff
+from linkjolt.runtime.supervisor import Child, Stage, Supervisor, describe_status, reset_if_settled
 from tests.waiting import wait_until
 
 # Says that it is ready, and on SIGTERM writes its name to the file that all share.
@@ -72,15 +73,20 @@ def alive(pid: int) -> bool:
 
 
 def test_restarts_wait_longer_and_longer_up_to_five_seconds() -> None:
-    delays = [0.0]
+    restarts, delays = BackOff(0.1, 5), list[float]()
     for _ in range(8):
-        delays.append(restart_delay(delays[-1], lived_seconds=1))
-    assert delays[1:] == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5, 5])
+        reset_if_settled(restarts, lived_seconds=1)
+        delays.append(next(restarts))
+    assert delays == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5, 5])
 
 
 def test_a_child_that_lived_for_half_a_minute_is_started_again_soon() -> None:
-    assert restart_delay(5.0, lived_seconds=29.9) == 5.0
-    assert restart_delay(5.0, lived_seconds=30) == 0.1
+    restarts = BackOff(0.1, 5)
+    assert sum(next(restarts) for _ in range(7)) > 5
+    reset_if_settled(restarts, lived_seconds=29.9)
+    assert next(restarts) == 5.0
+    reset_if_settled(restarts, lived_seconds=30)
+    assert next(restarts) == 0.1
 
 
 @pytest.mark.parametrize(
@@ -139,4 +145,4 @@ async def test_a_child_that_waits_for_its_restart_is_not_started_by_the_stop(
     await wait_until(dead)
     await supervisor.stop()
     assert not child.poll(time.monotonic() + 60)
-    assert child.pid == 0
+    assert child.pid is None
