@@ -94,7 +94,7 @@ async def _migrate_when_reachable(
         try:
             return await migrate(clickhouse, settings.minute_rollup_hours, tables)
         except ClickHouseFailed as error:
-            log.warning("ClickHouse is away, the aggregator waits", error=str(error)[:300])
+            log.warning("clickhouse unavailable, aggregator waits", error=str(error)[:300])
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), 1)
     return []

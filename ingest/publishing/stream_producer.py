@@ -87,7 +87,7 @@ def new_producer() -> str:
 def _end_process_on_fault(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and task.exception() is not None:
         # A fault of ours; events would wait for ever, so let the supervisor restart the process.
-        log.error("draining the spool failed", exc_info=task.exception())
+        log.error("spool not drained", exc_info=task.exception())
         os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -252,7 +252,7 @@ class StreamProducer:
                 )
         except sqlite3.Error as error:
             # These frames are sent again later, and recognised as duplicates.
-            log.warning("spool cannot be written", error=str(error))
+            log.warning("spool not written", error=str(error))
             return 0
         metrics.SPOOLED.set(self._spool.total_events)
         return sum(frame.events for frame in sent)

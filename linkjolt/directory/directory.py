@@ -227,7 +227,7 @@ class Directory:
                 lost = False
             except RedisError as error:
                 if not lost:
-                    _log.warning("registry_feed_lost", error=type(error).__name__)
+                    _log.warning("registry feed lost", error=type(error).__name__)
                 lost = True
                 await asyncio.sleep(next(retries))
 
@@ -239,7 +239,7 @@ class Directory:
         )
         # Checked after the read: while the old position exists, nothing after it was trimmed.
         if not await feed_contains(self._redis, self._position):
-            _log.warning("registry_feed_gap")
+            _log.warning("registry feed has a gap")
             return await self.start_at_feed_end()
         if changes:
             await self.apply_changes(changes)

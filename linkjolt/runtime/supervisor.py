@@ -173,7 +173,7 @@ class Supervisor:
             await _ended(stage.children, begun_at + stage.killed_after_seconds)
             for child in stage.children:
                 if not child.ended():
-                    _log.warning("child killed: it did not end", child=child.name)
+                    _log.warning("child killed, it did not end", child=child.name)
                     child.kill()
 
 

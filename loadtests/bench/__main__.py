@@ -70,7 +70,7 @@ class _BenchOptions(msgspec.Struct, frozen=True):
 def measure(
     bench: Bench, plan: BenchPlan, tools: Mapping[str, debian.Tool] = debian.TOOLS
 ) -> list[BenchRow]:
-    """The bench's rows; one that fails or is skipped where it cannot be run."""
+    """Runs a bench; if it cannot run, its only row is failed or skipped."""
     missing_tools = debian.find_missing(bench.needs, tools)
     if missing_tools:
         names = ", ".join(tool.name for tool in missing_tools)
@@ -125,7 +125,9 @@ def _exit_on_sigterm(number: int, frame: FrameType | None) -> None:
     "--seconds", default=4, show_default=True, type=click.IntRange(1), help="Of one measurement."
 )
 @click.option("--pairs", default=5, show_default=True, type=click.IntRange(1))
-@click.option("--redis-core", type=int, help="A core for Redis alone; it shares wrk's unless given.")
+@click.option(
+    "--redis-core", type=int, help="A core for Redis alone; it shares wrk's unless given."
+)
 @click.option(
     "--folder",
     default="/var/tmp",
@@ -140,7 +142,9 @@ def _exit_on_sigterm(number: int, frame: FrameType | None) -> None:
     type=click.IntRange(10_000),
     help="Clicks of the timed reports; building 100 million takes half an hour and 15 GB.",
 )
-@click.option("--days", default=400, show_default=True, type=click.IntRange(31), help="Days of these clicks.")
+@click.option(
+    "--days", default=400, show_default=True, type=click.IntRange(31), help="Days of these clicks."
+)
 @click.option(
     "--warehouse",
     type=click.Path(file_okay=False),

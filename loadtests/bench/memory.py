@@ -85,7 +85,7 @@ def memory_row(
     """Divides the growth between two readings by the events between them."""
     events = after.events - before.events
     if events <= 0:
-        raise BenchFailed("no click came into the stream")
+        raise BenchFailed("no click reached the stream")
     figure = (after.used_bytes - before.used_bytes) / events
     stream = (after.stream_bytes - before.stream_bytes) / events
     frames = after.entries - before.entries

@@ -74,7 +74,7 @@ def describe_shares(before: CpuUsage, after: CpuUsage) -> str:
     seconds = after.measured_at - before.measured_at
     worker, redis, load, cores, disk = (
         (getattr(after, name) - getattr(before, name)) / seconds
-        for name in ("worker", "redis", "load", "cores", "disk")
+        for name in ("worker", "redis", "load", "cores", "disk_wait")
     )
     others = max(0.0, cores - worker - redis - load)
     used = f"worker {worker:.0%}, redis {redis:.0%}, load {load:.0%}, others {others:.0%} of a core"

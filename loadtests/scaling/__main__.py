@@ -72,7 +72,7 @@ def _describe_cost(cost: Cost) -> str:
     type=click.Path(exists=True, file_okay=False),
     help="Where the servers write; a RAM disk would make durability free.",
 )
-@click.option("--results", "results_folder", help="Folder of the page; loadtests/results unless given.")
+@click.option("--results", "results_folder", help="Folder of the page; default loadtests/results.")
 def main(
     only: tuple[str, ...],
     seconds: int,

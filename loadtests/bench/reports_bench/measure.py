@@ -126,7 +126,7 @@ def same_answers(
     from_raw: tuple[list[ReportRow], list[ReportRow]],
 ) -> bool:
     """True if both answers agree; unique visitors, estimates in both, may differ by 2 %."""
-    ours, theirs = ([cell for cells in told for cell in cells] for told in (from_rollups, from_raw))
+    ours, theirs = ([row for rows in answer for row in rows] for answer in (from_rollups, from_raw))
     return [_without_estimates(cell) for cell in ours] == [
         _without_estimates(cell) for cell in theirs
     ] and all(
@@ -153,7 +153,8 @@ def timing_row(timing: Timing, clicks: int) -> BenchRow:
         figure=figure if timing.same else f"{figure}, NOT as from raw",
         verdict=verdict if timing.same else "fail",
         detail=(
-            f"{describe_spread(timing.runs_ms, ' ms', 1)}, {len(timing.runs_ms)} runs from {timing.shape}",
+            f"{describe_spread(timing.runs_ms, ' ms', 1)},"
+            f" {len(timing.runs_ms)} runs from {timing.shape}",
             f"CPU of a run {timing.cpu_ms:,.1f} ms, of all threads",
             f"from raw {timing.raw_ms:,.0f} ms",
         ),
