@@ -154,6 +154,10 @@ def encode_click_rows(
     new: set[str] = set()
     shared_by_time: dict[str, SharedFields] = {}
     pos, row_end = -1, b""
+
+    def reject(line: EventLine, click: Click, reason: Reason, message: str) -> None:
+        rejects.append(make_reject(line, stream_number, click.account, reason, message))
+
     for line, click in clicks:
         click_id = click.click_id
         # Click ids of one millisecond share these characters.
@@ -164,15 +168,10 @@ def encode_click_rows(
             try:
                 shared = shared_by_time[click_id[:TIME_LENGTH]] = _shared_fields(click_id, salts)
             except Rejected as error:
-                rejects.append(
-                    make_reject(line, stream_number, click.account, error.reason, error.message)
-                )
+                reject(line, click, error.reason, error.message)
                 continue
         if click_id in existing or click_id in new:
-            message = "the click is stored already"
-            rejects.append(
-                make_reject(line, stream_number, click.account, Reason.repeated_event, message)
-            )
+            reject(line, click, Reason.repeated_event, "the click is stored already")
             continue
         new.add(click_id)
         if line.pos != pos:
