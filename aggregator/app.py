@@ -17,11 +17,12 @@ from aggregator.delivery.visitor_salts import VisitorSalts
 from aggregator.maintenance import control_socket
 from aggregator.warehouse.migrate import TableOptions, migrate
 from aggregator.warehouse.registry_mirror import RegistryMirror
+from linkjolt.runtime.back_off import BackOff
 from linkjolt.settings import AggregatorSettings as Settings
 from linkjolt.storage.clickhouse import ClickHouse, ClickHouseFailed
 from linkjolt.storage.redis import RedisError
 
-_PAUSE_FIRST_SECONDS = 0.1
+_PAUSE_FIRST_SECONDS = 0.2
 _PAUSE_MAX_SECONDS = 5.0
 _FLUSH_SECONDS = 4.0
 # A salt must outlive every event that may still be read, and all readers must use the same one.
@@ -41,7 +42,7 @@ class AggregatorLoop:
         self._mirror = RegistryMirror(redis, clickhouse)
         self._trimmer = Trimmer(streams, self._aggregation.trimmable_position, settings)
         self._step_lock = asyncio.Lock()
-        self._pause_seconds = _PAUSE_FIRST_SECONDS
+        self._retries = BackOff(_PAUSE_FIRST_SECONDS, _PAUSE_MAX_SECONDS)
 
     @asynccontextmanager
     async def paused(self) -> AsyncGenerator[None]:
@@ -78,9 +79,8 @@ class AggregatorLoop:
             metrics.RETRIES.inc()
             log.warning("aggregator retries, nothing is lost", error=str(error)[:300])
             self._aggregation.forget()
-            self._pause_seconds = min(self._pause_seconds * 2, _PAUSE_MAX_SECONDS)
-            return self._pause_seconds
-        self._pause_seconds = _PAUSE_FIRST_SECONDS
+            return next(self._retries)
+        self._retries.reset()
         return 0.0 if step.more_waiting else step.wait_seconds
 
 
@@ -94,7 +94,7 @@ async def _migrate_when_reachable(
         try:
             return await migrate(clickhouse, settings.minute_rollup_hours, tables)
         except ClickHouseFailed as error:
-            log.warning("ClickHouse is away, the aggregator waits", error=str(error)[:300])
+            log.warning("clickhouse unavailable, aggregator waits", error=str(error)[:300])
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), 1)
     return []

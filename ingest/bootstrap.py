@@ -25,7 +25,7 @@ async def find_keyring(redis: Redis, snapshot: SqliteRegistrySnapshot) -> Keyrin
             raise click.ClickException(
                 "Redis cannot be reached, and there is no copy of the registry to start from"
             ) from None
-        log.warning("redis unavailable: starting from the local snapshot")
+        log.warning("redis unavailable, starting from the local snapshot")
         return copied
     await snapshot.store_keyring(keyring)
     return keyring

@@ -66,7 +66,7 @@ async def _refresh_overview(
     """Requests the overview every ten seconds, for the first time `after` seconds from now."""
     await asyncio.sleep(after)
     while (began := time.monotonic()) < until:
-        await asyncio.gather(*(_request_report(client, figures, *wanted) for wanted in _OVERVIEW))
+        await asyncio.gather(*(_request_report(client, figures, *query) for query in _OVERVIEW))
         await asyncio.sleep(max(0.0, began + REFRESH_SECONDS - time.monotonic()))
 
 
@@ -154,7 +154,7 @@ def table(figures: DashboardFigures, seconds: float) -> str:
         ("events a dashboard", f"{sum(f.events for f in figures.feeds) / len(ticks):.0f}", "", ""),
     ]
     return "\n".join(
-        f"{what:30} {figure:>20} {most:>8}  {said}" for what, figure, most, said in lines
+        f"{name:30} {figure:>20} {limit:>8}  {verdict}" for name, figure, limit, verdict in lines
     )
 
 

@@ -196,9 +196,7 @@ def main(requests: int, seed: int | None) -> None:
         began = time.monotonic()
         fuzz, problems = uvloop.run(fuzz_pair(pair, requests, seed))
         seconds = time.monotonic() - began
-        print(
-            f"{fuzz.sent_total:,} sent in {seconds:.0f} s, {fuzz.silent_total} without the answers due"
-        )
+        print(f"{fuzz.sent_total:,} sent in {seconds:.0f} s, {fuzz.silent_total} not answered")
         print(
             "answers: " + ", ".join(f"{n:,} {status}" for status, n in fuzz.answers.most_common())
         )

@@ -37,9 +37,6 @@ class _UnexpectedStatus(Exception):
     """The answer has a status that its kind of request does not allow."""
 
 
-
-
-
 def _client(url: str) -> HTTPClient:
     parts = urlsplit(url)
     return HTTPClient(

@@ -168,7 +168,9 @@ class Wire:
                             half_closed = True
                     data = await self._receive()
                     if not data:
-                        return msgspec.structs.replace(answers, ended=True, cut=self.was_reset)
+                        return msgspec.structs.replace(
+                            answers, ended=True, was_reset=self.was_reset
+                        )
                     raw += data
                     answers = read_answers(raw, heads.methods)
         except TimeoutError:

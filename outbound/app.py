@@ -58,7 +58,7 @@ class WebhookDelivery:
                         self._senders[number][0].wake()
             except RedisError as error:
                 metrics.RETRIES.inc()
-                log.warning("webhooks wait for Redis, nothing is lost", error=str(error)[:200])
+                log.warning("webhooks wait for redis, nothing is lost", error=str(error)[:200])
                 await asyncio.sleep(_PAUSE_SECONDS)
 
     async def _poll(self, tasks: asyncio.TaskGroup) -> None:

@@ -76,7 +76,7 @@ class EndpointSender:
                 try:
                     busy = await self._send_batch(endpoint)
                 except RedisError as error:
-                    log.warning("webhook deliveries wait for Redis", error=str(error)[:200])
+                    log.warning("webhook deliveries wait for redis", error=str(error)[:200])
                     busy = False
                     await asyncio.sleep(_PAUSE_SECONDS)
                 if not busy and not self._disabled:

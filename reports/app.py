@@ -178,6 +178,6 @@ def _conditional_response(request: Request, report: Report | TopRows, content: o
 
 
 async def _clickhouse_unavailable(request: Request, error: Exception) -> Response:
-    _log.warning("clickhouse_away", error=str(error)[:500])
+    _log.warning("clickhouse unavailable", error=str(error)[:500])
     refused = Rejected(Reason.unavailable, "ClickHouse cannot answer now")
     return requests.problem_response(refused, request.scope)

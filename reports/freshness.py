@@ -33,7 +33,7 @@ async def data_as_of(redis: Redis, clickhouse: ClickHouse, shards: int) -> datet
         reply: dict[bytes, bytes] = await call(redis, "HGETALL", redis_keys.PROGRESS)
         progress = {int(number): int(ms) for number, ms in reply.items()}
     except RedisError as error:
-        _log.warning("progress_not_read", error=type(error).__name__)
+        _log.warning("progress not read", error=type(error).__name__)
         rows = await clickhouse.read(_PROGRESS, _RollupPosition)
         progress = {row.s: time_ms(row.pos) for row in rows}
     return earliest_progress(progress, shards)

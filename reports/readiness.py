@@ -39,7 +39,9 @@ async def why_not_ready(redis: Redis, clickhouse: ClickHouse) -> str | None:
 
 async def wait_until_ready(redis: Redis, clickhouse: ClickHouse) -> None:
     """Returns when reports can be answered; what reads the warehouse by itself begins then."""
-    while await why_not_ready(redis, clickhouse) is not None:
+    while True:
+        if await why_not_ready(redis, clickhouse) is None:
+            return
         await asyncio.sleep(_POLL_SECONDS)
 
 

@@ -1,7 +1,7 @@
-"""ClickHouse's HTTP interface over the embedded engine, as a process that can be killed.
+"""Serves ClickHouse's HTTP interface over the embedded engine, as a process that can be killed.
 
-`python -m tests.clickhouse_front PATH PORT`. Only the protocol is made here: every answer and every
-error is the engine's. Sessions, users and the compression of answers do not exist.
+`python -m tests.clickhouse_front PATH PORT`. It only implements the protocol: every answer and
+error is the engine's. Sessions, users and the compression of answers are not supported.
 """
 
 import asyncio
@@ -41,7 +41,7 @@ _as_json = msgspec.json.encode
 
 
 class Result(Protocol):
-    """What the engine answers; the counts of rows and bytes are those of tables."""
+    """An answer of the engine; the counts of rows and bytes are those of tables."""
 
     def bytes(self) -> bytes | None: ...
     def storage_rows_read(self) -> int: ...
@@ -61,7 +61,7 @@ _connect = cast("Callable[[str], _Connection]", chdb.connect)  # pyright: ignore
 
 
 class Statement(msgspec.Struct, frozen=True):
-    """What one request asks: SQL with its data behind it, parameters, settings, a database."""
+    """The statement of one request: SQL followed by its data, parameters, settings, database."""
 
     text: bytes
     parameters: Mapping[str, str]
@@ -70,7 +70,7 @@ class Statement(msgspec.Struct, frozen=True):
 
 
 def read_statement(method: str, query: Mapping[str, str], body: bytes) -> Statement:
-    """The statement of a request, whose body is decompressed already."""
+    """Reads the statement of a request whose body is already decompressed."""
     parts = [part for part in (query.get("query", "").encode(), body) if part]
     settings = {name: v for name, v in query.items() if not _RESERVED_PARAMETERS.fullmatch(name)}
     if method == "GET":
@@ -84,10 +84,10 @@ def _quoted(text: str) -> str:
 
 
 def execute(path: str, statement: Statement) -> Result:
-    """The engine's result; RuntimeError with the engine's own text where it refuses.
+    """Executes a statement; raises RuntimeError with the engine's text if it refuses.
 
-    Each statement has a connection of its own (1.5 ms): settings and the rest of a failed answer
-    would stay in a shared one.
+    Each statement has its own connection (1.5 ms): settings and the rest of a failed answer
+    would persist in a shared one.
     """
     connection = _connect(path)
     try:
@@ -124,7 +124,7 @@ def _refusal(text: str) -> Response:
 
 
 def create_app(path: str) -> Starlette:
-    """The interface over the engine's data under `path`, one statement at a time."""
+    """Creates the interface to the engine's data under `path`, for one statement at a time."""
     turn = asyncio.Lock()
 
     async def ping(_: Request) -> Response:
@@ -160,6 +160,6 @@ def create_app(path: str) -> Starlette:
 
 
 if __name__ == "__main__":
-    # Idle connections are kept for 10 s, as by a server.
+    # Idle connections stay open for 10 s, as on a server.
     port = int(sys.argv[2])
     uvicorn.run(create_app(sys.argv[1]), port=port, log_level="error", timeout_keep_alive=10)

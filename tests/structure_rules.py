@@ -34,6 +34,7 @@ OTHER_FILES_MAX = 32
 _RESERVED_CLASS = re.compile(r"(Manager|Handler|Helper|Service|Base|Impl)(?![a-z])")
 _RESERVED_MODULES = {"utils", "util", "common", "helpers", "misc", "data", "process"}
 _FIRST_WORDS = ("What", "Which", "How", "Who", "Where")
+_LEVELS = ("debug", "info", "warning", "error", "exception")
 _DIALECT = re.compile(r"is told|are told|comes to")
 
 
@@ -182,3 +183,16 @@ def dialect(root: Path, packages: Sequence[str] = PRODUCT) -> list[str]:
         for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1)
         if _DIALECT.search(line)
     ]
+
+
+def log_events(path: Path) -> Iterator[str]:
+    """Yields the events that a module logs."""
+    for node in ast.walk(parse(path)):
+        match node:
+            case ast.Call(
+                func=ast.Attribute(value=ast.Name(id="log" | "_log"), attr=level),
+                args=[ast.Constant(value=str(event)), *_],
+            ) if level in _LEVELS:
+                yield event
+            case _:
+                pass

@@ -147,6 +147,12 @@ def test_no_import_is_relative(module: str) -> None:
     assert not [node for node in nodes if isinstance(node, ast.ImportFrom) and node.level]
 
 
+def test_log_events_are_lower_case_phrases() -> None:
+    found = {event for path in SOURCES.values() for event in rules.log_events(path)}
+    assert len(found) > 30
+    assert not [event for event in found if not re.fullmatch(r"[a-z][a-z0-9 ,'.:-]*", event)]
+
+
 def test_every_reason_has_a_status_and_a_title() -> None:
     assert STATUS.keys() == TITLES.keys() == set(Reason)
     assert all(200 <= status < 600 for status in STATUS.values())

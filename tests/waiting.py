@@ -1,16 +1,16 @@
-"""Waiting for a promise that is kept soon: polled, never slept through."""
+"""Waits for conditions by polling, without fixed sleeps."""
 
 import asyncio
 import inspect
 import time
 from collections.abc import Awaitable, Callable
 
-# How soon is for benches to say: on a busy machine a start takes many seconds.
+# Long, as a start takes many seconds on a busy machine; benches measure how long.
 _PATIENCE_SECONDS = 40.0
 
 
 async def wait_until(predicate: Callable[[], bool | Awaitable[bool]]) -> None:
-    """Returns once the predicate (plain or async) holds; AssertionError if it never does."""
+    """Returns once the predicate (plain or async) holds; raises AssertionError after 40 s."""
     deadline = time.monotonic() + _PATIENCE_SECONDS
     while True:
         answer = predicate()

@@ -10,6 +10,7 @@ from typing import Literal
 from redis.asyncio import Redis
 
 from linkjolt.redis_keys import Stream
+from linkjolt.storage.lua import LuaScript, read_script
 from linkjolt.storage.redis import RedisError
 
 LeaseState = Literal["held", "taken", "foreign"]
@@ -32,8 +33,8 @@ class Leases:
         self._clock = clock
         # By lease: when its last renewal was sent, so that it expires here before it does in Redis.
         self._renewed_at: dict[str, float] = {}
-        self._acquire_script = redis.register_script(_read_script("acquire"))
-        self._release_script = redis.register_script(_read_script("release"))
+        self._acquire_script = LuaScript(redis, read_script(_FOLDER / "lease_acquire.lua"))
+        self._release_script = LuaScript(redis, read_script(_FOLDER / "lease_release.lua"))
 
     async def acquire(self, stream: Stream) -> LeaseState:
         """Takes or renews the lease of a stream, unless another aggregator has it.
@@ -49,7 +50,7 @@ class Leases:
             return "held"
         self._renewed_at.pop(stream.lease_key, None)
         args = [self._owner, int(self._seconds * 1000)]
-        state: bytes = await self._acquire_script(keys=[stream.lease_key], args=args)
+        [state] = await self._acquire_script([([stream.lease_key], args)])
         if state == b"foreign":
             return "foreign"
         self._renewed_at[stream.lease_key] = now
@@ -59,9 +60,5 @@ class Leases:
         """Releases all leases at once; while Redis is unavailable they expire."""
         with suppress(RedisError):
             for lease in self._renewed_at:
-                await self._release_script(keys=[lease], args=[self._owner])
+                await self._release_script([([lease], [self._owner])])
         self._renewed_at.clear()
-
-
-def _read_script(name: str) -> str:
-    return (_FOLDER / f"lease_{name}.lua").read_text(encoding="utf-8")

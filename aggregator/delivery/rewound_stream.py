@@ -35,7 +35,7 @@ async def recover_rewound_stream(
     moved = await streams.raise_last_id(stream, last_seen, stored, unread)
     metrics.REWOUND_STREAMS.labels(stream.kind).inc()
     log.error(
-        "Redis forgot the end of a stream; what it forgot unread is lost, see `linkjolt audit`",
+        "redis lost the end of a stream, see linkjolt audit",
         stream=stream.key,
         ended_at_ms=last_seen >> 20,
         stored_until_ms=stored >> 20,

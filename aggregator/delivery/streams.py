@@ -10,14 +10,15 @@ from linkjolt import redis_keys
 from linkjolt.balance.edge_status import read_edge_totals
 from linkjolt.position import entry_id, position
 from linkjolt.redis_keys import Stream
+from linkjolt.storage.lua import LuaScript, read_script
 from linkjolt.storage.redis import ResponseError, StreamEntry, call, read_stream
 
 GROUP = "warehouse"
 # Past every position.
 MAX_POSITION = (1 << 64) - 1
 _PAGE_ENTRIES = 64
-_CLOSE = (Path(__file__).parent / "close.lua").read_text(encoding="utf-8")
-_RAISE_LAST_ID = (Path(__file__).parent / "raise_last_id.lua").read_text(encoding="utf-8")
+_CLOSE = read_script(Path(__file__).parent / "close.lua")
+_RAISE_LAST_ID = read_script(Path(__file__).parent / "raise_last_id.lua")
 
 
 class FrameEntry(msgspec.Struct, frozen=True):
@@ -56,8 +57,8 @@ class Streams:
 
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
-        self._close_script = redis.register_script(_CLOSE)
-        self._raise_last_id_script = redis.register_script(_RAISE_LAST_ID)
+        self._close_script = LuaScript(redis, _CLOSE)
+        self._raise_last_id_script = LuaScript(redis, _RAISE_LAST_ID)
 
     async def close(self, stream: Stream, slice_ms: int, stored: int = 0) -> ClosedSlices:
         """Closes every slice that has ended, unless the stream ends before the position `stored`.
@@ -65,7 +66,7 @@ class Streams:
         Creates the stream if it does not exist.
         """
         args = [slice_ms, *entry_id(stored).split("-")]
-        until_ms, now_ms, forgot = await self._close_script(keys=[stream.key], args=args)
+        [(until_ms, now_ms, forgot)] = await self._close_script([([stream.key], args)])
         return ClosedSlices(until_ms, now_ms, bool(forgot))
 
     async def last_generated_position(self, stream: Stream) -> int:
@@ -99,7 +100,8 @@ class Streams:
         moved.
         """
         args = [entry_id(last_seen), entry_id(stored), *(entry_id(pos) for pos in unread)]
-        return await self._raise_last_id_script(keys=[stream.key], args=args)
+        [moved] = await self._raise_last_id_script([([stream.key], args)])
+        return moved
 
     async def newest_position(self, stream: Stream) -> int:
         """Returns the position of the last entry; 0 if there is none."""

@@ -65,7 +65,7 @@ class Trimmer:
         read = await self._streams.lowest_needed_position(stream)
         if over_memory and read < stored:
             log.error(
-                "memory is over its bound: entries go that a consumer group has not read",
+                "memory over its bound, trimming entries that a group has not read",
                 stream=stream.key,
             )
             return time_ms(stored)

@@ -18,7 +18,7 @@ from linkjolt import redis_keys
 from linkjolt.events import Click
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.storage.clickhouse import ClickHouse
-from linkjolt.storage.lua import read_appending_script
+from linkjolt.storage.lua import LuaScript, read_appending_script
 from linkjolt.stream_lines import parse_fact
 
 _FOLDER = Path(__file__).parent
@@ -93,8 +93,8 @@ async def replay(
     refusal = replay_refusal(reject, force=force)
     if not refusal:
         stream = redis_keys.stream(reject.s)
-        publish = redis.register_script(_REPLAY)
-        await publish(keys=[stream.key, stream.ledger_key], args=[reject.body])
+        publish = LuaScript(redis, _REPLAY)
+        await publish([([stream.key, stream.ledger_key], [reject.body])])
         await Warehouse(clickhouse).insert_rejects([mark_replayed(reject, datetime.now(UTC))])
     return ReplayResult(place_of(reject), refusal)
 

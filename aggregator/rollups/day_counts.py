@@ -89,7 +89,7 @@ async def count_days(clickhouse: ClickHouse, before_second: int) -> None:
             await count_day(clickhouse, day, attempt)
         if not uncounted:
             return
-    log.warning("days had to be counted again and again", days=len(uncounted))
+    log.warning("days not counted, retried too often", days=len(uncounted))
 
 
 async def count_day(clickhouse: ClickHouse, uncounted: UncountedDay, attempt: int) -> None:

@@ -5,6 +5,7 @@ the time, for none of them is in the processor's cache when it is used.
 """
 
 from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TypeVar, cast
 
 import msgspec
@@ -152,27 +153,21 @@ def encode_click_rows(
     pieces: list[bytes] = []
     text = bytearray()
     new: set[str] = set()
-    shared_by_time: dict[str, SharedFields] = {}
+    by_time: dict[str, SharedFields] = {}
     pos, row_end = -1, b""
+    reject = partial(_add_reject, rejects, stream_number)
     for line, click in clicks:
         click_id = click.click_id
         # Click ids of one millisecond share these characters.
-        shared = (
-            shared_by_time.get(click_id[:TIME_LENGTH]) if len(click_id) == CLICK_ID_LENGTH else None
-        )
+        shared = by_time.get(click_id[:TIME_LENGTH]) if len(click_id) == CLICK_ID_LENGTH else None
         if shared is None:
             try:
-                shared = shared_by_time[click_id[:TIME_LENGTH]] = _shared_fields(click_id, salts)
+                shared = by_time[click_id[:TIME_LENGTH]] = _shared_fields(click_id, salts)
             except Rejected as error:
-                rejects.append(
-                    make_reject(line, stream_number, click.account, error.reason, error.message)
-                )
+                reject(line, click, error.reason, error.message)
                 continue
         if click_id in existing or click_id in new:
-            message = "the click is stored already"
-            rejects.append(
-                make_reject(line, stream_number, click.account, Reason.repeated_event, message)
-            )
+            reject(line, click, Reason.repeated_event, "the click is stored already")
             continue
         new.add(click_id)
         if line.pos != pos:
@@ -182,6 +177,17 @@ def encode_click_rows(
             pieces.append(bytes(text))
             text.clear()
     return [*pieces, bytes(text)] if text else pieces
+
+
+def _add_reject(
+    rejects: list[Reject],
+    stream_number: int,
+    line: EventLine,
+    click: Click,
+    reason: Reason,
+    message: str,
+) -> None:
+    rejects.append(make_reject(line, stream_number, click.account, reason, message))
 
 
 def _shared_fields(click_id: str, salts: Mapping[str, bytes]) -> SharedFields:

@@ -74,7 +74,7 @@ def _answer_parts(pending: PendingConversion, frame: FrameOutcomes) -> tuple[int
     except Exception as error:
         refused = requests.refusal_of(error)
         if refused.reason is Reason.internal:
-            log.exception("a posted conversion could not be published")
+            log.exception("posted conversion not published")
         response = requests.problem_response(refused, {"request_id": request_id.decode()})
         lines = b"".join([b"%s: %s\r\n" % line for line in response.raw_headers])
         status, body = refused.status, bytes(response.body)

@@ -85,7 +85,7 @@ class Postbacks:
             metrics.POSTBACKS.labels(refused.reason).inc()
             log.info("pixel refused", reason=refused.reason, field=refused.field)
             if refused.reason is Reason.internal:
-                log.exception("a pixel failed")
+                log.exception("pixel failed")
         return Response(PIXEL, media_type="image/gif", headers=_NO_STORE)
 
     async def _accept(self, request: Request, name: str) -> tuple[int, str]:

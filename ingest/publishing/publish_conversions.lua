@@ -1,4 +1,4 @@
--- Reserves the order of each conversion, and appends the lines of those that were free as one frame.
+-- Reserves the orders of conversions, and appends the lines of those that were free as one frame.
 -- KEYS: stream, producer record, ledger, then each conversion's order, each conversion's pointer,
 -- and the orders of the repeats.
 -- ARGV: number, acknowledged, mark, number of conversions, seconds to keep reservations (0: for

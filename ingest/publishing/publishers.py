@@ -60,7 +60,7 @@ class ClickPublisher:
             self._count_shed(len(lines))
         except Exception:
             # A fault of ours must not pass for a stored click.
-            log.exception("a frame of clicks could not be published", clicks=len(lines))
+            log.exception("frame of clicks not published", clicks=len(lines))
             self._count_shed(len(lines))
         else:
             metrics.CLICKS.inc(len(lines))

@@ -26,6 +26,7 @@ from ingest.publishing.spool import Spool, SpoolFull
 from linkjolt.fault_points import fault
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.redis_keys import Stream, StreamKind
+from linkjolt.runtime.back_off import BackOff
 from linkjolt.storage.lua import LuaScript, read_appending_script
 from linkjolt.storage.redis import RedisError
 
@@ -86,7 +87,7 @@ def new_producer() -> str:
 def _end_process_on_fault(task: asyncio.Task[None]) -> None:
     if not task.cancelled() and task.exception() is not None:
         # A fault of ours; events would wait for ever, so let the supervisor restart the process.
-        log.error("draining the spool failed", exc_info=task.exception())
+        log.error("spool not drained", exc_info=task.exception())
         os.kill(os.getpid(), signal.SIGTERM)
 
 
@@ -214,16 +215,15 @@ class StreamProducer:
 
     async def _drain(self) -> None:
         """Sends spooled frames in order until none is left; probes while Redis is unavailable."""
-        pause_seconds = _BACK_OFF_FIRST_SECONDS
+        probes = BackOff(_BACK_OFF_FIRST_SECONDS, _BACK_OFF_MAX_SECONDS)
         while self.spooled_events:
             sent = await self._drain_frames()
             if sent:
-                pause_seconds = _BACK_OFF_FIRST_SECONDS
+                probes.reset()
                 await asyncio.sleep(sent / self._drain_events_per_second)
             else:
                 # Jitter keeps the workers of a host from probing in step.
-                await asyncio.sleep(pause_seconds * random.uniform(0.5, 1))
-                pause_seconds = min(pause_seconds * 2, _BACK_OFF_MAX_SECONDS)
+                await asyncio.sleep(next(probes) * random.uniform(0.5, 1))
         self.drain_task = None
         log.info("spool drained", stream=self._stream.key)
 
@@ -252,7 +252,7 @@ class StreamProducer:
                 )
         except sqlite3.Error as error:
             # These frames are sent again later, and recognised as duplicates.
-            log.warning("spool cannot be written", error=str(error))
+            log.warning("spool not written", error=str(error))
             return 0
         metrics.SPOOLED.set(self._spool.total_events)
         return sum(frame.events for frame in sent)

@@ -24,12 +24,13 @@ from linkjolt.registry.reads import (
     read_pointer,
 )
 from linkjolt.registry.tracking_codes import is_tracking_code
+from linkjolt.runtime.back_off import BackOff
 
 _KEYS_CACHED = 10_000
 _CHANGES_AT_ONCE = 1000
 # Pauses after a batch: otherwise a mass import would keep every load from being cached.
 _PAUSE_SECONDS = 0.02
-_RETRY_SECONDS = 0.1
+_RETRY_SECONDS = 0.2
 _RETRY_MAX_SECONDS = 1.0
 _log = structlog.get_logger()
 
@@ -215,18 +216,20 @@ class Directory:
 
     async def follow(self) -> None:
         """Applies the registry's changes for ever, on its own connection from the pool."""
-        failures = 0
+        retries = BackOff(_RETRY_SECONDS, _RETRY_MAX_SECONDS)
+        lost = False
         task = asyncio.current_task()
         # On Python 3.11 redis-py loses a cancellation that meets the end of a send (wait_for).
         while not (task and task.cancelling()):
             try:
                 await self._follow_once()
-                failures = 0
+                retries.reset()
+                lost = False
             except RedisError as error:
-                if not failures:
-                    _log.warning("registry_feed_lost", error=type(error).__name__)
-                failures += 1
-                await asyncio.sleep(min(_RETRY_SECONDS * 2**failures, _RETRY_MAX_SECONDS))
+                if not lost:
+                    _log.warning("registry feed lost", error=type(error).__name__)
+                lost = True
+                await asyncio.sleep(next(retries))
 
     async def _follow_once(self) -> None:
         if not self._position:
@@ -236,7 +239,7 @@ class Directory:
         )
         # Checked after the read: while the old position exists, nothing after it was trimmed.
         if not await feed_contains(self._redis, self._position):
-            _log.warning("registry_feed_gap")
+            _log.warning("registry feed has a gap")
             return await self.start_at_feed_end()
         if changes:
             await self.apply_changes(changes)

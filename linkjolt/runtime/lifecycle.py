@@ -37,7 +37,7 @@ def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
     except click.ClickException:
         raise
     except Exception:
-        _log.exception("the process failed")
+        _log.exception("process failed")
         sys.exit(1)
 
 

@@ -11,6 +11,8 @@ from contextlib import suppress
 import msgspec
 import structlog
 
+from linkjolt.runtime.back_off import BackOff
+
 _TICK_SECONDS = 0.05
 _DELAY_FIRST_SECONDS = 0.1
 _DELAY_MAX_SECONDS = 5.0
@@ -19,14 +21,10 @@ _SETTLED_SECONDS = 30.0
 _log = structlog.get_logger()
 
 
-def restart_delay(last_seconds: float, lived_seconds: float) -> float:
-    """Seconds before a dead child is restarted; `last_seconds` is the previous delay, 0 if none.
-
-    Doubles from 0.1 to 5, and begins anew for a child that lived for 30.
-    """
-    if last_seconds == 0 or lived_seconds >= _SETTLED_SECONDS:
-        return _DELAY_FIRST_SECONDS
-    return min(last_seconds * 2, _DELAY_MAX_SECONDS)
+def reset_if_settled(restarts: BackOff, lived_seconds: float) -> None:
+    """Begins the delays of restarts anew for a child that lived for half a minute."""
+    if lived_seconds >= _SETTLED_SECONDS:
+        restarts.reset()
 
 
 def describe_status(status: int) -> str:
@@ -47,7 +45,7 @@ class Child:
         self._spawn = spawn
         self._process: subprocess.Popen[bytes] | None = None
         self._started_at = 0.0
-        self._delay_seconds = 0.0
+        self._restarts = BackOff(_DELAY_FIRST_SECONDS, _DELAY_MAX_SECONDS)
         self._due_at: float | None = None
         self._ready_fd: int | None = None
         self.announced = False
@@ -88,14 +86,15 @@ class Child:
         return True
 
     def _on_exit(self, status: str, now: float) -> None:
-        self._delay_seconds = restart_delay(self._delay_seconds, now - self._started_at)
-        self._due_at = now + self._delay_seconds
+        reset_if_settled(self._restarts, now - self._started_at)
+        delay_seconds = next(self._restarts)
+        self._due_at = now + delay_seconds
         _log.warning(
             "child died",
             child=self.name,
             child_pid=self.pid,
             status=status,
-            restart_in_seconds=self._delay_seconds,
+            restart_in_seconds=delay_seconds,
         )
         self._process = None
 
@@ -174,7 +173,7 @@ class Supervisor:
             await _ended(stage.children, begun_at + stage.killed_after_seconds)
             for child in stage.children:
                 if not child.ended():
-                    _log.warning("child killed: it did not end", child=child.name)
+                    _log.warning("child killed, it did not end", child=child.name)
                     child.kill()
 
 

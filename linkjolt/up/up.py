@@ -66,7 +66,7 @@ def _stop_leftover(data: str) -> None:
     """Stops the Redis server of a killed instance; its other children end themselves."""
     last = instance.last_run(data)
     if last and last.pids.redis and redis_server.stop_leftover(last.redis_url, last.pids.redis):
-        _log.warning("stopped a Redis server left over", child_pid=last.pids.redis)
+        _log.warning("left-over redis server stopped", child_pid=last.pids.redis)
     instance.remove_run(data)
 
 
@@ -116,7 +116,7 @@ async def _redis_answers(fleet: Fleet, stop: asyncio.Event) -> bool:
             raise RedisServerFailed(f"the Redis server does not start: see {log}")
         if time.monotonic() - warned_at > _WARN_EVERY_SECONDS:
             warned_at = time.monotonic()
-            _log.warning("still waiting for Redis to answer")
+            _log.warning("waiting for redis to answer")
         await asyncio.sleep(_POLL_SECONDS)
     return False
 

@@ -1,1 +1,1 @@
-"""The side-by-side benchmarks: `python -m loadtests.bench`, also `make bench`."""
+"""Benchmarks LinkJolt beside its peers: `python -m loadtests.bench`, also `make bench`."""

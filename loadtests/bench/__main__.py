@@ -43,7 +43,7 @@ RESULTS = ROOT / "loadtests" / "results"
 
 
 class _BenchOptions(msgspec.Struct, frozen=True):
-    """The command's options."""
+    """The options of the command."""
 
     only: tuple[str, ...]
     seconds: int
@@ -70,7 +70,7 @@ class _BenchOptions(msgspec.Struct, frozen=True):
 def measure(
     bench: Bench, plan: BenchPlan, tools: Mapping[str, debian.Tool] = debian.TOOLS
 ) -> list[BenchRow]:
-    """The bench's rows; one that fails or is skipped where it cannot be run."""
+    """Runs a bench; if it cannot run, its only row is failed or skipped."""
     missing_tools = debian.find_missing(bench.needs, tools)
     if missing_tools:
         names = ", ".join(tool.name for tool in missing_tools)
@@ -88,7 +88,7 @@ def measure(
 
 
 def run(benches: Sequence[Bench], plan: BenchPlan) -> list[BenchRow]:
-    """All rows, with a line for every bench on the way."""
+    """Runs all benches, printing a line for each, and returns their rows."""
     rows: list[BenchRow] = []
     for bench in benches:
         click.echo(f"{bench.name}: {bench.title}")
@@ -115,7 +115,7 @@ def _redis_settings(plan: BenchPlan) -> dict[str, str]:
 
 
 def _exit_on_sigterm(number: int, frame: FrameType | None) -> None:
-    """SIGTERM as an exception, so that what was started is ended and the folder removed."""
+    """Raises SystemExit on SIGTERM, so that child processes are ended and the folder removed."""
     sys.exit(128 + number)
 
 
@@ -125,7 +125,9 @@ def _exit_on_sigterm(number: int, frame: FrameType | None) -> None:
     "--seconds", default=4, show_default=True, type=click.IntRange(1), help="Of one measurement."
 )
 @click.option("--pairs", default=5, show_default=True, type=click.IntRange(1))
-@click.option("--redis-core", type=int, help="A core for Redis alone; else it shares wrk's.")
+@click.option(
+    "--redis-core", type=int, help="A core for Redis alone; it shares wrk's unless given."
+)
 @click.option(
     "--folder",
     default="/var/tmp",
@@ -138,13 +140,15 @@ def _exit_on_sigterm(number: int, frame: FrameType | None) -> None:
     default=100_000_000,
     show_default=True,
     type=click.IntRange(10_000),
-    help="Over how many clicks reports are timed; building 100 million takes half an hour, 15 GB.",
+    help="Clicks of the timed reports; building 100 million takes half an hour and 15 GB.",
 )
-@click.option("--days", default=400, show_default=True, type=click.IntRange(31), help="Theirs.")
+@click.option(
+    "--days", default=400, show_default=True, type=click.IntRange(31), help="Days of these clicks."
+)
 @click.option(
     "--warehouse",
     type=click.Path(file_okay=False),
-    help="Where they are kept for the next run; a folder in --folder unless given.",
+    help="Folder that holds these clicks for the next run; in --folder unless given.",
 )
 @click.option("--results", help="Folder of the page; loadtests/results unless --only.")
 def main(**options_given: object) -> None:

@@ -1,4 +1,4 @@
-"""How fast the aggregator stores what waits, on one core: `loadtests.catch_up` in a process."""
+"""Benches the aggregator's rate on one core by `loadtests.catch_up` in a child process."""
 
 import re
 import subprocess
@@ -19,7 +19,7 @@ _CLEAN = re.compile(r"^audit +clean$", re.MULTILINE)
 
 
 class CatchUpFigures(msgspec.Struct, frozen=True):
-    """What a run of `loadtests.catch_up` printed."""
+    """The figures that a run of `loadtests.catch_up` prints."""
 
     per_second: int
     memory_mib: int
@@ -27,7 +27,7 @@ class CatchUpFigures(msgspec.Struct, frozen=True):
 
 
 def parse_figures(text: str) -> CatchUpFigures:
-    """Failed where it is not what a whole run prints."""
+    """Parses the output of a complete run; raises BenchFailed for any other."""
     found = _STORED.search(text)
     if not found:
         raise BenchFailed(f"catch_up printed no figure: {text.strip()[-500:]}")
@@ -35,7 +35,7 @@ def parse_figures(text: str) -> CatchUpFigures:
 
 
 def measure_aggregator(plan: BenchPlan, events: int = EVENTS) -> list[BenchRow]:
-    """It binds itself to one core, and its Redis-protocol server to another."""
+    """Measures the aggregator, on one core, with its Redis-protocol server on another."""
     figures = parse_figures(_catch_up(plan, events))
     problems = [] if figures.clean else ["the audit afterwards is not clean"]
     row = BenchRow(
@@ -52,7 +52,7 @@ def _catch_up(plan: BenchPlan, events: int) -> str:
     arguments = ["-P", "-m", "loadtests.catch_up", "--events", str(events)]
     try:
         with on_cores(plan.cores):
-            # Its status says only whether it was fast enough, which is judged here.
+            # Its status only says whether it was fast enough, which is judged here.
             ran = subprocess.run(
                 bound([sys.executable, *arguments]),
                 env=environ_with({"TMPDIR": str(plan.folder)}),

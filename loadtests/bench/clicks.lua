@@ -1,4 +1,4 @@
--- wrk: clicks on the links whose codes stand in a file, one a line, in turn.
+-- wrk script: clicks in turn on the links whose codes a file lists, one a line.
 local requests, last = {}, 0
 
 function init(args)

@@ -1,4 +1,4 @@
--- wrk: sales through one tracking code, each with an order id of its own.
+-- wrk script: sales through one tracking code, each with its own order id.
 -- Arguments: tracking code, prefix of the order ids, API key.
 local before, after
 local order = 0
@@ -11,7 +11,7 @@ function init(args)
   wrk.headers["Authorization"] = "Bearer " .. args[3]
   wrk.headers["Content-Type"] = "application/json"
   local whole = wrk.format("POST", "/v1/conversions", wrk.headers, body)
-  -- Ids are of one length, so that the head, with its Content-Length, is made once.
+  -- All ids have the same length, so that the head with its Content-Length is built once.
   local first, last = string.find(whole, "_0000000000", 1, true)
   before, after = string.sub(whole, 1, first), string.sub(whole, last + 1)
 end

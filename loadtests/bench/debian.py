@@ -1,4 +1,4 @@
-"""What the peers need beside Python: whether it is there, and how Debian gets it."""
+"""Finds the tools that the benches need beside Python, and installs them on Debian."""
 
 import os
 import shutil
@@ -16,7 +16,7 @@ _INSTALL_SECONDS = 300
 
 
 class Tool(NamedTuple):
-    """Something that a bench needs, and the packages that bring it."""
+    """A tool that a bench needs, and the Debian packages that contain it."""
 
     name: str
     packages: tuple[str, ...]
@@ -30,7 +30,7 @@ def _has_lua() -> bool:
     return module.exists() and bool(cjson) and any(client.exists() for client in clients)
 
 
-# Debian's package of lua-resty-redis calls the module by another name.
+# Debian's package of lua-resty-redis installs the module under another name.
 _CLIENTS = ("resty", "nginx")
 TOOLS = {
     tool.name: tool
@@ -43,18 +43,18 @@ TOOLS = {
 
 
 def find_missing(names: Iterable[str], tools: Mapping[str, Tool] = TOOLS) -> list[Tool]:
-    """Those of the named tools that are not on this machine."""
+    """Finds the named tools that are not on this machine."""
     return [tools[name] for name in sorted(names) if not tools[name].present()]
 
 
 def install_line(tools: Iterable[Tool]) -> str:
-    """What to type to get them."""
+    """Formats the command that installs the tools."""
     packages = [package for tool in tools for package in tool.packages]
     return "apt-get install -y --no-install-recommends " + " ".join(packages)
 
 
 def install(tools: list[Tool]) -> str | None:
-    """Installs what is missing; None when it is there now, else why it is not."""
+    """Installs tools; returns None on success, otherwise the reason of the failure."""
     if not tools:
         return None
     if shutil.which("apt-get") is None:
@@ -83,7 +83,7 @@ def install(tools: list[Tool]) -> str | None:
 
 @contextmanager
 def _services_disabled() -> Generator[None]:
-    """Debian starts a service as it installs it: nginx would listen on port 80, for all."""
+    """Keeps Debian from starting installed services: nginx would listen publicly on port 80."""
     if _POLICY.exists():
         yield
         return

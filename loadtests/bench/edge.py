@@ -1,4 +1,4 @@
-"""The edge's budgets: LinkJolt beside nginx, nginx+Lua and Starlette, in alternating pairs."""
+"""Benches the edge beside nginx, nginx+Lua and Starlette, in alternating pairs."""
 
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -22,7 +22,7 @@ def alternate_turns(
     appendfsync: str,
     load: Callable[[BenchPlan, ServedPeer], LoadResult],
 ) -> list[list[Turn]]:
-    """ABAB: each peer's turns, in the order of the peers."""
+    """Takes turns in the order ABAB; returns each peer's turns, in the order of the peers."""
     rounds = [
         [take_turn(plan, peer, appendfsync, load) for peer in peers] for _ in range(plan.pairs)
     ]
@@ -30,7 +30,7 @@ def alternate_turns(
 
 
 def describe_turns(turns: Sequence[Turn]) -> list[str]:
-    """A line for each turn, its problems below it."""
+    """Formats a line for each turn, followed by its problems."""
     return [line for turn in turns for line in (f"{turn.peer}: {turn.summary}", *turn.problems)]
 
 
@@ -67,7 +67,7 @@ def compare_clicks(
 
 
 def measure_conversions(plan: BenchPlan) -> list[BenchRow]:
-    """Single posts, each an order of its own."""
+    """Measures single posts, each with an order of its own."""
     (turns,) = alternate_turns(plan, [EDGE_CONVERSIONS], "always", saturating_conversions)
     figures = [turn.figure for turn in turns]
     figure = median(figures)
@@ -84,8 +84,8 @@ def measure_conversions(plan: BenchPlan) -> list[BenchRow]:
 class _LatencyRound(NamedTuple):
     """Saturations, then steady loads: ours at half of our own, both at half of the slower one's.
 
-    A machine's speed changes within minutes, so each round has its own. The load of `half` is put
-    on bare nginx, too: what it shows is the machine's and the client's.
+    A machine's speed changes within minutes, so each round has its own. The load of `half` is
+    also put on bare nginx: its figure is the share of machine and client.
     """
 
     saturations: list[Turn]
@@ -96,7 +96,7 @@ class _LatencyRound(NamedTuple):
 
 
 def measure_latency(plan: BenchPlan) -> list[BenchRow]:
-    """At half of LinkJolt's saturation; beside nginx+Lua at half of the slower one's."""
+    """Measures p99 at half of LinkJolt's saturation, and with nginx+Lua at half of the slower's."""
     rounds = [_measure_latency_round(plan) for _ in range(plan.pairs)]
     return [_half_row(rounds), _compared_row(rounds)]
 
@@ -177,6 +177,6 @@ EDGE_BENCHES = (
         _comparison(BARE, "always", budgets.CLICKS_TO_BARE_NGINX),
     ),
     Bench("starlette", "clicks beside Starlette", _WRK, _comparison(STARLETTE, "always", None)),
-    Bench("latency", "how long a redirect takes", _LUA, measure_latency),
+    Bench("latency", "latency of a redirect", _LUA, measure_latency),
     Bench("conversions", "conversions, one a POST", _WRK, measure_conversions),
 )

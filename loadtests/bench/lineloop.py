@@ -1,8 +1,8 @@
-"""NDJSON as fast as it is taken: wrk makes no bodies of megabytes.
+"""Posts NDJSON as fast as it is answered, in bodies of megabytes, which wrk cannot make.
 
 `python -m loadtests.bench.lineloop PORT SECONDS CONNECTIONS CODE PREFIX KEY` posts bodies of 1,000
-to 10,000 conversions, each an order of its own, and prints a `LineCounts` as JSON. What was begun in
-time is ended, so that every line is answered.
+to 10,000 conversions, each with its own order, and prints a `LineCounts` as JSON. A post begun in
+time is completed, so that every line is answered.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ _READ_BYTES = 1 << 20
 
 
 class LineCounts(msgspec.Struct, frozen=True, kw_only=True):
-    """Lines that were created, queued and neither, of bodies in so many seconds."""
+    """Counts of lines by outcome, and of bodies, in some seconds."""
 
     created: int
     queued: int
@@ -36,7 +36,7 @@ class LineCounts(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def taken(self) -> int:
-        """Lines that are on disk: in the stream, or on the edge's own while Redis was late."""
+        """The lines on disk: in the stream, or in the edge's spool while Redis was late."""
         return self.created + self.queued
 
     def describe(self) -> str:
@@ -49,7 +49,7 @@ class LineCounts(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BodyGenerator:
-    """An endless row of bodies; ids are of one length, so that only they are written anew."""
+    """Generates bodies endlessly; ids have one length, so that only they are formatted anew."""
 
     def __init__(self, code: str, prefix: str) -> None:
         self._line = (
@@ -60,14 +60,14 @@ class BodyGenerator:
         self._sizes = itertools.cycle(SIZES)
 
     def next_body(self) -> tuple[int, bytes]:
-        """How many lines, and these."""
+        """Makes the next body: its number of lines, and its bytes."""
         size = next(self._sizes)
         orders = tuple(itertools.islice(self._orders, size))
         return size, self._line * size % orders
 
 
 class _LineClient:
-    """Posts bodies over one connection at a time and counts what became of their lines."""
+    """Posts bodies over one connection and counts the outcomes of their lines."""
 
     def __init__(self, port: int, key: str, bodies: BodyGenerator) -> None:
         self._port = port
@@ -107,7 +107,7 @@ async def _answer(reader: asyncio.StreamReader) -> tuple[int, bytes]:
 async def post_lines(
     port: int, seconds: float, connections: int, bodies: BodyGenerator, key: str
 ) -> LineCounts:
-    """Posts for so many seconds over so many connections."""
+    """Posts for some seconds over several connections."""
     clients = [_LineClient(port, key, bodies) for _ in range(connections)]
     began = time.monotonic()
     await asyncio.gather(*(client.run(began + seconds) for client in clients))

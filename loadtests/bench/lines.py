@@ -1,4 +1,4 @@
-"""The budget of conversions in bulk: lines of NDJSON through one edge, each durable."""
+"""Benches conversions in bulk: lines of NDJSON through one edge, each durable."""
 
 import sys
 
@@ -15,12 +15,12 @@ from loadtests.bench.programs import run_command
 from loadtests.bench.rows import BenchRow, describe_spread, judge, median
 from loadtests.bench.turn import LoadResult
 
-# Enough that one body is taken in while another's answer is on its way.
+# Enough that one body is received while another's answer is on its way.
 _CONNECTIONS = 4
 
 
 def saturating_lines(plan: BenchPlan, serving: ServedPeer) -> LoadResult:
-    """As many lines, each an order of its own, as a few connections get answered."""
+    """Posts lines, each with its own order, as fast as a few connections are answered."""
     runs = [
         _run(plan, serving, seconds, prefix)
         for seconds, prefix in ((WARM_UP_SECONDS, "warm"), (plan.seconds, "order"))
@@ -41,7 +41,7 @@ def _run(plan: BenchPlan, serving: ServedPeer, seconds: int, prefix: str) -> Lin
 
 
 def measure_lines(plan: BenchPlan) -> list[BenchRow]:
-    """Bodies of 1,000 to 10,000 lines."""
+    """Measures bodies of 1,000 to 10,000 lines."""
     (turns,) = alternate_turns(plan, [EDGE_CONVERSIONS], "always", saturating_lines)
     figures = [turn.figure for turn in turns]
     figure = median(figures)

@@ -1,4 +1,4 @@
-"""The loads of a turn: wrk as fast as it goes, or clicks at a steady rate."""
+"""Loads a peer in a turn: by wrk up to saturation, or by clicks at a steady rate."""
 
 import sys
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ WARM_UP_SECONDS = 1
 
 
 def saturating_clicks(plan: BenchPlan, serving: ServedPeer) -> LoadResult:
-    """As many clicks as 256 connections get answered."""
+    """Clicks as fast as 256 connections are answered."""
     _expect_redirect(serving)
     arguments = [str(traffic.write_codes(plan.folder))]
     runs = _warm_up_and_measure(plan, serving, traffic.CLICKS_SCRIPT, arguments, arguments)
@@ -26,7 +26,7 @@ def saturating_clicks(plan: BenchPlan, serving: ServedPeer) -> LoadResult:
 
 
 def saturating_conversions(plan: BenchPlan, serving: ServedPeer) -> LoadResult:
-    """As many conversions, each with a new order id, as 256 connections get answered."""
+    """Posts conversions, each with a new order id, as fast as 256 connections are answered."""
     script = traffic.CONVERSIONS_SCRIPT
     warm_up, measured = ([traffic.CODES[0], prefix, serving.key] for prefix in ("warm", "order"))
     return _saturating_result(
@@ -35,7 +35,7 @@ def saturating_conversions(plan: BenchPlan, serving: ServedPeer) -> LoadResult:
 
 
 def _expect_redirect(serving: ServedPeer) -> None:
-    """wrk sees errors only: that an answer is a 302 is looked at here."""
+    """Checks that an answer is a 302, as wrk only counts errors."""
     status, _ = send_request(serving.port, f"/{traffic.CODES[0]}", headers=traffic.HEADERS)
     if status != 302:
         raise BenchFailed(f"the answer is {status} where 302 is due")
@@ -60,14 +60,14 @@ def _saturating_result(runs: list[wrk.WrkSummary], extra_answered: int) -> LoadR
         figure=runs[-1].per_second,
         summary=f"{runs[-1].per_second:,.0f}/s",
         answered=extra_answered + sum(run.answered for run in runs),
-        # wrk hangs up at its end with a request on every connection under way.
+        # At its end wrk closes connections with a request in flight on each.
         cut_off=len(runs) * traffic.CONNECTIONS,
         problems=tuple(problem for run in runs for problem in run.problems()),
     )
 
 
 def steady_clicks(plan: BenchPlan, serving: ServedPeer, per_second: float) -> LoadResult:
-    """Clicks at a steady rate, whether answered or not; the figure is p99 in milliseconds."""
+    """Clicks at a steady rate, whether or not answered; the figure is p99 in milliseconds."""
     _expect_redirect(serving)
     numbers = (serving.port, per_second, WARM_UP_SECONDS, plan.seconds, traffic.CONNECTIONS)
     command = [sys.executable, "-P", "-m", "loadtests.bench.openloop", *map(str, numbers)]

@@ -1,4 +1,4 @@
-"""What the figures were measured on: machine, disk, versions, settings."""
+"""Describes the machine of a run: CPU, disk, versions."""
 
 import os
 import platform
@@ -21,14 +21,14 @@ _BLOCK = bytes(4096)
 
 
 class Machine(msgspec.Struct, frozen=True):
-    """Lines of a name and what stands there; a write of 4 KB made durable, as they tell it."""
+    """Names and values that describe a machine; `sync_ms` is a durable write of 4 KB."""
 
     lines: tuple[tuple[str, str], ...]
     sync_ms: float = 0.0
 
 
 def read_machine(folder: Path) -> Machine:
-    """Takes a second: the disk under `folder` is timed."""
+    """Reads the machine's description; takes a second to time the disk under `folder`."""
     load = ", ".join(f"{value:.2f}" for value in os.getloadavg())
     sync_ms = _measure_sync_ms(folder)
     lines = [
@@ -47,7 +47,7 @@ def read_machine(folder: Path) -> Machine:
 
 
 def _python_kind() -> str:
-    # Not every build of Python is optimised by a profile, which is worth a fifth of its speed.
+    # Not every build of Python is profile-guided, which is worth a fifth of its speed.
     return "the system's own build" if sys.base_prefix == "/usr" else "not the system's build"
 
 
@@ -57,7 +57,7 @@ def _cpu_model() -> str:
 
 
 def _file_system(folder: Path) -> str:
-    """The kind of the file system that holds the folder, such as `ext4`."""
+    """Finds the type of the folder's file system, such as `ext4`."""
     mounts = [line.split()[1:3] for line in Path("/proc/mounts").read_text().splitlines()]
     path = str(folder.resolve())
     holding = [(at, kind) for at, kind in mounts if Path(path).is_relative_to(at)]
@@ -65,7 +65,7 @@ def _file_system(folder: Path) -> str:
 
 
 def _measure_sync_ms(folder: Path) -> float:
-    """Milliseconds of a write made durable: on a RAM disk durability costs nothing."""
+    """Measures the milliseconds of a durable write: on a RAM disk durability is free."""
     times: list[float] = []
     with open(folder / "sync", "wb", buffering=0) as file:
         for _ in range(_SYNCS):

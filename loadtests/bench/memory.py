@@ -1,4 +1,4 @@
-"""What a click that waits for the aggregator costs Redis: under load and at a trickle."""
+"""Benches the Redis memory of clicks that wait for the aggregator: under load, at a trickle."""
 
 import asyncio
 import tempfile
@@ -20,7 +20,7 @@ from loadtests.bench.rows import BenchRow, judge
 from loadtests.bench.streams import count_events, open_redis
 from loadtests.bench.turn import LoadResult, event_problem
 
-# One click at a time, and still so many that what Redis needs once is little beside them.
+# Slow enough for one click at a time, and enough clicks to outweigh Redis's fixed costs.
 _TRICKLE_PER_SECOND = 100.0
 _TRICKLE_SECONDS = 30
 _READINGS = 20
@@ -28,7 +28,7 @@ _LOOK_SECONDS = 0.1
 
 
 class RedisMemory(msgspec.Struct, frozen=True):
-    """Redis's bytes when it is quiet, the stream's own among them, and what the stream holds."""
+    """Bytes of an idle Redis, the stream's share of them, and the stream's entries and events."""
 
     used_bytes: int
     stream_bytes: int
@@ -37,7 +37,7 @@ class RedisMemory(msgspec.Struct, frozen=True):
 
 
 async def read_memory(url: str) -> RedisMemory:
-    """Buffers of connections come and go: the least of two seconds counts."""
+    """Reads the memory; takes the least of two seconds, as connection buffers come and go."""
     key = redis_keys.clicks(0).key
     async with connect(url) as redis:
         used: list[int] = []
@@ -50,7 +50,7 @@ async def read_memory(url: str) -> RedisMemory:
 
 
 def measure_memory(plan: BenchPlan) -> list[BenchRow]:
-    """Frames of a busy edge hold many clicks, those of an idle one a single click each."""
+    """Measures memory per click for a busy edge, whose frames hold many, and for an idle one."""
     trickle = msgspec.structs.replace(plan, seconds=max(plan.seconds, _TRICKLE_SECONDS))
     steady = partial(steady_clicks, per_second=_TRICKLE_PER_SECOND)
     return [
@@ -62,7 +62,7 @@ def measure_memory(plan: BenchPlan) -> list[BenchRow]:
 def measure_waiting(
     plan: BenchPlan, rate: str, load: Callable[[BenchPlan, ServedPeer], LoadResult]
 ) -> BenchRow:
-    """Clicks of one load, with no aggregator to take them away."""
+    """Measures the memory of one load's clicks, without an aggregator."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=plan.folder)))
         url, _ = stack.enter_context(open_redis(folder / "redis", plan.cores.redis, "always"))
@@ -82,10 +82,10 @@ def measure_waiting(
 def memory_row(
     rate: str, before: RedisMemory, after: RedisMemory, problems: Sequence[str]
 ) -> BenchRow:
-    """What came between two looks, by the events that came."""
+    """Divides the growth between two readings by the events between them."""
     events = after.events - before.events
     if events <= 0:
-        raise BenchFailed("no click came into the stream")
+        raise BenchFailed("no click reached the stream")
     figure = (after.used_bytes - before.used_bytes) / events
     stream = (after.stream_bytes - before.stream_bytes) / events
     frames = after.entries - before.entries

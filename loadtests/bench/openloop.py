@@ -1,9 +1,9 @@
-"""Clicks at a steady rate over kept-alive connections: wrk has no such mode, and Debian no wrk2.
+"""Clicks at a steady rate over keep-alive connections: wrk has no such mode, and Debian no wrk2.
 
 `python -m loadtests.bench.openloop PORT PER_SECOND WARM_UP_SECONDS SECONDS CONNECTIONS` prints
-a `ClickLatencies` as JSON. What is due in a millisecond is sent in one go at its begin. A latency counts
-from when a click was due, so that a server that stalls cannot hide behind the requests that were
-not sent meanwhile; what this client itself was late by is in it, and told apart.
+`ClickLatencies` as JSON. Clicks due within a millisecond are sent together at its start. A latency
+counts from when a click was due, so that a server that stalls cannot hide behind the requests that
+were not sent meanwhile. It includes the client's own delay, which is also shown separately.
 """
 
 import asyncio
@@ -27,7 +27,7 @@ _REDIRECT = b"HTTP/1.1 302"
 
 
 class ClickLatencies(msgspec.Struct, frozen=True, kw_only=True):
-    """Percentiles of the measured clicks; `late_p99_ms` is what the client was late by."""
+    """Percentiles of the measured clicks; `late_p99_ms` is the client's own delay."""
 
     due: int
     answered: int
@@ -52,19 +52,19 @@ class ClickLatencies(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def due_seconds(number: int, per_second: float) -> float:
-    """When click `number` (from 0) is due: at the begin of its millisecond."""
+    """Computes when click `number` (from 0) is due: at the start of its millisecond."""
     return int(number / per_second / _TICK_SECONDS) * _TICK_SECONDS
 
 
 def percentile(ordered: Sequence[float], share: float) -> float:
-    """The smallest value that this share of the sorted values does not exceed; 0 of none."""
+    """Returns the smallest value that this share of sorted values does not exceed; 0 for none."""
     if not ordered:
         return 0.0
     return ordered[max(0, -int(-share * len(ordered) // 1) - 1)]
 
 
 def answer_bytes(received: bytes) -> int | None:
-    """The length of the answer at the begin; None while it is not all there."""
+    """Returns the length of the first answer; None while it is incomplete."""
     end = received.find(b"\r\n\r\n")
     if end < 0:
         return None
@@ -75,7 +75,7 @@ def answer_bytes(received: bytes) -> int | None:
 
 
 class SteadyClicker:
-    """Sends what is due on whatever connection is free."""
+    """Sends the clicks that are due on any free connection."""
 
     def __init__(self, requests: Sequence[bytes], per_second: float, seconds: float) -> None:
         self._requests = requests
@@ -93,7 +93,7 @@ class SteadyClicker:
         self._all_answered = asyncio.Event()
 
     async def run(self) -> None:
-        """Returns when all are answered, or 5 s after the last one was due."""
+        """Sends all clicks; returns when all are answered, or 5 s after the last was due."""
         self._started_at = time.perf_counter()
         last = due_seconds(self._total, self._per_second)
         with ticking(_TICK_SECONDS, self._send_due), suppress(TimeoutError):
@@ -115,7 +115,7 @@ class SteadyClicker:
             self.send_on(self.idle.popleft())
 
     def send_on(self, connection: "_ClickConnection") -> None:
-        """The click that has waited longest; the connection is idle where none waits."""
+        """Sends the click that has waited longest; without one the connection becomes idle."""
         if not self._waiting:
             self.idle.append(connection)
             return
@@ -131,7 +131,7 @@ class SteadyClicker:
             self._all_answered.set()
 
     def latencies(self, warm_up_seconds: float) -> ClickLatencies:
-        """The percentiles of what was due after the warm-up."""
+        """Computes the percentiles of the clicks due after the warm-up."""
         times = sorted(took * 1000 for due, took in self.answers if due >= warm_up_seconds)
         warm = int(warm_up_seconds * self._per_second)
         return ClickLatencies(
@@ -147,7 +147,7 @@ class SteadyClicker:
 
 
 class _ClickConnection(asyncio.Protocol):
-    """One request at a time."""
+    """A connection for one request at a time."""
 
     def __init__(self, clicker: SteadyClicker) -> None:
         self._clicker = clicker
@@ -189,7 +189,7 @@ class _ClickConnection(asyncio.Protocol):
 async def click_steadily(
     port: int, per_second: float, warm_up_seconds: float, seconds: float, connections: int
 ) -> ClickLatencies:
-    """The clicks of warm-up and measurement, the former's left out of the figures."""
+    """Clicks through warm-up and measurement; the figures leave out the warm-up."""
     clicker = SteadyClicker(raw_requests(port), per_second, warm_up_seconds + seconds)
     loop = asyncio.get_running_loop()
     opened = [_ClickConnection(clicker) for _ in range(connections)]

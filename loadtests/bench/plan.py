@@ -1,4 +1,4 @@
-"""What one run of the benches is given, and how a bench that cannot go on says so."""
+"""Declares the settings of a run of the benches, and the error of a bench that cannot continue."""
 
 import os
 import sys
@@ -12,11 +12,11 @@ from loadtests.bench.rows import BenchRow
 
 
 class BenchFailed(Exception):
-    """The bench cannot go on; the message says why in one line."""
+    """The bench cannot continue; the message gives the reason in one line."""
 
 
 class Cores(msgspec.Struct, frozen=True):
-    """Where what is measured runs, and where the load and the Redis-protocol server do."""
+    """The cores of the measured worker, of the load, and of the Redis-protocol server."""
 
     worker: int
     load: int
@@ -24,9 +24,10 @@ class Cores(msgspec.Struct, frozen=True):
 
 
 class BenchPlan(msgspec.Struct, frozen=True, kw_only=True):
-    """Seconds of one measurement, measurements a side, and an empty folder on a real disk.
+    """The settings of a run; `folder` is an empty folder on a real disk.
 
-    Reports are asked of so many clicks over so many days, in a folder that outlives the run.
+    `seconds` is the length of one measurement, `pairs` the measurements per side. Reports are
+    timed over `clicks` in `days`, in the folder `warehouse`, which outlives the run.
     """
 
     folder: Path
@@ -39,9 +40,9 @@ class BenchPlan(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Bench(NamedTuple):
-    """One bench: `needs` names tools of `loadtests.bench.debian`.
+    """One bench; `needs` names tools of `loadtests.bench.debian`.
 
-    One that is `on_request` is left out unless it is named.
+    A bench `on_request` runs only if it is named.
     """
 
     name: str
@@ -52,12 +53,12 @@ class Bench(NamedTuple):
 
 
 def select_benches(benches: Sequence[Bench], only: Sequence[str]) -> list[Bench]:
-    """Those that are named; where none is, all that need no request."""
+    """Selects the named benches; if none is named, all that are not on request."""
     return [bench for bench in benches if (bench.name in only if only else not bench.on_request)]
 
 
 def pick_cores(allowed: set[int], redis: int | None = None) -> Cores:
-    """The first core for the worker alone, the second for the rest; Failed when there is one."""
+    """Assigns the first core to the worker, the second to the rest; fails with only one."""
     if len(allowed) < 2:
         raise BenchFailed("the bench needs two cores: one for the worker, one for load and Redis")
     worker, load, *_ = sorted(allowed)
@@ -69,7 +70,7 @@ def pick_cores(allowed: set[int], redis: int | None = None) -> Cores:
 
 
 def allowed_cores() -> set[int]:
-    """The cores that this process may use; Failed where the system cannot pin processes."""
+    """Returns the cores that this process may use; fails if the system cannot pin processes."""
     if sys.platform != "linux":
         raise BenchFailed("the bench pins processes to cores, which it can on Linux only")
     return os.sched_getaffinity(0)

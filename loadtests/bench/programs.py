@@ -1,4 +1,4 @@
-"""Child processes of a bench: pinned to a core, ended by process id, their CPU time read."""
+"""Runs child processes of a bench on a core, ends them by process id, and reads CPU times."""
 
 import os
 import socket
@@ -17,7 +17,7 @@ _END_SECONDS = 10
 
 
 def environ_with(variables: Mapping[str, str]) -> dict[str, str]:
-    """This process's variables without any LINKJOLT_ one, and those given."""
+    """Returns this process's environment without LINKJOLT_ variables, plus those given."""
     outer = {k: v for k, v in os.environ.items() if not k.startswith("LINKJOLT_")}
     return {**outer, "PYTHONPATH": str(ROOT), **variables}
 
@@ -32,7 +32,7 @@ def pin(pid: int, core: int) -> None:
 
 @contextmanager
 def on_cores(cores: Cores) -> Generator[None]:
-    """What is started inside may use all cores of the bench, which itself is bound to one."""
+    """Lets processes started in the block use all cores of the bench, which is bound to one."""
     bench_cores = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {cores.worker, cores.load, cores.redis})
     try:
@@ -45,7 +45,7 @@ def on_cores(cores: Cores) -> Generator[None]:
 def running_program(
     command: Sequence[str], core: int, log: Path, variables: Mapping[str, str]
 ) -> Generator[subprocess.Popen[bytes]]:
-    """A running process on one core, its output in `log`; ended on leaving."""
+    """Runs a process on one core for the duration of the block, its output in `log`."""
     with open(log, "wb") as output:
         child = subprocess.Popen(
             bound(command),
@@ -63,7 +63,7 @@ def running_program(
 
 
 def terminate(child: subprocess.Popen[bytes]) -> None:
-    """SIGTERM, a bounded wait, SIGKILL; nothing where it has ended."""
+    """Ends a process by SIGTERM, a bounded wait, and SIGKILL, if it still runs."""
     child.terminate()
     try:
         child.wait(_END_SECONDS)
@@ -78,7 +78,7 @@ def run_command(
     timeout_seconds: float,
     variables: Mapping[str, str] | None = None,
 ) -> str:
-    """Runs a command on a core to its end; what it printed. Failed for a bad status or too long."""
+    """Runs a command on a core and returns its output; fails on a bad status or the timeout."""
     with subprocess.Popen(
         bound(command),
         stdin=subprocess.DEVNULL,
@@ -101,7 +101,7 @@ def run_command(
 
 
 def wait_listening(port: int, child: subprocess.Popen[bytes], log: Path) -> None:
-    """Returns when the child takes connections; Failed, with its last words, when it does not."""
+    """Waits until the child accepts connections; fails with the end of its log otherwise."""
     deadline = time.monotonic() + _START_SECONDS
     while time.monotonic() < deadline and child.poll() is None:
         with suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1):
@@ -112,15 +112,17 @@ def wait_listening(port: int, child: subprocess.Popen[bytes], log: Path) -> None
 
 
 def cpu_seconds(pid: int, *, main_thread: bool = False) -> float:
-    """CPU time of a process and its threads so far, or of its main thread alone."""
+    """Reads the CPU seconds of a process and its threads, or of its main thread alone."""
     of = f"{pid}/task/{pid}" if main_thread else f"{pid}"
     fields = Path(f"/proc/{of}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def core_seconds(core: int) -> tuple[float, float]:
-    """Time that a core was busy so far, what the host took from it included; and that it idled
-    while a process waited for the disk."""
+    """Reads the seconds that a core was busy, and idle while a process waited for the disk.
+
+    Busy includes the time that a hypervisor took from it.
+    """
     for line in Path("/proc/stat").read_text().splitlines():
         if line.startswith(f"cpu{core} "):
             user, nice, system, _, disk, *rest = (int(word) for word in line.split()[1:9])

@@ -1,4 +1,4 @@
-"""The results as a page: what was run where, the table, every turn's figure."""
+"""Formats the results as a page: machine, method, table, and the figures of every turn."""
 
 from collections.abc import Mapping, Sequence
 from datetime import date
@@ -16,30 +16,30 @@ Every turn starts a fresh Redis-protocol server and one peer: a single process, 
 {shared} Peers take turns (ABAB); a ratio is the median of the pairs' ratios.
 
 After each turn the events in the stream are counted: fewer than wrk got answers, or more than it \
-asked for, disqualifies. wrk sees statuses of 400 and above; that an answer is a 302 is looked at \
-before, and in every answer of the steady load. The shares in brackets say who used how much of a \
-core during the turn: a worker well below 100 % was held up by the other core or by the disk, not \
-by its own work. A load near 100 % means that wrk could not ask for more, so that the peer's \
-figure is a lower bound. Disk is how long a core did nothing but wait for it. DISTURBED marks \
-turns in which other programs of the machine took more than a fifth of a core.
+sent requests, disqualifies. wrk counts statuses of 400 and above; a 302 is checked before, and \
+in every answer of the steady load. The shares in brackets are CPU use as shares of a core during \
+the turn: a worker well below 100 % waited for the other core or for the disk. A load near 100 % \
+means that wrk could not send more, so that the peer's figure is a lower bound. Disk is the time \
+that a core only waited for it. DISTURBED marks turns in which other programs of the machine took \
+more than a fifth of a core.
 
 Latencies are those of a steady load that does not wait for answers: a click counts from when it \
-was due, and what is due within a millisecond is due at its begin.
+was due, and clicks due within a millisecond are due at its start.
 
-Rows that name no peer and no load, such as memory and starts, tell in their details what was run.
+Rows that name no peer and no load, such as memory and starts, describe the run in their details.
 
-Reports are made in this process, one after the other, warm, each as `GET /v1/reports` makes it; \
-the engine may use the cores of worker, load and Redis. The ratio is that of one run of rows and \
-totals from raw events to the median report from rollups.
+Reports are computed in this process, one by one, warm, each as by `GET /v1/reports`; the engine \
+may use the cores of worker, load and Redis. The ratio is that of one run of rows and totals from \
+raw events to the median report from rollups.
 """
 _SHARED_CORE = """\
-They share that core, so that a peer which asks more of Redis for each click also leaves less to \
-wrk, as it would to whatever else runs beside Redis."""
+They share that core, so that a peer which costs Redis more per click also leaves less to wrk, as \
+it would to any other program beside Redis."""
 _OWN_CORES = "Each has its core to itself."
 
 
 class ResultsPage(msgspec.Struct, frozen=True, kw_only=True):
-    """All that a page tells; `redis` are the server's settings, the same for all peers."""
+    """The content of a page; `redis` are the server's settings, the same for all peers."""
 
     day: date
     command: str
@@ -50,7 +50,7 @@ class ResultsPage(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def markdown(page: ResultsPage) -> str:
-    """The page, ready to be kept."""
+    """Formats the page as Markdown."""
     about = [f"- {name}: {value}" for name, value in page.machine.lines]
     settings = ", ".join(f"{name} {value or '(none)'}" for name, value in page.redis.items())
     parts = [
@@ -65,7 +65,7 @@ def markdown(page: ResultsPage) -> str:
 
 
 def describe_method(cores: Cores) -> str:
-    """How the figures came about, and what to think of when reading them."""
+    """Describes how the figures were measured, and how to read them."""
     shared = _SHARED_CORE if cores.load == cores.redis else _OWN_CORES
     return _METHOD.format(worker=cores.worker, load=cores.load, redis=cores.redis, shared=shared)
 
@@ -75,7 +75,7 @@ def _section(row: BenchRow) -> str:
 
 
 def write(page: ResultsPage, folder: Path) -> Path:
-    """Writes `bench-<date>.md`; its path."""
+    """Writes `bench-<date>.md` and returns its path."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"bench-{page.day.isoformat()}.md"
     path.write_text(markdown(page))

@@ -1,4 +1,4 @@
-"""What a bench says: rows with a target, a figure and a verdict; the arithmetic of pairs."""
+"""Declares result rows with target, figure and verdict, and computes ratios of pairs."""
 
 import statistics
 from collections.abc import Sequence
@@ -6,12 +6,12 @@ from typing import Literal
 
 import msgspec
 
-# `shown` is a figure without a budget; `skipped` says in the detail what was missing.
+# `shown` is a figure without a budget; the detail of `skipped` names the missing tools.
 Verdict = Literal["pass", "fail", "shown", "skipped"]
 
 
 class BenchRow(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the results; `detail` are lines of text, each turn's figures among them."""
+    """One row of the results; `detail` are lines of text that include each turn's figures."""
 
     name: str
     target: str
@@ -21,7 +21,7 @@ class BenchRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class FigurePair(msgspec.Struct, frozen=True):
-    """Two turns, one after the other, in the same unit."""
+    """The figures of two consecutive turns, in the same unit."""
 
     ours: float
     theirs: float
@@ -32,7 +32,7 @@ class FigurePair(msgspec.Struct, frozen=True):
 
 
 def median_ratio(pairs: Sequence[FigurePair]) -> float:
-    """The median of the pairs' ratios: what changed between pairs touches both sides of one."""
+    """Returns the median of the pairs' ratios: a change between pairs affects both sides."""
     return statistics.median(pair.ratio for pair in pairs)
 
 
@@ -41,18 +41,18 @@ def median(values: Sequence[float]) -> float:
 
 
 def describe_spread(values: Sequence[float], unit: str, digits: int = 0) -> str:
-    """`median 5,812/s (5,601 to 6,020)`."""
+    """Formats median and range: `median 5,812/s (5,601 to 6,020)`."""
     low, middle, high = min(values), statistics.median(values), max(values)
     return f"median {middle:,.{digits}f}{unit} ({low:,.{digits}f} to {high:,.{digits}f})"
 
 
 def judge(met: bool, problems: Sequence[str]) -> Verdict:
-    """A problem fails a row whatever its figure."""
+    """Returns the verdict; any problem fails a row whatever its figure."""
     return "pass" if met and not problems else "fail"
 
 
 def table(rows: Sequence[BenchRow]) -> str:
-    """The rows as a Markdown table with aligned columns, which reads well on a terminal too."""
+    """Formats rows as an aligned Markdown table, which also reads well on a terminal."""
     cells = [("what", "target", "figure", "verdict")]
     cells += [(row.name, row.target, row.figure, row.verdict.upper()) for row in rows]
     widths = [max(len(cell) for cell in column) for column in zip(*cells, strict=True)]

@@ -1,4 +1,4 @@
-"""From a start to the first redirect: of what is installed, and of a fresh clone by `make run`."""
+"""Benches the seconds until the first redirect: installed, and from a fresh clone by `make run`."""
 
 import os
 import shutil
@@ -32,7 +32,7 @@ _UP = [sys.executable, "-P", "-m", "linkjolt", "up", "--demo"]
 
 
 def measure_installed(plan: BenchPlan) -> list[BenchRow]:
-    """A folder without data each time."""
+    """Measures starts of the installed command, each in a folder without data."""
     seconds: list[float] = []
     for _ in range(plan.pairs):
         with tempfile.TemporaryDirectory(dir=plan.folder) as name, on_cores(plan.cores):
@@ -43,19 +43,19 @@ def measure_installed(plan: BenchPlan) -> list[BenchRow]:
 
 
 def measure_fresh_clone(plan: BenchPlan) -> list[BenchRow]:
-    """One clone of what is committed, with a virtual environment that is made anew."""
+    """Measures one start from a clone of the commit, with a new virtual environment."""
     with tempfile.TemporaryDirectory(dir=plan.folder) as name, on_cores(plan.cores):
         clone = Path(name, "clone")
         arguments = [program_path("git"), "clone", "-q", str(ROOT), str(clone)]
         run_command(arguments, plan.cores.load, _GIVE_UP_SECONDS)
         run = [program_path("make"), "run"]
         took = seconds_until_redirect(run, clone, clone / "data", _GIVE_UP_INSTALLING_SECONDS)
-    note = ("pip's cache as it was; where it was cold the network's time is in the figure",)
+    note = ("pip's cache was left as it was; with a cold cache the figure includes the network",)
     return [_row("from `make run` in a fresh clone", [took], budgets.FRESH_START, note)]
 
 
 def program_path(name: str) -> str:
-    """Where a program is; Failed where it is not installed."""
+    """Finds a program's path; fails if it is not installed."""
     found = shutil.which(name)
     if not found:
         raise BenchFailed(f"{name} is not installed")
@@ -74,7 +74,7 @@ def _row(how: str, seconds: Sequence[float], budget: Budget, notes: Sequence[str
 
 
 def seconds_until_redirect(command: Sequence[str], folder: Path, data: Path, limit: float) -> float:
-    """From the start of a command, in a folder, to its demo link's first 302; it is ended then."""
+    """Measures from a command's start to its demo link's first 302, then ends the command."""
     port = free_port()
     variables = {
         "LINKJOLT_DATA": str(data),
@@ -115,7 +115,7 @@ def _started(
     try:
         yield child
     finally:
-        # `make` does not pass a signal on: what it runs is told, and then it ends, too.
+        # `make` does not forward signals: the process it runs is stopped, and make follows.
         if run := read_run(str(data)):
             os.kill(run.pids.supervisor, signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):

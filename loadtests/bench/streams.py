@@ -1,4 +1,4 @@
-"""The Redis-protocol server of a turn, and the events that a peer left in it."""
+"""Runs the Redis-protocol server of a turn and counts the events that a peer stored in it."""
 
 import asyncio
 import time
@@ -27,13 +27,13 @@ SHOWN_SETTINGS = (
 
 @contextmanager
 def open_redis(folder: Path, core: int, appendfsync: str) -> Generator[tuple[str, int]]:
-    """A fresh server on a core: its URL and process id."""
+    """Runs a new server on a core for the block; yields its URL and process id."""
     server = RedisServer(folder, appendfsync=appendfsync)
     child = server.start()
     try:
         pin(child.pid, core)
         server.wait_ready(child)
-        # Its own threads started while it was a launcher's child: bind them too.
+        # Its threads started since then: bind them too.
         pin(child.pid, core)
         asyncio.run(disable_rewrites(server.url))
         yield server.url, child.pid
@@ -42,13 +42,13 @@ def open_redis(folder: Path, core: int, appendfsync: str) -> Generator[tuple[str
 
 
 async def disable_rewrites(url: str) -> None:
-    """A rewrite of the file in mid-measurement would hit one side of a pair and not the other."""
+    """Disables rewrites of the append-only file, which would disturb one side of a pair."""
     async with connect(url) as redis:
         await call(redis, "CONFIG", "SET", "auto-aof-rewrite-percentage", "0")
 
 
 async def read_settings(url: str) -> dict[str, str]:
-    """The settings that matter for durability and speed, as the server tells them."""
+    """Reads the server's settings that matter for durability and speed."""
     async with connect(url) as redis:
         settings: dict[bytes, bytes] = await call(redis, "CONFIG", "GET", *SHOWN_SETTINGS)
         server: dict[str, object] = await call(redis, "INFO", "server")
@@ -64,10 +64,10 @@ def _text(value: bytes | str) -> str:
 
 
 async def count_events(url: str, stream: str, at_least: int) -> int:
-    """Events that the entries of a stream hold, a line of field `f` each.
+    """Counts the events in a stream's entries; each is a line of field `f`.
 
-    Where they are fewer than expected it waits until none came for 3 s: an edge may have kept
-    some on its disk, which follow.
+    While they are fewer than `at_least`, it waits until none has arrived for 3 s: an edge may
+    have spooled some, which follow.
     """
     deadline = time.monotonic() + _QUIET_SECONDS
     after, count = "-", 0

@@ -1,4 +1,4 @@
-"""A steady tick for an event loop, finer than its own timers, which round to milliseconds."""
+"""Ticks an event loop steadily, finer than its own timers, which round to milliseconds."""
 
 import asyncio
 import ctypes
@@ -22,7 +22,7 @@ class _ITimerSpec(ctypes.Structure):
 
 @contextmanager
 def ticking(every_seconds: float, tick: Callable[[], None]) -> Generator[None]:
-    """Calls `tick` at each multiple of less than a second; ticks that were missed become one.
+    """Calls `tick` at each multiple of an interval below a second; missed ticks become one.
 
     Linux only (timerfd_create(2), which Python's own library has from 3.13 on).
     """

@@ -1,4 +1,4 @@
-"""The requests that every peer gets: the same links, the same browser."""
+"""Declares the requests that every peer gets: the same links, the same browser."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from linkjolt.datasets import ACCOUNT_DEFAULT, live_dataset
 
 CONNECTIONS = 256
 DESTINATION = "https://shop.example/p"
-# As many links as a busy campaign has, few enough that every peer holds them in memory.
+# As many links as a busy campaign has, and few enough for every peer's memory.
 CODES = tuple(f"bench_{number:02}" for number in range(1, 51))
 ACCOUNT, CAMPAIGN, AFFILIATE = live_dataset(ACCOUNT_DEFAULT), 1, 1
 HEADERS = {
@@ -20,14 +20,14 @@ CONVERSIONS_SCRIPT = _FOLDER / "conversions.lua"
 
 
 def write_codes(folder: Path) -> Path:
-    """A file with a tracking code a line."""
+    """Writes a file with one tracking code a line."""
     path = folder / "codes.txt"
     path.write_text("\n".join(CODES) + "\n")
     return path
 
 
 def raw_requests(port: int) -> list[bytes]:
-    """A GET for each tracking code, ready to send."""
+    """Builds the bytes of a GET for each tracking code."""
     headers = "".join(f"{name}: {value}\r\n" for name, value in HEADERS.items())
     return [
         f"GET /{code} HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\n{headers}\r\n".encode()

@@ -1,4 +1,4 @@
-"""One turn: a fresh Redis-protocol server, one peer alone on its core, load, and a count."""
+"""Takes a turn: a new Redis-protocol server, one peer alone on its core, load, and a count."""
 
 import asyncio
 import resource
@@ -16,12 +16,12 @@ from loadtests.bench.plan import BenchPlan, Cores
 from loadtests.bench.programs import core_seconds, cpu_seconds
 from loadtests.bench.streams import count_events, open_redis
 
-# On a machine with nothing else to do it is 0 to 5 %: the kernel, writing to the disk.
+# On an otherwise idle machine it is 0 to 5 %: the kernel writing to the disk.
 _OTHERS_MAX = 0.2
 
 
 class LoadResult(msgspec.Struct, frozen=True, kw_only=True):
-    """What a load came to. `cut`: requests that may have been executed without being answered."""
+    """The result of a load; `cut_off` requests may have been executed without an answer."""
 
     figure: float
     summary: str
@@ -31,7 +31,7 @@ class LoadResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Turn(msgspec.Struct, frozen=True):
-    """A peer's figure, a line about it, and what was wrong with it."""
+    """A peer's figure, a line that describes it, and its problems."""
 
     peer: str
     figure: float
@@ -40,8 +40,10 @@ class Turn(msgspec.Struct, frozen=True):
 
 
 class CpuUsage(msgspec.Struct, frozen=True):
-    """CPU seconds so far: of the peer, of Redis, of the load, of the cores; time in which
-    a core had nothing to do but to wait for the disk."""
+    """CPU seconds so far: of the peer, Redis, the load, and the cores.
+
+    `disk_wait` is the time in which a core only waited for the disk.
+    """
 
     measured_at: float
     worker: float
@@ -65,14 +67,14 @@ def read_cpu_usage(worker_pid: int, redis_pid: int, cores: Cores) -> CpuUsage:
 
 
 def describe_shares(before: CpuUsage, after: CpuUsage) -> str:
-    """Who used how much of a core between two looks; others are whatever else ran on the cores.
+    """Formats the shares of a core used between two readings; others are all other programs.
 
-    `disk` is how long nothing went on but a wait for the disk.
+    `disk` is the share in which a core only waited for the disk.
     """
     seconds = after.measured_at - before.measured_at
     worker, redis, load, cores, disk = (
         (getattr(after, name) - getattr(before, name)) / seconds
-        for name in ("worker", "redis", "load", "cores", "disk")
+        for name in ("worker", "redis", "load", "cores", "disk_wait")
     )
     others = max(0.0, cores - worker - redis - load)
     used = f"worker {worker:.0%}, redis {redis:.0%}, load {load:.0%}, others {others:.0%} of a core"
@@ -81,7 +83,7 @@ def describe_shares(before: CpuUsage, after: CpuUsage) -> str:
 
 
 def event_problem(answered: int, events: int, cut_off: int) -> str | None:
-    """An answered request without its event, or events that nobody asked for."""
+    """Reports answered requests without an event, or more events than requests."""
     if events < answered:
         return f"DISQUALIFIED: {answered - events:,} of {answered:,} answered left no event"
     if events > answered + cut_off:
@@ -95,7 +97,7 @@ def take_turn(
     appendfsync: str,
     load: Callable[[BenchPlan, ServedPeer], LoadResult],
 ) -> Turn:
-    """Serves, loads and counts; Failed where the peer does not even answer."""
+    """Serves a peer, loads it and counts its events; fails if the peer does not answer."""
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=plan.folder)))
         redis = open_redis(folder / "redis", plan.cores.redis, appendfsync)

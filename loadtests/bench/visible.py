@@ -1,4 +1,4 @@
-"""How long until an accepted click is in a report, on an instance of its own."""
+"""Benches the seconds until an accepted click is in a report, on an instance of its own."""
 
 import asyncio
 import tempfile
@@ -18,7 +18,7 @@ PROBES = 200
 
 
 def measure_visible(plan: BenchPlan, probes: int = PROBES) -> list[BenchRow]:
-    """The instance is otherwise idle, so that every slice of stream time is awaited whole."""
+    """Probes an otherwise idle instance, so that every slice of stream time is awaited whole."""
     with tempfile.TemporaryDirectory(dir=plan.folder) as name, on_cores(plan.cores):
         try:
             seconds = asyncio.run(_probe(Path(name, "data"), probes))
@@ -48,7 +48,7 @@ def _row(seconds: list[float], name: str, share: float, budget: Budget) -> Bench
         figure=f"{figure:.2f} s",
         verdict=judge(budget.allows(figure), []),
         detail=(
-            f"{len(seconds)} probes, least and most seconds: {shown}",
-            f"a probe looks every {freshness.LOOK_SECONDS:g} s, which is in its time",
+            f"{len(seconds)} probes, minimum and maximum seconds: {shown}",
+            f"a probe polls every {freshness.LOOK_SECONDS:g} s, which its time includes",
         ),
     )

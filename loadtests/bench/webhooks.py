@@ -1,4 +1,4 @@
-"""How fast webhooks are delivered to one local receiver, by one process on one core."""
+"""Benches webhook deliveries to one local receiver, by one process on one core."""
 
 import asyncio
 import sys
@@ -27,7 +27,7 @@ _ANSWER = b"HTTP/1.1 204 No Content\r\n\r\n"
 
 
 class _Receiver:
-    """Answers at once; notes when the first and the last delivery came, and each id."""
+    """Answers at once; records each id and when the first and the last delivery arrived."""
 
     def __init__(self) -> None:
         self.ids: set[bytes] = set()
@@ -59,7 +59,7 @@ class _Receiver:
 
 
 def measure_webhooks(plan: BenchPlan, deliveries: int = DELIVERIES) -> list[BenchRow]:
-    """Redis runs on the other core, and the receiver with it."""
+    """Measures deliveries per second; Redis and the receiver share the other core."""
     with (
         tempfile.TemporaryDirectory(dir=plan.folder) as name,
         open_redis(Path(name, "redis"), plan.cores.redis, "always") as (url, _),
@@ -113,7 +113,7 @@ def _endpoint(url: str) -> Webhook:
 
 
 def _frame(start: int, end: int) -> bytes:
-    """So many conversions, as an edge publishes them."""
+    """Builds a frame of conversions as an edge publishes it."""
     now_ms = time.time_ns() // 1_000_000
     lines = [
         b'{"conversion_id":"conv_%026d","account":1,"event":"sale","time_ms":%d,"currency":"USD",'

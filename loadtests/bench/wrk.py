@@ -1,4 +1,4 @@
-"""wrk, the load generator: how it is called, and what its output says."""
+"""Calls wrk, the load generator, and parses its output."""
 
 import re
 import shutil
@@ -11,7 +11,7 @@ from loadtests.bench.plan import BenchFailed
 from loadtests.bench.programs import run_command
 from loadtests.bench.traffic import CONNECTIONS, HEADERS
 
-# On a machine that others kept busy it once took more than 30 s beyond its time.
+# On a busy machine it once took more than 30 s beyond its time.
 _GRACE_SECONDS = 120
 _REQUESTS = re.compile(r"^\s*(\d+) requests in ", re.MULTILINE)
 _RATE = re.compile(r"^Requests/sec:\s+([\d.]+)", re.MULTILINE)
@@ -20,7 +20,7 @@ _REFUSED = re.compile(r"Non-2xx or 3xx responses: (\d+)")
 
 
 class WrkSummary(msgspec.Struct, frozen=True):
-    """`answered`: answers below status 400; `refused`: the others."""
+    """The summary of a run: `answered` are answers below status 400, `refused` the others."""
 
     answered: int
     per_second: float
@@ -33,7 +33,7 @@ class WrkSummary(msgspec.Struct, frozen=True):
 
 
 def parse_summary(text: str) -> WrkSummary:
-    """What wrk printed; Failed where it is not a summary."""
+    """Parses wrk's output; fails if it contains no summary."""
     requests, rate = _REQUESTS.search(text), _RATE.search(text)
     if not requests or not rate:
         raise BenchFailed(f"wrk printed no summary: {text.strip()[-300:]}")
@@ -54,7 +54,7 @@ def command(
     arguments: Sequence[str],
     connections: int = CONNECTIONS,
 ) -> list[str]:
-    """The call; wrk takes whole seconds only."""
+    """Builds the command; wrk accepts whole seconds only."""
     headers = [word for item in HEADERS.items() for word in ("-H", ": ".join(item))]
     size = ["-t1", f"-c{connections}", f"-d{seconds}s", "--timeout", "10s"]
     where = ["-s", str(script), f"http://127.0.0.1:{port}/", "--", *arguments]
@@ -69,6 +69,6 @@ def run(
     arguments: Sequence[str],
     connections: int = CONNECTIONS,
 ) -> WrkSummary:
-    """Loads a port from one thread on a core."""
+    """Loads a port from one thread on a core and returns wrk's summary."""
     arguments = command(port, seconds, script, arguments, connections)
     return parse_summary(run_command(arguments, core, seconds + _GRACE_SECONDS))

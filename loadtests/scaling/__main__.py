@@ -72,7 +72,7 @@ def _describe_cost(cost: Cost) -> str:
     type=click.Path(exists=True, file_okay=False),
     help="Where the servers write; a RAM disk would make durability free.",
 )
-@click.option("--results", "results_folder", help="Folder of the page; loadtests/results unless given.")
+@click.option("--results", "results_folder", help="Folder of the page; default loadtests/results.")
 def main(
     only: tuple[str, ...],
     seconds: int,
@@ -95,7 +95,7 @@ def main(
         settings = ScalingSettings(Path(name), seconds, rounds, max(os.sched_getaffinity(0)))
         machine = read_machine(settings.folder)
         found = run(points_to_measure, settings)
-    costs = {point: cost for one in found for point, cost in one.costs.items()}
+    costs = {point: cost for instance in found for point, cost in instance.costs.items()}
     measured = page.ScalingResults(
         day=date.today(),
         command=shlex.join(["python", "-m", "loadtests.scaling", *sys.argv[1:]]),
@@ -108,11 +108,8 @@ def main(
         else None,
     )
     complete = len(costs) == len(set(points_to_measure))
-    _write(
-        measured,
-        Path(results_folder) if results_folder else _RESULTS,
-        whole=complete and not only and results_folder is None,
-    )
+    target = Path(results_folder) if results_folder else _RESULTS
+    _write(measured, target, whole=complete and not only and results_folder is None)
     sys.exit(0 if complete else 1)
 
 

@@ -98,7 +98,7 @@ def _created_line(made: CreatedLinks) -> str:
 def projection(basis: ProjectionBasis | None, assumed: Assumptions) -> str:
     """Formats the projection, marked as not measured."""
     if basis is None:
-        return "No projection: the point it is computed from was not measured."
+        return "No plan: the point it is computed from was not measured."
     needs = [["needed", "figure", "from"]]
     needs += [[line.name, line.figure, line.derivation] for line in project_needs(basis, assumed)]
     return "\n\n".join(

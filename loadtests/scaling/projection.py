@@ -42,7 +42,7 @@ class Need(msgspec.Struct, frozen=True):
 def describe_assumptions(assumed: Assumptions) -> list[str]:
     """Describes each assumption in a sentence."""
     return [
-        f"Every process is at most {assumed.busy_share:.0%} busy, for peaks and for the loss of a host.",
+        f"Every process is at most {assumed.busy_share:.0%} busy, to cover peaks and a lost host.",
         "A core there does what a core did here, and processes on many cores and hosts do not"
         " slow each other down; the tables above show how far that held on this machine.",
         "The aggregator is what its process spent in the main thread, ClickHouse all else: the"
@@ -55,7 +55,7 @@ def describe_assumptions(assumed: Assumptions) -> list[str]:
         f"A host has {assumed.host_cores} cores; a Redis shard takes {_SHARD_CORES} of them.",
         "Redis has no replica; each one more is as many hosts, and as much network, again.",
         f"A click is a packet and an acknowledgement in each direction, {assumed.packet_bytes}"
-        " bytes of Ethernet, IP and TCP head each, on a connection that is kept; no TLS.",
+        " bytes of Ethernet, IP and TCP head each, on a persistent connection; no TLS.",
     ]
 
 

@@ -154,7 +154,7 @@ class LiveFeed:
             async with self._lock:
                 await self._publish()
         except (ClickHouseFailed, RedisError) as error:
-            _log.warning("live_feed_waits", error=str(error)[:300])
+            _log.warning("live feed waits", error=str(error)[:300])
 
     async def _publish(self) -> None:
         as_of = await self._store.data_as_of()

@@ -26,7 +26,7 @@ class LiveEndpoint:
         self._clients_max = clients_max
 
     async def stream(self, request: Request) -> Response:
-        """Streams the events of the key's account, first those missed since `BeforeStop-Event-ID`."""
+        """Streams the events of the key's account, first those missed since `Last-Event-ID`."""
         key = await identify(bearer_secret(request.scope), self._directory)
         require_any_scope(key, SCOPES)
         since = parse_resume_token(request.headers.get("last-event-id", ""))

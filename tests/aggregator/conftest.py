@@ -1,4 +1,4 @@
-"""An aggregator on real servers, and a producer that publishes as an edge does."""
+"""Provides an aggregator on real servers, and a producer that publishes as an edge does."""
 
 import time
 from collections.abc import AsyncGenerator, Sequence
@@ -39,7 +39,7 @@ def now_ms() -> int:
 
 @dataclass
 class Line:
-    """One shard from publish to warehouse, step by step; slices are 50 ms wide."""
+    """One shard from publishing to the warehouse, step by step; slices are 50 ms wide."""
 
     redis: Redis
     clickhouse: ClickHouse
@@ -49,7 +49,7 @@ class Line:
     aggregation: Aggregation
 
     def restart(self, batch_rows: int = 100_000) -> None:
-        """Another aggregator takes over: it knows nothing but what is stored."""
+        """Replaces the aggregator by a new one, which remembers nothing."""
         self.aggregation = new_aggregation(self.redis, self.clickhouse, batch_rows)
 
     async def click(self, count: int = 1, **fields: str) -> list[Click]:
@@ -98,7 +98,7 @@ class Line:
             balance = await read_balance(self.redis, self.clickhouse, 1)
             return all(stream.waiting == 0 for stream in balance.streams)
 
-        # Where a stream's ids run ahead of the clock, only time closes its slices.
+        # If a stream's ids are ahead of the clock, only time closes its slices.
         await wait_until(idle)
 
     async def step(self) -> StepOutcome:

@@ -1,4 +1,4 @@
-"""The client that posts NDJSON: what it sends, what it counts, and a turn of it for real."""
+"""The NDJSON client posts distinct orders and counts every line, also in a real turn."""
 
 import msgspec
 import pytest
@@ -37,7 +37,9 @@ def test_every_line_of_all_bodies_is_an_order_of_its_own() -> None:
         (1_000, 1, ["1,000 lines that were not taken", "1 bodies refused"]),
     ],
 )
-def test_lines_that_were_not_taken_are_told(others: int, refused: int, problems: list[str]) -> None:
+def test_lines_that_were_not_taken_are_reported(
+    others: int, refused: int, problems: list[str]
+) -> None:
     lines = LineCounts(
         created=2_000, queued=1_000, not_taken=others, bodies=3, refused=refused, seconds=2
     )

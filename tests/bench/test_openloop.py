@@ -1,4 +1,4 @@
-"""The steady client: when clicks are due, what counts as an answer, what a stall costs."""
+"""The steady client sends every due click and charges a stall to the clicks it delays."""
 
 import asyncio
 import sys
@@ -23,7 +23,7 @@ Answer = Callable[[int], Awaitable[bytes]]
 
 @asynccontextmanager
 async def server(answer: Answer) -> AsyncGenerator[int]:
-    """A port on which each request, numbered from 0, gets what `answer` gives."""
+    """Serves `answer(number)` for each request, numbered from 0; yields the port."""
     count = 0
     serving: set[asyncio.Task[None]] = set()
 

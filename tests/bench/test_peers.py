@@ -1,4 +1,4 @@
-"""What the peers are made of: nginx's configuration, what Debian installs, which bench runs."""
+"""Peers are configured alike, their tools have packages, and a bench without them is skipped."""
 
 from pathlib import Path
 

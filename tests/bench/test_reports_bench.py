@@ -1,4 +1,4 @@
-"""The bench of reports, over few clicks: its rows come out, and rollups and raw agree."""
+"""The bench of reports, over few clicks, has a row per report, and rollups agree with raw."""
 
 from datetime import UTC, datetime
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The arithmetic of pairs, verdicts, and the page that shows them."""
+"""Ratios are medians of pairs, a problem fails a row, and the page shows every row."""
 
 from datetime import date
 from pathlib import Path
@@ -54,19 +54,19 @@ def page(cores: Cores) -> ResultsPage:
     )
 
 
-def test_the_page_tells_command_machine_settings_rows_and_their_details(tmp_path: Path) -> None:
+def test_the_page_shows_command_machine_settings_rows_and_their_details(tmp_path: Path) -> None:
     path = write(page(Cores(0, 1, 1)), tmp_path / "results")
     text = path.read_text()
     assert path.name == "bench-2027-01-31.md"
     assert text == markdown(page(Cores(0, 1, 1)))
-    for told in (
+    for part in (
         "`python -m loadtests.bench`",
         "- CPU: a fast one",
         "appendonly yes, save (none)",
         table([ROW]),
         "## clicks\n\n- a line\n",
     ):
-        assert told in text
+        assert part in text
 
 
 @pytest.mark.parametrize(("redis", "shared"), [(1, True), (2, False)])

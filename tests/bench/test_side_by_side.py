@@ -1,4 +1,4 @@
-"""Two edges at the same time, for real."""
+"""Two real edges are loaded and timed at the same time."""
 
 from loadtests.bench.peers.linkjolt_peer import EDGE, edge_at
 from loadtests.bench.plan import BenchPlan

@@ -1,4 +1,4 @@
-"""Turns: what disqualifies a peer, and one of LinkJolt's edge for real."""
+"""A turn disqualifies a peer that loses events; each peer takes a real turn."""
 
 import os
 import subprocess

@@ -1,4 +1,4 @@
-"""The budgets of the whole way: each bench for real, in small, and what its figures come from."""
+"""Each bench of the whole pipeline runs for real, in small, and computes its figures rightly."""
 
 import os
 import sys
@@ -110,7 +110,7 @@ def test_what_make_runs_is_ended_though_make_passes_no_signal_on(tmp_path: Path)
     words = f"{sys.executable} -P -m linkjolt up --demo"
     (tmp_path / "Makefile").write_text(f"run:\n\t@{words}; echo ended with $$?\n")
     data = tmp_path / "data"
-    # Under another make it would tell its folder, too.
+    # Under another make it would also print its folder.
     command = [program_path("make"), "--no-print-directory", "run"]
     assert 0 < seconds_until_redirect(command, tmp_path, data, 60) < 60
     assert (tmp_path / "start.log").read_text().endswith("ended with 0\n")

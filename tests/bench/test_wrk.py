@@ -1,4 +1,4 @@
-"""What wrk prints, read."""
+"""The output of wrk is parsed with its refusals and socket errors."""
 
 import pytest
 
@@ -28,7 +28,7 @@ def test_a_clean_run_has_its_answers_and_rate_and_no_problem() -> None:
     assert measured.problems() == []
 
 
-def test_refusals_and_socket_errors_of_every_kind_are_told() -> None:
+def test_refusals_and_socket_errors_of_every_kind_are_reported() -> None:
     measured = wrk.parse_summary(TROUBLED)
     assert (measured.answered, measured.refused, measured.socket_errors) == (108000, 941, 4321)
     assert measured.problems() == ["941 answers of status 400 or more", "4,321 socket errors"]

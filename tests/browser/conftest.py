@@ -1,4 +1,4 @@
-"""The dashboard in a real browser, on a running instance with real data."""
+"""Opens the dashboard in a real browser, on a running instance with real data."""
 
 import shutil
 from collections.abc import Iterator
@@ -44,7 +44,7 @@ def browser() -> Iterator[Browser]:
 
 
 def click(instance: Instance, code: str, number: int) -> str:
-    """A click from one of a few countries, by a browser or program; its click id."""
+    """Clicks from one of a few countries, by a browser or program; returns the click id."""
     headers = {
         "User-Agent": AGENTS[number % 10 % 3 if number % 10 > 7 else 0],
         "CF-IPCountry": COUNTRIES[number % 3],
@@ -65,7 +65,7 @@ def post(instance: Instance, path: str, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def wait_until_stored(instance: Instance, events: int) -> None:
-    """Waits until so many events are stored."""
+    """Waits until that many events are stored."""
 
     def there() -> bool:
         balance = instance.api("reports_url", path="/v1/balance").json()
@@ -75,7 +75,7 @@ def wait_until_stored(instance: Instance, events: int) -> None:
 
 
 def fill(instance: Instance) -> None:
-    """60 clicks on two links, 6 conversions of them, a forged one and a webhook."""
+    """Sends 60 clicks on two links, 6 conversions, a forged one, and creates a webhook."""
     affiliate = post(instance, "/v1/affiliates", {"name": "Coupon Corner"})["id"]
     of = {"campaign_id": "cmp_1", "affiliate_id": affiliate}
     to = "https://shop.example/p?ref={affiliate_id}&s={sub1}"
@@ -103,7 +103,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
 
 @dataclass
 class Dashboard:
-    """A page of the dashboard, and what went wrong on it."""
+    """A page of the dashboard, with its errors and its requests to other hosts."""
 
     page: Page
     url: str
@@ -154,7 +154,7 @@ def open_dashboard(browser: Browser, instance: Instance, scheme: Scheme = "light
 
 @pytest.fixture
 def dashboard(browser: Browser, site: Instance) -> Iterator[Dashboard]:
-    """Logged in with the demo key; no error may have been seen at the end."""
+    """Yields a page logged in with the demo key; checks at the end that it saw no error."""
     found = open_dashboard(browser, site)
     found.log_in(site.demo("key"))
     yield found

@@ -1,4 +1,4 @@
-"""What people do with the dashboard, from the first click to the refund."""
+"""The dashboard serves its users' tasks, from the first click to the refund."""
 
 import csv
 import re
@@ -88,7 +88,7 @@ def test_the_report_builder_drills_down_and_its_address_says_all(
     other.page.context.close()
 
 
-def test_the_time_zone_is_switched_and_times_are_told_in_it(dashboard: Dashboard) -> None:
+def test_the_time_zone_is_switched_and_times_are_shown_in_it(dashboard: Dashboard) -> None:
     page = dashboard.page
     dashboard.open("builder", "?interval=day&by=,&from=7d")
     table = page.get_by_role("region", name="Report")
@@ -222,7 +222,7 @@ def test_a_wrong_key_is_refused_with_its_code_and_request(browser: Browser, site
     page.context.close()
 
 
-def test_a_key_for_reports_alone_sees_them_and_is_told_what_it_lacks(
+def test_a_key_for_reports_alone_sees_them_and_is_shown_what_it_lacks(
     browser: Browser, site: Instance
 ) -> None:
     key = post(site, "/v1/keys", {"name": "viewer", "scopes": ["reports:read"]})["key"]

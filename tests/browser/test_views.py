@@ -1,4 +1,4 @@
-"""Every view, light and dark, wide and narrow: real data, no error, open to everybody."""
+"""Every view shows real data without an error, in both schemes and widths, and is accessible."""
 
 from typing import Any
 
@@ -10,7 +10,7 @@ from reports.static import read_files
 from tests.browser.conftest import SHOTS, Scheme, open_dashboard
 from tests.system.conftest import Instance
 
-# What each view shows only when it has real data.
+# Texts that each view shows only when it has real data.
 VIEWS = {
     "overview": "Coupon Corner",
     "live": "Last 30 minutes",
@@ -28,7 +28,7 @@ COMPRESSED_MAX_BYTES = 150 << 10
 
 
 def serious(page: Page) -> list[str]:
-    """What axe-core finds on the page that keeps people out."""
+    """Lists the serious accessibility violations that axe-core finds on the page."""
     axe: Any = Axe()
     return [
         f"{one['id']}: {one['nodes'][0]['html'][:200]}"

@@ -1,4 +1,4 @@
-"""An aggregator as a process of its own, which a fault point may kill.
+"""Runs an aggregator as a process of its own, which a fault point may kill.
 
 `python -m tests.chaos.aggregator_child CLICKHOUSE_DIR REDIS_URL` stores and trims until nothing
 waits, and prints a `Left` as JSON.
@@ -21,14 +21,13 @@ from linkjolt.storage import clickhouse
 from linkjolt.storage.clickhouse import ClickHouse
 from linkjolt.storage.redis import connect
 
-# Small batches, so that every point is passed several times; nothing is kept once it is stored.
-
+# Small batches, so that every point is passed several times; stored entries are trimmed at once.
 SETTINGS = AggregatorSettings(slice_ms=50, batch_rows=2, stream_retention_hours=0)
 ALL = redis_keys.streams(1)
 
 
 class Left(msgspec.Struct, frozen=True):
-    """What is stored, by id, and whether the audit is clean."""
+    """The ids of stored events, and whether the audit is clean."""
 
     clean: bool
     click_ids: list[str]
@@ -50,7 +49,7 @@ async def _main(path: str, redis_url: str) -> Left:
     streams = Streams(redis)
     aggregation = Aggregation(streams, engine, VisitorSalts(redis, 48), SETTINGS)
     while True:
-        # A new one each time: it would trim every ten seconds only.
+        # A new one each time, for one trims every ten seconds only.
         await Trimmer(streams, aggregation.position, SETTINGS).step()
         step = await aggregation.step()
         tops = [

@@ -1,4 +1,4 @@
-"""A shop on the run's Redis, behind a proxy that can lose every reply."""
+"""Provides an edge and its shop on the run's Redis, behind a proxy that can lose replies."""
 
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -15,7 +15,7 @@ from tests.ingest.conftest import make_key, make_link
 
 @pytest.fixture
 async def proxy(redis_server: RedisServer) -> AsyncGenerator[LossyProxy]:
-    """In front of the run's Redis."""
+    """Runs a lossy proxy in front of the run's Redis."""
     lossy = LossyProxy(redis_server.url, seed=1)
     async with lossy.running():
         yield lossy
@@ -23,7 +23,7 @@ async def proxy(redis_server: RedisServer) -> AsyncGenerator[LossyProxy]:
 
 @pytest.fixture
 async def edge(proxy: LossyProxy, tmp_path: Path) -> AsyncGenerator[EdgeProcess]:
-    """Not started yet."""
+    """Makes an edge that is not started yet."""
     process = EdgeProcess(tmp_path, proxy.url)
     yield process
     process.kill()

@@ -1,4 +1,4 @@
-"""What child processes of these tests are started with."""
+"""Declares the environment of the child processes of these tests."""
 
 import os
 from pathlib import Path
@@ -7,5 +7,5 @@ ROOT = Path(__file__).parents[2]
 
 
 def plain_environ() -> dict[str, str]:
-    """This process's environment without settings of LinkJolt."""
+    """Returns this process's environment without settings of LinkJolt."""
     return {k: v for k, v in os.environ.items() if not k.startswith("LINKJOLT_")}

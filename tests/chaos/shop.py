@@ -1,4 +1,4 @@
-"""A shop and its visitors against edge processes: what was answered is written down."""
+"""Sends clicks and orders to edge processes and records those that were acknowledged."""
 
 import re
 import subprocess
@@ -28,7 +28,7 @@ _BROWSER = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100
 
 
 class EdgeProcess:
-    """`linkjolt edge` on one port and data directory; started again after each death."""
+    """`linkjolt edge` on one port and data directory, which can be started repeatedly."""
 
     def __init__(self, data: Path, redis_url: str, **variables: str) -> None:
         self._data = data
@@ -43,7 +43,7 @@ class EdgeProcess:
         self.process: subprocess.Popen[bytes] | None = None
 
     async def start(self, fault: str = "") -> None:
-        """Returns when it serves, or is dead by its fault."""
+        """Starts the edge; returns once it serves, or was killed by its fault."""
         self.process = self._spawn(fault)
         await wait_until(self._serves_or_ended)
 
@@ -66,7 +66,7 @@ class EdgeProcess:
             return False
 
     def ended(self) -> int | None:
-        """The status with which it ended; None while it runs."""
+        """Returns the exit status; None while the edge runs."""
         assert self.process
         return self.process.poll()
 
@@ -83,7 +83,7 @@ class EdgeProcess:
 
 @dataclass
 class Custom:
-    """Requests one after the other; `clicks` and `orders` are those that were acknowledged."""
+    """Sends requests one by one; `clicks` and `orders` are the acknowledged ones."""
 
     url: str
     key: str
@@ -93,7 +93,7 @@ class Custom:
     _numbers: int = 0
 
     async def visit(self, client: httpx2.AsyncClient, **query: str) -> int:
-        """The status of a click; 0 where no answer came."""
+        """Clicks and returns the status; 0 without an answer."""
         try:
             answer = await client.get(f"{self.url}/{CODE}", params=query, headers=_BROWSER)
         except httpx2.TransportError:
@@ -103,7 +103,7 @@ class Custom:
         return answer.status_code
 
     async def order(self, client: httpx2.AsyncClient) -> httpx2.Response | None:
-        """A new order, or the one of which nothing was heard; None where no answer came."""
+        """Posts a new order, or again the unanswered one; returns None without an answer."""
         if not self._open:
             self._numbers += 1
             self._open.append(f"order_{self._numbers}")
@@ -120,7 +120,7 @@ class Custom:
         return answer
 
     async def until_ended(self, edge: EdgeProcess, requests_max: int) -> None:
-        """Clicks and orders in turn until the edge is dead, or so many were sent."""
+        """Sends clicks and orders until the edge has ended or `requests_max` were sent."""
         async with httpx2.AsyncClient(timeout=20) as client:
             for number in range(requests_max):
                 if edge.ended() is not None:
@@ -136,14 +136,14 @@ class _Id(msgspec.Struct, frozen=True):
 
 
 class StoredEvents(msgspec.Struct, frozen=True):
-    """What the warehouse holds, by id, and the audit."""
+    """The ids in the warehouse, and the audit."""
 
     clicks: Sequence[str]
     orders: Sequence[str]
     audit: Audit
 
     def holds_once(self, custom: Custom) -> bool:
-        """All that was acknowledged is there, nothing is there twice, the audit is clean."""
+        """True if all acknowledged events are stored, each once, and the audit is clean."""
         once = len(set(self.clicks)) == len(self.clicks) and len(set(self.orders)) == len(
             self.orders
         )
@@ -152,7 +152,7 @@ class StoredEvents(msgspec.Struct, frozen=True):
 
 
 async def store_all(redis_url: str, engine: ClickHouse) -> StoredEvents:
-    """Aggregates until nothing waits in the streams."""
+    """Aggregates until the streams are empty, then reads what is stored."""
     async with connect(redis_url) as redis:
         aggregation = new_aggregation(redis, engine)
 
@@ -175,5 +175,5 @@ async def _ids(engine: ClickHouse, sql: str) -> list[str]:
 
 
 async def spool_is_empty(data: Path) -> None:
-    """Returns when no event waits on an edge's disk."""
+    """Returns once no event waits in an edge's spool."""
     await wait_until(lambda: spooled_under(data) == 0)

@@ -1,4 +1,4 @@
-"""The aggregator killed at each of its fault points: the next start makes it good."""
+"""An aggregator killed at any of its fault points is recovered by the next start."""
 
 import asyncio
 import os
@@ -30,7 +30,7 @@ async def producer(redis: Redis, tmp_path: Path) -> AsyncGenerator[Producer]:
 
 
 async def aggregate(folder: Path, redis_url: str, fault: str = "") -> tuple[int, bytes]:
-    """The return code of an aggregator process, and what it printed."""
+    """Runs an aggregator process; returns its return code and output."""
     args = ["-P", "-m", "tests.chaos.aggregator_child", str(folder / "clickhouse"), redis_url]
     child = await asyncio.create_subprocess_exec(
         *bound([sys.executable, *args]),

@@ -1,4 +1,4 @@
-"""Redis full, and a spool full: visitors go on, what was acknowledged is counted, it recovers."""
+"""A full Redis or a full spool stops no visitor, loses nothing acknowledged, and recovers."""
 
 import re
 from pathlib import Path
@@ -27,7 +27,7 @@ pytestmark = pytest.mark.long
 
 REDIS_BYTES = 8_000_000
 CLICKS_MAX = 3_000
-# Some 6 KB of a click, so that few of them fill what is small.
+# About 6 KB per click, so that few of them fill a small Redis.
 LARGE = {f"sub{number}": "x" * 600 for number in range(1, 11)}
 SHED = re.compile(r"^linkjolt_clicks_shed_total ([0-9.]+)$", re.MULTILINE)
 
@@ -39,7 +39,7 @@ async def shed(edge: EdgeProcess) -> int:
 
 
 async def taken_straight(custom: Custom, client: httpx2.AsyncClient) -> bool:
-    """True for 201; what an edge knew of keys and links may have to be read again first."""
+    """True for 201; before that an edge may have to read keys and links again (503)."""
     answer = await custom.order(client)
     assert answer is not None
     assert answer.status_code in (201, 503)
@@ -47,7 +47,7 @@ async def taken_straight(custom: Custom, client: httpx2.AsyncClient) -> bool:
 
 
 async def aggregate_and_trim(redis: Redis, engine: ClickHouse, data: Path) -> None:
-    """Until streams and spools are empty, as the loop does it, with a trim before each step."""
+    """Trims and steps, as the aggregator's loop does, until streams and spools are empty."""
     settings = AggregatorSettings(slice_ms=50, stream_memory_max_bytes=REDIS_BYTES // 2)
     streams = Streams(redis)
     aggregation = Aggregation(streams, engine, VisitorSalts(redis, 72), settings)
@@ -86,7 +86,7 @@ async def test_a_full_redis_stops_no_visitor_and_recovers_when_it_is_trimmed(
             assert {await custom.visit(client) for _ in range(50)} == {302}
             taken = await custom.order(client)
             assert taken is not None
-            # 201 where this little still had room.
+            # 201 if this small order still had room.
             assert taken.status_code in (201, 202)
             await aggregate_and_trim(redis, clickhouse, tmp_path)
             assert await shed(edge) == 0

@@ -1,4 +1,4 @@
-"""The edge killed at each of its fault points: what was answered is stored, and once."""
+"""An edge killed at any of its fault points has stored what it answered, each event once."""
 
 import signal
 from pathlib import Path
@@ -29,14 +29,14 @@ async def killed(edge: EdgeProcess) -> None:
 
 
 async def accepted(redis: Redis, engine: ClickHouse) -> int:
-    """Events that the streams took."""
+    """Counts the events that the streams accepted."""
     return sum(stream.accepted for stream in (await read_balance(redis, engine, 1)).streams)
 
 
 async def all_is_stored_once(
     custom: Custom, edge: EdgeProcess, data: Path, redis_url: str, engine: ClickHouse
 ) -> None:
-    """After a start without a fault, an order whose answer was lost, and the aggregator's work."""
+    """Starts the edge without a fault, repeats an unanswered order, and checks the warehouse."""
     await edge.start()
     await custom.until_ended(edge, 3)
     await spool_is_empty(data)
@@ -102,6 +102,6 @@ async def test_an_edge_killed_while_it_drains_doubles_and_loses_nothing(
         # What is left is drained from the start on.
         await edge.start(f"spool_mid_drain:{passage}")
         await killed(edge)
-        # Else it did not die amid a drain, but at its end.
+        # Otherwise it did not die during a drain, but at its end.
         assert await accepted(redis, clickhouse) < len(custom.clicks) + len(custom.orders)
     await all_is_stored_once(custom, edge, tmp_path, redis_server.url, clickhouse)

@@ -1,4 +1,4 @@
-"""Protections that no other test would miss: the raise-only close and the trim guard."""
+"""Closing never lowers a stream's last id, and trimming never passes what is stored."""
 
 import pytest
 from redis.asyncio import Redis
@@ -18,7 +18,7 @@ LINE = b'{"click_id":"X","account":1,"link":1,"campaign":1,"affiliate":1}'
 
 
 async def last_id(redis: Redis) -> int:
-    """The position of the last id that the stream generated."""
+    """Reads the position of the last id that the stream generated."""
     info = await call(redis, "XINFO", "STREAM", STREAM.key)
     return position(info[b"last-generated-id"])
 
@@ -26,7 +26,7 @@ async def last_id(redis: Redis) -> int:
 async def test_closing_an_emptied_stream_never_lowers_its_last_id(redis: Redis) -> None:
     streams = Streams(redis)
     now_ms = (await streams.close(STREAM, 500)).now_ms
-    # Ids may run ahead of the clock, where it stepped back.
+    # Ids may be ahead of the clock after it stepped back.
     ahead = f"{now_ms + 60_000}-5"
     await call(redis, "XADD", STREAM.key, ahead, "f", LINE)
     await call(redis, "XTRIM", STREAM.key, "MAXLEN", "0")
@@ -61,5 +61,5 @@ async def test_a_full_memory_trims_what_is_stored_and_not_one_entry_more(
         await Trimmer(streams, aggregation.position, settings).step()
     finally:
         await call(redis, "CONFIG", "SET", "stream-node-max-entries", 100)
-    kept = [key for key, _ in await read_stream(redis, STREAM.key, "-")]
-    assert [key for key in kept if position(key) > stored] == unread
+    entries = [key for key, _ in await read_stream(redis, STREAM.key, "-")]
+    assert [key for key in entries if position(key) > stored] == unread

@@ -1,4 +1,4 @@
-"""Whole runs: seeded chaos in small, and the supervisor killed."""
+"""A small seeded chaos run loses nothing, and a killed supervisor leaves no child."""
 
 import os
 import subprocess

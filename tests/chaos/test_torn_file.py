@@ -1,7 +1,7 @@
-"""Redis's append-only file cut off by hand: what is left is stored once, and nothing stays unread.
+"""A truncated append-only file of Redis doubles nothing, and leaves no entry unread.
 
-A cut takes stream, ledger and producer number back together. The edge's next frame shows what
-Redis forgot, and the ledger gets it back: the audit names what was cut before it was stored.
+A cut takes stream, ledger and producer number back together. The edge's next frame reveals the
+loss and the ledger is corrected: the audit reports events that were cut before they were stored.
 """
 
 from collections.abc import AsyncGenerator
@@ -22,7 +22,7 @@ CUT_EVENTS = 3
 
 
 class OwnServer:
-    """A server that is killed, has its file cut, and is started again under the same URL."""
+    """A server that is killed, its file truncated, and restarted under the same URL."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "redis"
@@ -34,7 +34,7 @@ class OwnServer:
         self.server.wait_ready(self.child)
 
     def cut(self, transactions: int, torn_bytes: int) -> None:
-        """Leaves out the last scripts' blocks, but for some bytes of the first of them."""
+        """Kills the server, cuts its last transactions off except some bytes, and restarts it."""
         self.child.kill()
         self.child.wait()
         [file] = (self.folder / "appendonlydir").glob("*.incr.aof")
@@ -55,7 +55,7 @@ async def own(tmp_path: Path) -> AsyncGenerator[OwnServer]:
 
 
 async def in_streams(url: str) -> set[str]:
-    """Ids of the clicks that the stream holds."""
+    """Reads the ids of the clicks in the stream."""
     async with connect(url) as redis:
         found = await read_stream(redis, redis_keys.clicks(0).key, "-")
     lines = [line for _, fields in found for line in fields[b"f"].split(b"\n")]
@@ -64,7 +64,7 @@ async def in_streams(url: str) -> set[str]:
 
 @pytest.fixture
 async def producer(own: OwnServer, tmp_path: Path) -> AsyncGenerator[Producer]:
-    """Lives through the restart, as an edge does: connections break, its numbering goes on."""
+    """Makes a producer that survives the restart: connections break, its numbering continues."""
     async with connect(own.server.url) as redis:
         made = new_worker(redis, tmp_path)
         yield made
@@ -88,8 +88,8 @@ async def test_a_cut_file_doubles_nothing_and_leaves_nothing_unread(
     if stored_before:
         assert (await store_all(own.server.url, clickhouse)).audit.clean
     own.cut(CUT_EVENTS, torn_bytes)
-    kept = await in_streams(own.server.url)
-    assert len(kept) < len(producer.click_ids)
+    remaining = await in_streams(own.server.url)
+    assert len(remaining) < len(producer.click_ids)
     before = set(producer.click_ids)
     await producer.publish()
     await spool_is_empty(tmp_path)
@@ -97,7 +97,7 @@ async def test_a_cut_file_doubles_nothing_and_leaves_nothing_unread(
     stored = await store_all(own.server.url, clickhouse)
     assert len(stored.clicks) == len(set(stored.clicks))
     assert len(stored.orders) == len(set(stored.orders))
-    assert set(stored.clicks) == after | (before if stored_before else kept)
+    assert set(stored.clicks) == after | (before if stored_before else remaining)
     lost = (before | after) - set(stored.clicks)
     balance = {stream.stream: stream.difference for stream in stored.audit.balance.streams}
     assert balance["clicks/0"] == len(lost)

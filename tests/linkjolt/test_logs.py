@@ -1,3 +1,5 @@
+"""Log lines are JSON or text for people, and secrets are masked in both."""
+
 import io
 import json
 import logging
@@ -38,7 +40,7 @@ def test_what_looks_like_a_secret_is_masked_in_text(secret: str, shown: str) -> 
     assert logs.mask_text(secret) == shown
 
 
-def test_a_secret_is_masked_wherever_it_stands_in_a_line(
+def test_a_secret_is_masked_anywhere_in_a_line(
     read_lines: Callable[[], list[dict[str, Any]]],
 ) -> None:
     nested: dict[str, object] = {

@@ -1,4 +1,4 @@
-"""Settings: what is set is taken, what is wrong is named, what is secret is hidden."""
+"""Settings are read by precedence, bad ones are named, and secrets are masked."""
 
 from pathlib import Path
 

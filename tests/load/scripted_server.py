@@ -1,4 +1,4 @@
-"""Something that locust may ask instead of LinkJolt: it answers as told, and can stall."""
+"""Serves scripted answers to locust in place of LinkJolt, and can stall."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -12,7 +12,7 @@ _MADE = b'{"conversion_id":"conv_1"}'
 
 
 class ScriptedServer:
-    """Stalls once for `stall_seconds`, all connections at once, from request `stall_at` on.
+    """A server that stalls once, on all connections, for `stall_seconds` from request `stall_at`.
 
     Request number `fail_at` (from 1) gets a 500.
     """

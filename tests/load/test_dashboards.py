@@ -1,4 +1,4 @@
-"""The load of open dashboards, in small."""
+"""A small load of dashboards sees the stored events and judges every figure by its budget."""
 
 import asyncio
 import subprocess
@@ -13,7 +13,7 @@ from tests.chaos.environment import ROOT, plain_environ
 
 
 @pytest.mark.long
-def test_a_few_dashboards_see_what_is_stored_and_the_figures_are_told() -> None:
+def test_a_few_dashboards_see_what_is_stored_and_the_figures_are_printed() -> None:
     sizes = ["--dashboards", "3", "--clicks-per-second", "50", "--seconds", "6"]
     done = subprocess.run(
         [sys.executable, "-P", "-m", "loadtests.dashboards", *sizes],
@@ -36,7 +36,7 @@ def test_a_dashboard_under_load_asks_as_often_as_a_real_one() -> None:
     assert f"const REFRESH_MS = {REFRESH_SECONDS * 1000:_.0f};" in text
 
 
-def test_a_figure_beyond_its_budget_is_said_so() -> None:
+def test_a_figure_beyond_its_budget_is_marked_as_failed() -> None:
     seen = DashboardFigures(
         report_seconds=[0.01, 0.2],
         report_ages=[0.5, 1.6],
@@ -44,22 +44,22 @@ def test_a_figure_beyond_its_budget_is_said_so() -> None:
         feeds=[FeedCounts(ticks=10), FeedCounts(ticks=20)],
         resident_mb=[100, 110, 120],
     )
-    told = by_name(table(seen, 5).splitlines())
-    assert told["API, p99"].split() == ["200", "ms", "150", "ms", "FAIL"]
-    assert told["age of data of a report, p99"].endswith("FAIL")
-    assert told["age of data at a live tick, p99"].endswith("PASS")
-    assert told["resident at start, middle, end"] == "100, 110, 120 MB"
-    assert told["end over middle"].endswith("PASS")
-    assert told["ticks a dashboard and second"] == "2.00 to 4.00"
+    figures = by_name(table(seen, 5).splitlines())
+    assert figures["API, p99"].split() == ["200", "ms", "150", "ms", "FAIL"]
+    assert figures["age of data of a report, p99"].endswith("FAIL")
+    assert figures["age of data at a live tick, p99"].endswith("PASS")
+    assert figures["resident at start, middle, end"] == "100, 110, 120 MB"
+    assert figures["end over middle"].endswith("PASS")
+    assert figures["ticks a dashboard and second"] == "2.00 to 4.00"
 
 
 def test_memory_that_grows_on_is_beyond_its_budget_and_a_feed_without_ticks_too() -> None:
     seen = DashboardFigures(
         report_seconds=[0.1], report_ages=[1], feeds=[FeedCounts()], resident_mb=[100, 100, 151]
     )
-    told = by_name(table(seen, 5).splitlines())
-    assert told["end over middle"].endswith("FAIL")
-    assert told["age of data at a live tick, p99"].endswith("FAIL")
+    figures = by_name(table(seen, 5).splitlines())
+    assert figures["end over middle"].endswith("FAIL")
+    assert figures["age of data at a live tick, p99"].endswith("FAIL")
 
 
 async def test_events_are_counted_whole_however_their_bytes_are_cut() -> None:
@@ -72,13 +72,13 @@ async def test_events_are_counted_whole_however_their_bytes_are_cut() -> None:
     assert feed.error == "after HTTP/1.1 200 OK"
 
 
-async def test_a_refused_feed_tells_the_answer() -> None:
+async def test_a_refused_feed_reports_the_answer() -> None:
     feed, _ = await listen_to(b"HTTP/1.1 503 Service Unavailable\r\n\r\n")
     assert feed.error == "after HTTP/1.1 503 Service Unavailable"
 
 
 async def listen_to(answer: bytes) -> tuple[FeedCounts, list[float]]:
-    """What is counted where the answer comes a few bytes at a time."""
+    """Listens to an answer that is sent a few bytes at a time; returns the counts and ages."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await reader.readuntil(b"\r\n\r\n")
@@ -96,6 +96,6 @@ async def listen_to(answer: bytes) -> tuple[FeedCounts, list[float]]:
 
 
 def by_name(lines: list[str]) -> dict[str, str]:
-    """Figures with what follows, by the name before them."""
+    """Maps the name of each line to the rest of the line."""
     found = (line.partition("  ") for line in lines)
     return {name: rest.strip() for name, _, rest in found}

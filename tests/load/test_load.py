@@ -1,4 +1,4 @@
-"""`make load`: a whole run in small, and what makes it fail."""
+"""`make load` stores what it acknowledges, and fails on a loss, a double or a bad audit."""
 
 import subprocess
 import sys

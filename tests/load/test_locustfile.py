@@ -1,4 +1,4 @@
-"""The locustfile under locust: what its loops wait for, what it counts and writes down."""
+"""The locustfile's open loop does not wait for answers, and acknowledgements are recorded."""
 
 import asyncio
 import json
@@ -21,7 +21,7 @@ OPTIONS = LoadOptions(loops=(), rate=RATE, users=2, seconds=SECONDS, links=1, ed
 
 
 class LocustRun(msgspec.Struct, frozen=True):
-    """Locust's exit status and how often each number of milliseconds was seen."""
+    """Locust's exit status, and its counts of requests by milliseconds."""
 
     status: int
     times: dict[float, int]

@@ -1,4 +1,4 @@
-"""The mix: its shares, its links, what conversions name, the same again from a seed."""
+"""The mix holds its shares, follows Zipf's law, and is the same for the same seed."""
 
 from collections import Counter
 

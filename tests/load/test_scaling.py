@@ -1,4 +1,4 @@
-"""Scaling: what is varied, what a click costs, the plan that follows, one point for real."""
+"""Scaling varies one dimension at a time, and its projection follows from the costs."""
 
 import os
 import sys
@@ -90,10 +90,10 @@ def test_each_figure_has_its_own_median() -> None:
 
 def test_a_cost_leaves_out_what_idling_takes() -> None:
     changed = msgspec.structs.replace
-    rested = changed(REST, at=2, aggregator=0.2)
+    rested = changed(REST, measured_at=2, aggregator=0.2)
     after = changed(
         REST,
-        at=10,
+        measured_at=10,
         edge=0.3,
         redis=0.04,
         aggregator=1.26,
@@ -157,10 +157,10 @@ def measured(costs: dict[Point, Cost], basis: ProjectionBasis | None) -> Scaling
     )
 
 
-def test_the_section_tells_command_machine_tables_and_plan() -> None:
+def test_the_section_shows_command_machine_tables_and_plan() -> None:
     points = [point for sweep in build_sweeps(1_000_000).values() for _, point in sweep]
     text = section(measured(dict.fromkeys(points, COST), BASIS))
-    for told in (
+    for part in (
         "`python -m loadtests.scaling`, 2027-01-31.",
         "- CPU: a fast one",
         "### As edges grow",
@@ -173,19 +173,19 @@ def test_the_section_tells_command_machine_tables_and_plan() -> None:
         "1,000,000/s x 30.0 us / 0.5",
         "Assumed, and not measured:",
     ):
-        assert told in text
+        assert part in text
     assert "failed" not in text
     # Of ten links neither speed nor memory is theirs alone.
     assert "- 10 links" not in text
 
 
-def test_a_point_that_failed_is_told_and_without_the_shared_one_there_is_no_plan() -> None:
+def test_a_point_that_failed_is_shown_and_without_the_shared_one_there_is_no_plan() -> None:
     text = section(measured({}, None))
     assert "| failed " in text
     assert "No plan" in text
 
 
-def test_only_what_stands_between_the_marks_is_exchanged() -> None:
+def test_only_the_text_between_the_marks_is_replaced() -> None:
     document = f"before\n{BEGIN}\nold\n{END}\nafter\n"
     new = replace_section(document, "new")
     assert new == f"before\n{BEGIN}\n\nnew\n\n{END}\nafter\n"

@@ -1,4 +1,4 @@
-"""A registry with endpoints, and the webhooks process's work inside this one."""
+"""Provides a registry with endpoints, and runs the webhooks process inside the test's."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Sequence
@@ -30,7 +30,7 @@ DELAYS = (0.0, 0.05, 0.05, 0.05)
 
 
 class Line:
-    """Conversions in, endpoints out."""
+    """Publishes conversions and creates endpoints that receive them."""
 
     def __init__(self, redis: Redis, conversions: ConversionPublisher) -> None:
         self.redis = redis
@@ -50,7 +50,7 @@ class Line:
         return await self.registry.create(Webhook(**(known | fields)))
 
     async def convert(self, count: int = 1, **fields: Any) -> list[Conversion]:
-        """Publishes so many conversions."""
+        """Publishes `count` conversions."""
         made: list[Conversion] = []
         for number in range(count):
             now_ms = int(datetime.now(UTC).timestamp() * 1000)
@@ -76,7 +76,7 @@ class Line:
         return made
 
     async def deliveries(self, webhook: Webhook) -> list[Delivery]:
-        """The newest first."""
+        """Reads the deliveries of an endpoint, the newest first."""
         return await self.queue.read_newest(webhook.number, 0, 1_000)
 
     async def webhook(self, webhook: Webhook) -> Webhook:
@@ -84,7 +84,7 @@ class Line:
 
     @asynccontextmanager
     async def delivering(self, delays: Sequence[float] = DELAYS) -> AsyncGenerator[None]:
-        """The webhooks process at work, with private targets allowed."""
+        """Runs the webhooks process, with private targets allowed."""
         stop = asyncio.Event()
         settings = SharedSettings(webhook_allow_private=True)
         running = asyncio.create_task(WebhookDelivery(self.redis, settings, delays).run(stop))

@@ -1,4 +1,4 @@
-"""A merchant's endpoint: answers as it is told, and remembers what arrived."""
+"""Runs a merchant's endpoint that answers as set and records the requests."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -21,7 +21,7 @@ class Arrived:
 
 
 def answer(status: int, body: str = "", **headers: str) -> bytes:
-    """A whole answer, after which the connection stays open."""
+    """Builds a whole answer, after which the connection stays open."""
     lines = [f"HTTP/1.1 {status} Said", f"Content-Length: {len(body)}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     return ("\r\n".join([*lines, "", ""]) + body).encode()
@@ -45,7 +45,7 @@ async def ok(_: Arrived) -> bytes:
 
 
 def in_turn(*replies: bytes) -> Reply:
-    """These answers one after the other, the last one for ever; b"" closes without one."""
+    """Replies with these answers in turn, the last one repeatedly; b"" closes without one."""
     left = list(replies)
 
     async def reply(_: Arrived) -> bytes:
@@ -56,7 +56,7 @@ def in_turn(*replies: bytes) -> Reply:
 
 @asynccontextmanager
 async def receiving(reply: Reply = ok, port: int = 0) -> AsyncGenerator[Receiver]:
-    """A receiver at work."""
+    """Runs a receiver."""
     receiver = Receiver("", reply)
     connections: list[asyncio.StreamWriter] = []
 

@@ -1,4 +1,4 @@
-"""Webhooks over HTTP: made, read, changed; their deliveries, again, in a range, as a test."""
+"""Webhooks are created, read and changed over HTTP; deliveries are listed, resent and replayed."""
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta

@@ -1,4 +1,4 @@
-"""What comes of a delivery, by how its endpoint behaves; and others are undisturbed."""
+"""Deliveries are retried, given up or disabled by the answers of their endpoint alone."""
 
 import asyncio
 import time
@@ -207,7 +207,7 @@ async def test_a_replay_sends_exactly_its_range_again(line: Line) -> None:
 
 
 async def _delivered(line: Line, shop: Receiver, webhook: Webhook, count: int) -> list[Delivery]:
-    """New events, delivered; any later one is accepted at a later millisecond."""
+    """Delivers new events; any later one is accepted at a later millisecond."""
     earlier = {delivery.webhook_id for delivery in await line.deliveries(webhook)}
     await line.convert(count)
     await wait_until(lambda: len(shop.arrived) == len(earlier) + count)

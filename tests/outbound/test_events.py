@@ -1,4 +1,4 @@
-"""What is told to whom, and signed how."""
+"""Each endpoint receives the events that it subscribed to, correctly signed."""
 
 import time
 from datetime import UTC, datetime

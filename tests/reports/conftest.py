@@ -1,4 +1,4 @@
-"""The reports listener over ASGI, with a key, a registry and its mirror."""
+"""Provides the reports listener over ASGI, with a key, a registry and its mirror."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ from tests.linkjolt.registry import samples
 
 
 class Client(msgspec.Struct, frozen=True):
-    """A merchant's developer with a key of the sample's account."""
+    """A client of the listener with a key of the sample's account."""
 
     http: httpx2.AsyncClient
     secret: str
@@ -59,7 +59,7 @@ async def client(redis: Redis, clickhouse: ClickHouse) -> AsyncIterator[Client]:
 
 @pytest.fixture
 async def mirror(redis: Redis, clickhouse: ClickHouse) -> RegistryMirror:
-    """Campaigns 1 to 3 and links 1 to 5 of the sample's account, mirrored once."""
+    """Creates campaigns 1 to 3 and links 1 to 5 of the sample's account, mirrored once."""
     registry = Registry(redis)
     for name in ("One", "Two", "Three"):
         await registry.create(samples.campaign(name, account=account_of(ACCOUNT)))

@@ -1,4 +1,4 @@
-"""accepted = stored + rejected + waiting, whatever happens between the reads."""
+"""accepted = stored + rejected + waiting, in every state between the reads."""
 
 import asyncio
 import time
@@ -29,7 +29,7 @@ NOW_MS = int(datetime(2026, 11, 20, 10, 59, 59, tzinfo=UTC).timestamp() * 1000)
 
 
 async def accept(redis: Redis, stream: Stream, ms: int, events: int) -> int:
-    """What a publish leaves: an entry of so many lines and its count in the ledger."""
+    """Adds an entry of this many lines and its count in the ledger, as a publish does."""
     frame = b"\n".join([b"{}"] * events)
     async with redis.pipeline(transaction=True) as pipe:
         commands: Any = pipe

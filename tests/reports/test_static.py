@@ -1,4 +1,4 @@
-"""The dashboard's files: served as they are, compressed, under a strict policy."""
+"""The dashboard's files are served plain or compressed, under a strict policy."""
 
 import gzip
 import re

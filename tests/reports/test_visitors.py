@@ -19,7 +19,7 @@ class Told(msgspec.Struct, frozen=True):
 
 
 async def estimates(clickhouse: ClickHouse, visitors: int) -> list[int]:
-    """The engine's, of so many visitors, other ones each time."""
+    """Reads the engine's estimates for this many visitors, other ones each time."""
     sql = f"""SELECT uniqCombined64(16)(cityHash64(number, 5)) AS estimate
         FROM numbers({visitors * TRIALS}) GROUP BY intDiv(number, {visitors})"""
     return [row.estimate for row in await clickhouse.read(sql, Estimate)]

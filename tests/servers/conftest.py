@@ -1,4 +1,4 @@
-"""LinkJolt as an operator runs it: separate processes on a Redis and on a ClickHouse server."""
+"""Runs LinkJolt as an operator does: separate processes on Redis and a ClickHouse server."""
 
 import itertools
 from collections.abc import AsyncIterator, Iterator
@@ -41,12 +41,12 @@ async def warehouse(engine: Engine) -> AsyncIterator[Warehouse]:
 def linkjolt(
     redis: Redis, redis_server: RedisServer, warehouse: Warehouse, tmp_path: Path
 ) -> Iterator[Linkjolt]:
-    """The command line on both servers; what it starts is ended with the test."""
+    """Provides the command line on both servers; its processes end with the test."""
     commands = Linkjolt(
         tmp_path,
         LINKJOLT_REDIS_URL=redis_server.url,
         LINKJOLT_CLICKHOUSE_URL=warehouse.url(),
-        # A killed aggregator holds its streams for so long.
+        # How long a killed aggregator holds its streams.
         LINKJOLT_LEASE_SECONDS="2",
     )
     yield commands
@@ -55,7 +55,7 @@ def linkjolt(
 
 @pytest.fixture
 async def installation(linkjolt: Linkjolt, warehouse: Warehouse) -> Installation:
-    """An edge with a link, and nothing yet that stores or reports."""
+    """Provides an edge with a link, and no aggregator or reports yet."""
     installation = Installation(linkjolt, warehouse)
     await wait_until(lambda: answers(f"{installation.edge_url}/readyz"))
     await installation.make_link()

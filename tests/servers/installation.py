@@ -1,4 +1,4 @@
-"""One installation at work: what people do with it over HTTP, and what its warehouse holds."""
+"""Drives one installation over HTTP and reads its warehouse."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -16,7 +16,7 @@ CODE = "spring"
 _BROWSER = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"}
 _CLICKS_MAX = 3_000
 _CONNECTIONS = 4
-# Some 400 clicks a second, so that the processes under test keep a share of a small machine.
+# Some 400 clicks a second, which leaves a share of a small machine to the tested processes.
 _PAUSE_SECONDS = 0.008
 
 
@@ -37,31 +37,31 @@ class Warehouse:
         self._database = database
 
     def url(self, port: int = 0) -> str:
-        """Where it is reached: at the server's port, or at that of a proxy."""
+        """Returns its URL at the server's port, or at that of a proxy."""
         return f"http://127.0.0.1:{port or self.engine.port}/{self._database}"
 
     async def texts(self, sql: str) -> list[str]:
-        """The column `text` of a query."""
+        """Reads the column `text` of a query."""
         return [row.text for row in await self.client.read(sql, _Text)]
 
     async def count(self, sql: str) -> int:
-        """The column `n` of a query with one row."""
+        """Reads the column `n` of a query with one row."""
         return (await self.client.read(sql, _Count))[0].n
 
     async def holds(self, clicks: int) -> bool:
-        """True where that many clicks are stored, or more."""
+        """Returns True if at least that many clicks are stored."""
         sql = "SELECT count() AS n FROM clicks WHERE account != 0"
         return await self.count(sql) >= clicks
 
     async def click_ids(self) -> list[str]:
-        """All that are stored, sorted, each as often as it is there."""
+        """Reads all stored click ids, sorted, repeated ones too."""
         return await self.texts(
             "SELECT click_id AS text FROM clicks WHERE account != 0 ORDER BY text"
         )
 
 
 class Installation:
-    """An edge at work, its link, and the processes that a test starts beside it."""
+    """A running edge, its link, and the processes that a test starts beside it."""
 
     def __init__(self, linkjolt: Linkjolt, warehouse: Warehouse) -> None:
         port = free_port()
@@ -72,7 +72,7 @@ class Installation:
         self._headers: dict[str, str] = {}
 
     async def make_link(self) -> None:
-        """What an operator and a merchant do first; the tracking code is `CODE`."""
+        """Creates an API key, a campaign, an affiliate and a link with the tracking code `CODE`."""
         created = await self.linkjolt.run(
             "keys", "create", "--name", "t", "--scope", "admin", "--json"
         )
@@ -93,14 +93,14 @@ class Installation:
         )
 
     async def post(self, path: str, **body: object) -> dict[str, str]:
-        """What a POST to the edge made."""
+        """Posts to the edge and returns the created resource."""
         async with httpx2.AsyncClient(headers=self._headers) as client:
             response = await client.post(self.edge_url + path, json=body)
         assert response.status_code == 201, response.text
         return response.json()
 
     async def click(self) -> str:
-        """The click id that one visitor was given."""
+        """Follows the link once and returns the click id."""
         async with httpx2.AsyncClient(headers=_BROWSER) as client:
             return await self._click(client)
 
@@ -110,7 +110,7 @@ class Installation:
 
     @asynccontextmanager
     async def clicks(self) -> AsyncGenerator[list[str]]:
-        """The ids of ever more answered clicks, until the block is left or there are 3,000."""
+        """Clicks until the block ends or there are 3,000; yields the growing list of click ids."""
         ids: list[str] = []
         stop = asyncio.Event()
         async with asyncio.TaskGroup() as tasks:
@@ -133,7 +133,7 @@ class Installation:
         return response.headers["Location"].partition("click_id=")[2]
 
     async def stores(self, ids: list[str]) -> None:
-        """Within seconds the warehouse holds each click once and nothing else; the audit agrees."""
+        """Asserts that the warehouse soon holds each click once, and that the audit is clean."""
         await wait_until(lambda: self.warehouse.holds(len(ids)))
         audit = await self.linkjolt.run("audit")
         assert audit.returncode == 0, audit.stdout

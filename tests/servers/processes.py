@@ -1,4 +1,4 @@
-"""Real processes: a ClickHouse server that can be killed, and LinkJolt by its command line."""
+"""Starts real processes: a ClickHouse server that can be killed, and LinkJolt's commands."""
 
 import asyncio
 import os
@@ -34,13 +34,13 @@ def _spawn(arguments: Sequence[str], environ: dict[str, str], log: Path) -> subp
 
 
 def kill(process: subprocess.Popen[bytes]) -> None:
-    """SIGKILL, whatever it is doing; returns when it is gone."""
+    """Kills a process by SIGKILL and waits for its end."""
     process.kill()
     process.wait()
 
 
 async def answers(url: str) -> bool:
-    """True where a GET is answered with 200."""
+    """Returns True if a GET is answered with 200."""
     try:
         async with httpx2.AsyncClient() as client:
             return (await client.get(url)).status_code == 200
@@ -49,7 +49,7 @@ async def answers(url: str) -> bool:
 
 
 class Engine:
-    """One ClickHouse server on one directory: killed and started again, it has the same data."""
+    """One ClickHouse server on one directory, which keeps its data when killed."""
 
     def __init__(self, folder: Path) -> None:
         self.port = free_port()
@@ -67,7 +67,7 @@ class Engine:
         self._process = None
 
     async def ready(self) -> None:
-        """Started where it does not run; answers after this."""
+        """Starts the server unless it runs, and waits until it answers."""
         if self._process is None:
             self.start()
         await wait_until(lambda: answers(f"http://127.0.0.1:{self.port}/ping"))
@@ -87,7 +87,7 @@ class Linkjolt:
         self._started: list[subprocess.Popen[bytes]] = []
 
     async def run(self, *arguments: str, **variables: str) -> subprocess.CompletedProcess[str]:
-        """A command that ends by itself, with what it printed."""
+        """Runs a command to its end and returns its output."""
         return await asyncio.to_thread(
             subprocess.run,
             [sys.executable, "-m", "linkjolt", *arguments],
@@ -106,7 +106,7 @@ class Linkjolt:
         return process
 
     def log(self, command: str) -> list[LogLine]:
-        """What the processes of a command logged; any other line on stderr is an error here."""
+        """Reads the log of a command's processes; any other line on stderr is an error."""
         text = (self._folder / f"{command}.log").read_bytes()
         whole = text[: text.rfind(b"\n") + 1]
         return [msgspec.json.decode(line, type=LogLine) for line in whole.splitlines()]

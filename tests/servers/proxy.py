@@ -1,4 +1,4 @@
-"""A proxy in front of a ClickHouse server that takes INSERTs out of their connections."""
+"""Runs a proxy in front of a ClickHouse server that diverts INSERTs from their connections."""
 
 import asyncio
 import re
@@ -12,7 +12,7 @@ _LENGTH = re.compile(rb"content-length: *(\d+)", re.IGNORECASE)
 
 
 def whole(request: bytes) -> bool:
-    """True for an HTTP request that has come to its end."""
+    """Returns True for a complete HTTP request."""
     head, _, body = request.partition(b"\r\n\r\n")
     if b"chunked" in head.lower():
         return body.endswith(b"0\r\n\r\n")
@@ -21,7 +21,7 @@ def whole(request: bytes) -> bool:
 
 
 async def execute(server_port: int, request: bytes) -> bytes:
-    """Has the server execute a whole request; the first line of the answer, which comes after."""
+    """Executes a whole request on the server; returns the status line that follows."""
     upstream, out = await asyncio.open_connection("127.0.0.1", server_port)
     out.write(request)
     status = await upstream.readline()
@@ -30,9 +30,9 @@ async def execute(server_port: int, request: bytes) -> bytes:
 
 
 class InsertProxy:
-    """Forwards; the first INSERT into each table goes to `instead`, then its connection is reset.
+    """A proxy that passes the first INSERT into each table to `instead` and resets its connection.
 
-    It is a whole HTTP request, for `execute`.
+    The INSERT is a whole HTTP request, for `execute`.
     """
 
     def __init__(

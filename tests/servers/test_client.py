@@ -1,4 +1,4 @@
-"""What the code relies on when it speaks to a ClickHouse server over HTTP."""
+"""A ClickHouse server over HTTP behaves as the code relies on."""
 
 import pytest
 

@@ -1,4 +1,4 @@
-"""What each command says and does on servers, when all is well and when a setting is missing."""
+"""Each command works on servers, and names a missing setting or server in one line."""
 
 import msgspec
 import pytest

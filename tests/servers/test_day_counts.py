@@ -1,6 +1,5 @@
 """A day is counted once, however late and how often a server executes the statement."""
 
-import asyncio
 import time
 
 import msgspec
@@ -12,8 +11,7 @@ from aggregator.warehouse.migrate import migrate
 from aggregator.warehouse.writer import Warehouse as Raw
 from aggregator.warehouse.writer import encode_rows
 from linkjolt.datasets import Dataset
-from linkjolt.storage import clickhouse
-from linkjolt.storage.clickhouse import ClickHouse
+from linkjolt.storage.clickhouse import ClickHouse, Parameters
 from tests.servers.installation import Warehouse
 
 TODAY = int(time.time()) // 86_400 * 86_400
@@ -60,15 +58,36 @@ async def test_a_count_that_is_executed_twice_counts_once(warehouse: Warehouse) 
         assert await client.read(COUNTS, DayCounts) == [DayCounts(5 + 5 * batch, 5 + batch)]
 
 
-async def test_counts_of_one_day_that_are_executed_at_once_count_once(warehouse: Warehouse) -> None:
-    """Each of them may read the day before another has inserted its counts."""
-    at_once, links = 4, 1_000
-    await migrate(warehouse.client)
-    client = clickhouse.server(warehouse.url(), clients=at_once)
-    for batch in range(3):
-        await store_clicks(client, batch, range(1, 1 + links))
-        uncounted = UncountedDay(YESTERDAY, links * batch)
-        await asyncio.gather(*(count_day(client, uncounted, attempt=0) for _ in range(at_once)))
-        counted = await client.read(COUNTS, DayCounts)
-        assert counted == [DayCounts(links * (batch + 1), links)]
-    await client.close()
+class ConcurrentClickHouse(ClickHouse):
+    """Executes counts as if they had read the day rollup when `snapshot` was called."""
+
+    def __init__(self, engine: ClickHouse) -> None:
+        self.remote, self.read, self.close = engine.remote, engine.read, engine.close
+        self._engine = engine
+
+    async def snapshot(self) -> None:
+        await self._engine.execute("CREATE OR REPLACE TABLE seen AS rollup_day")
+        await self._engine.execute("INSERT INTO seen SELECT * FROM rollup_day")
+
+    async def execute(
+        self, sql: str, parameters: Parameters | None = None, token: str = ""
+    ) -> None:
+        assert sql.count("FROM rollup_day") == 1
+        seen = sql.replace("FROM rollup_day", "FROM seen")
+        await self._engine.execute(seen, parameters, token)
+
+
+async def test_two_counts_that_are_executed_at_the_same_time_count_once(
+    warehouse: Warehouse,
+) -> None:
+    """Neither sees the counts of the other, so that only the token keeps them apart."""
+    client = warehouse.client
+    await migrate(client)
+    concurrent = ConcurrentClickHouse(client)
+    for batch in range(2):
+        await store_clicks(client, batch, range(1 + batch, 6 + batch))
+        uncounted = UncountedDay(YESTERDAY, 5 * batch)
+        await concurrent.snapshot()
+        for _ in range(2):
+            await count_day(concurrent, uncounted, attempt=0)
+        assert await client.read(COUNTS, DayCounts) == [DayCounts(5 + 5 * batch, 5 + batch)]

@@ -1,4 +1,4 @@
-"""A server or the aggregator killed in mid-load: every accepted click is stored, and once."""
+"""Every accepted click is stored once when a server or the aggregator is killed under load."""
 
 import pytest
 
@@ -38,7 +38,7 @@ async def test_an_aggregator_killed_in_mid_load_loses_and_doubles_nothing(
         for _ in range(2):
             stored = len(await warehouse.click_ids())
             aggregator = linkjolt.start("aggregator")
-            # Seen as soon as the base insert is done: the rollups are not pulled yet.
+            # Seen as soon as the raw rows are inserted: the rollups are not pulled yet.
             await wait_until(lambda stored=stored: warehouse.holds(stored + 1))
             kill(aggregator)
         linkjolt.start("aggregator")
@@ -55,5 +55,5 @@ async def test_a_stop_stores_all_that_was_accepted(installation: Installation) -
         process.terminate()
         assert process.wait(10) == 0
     assert await warehouse.click_ids() == sorted(ids)
-    # A busy machine may make an edge spool for a moment, which it says in a WARNING.
+    # On a busy machine an edge may spool for a moment, which it logs as a WARNING.
     assert "error" not in linkjolt.levels("edge") | linkjolt.levels("aggregator")

@@ -1,4 +1,4 @@
-"""A connection that breaks after a statement ran: what was stored is not stored again."""
+"""A statement whose answer is lost is not stored again."""
 
 import pytest
 

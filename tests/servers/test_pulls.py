@@ -1,4 +1,4 @@
-"""A rollup pulled twice from one place: the second one is dropped whole, whatever it holds."""
+"""A second pull of a rollup from one position is dropped whole, whatever it holds."""
 
 import time
 
@@ -23,7 +23,7 @@ class Marks(msgspec.Struct, frozen=True):
 
 
 def click(pos: int, number: int) -> ClickRow:
-    """Of its own referrer, so that it makes a cell of its own."""
+    """Makes a click with a referrer, hence a cell, of its own."""
     return ClickRow(
         account=Dataset(1),
         link=7,
@@ -37,7 +37,7 @@ def click(pos: int, number: int) -> ClickRow:
     )
 
 
-# The engine hands on some 65,000 rows at a time.
+# The engine passes on some 65,000 rows at a time.
 @pytest.mark.parametrize("clicks", [1, pytest.param(25_000, marks=pytest.mark.long)])
 @pytest.mark.parametrize("rollup", [rollup.table for rollup in ROLLUPS])
 async def test_the_first_pull_from_a_place_is_the_only_one(

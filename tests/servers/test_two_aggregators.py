@@ -1,4 +1,4 @@
-"""Two aggregators on one Redis, and inserts that a server executes late: each event once."""
+"""Two aggregators on one Redis, and inserts executed late, store each event once."""
 
 import asyncio
 import signal
@@ -48,7 +48,7 @@ async def test_an_insert_that_is_executed_after_its_repeat_changes_nothing(
         await installation.stores(ids)
         for request in late:
             assert await execute(warehouse.engine.port, request) == OK
-        # While it is at work and after, for it goes on where it stood.
+        # While it runs and later, for it continues from its position.
         await installation.stores(ids)
         ids.append(await installation.click())
         await installation.stores(ids)
@@ -73,7 +73,7 @@ async def test_two_aggregators_frozen_in_turn_store_each_click_once(
     await installation.stores(ids)
     assert [process.poll() for process in both] == [None, None]
     assert linkjolt.levels("aggregator") <= {"info", "warning"}
-    # The lease went to and fro.
+    # The lease changed hands several times.
     assert leases_taken(linkjolt) >= 6
 
 
@@ -130,7 +130,7 @@ async def test_a_second_insert_from_the_same_position_is_dropped_whatever_its_le
     raw = Raw(warehouse.client)
     assert await raw.insert_clicks([], 0, 200, 0) == 200
     for late in (100, 200, 300):
-        # Answered with what the winner stored.
+        # Returns the position that the winner stored.
         assert await raw.insert_clicks([], 0, late, 0) == 200
     assert await warehouse.count(MARKERS) == 1
     assert await raw.insert_clicks([], 0, 300, 200) == 300
@@ -143,12 +143,12 @@ async def test_a_token_that_a_killed_server_noted_without_its_rows_loses_nothing
 ) -> None:
     await migrate(warehouse.client)
     raw = Raw(warehouse.client)
-    # Another stream's marker under the token: noted, and nothing of this stream is there.
+    # Another stream's marker under the token: it is recorded, and nothing of this stream is stored.
     marker = raw_marker(4, 50)
     spent = InsertStart("clicks", 0, 0).token(0)
     await warehouse.client.insert("clicks", CLICK_COLUMNS, marker, token=spent)
     assert await raw.insert_clicks([], 0, 200, 0) == 200
-    # The one that noted it, come back, is dropped as before.
+    # The insert that recorded it, executed late, is dropped as before.
     await warehouse.client.insert("clicks", CLICK_COLUMNS, raw_marker(0, 100), token=spent)
     assert await raw.stored_position(redis_keys.clicks(0)) == 200
     assert await warehouse.count(MARKERS) == 2

@@ -1,4 +1,4 @@
-"""LinkJolt as its users have it: `linkjolt up` as a child, driven over HTTP. Imports none of it."""
+"""Runs `linkjolt up` as users do, as a child driven over HTTP; imports nothing of LinkJolt."""
 
 import json
 import os
@@ -19,7 +19,7 @@ COMMAND = (sys.executable, "-m", "linkjolt")
 
 
 def wait_for(description: str, condition: Callable[[], bool], seconds: float = 15) -> None:
-    """Returns when `true()` holds; fails with what was `said` to come true otherwise."""
+    """Returns once `condition()` holds; fails with the description if it does not in time."""
     deadline = time.monotonic() + seconds
     while not condition():
         if time.monotonic() > deadline:
@@ -47,12 +47,12 @@ class Instance:
         return self.data.with_suffix(".err").read_text()
 
     def demo(self, what: str) -> str:
-        """What stands behind `Demo link:` or `Demo key:`."""
+        """Returns the value printed after `Demo link:` or `Demo key:`."""
         lines = [line for line in self.printed.splitlines() if line.startswith(f"Demo {what}:")]
         return lines[0].split()[-1]
 
     def curl(self, what: str) -> str:
-        """The line printed under `A click:` and its like."""
+        """Returns the command printed under `A click:`, `A conversion:` or `A report:`."""
         lines = self.printed.splitlines()
         return next(lines[i + 1] for i, line in enumerate(lines) if line.startswith(what))
 
@@ -66,7 +66,7 @@ class Instance:
         return answer.json()
 
     def linkjolt(self, *words: str) -> subprocess.CompletedProcess[str]:
-        """Another command on the same data directory."""
+        """Runs another command on the same data directory."""
         return subprocess.run(
             [*COMMAND, *words, "--data", str(self.data)],
             capture_output=True,
@@ -76,13 +76,13 @@ class Instance:
         )
 
     def stop(self) -> int:
-        """SIGTERM; the exit status."""
+        """Sends SIGTERM and returns the exit status."""
         self.process.send_signal(signal.SIGTERM)
         return self.process.wait(15)
 
 
 def start(data: Path, *words: str, **variables: str) -> Instance:
-    """`linkjolt up --demo` on free ports, ready; with these variables, and no others of ours."""
+    """Starts `linkjolt up --demo` on free ports, with no other LINKJOLT_ variables than these."""
     command = [*COMMAND, "up", "--demo", "--data", str(data)]
     ports = ["--edge-port", "0", "--reports-port", "0"]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("LINKJOLT_")} | variables
@@ -111,7 +111,7 @@ def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
 
 @pytest.fixture
 def own_instance(tmp_path: Path) -> Iterator[Instance]:
-    """An instance that the test may hurt."""
+    """Starts an instance for one test, which may damage it."""
     running = start(tmp_path / "data")
     yield running
     if running.process.poll() is None:

@@ -1,4 +1,4 @@
-"""A day of mixed traffic made of a seed: sent to an instance, and booked in the model beside it."""
+"""Sends a day of mixed traffic from a seed to an instance, and books it in the model."""
 
 import random
 import re
@@ -17,13 +17,13 @@ _BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140
 
 
 class Day:
-    """Sends what `chance` chooses; every answer is checked against what the model expects."""
+    """Sends random requests and checks every answer against the model."""
 
     def __init__(self, instance: Instance, seed: int) -> None:
         self._chance = random.Random(seed)
         self._client = RetryingClient(instance)
         self._key = instance.demo("key")
-        # What posts told of, and what postbacks did.
+        # Orders of posts and of postbacks.
         self.orders: list[Order] = []
         self.postback_orders: list[Order] = []
         self._posts: list[tuple[dict[str, Any], Order]] = []
@@ -38,7 +38,7 @@ class Day:
         self._client.close()
 
     def open(self) -> None:
-        """Campaigns, affiliates and links, each with the rule that the model has for it."""
+        """Creates campaigns, affiliates and links, each with the model's commission rule."""
         affiliates = [self._client.make("affiliates", {"name": f"A{n}"})["id"] for n in range(4)]
         tiers = [{"from": "0", "rate": "5"}, {"from": "100", "rate": "7.5"}]
         campaigns: list[tuple[str, dict[str, Any], model.Rule]] = [
@@ -56,7 +56,7 @@ class Day:
                     path = f"/v1/campaigns/{campaign}/commissions"
                     added = {"affiliate_id": affiliate, "commission": own}
                     self._client.send("POST", path, (201,), json=added)
-                    # Of orders from before there was this rule the one for all pays.
+                    # Orders from before this rule are paid by the general one.
                     self._own_rule_since, self._general_rule = datetime.now(UTC), rule
                     paid_by = model.percentage("40.5", cap="50")
                 code = self._link(campaign, affiliate)
@@ -73,7 +73,7 @@ class Day:
         ]
 
     def run(self, actions: int, between: Callable[[int], None] = lambda _: None) -> None:
-        """So many things happen; `between` is called before each."""
+        """Performs random actions; `between` is called before each."""
         kinds: dict[Callable[[], None], int] = {
             self._sale: 10,
             self._click_and_buy: 4,
@@ -93,7 +93,7 @@ class Day:
             self.done[act.__name__] += 1
 
     def _amount(self, currency: str) -> tuple[str, int]:
-        """An amount in major units as text, and in minor ones."""
+        """Draws an amount: in major units as text, and in minor units."""
         minor = self._chance.randint(1, 30_000)
         return _text(minor, DIGITS[currency]), minor
 
@@ -124,7 +124,7 @@ class Day:
         self._post(body, Order("", affiliate, currency, minor, status, rule))
 
     def _click(self, code: str) -> str:
-        """A visitor's click id."""
+        """Clicks as a visitor and returns the click id."""
         headers = {"User-Agent": _BROWSER}
         location = self._client.send("GET", f"/{code}", (302,), headers=headers).headers["location"]
         found = re.search(r"click_id=([0-9A-Z]{26})", location)
@@ -142,7 +142,7 @@ class Day:
         self._post(body, Order("", affiliate, currency, minor, "pending", rule))
 
     def _lost_sale(self) -> None:
-        """A click that is forged or came too long ago: nobody earns, and nothing is lost."""
+        """Posts a sale whose click is forged or expired: it is stored without an affiliate."""
         text, minor = self._amount("USD")
         late = self._chance.random() < 0.5
         click = self._click(self._closed_window_code if late else self._links[0][0])
@@ -218,7 +218,7 @@ class Day:
             order.value = value
 
     def _postbacks(self) -> None:
-        """A network tells of a lead, then of its fate; it tells everything twice."""
+        """Sends a network's postbacks of a pending lead and its final status, each twice."""
         code, affiliate, currency, rule = self._chance.choice(self._links)
         text, minor = self._amount(currency)
         dialect = self._chance.choice([*DIALECTS])
@@ -234,7 +234,7 @@ class Day:
         ):
             update = parameters | {"status": status}
             self._client.send("GET", f"/postback/{dialect}", (200, 202), params=update)
-        # Its conversion id is nobody's to know: it is adjusted by postbacks only.
+        # Its conversion id is unknown here: it is adjusted by postbacks only.
         self.postback_orders.append(Order("", affiliate, currency, minor, final_status, rule))
 
     def _attribute(self) -> None:
@@ -252,5 +252,5 @@ class Day:
 
 
 def _text(minor: int, digits: int) -> str:
-    """Minor units in major ones."""
+    """Formats minor units as major ones."""
     return f"{minor // 10**digits}.{minor % 10**digits:0{digits}}" if digits else str(minor)

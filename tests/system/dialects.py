@@ -1,6 +1,6 @@
-"""How some networks say what a postback says."""
+"""Declares the parameter names and statuses of some networks' postbacks."""
 
-# By dialect: its names for click, order and amount, and its words for a status.
+# By dialect: its parameters for click, order and amount, and its words for a status.
 _WORDS = {"pending": "hold", "approved": "confirmed", "rejected": "declined"}
 _KEITARO = {"pending": "lead", "approved": "sale", "rejected": "rejected"}
 DIALECTS = {

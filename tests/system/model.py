@@ -1,4 +1,4 @@
-"""What a day's traffic comes to, kept as an accountant would: in fractions, by affiliate."""
+"""Accounts for a day's traffic independently of LinkJolt: in fractions, by affiliate."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -60,7 +60,7 @@ class Order:
 
 
 def sums_of(orders: list[Order]) -> Sums:
-    """What reports have to say of them; rejected ones count nothing."""
+    """Sums orders as reports must; rejected ones count nothing."""
     found: Sums = {}
     for order in orders:
         if order.status == "rejected":

@@ -1,4 +1,4 @@
-"""A client that asks again while nothing is known of what it asked, as a shop would."""
+"""Repeats requests until their outcome is known, as a shop would."""
 
 import time
 from typing import Any
@@ -8,12 +8,12 @@ import httpx2
 from tests.system.conftest import Instance
 
 _RETRY_SECONDS = 60.0
-# Without an answer, or with one of these, nothing is known: the same is sent again.
+# With one of these statuses, or without an answer, the same request is sent again.
 _RETRIED_STATUSES = (502, 503)
 
 
 class RetryingClient:
-    """Under the demo's key."""
+    """A client with the demo's key."""
 
     def __init__(self, instance: Instance) -> None:
         self._instance = instance
@@ -23,13 +23,13 @@ class RetryingClient:
         self._http.close()
 
     def make(self, kind: str, body: dict[str, Any]) -> dict[str, Any]:
-        """A new entry of the registry."""
+        """Creates an entry of the registry."""
         return self.send("POST", f"/v1/{kind}", (201,), json=body).json()
 
     def send(
         self, method: str, path: str, expected: tuple[int, ...], **more: Any
     ) -> httpx2.Response:
-        """The answer, one of the wanted ones; asked for again until there is one."""
+        """Sends a request until it gets one of the expected statuses; returns the answer."""
         deadline = time.monotonic() + _RETRY_SECONDS
         while True:
             try:
@@ -48,7 +48,7 @@ class RetryingClient:
 
 
 def pass_millisecond() -> None:
-    """Returns in a later one: what happened before is over then."""
+    """Returns in a later millisecond than it was called."""
     before_ms = time.time_ns() // 1_000_000
     while time.time_ns() // 1_000_000 == before_ms:
         time.sleep(0.0005)

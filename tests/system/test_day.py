@@ -1,4 +1,4 @@
-"""A day of mixed traffic adds up to the minor unit: in reports, list and raw; through kills."""
+"""A day of mixed traffic adds up to the minor unit in reports, list and raw, also with kills."""
 
 import os
 import signal
@@ -44,8 +44,8 @@ def minor(amount: float, currency: str) -> int:
 
 
 def reported(instance: Instance, source: str) -> Sums:
-    """By affiliate and currency, from the rollups or from raw events."""
-    # Between quarters of an hour no rollup answers.
+    """Reads the sums by affiliate and currency, from the rollups or from raw events."""
+    # Between quarters of an hour only raw events can answer.
     odd = timedelta(milliseconds=1 if source == "raw" else 0)
     begin = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(days=2)
     parameters = {
@@ -69,7 +69,7 @@ def reported(instance: Instance, source: str) -> Sums:
 
 
 def listed(instance: Instance) -> Sums:
-    """The same from the list of conversions, page by page."""
+    """Sums the list of conversions, page by page."""
     found: Sums = {}
     cursor: dict[str, str] | None = {}
     while cursor is not None:
@@ -91,8 +91,8 @@ def listed(instance: Instance) -> Sums:
 
 
 def check(instance: Instance, day: Day) -> None:
-    """All that was told adds up, wherever it is looked at."""
-    wanted = sums_of([*day.orders, *day.postback_orders])
+    """Checks that list, raw events and rollups equal the model's sums."""
+    expected = sums_of([*day.orders, *day.postback_orders])
 
     def nothing_waits() -> bool:
         try:
@@ -110,9 +110,9 @@ def check(instance: Instance, day: Day) -> None:
     wait_for("nothing waits", nothing_waits, 40)
     audit = instance.linkjolt("audit")
     assert audit.returncode == 0, audit.stdout
-    assert listed(instance) == wanted
-    assert reported(instance, "raw") == wanted
-    assert reported(instance, "rollup") == wanted
+    assert listed(instance) == expected
+    assert reported(instance, "raw") == expected
+    assert reported(instance, "rollup") == expected
 
 
 @pytest.mark.long
@@ -129,7 +129,7 @@ def test_a_day_adds_up_to_the_minor_unit(instance: Instance, day: Day) -> None:
         pytest.param(160, VICTIMS, id="each once"),
     ],
 )
-def test_a_day_of_kills_adds_up_and_every_conversion_is_told_of(
+def test_a_day_of_kills_adds_up_and_every_conversion_has_its_webhook(
     instance: Instance, day: Day, shop: WebhookReceiver, actions: int, deaths: tuple[str, ...]
 ) -> None:
     post(instance, "/v1/webhooks", {"url": shop.url, "events": ["conversion.created"]})
@@ -149,7 +149,7 @@ def test_a_day_of_kills_adds_up_and_every_conversion_is_told_of(
     assert killed.keys() == set(VICTIMS)
     check(instance, day)
     made = {order.conversion_id for order in day.orders}
-    # What a killed process had claimed is due again when its lease is over.
-    wait_for("all are told of", lambda: made <= shop.ids_of().keys(), 60)
+    # Deliveries that a killed process had claimed are due again when its lease ends.
+    wait_for("all webhooks arrive", lambda: made <= shop.ids_of().keys(), 60)
     assert all(len(ids) == 1 for ids in shop.ids_of().values())
     assert len(shop.ids_of()) == len(day.orders) + len(day.postback_orders)

@@ -1,4 +1,4 @@
-"""Processes killed with -9 in mid-load: what was acknowledged is there, once."""
+"""A process killed with -9 in mid-load loses and doubles nothing acknowledged."""
 
 import os
 import signal
@@ -18,7 +18,7 @@ AGENTS = (
 
 
 def write_log(path: Path, lines: int) -> dict[str, int]:
-    """A combined log; the requests of each path."""
+    """Writes a combined access log; returns the count of requests by path."""
     counts: dict[str, int] = {}
     with open(path, "w") as file:
         for number in range(lines):
@@ -85,7 +85,7 @@ def test_a_process_killed_in_mid_replay_loses_and_doubles_nothing(
 
 
 def accepted(instance: Instance) -> int:
-    """Clicks that the edges say are on disk."""
+    """Reads the clicks that the edges count as on disk."""
     text = httpx2.get(instance.run["edge_url"] + "/metrics").text
     lines = [
         line for line in text.splitlines() if line.startswith("linkjolt_clicks_accepted_total")

@@ -1,4 +1,4 @@
-"""Redis away: visitors go on, conversions are queued, and all of it is counted once afterwards."""
+"""During an outage of Redis clicks redirect, conversions queue, and all count once afterwards."""
 
 import os
 import signal

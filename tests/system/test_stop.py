@@ -1,4 +1,4 @@
-"""A stop under load: requests under way are answered, and what was answered is stored."""
+"""A stop under load answers the requests in flight and stores everything answered."""
 
 import os
 import signal
@@ -45,7 +45,7 @@ class VisitorLoad:
 
 
 def clicks(instance: Instance) -> int:
-    """Clicks reported; -1 while reports do not answer."""
+    """Reads the reported clicks; -1 while reports do not answer."""
     try:
         answer = instance.api(
             "reports_url",
@@ -58,7 +58,7 @@ def clicks(instance: Instance) -> int:
 
 
 def pid(instance: Instance, process: str) -> int | None:
-    """Process id of the (first) process of this kind; None while there is none."""
+    """Reads the process id of the (first) process of a kind; None while there is none."""
     pids = instance.run["pids"]
     return next(iter(pids["edge"]), None) if process == "edge" else pids[process]
 

@@ -1,4 +1,4 @@
-"""The newcomer's first minutes, the operator's commands, the ways it stops."""
+"""`linkjolt up` serves a newcomer's first minutes, runs the commands, and stops cleanly."""
 
 import re
 import shutil

@@ -1,4 +1,4 @@
-"""The seed's request sent literally, and its webhook: in time, signed, through every kill."""
+"""Every conversion gets its webhook: in time, signed, and under one id through every kill."""
 
 import json
 import os
@@ -30,7 +30,7 @@ ORDER = {
 
 @dataclass
 class WebhookReceiver:
-    """A merchant's endpoint; `arrived` are headers by lower-case names, and bodies."""
+    """A merchant's endpoint; `arrived` holds headers by lower-case names, and bodies."""
 
     url: str
     arrived: list[tuple[dict[str, str], bytes]] = field(
@@ -38,7 +38,7 @@ class WebhookReceiver:
     )
 
     def ids_of(self) -> dict[str, set[str]]:
-        """By conversion: the webhook ids under which it arrived."""
+        """Maps each conversion to the webhook ids under which it arrived."""
         found: dict[str, set[str]] = {}
         for headers, body in self.arrived:
             conversion_id = json.loads(body)["data"]["conversion_id"]
@@ -91,7 +91,7 @@ def post(instance: Instance, path: str, body: object) -> dict[str, Any]:
 
 
 def verify_of_the_document() -> Any:
-    """The function that the document gives its readers."""
+    """Loads the verify function from the document."""
     code = re.search(r"```python\n(.*?)```", DOCUMENT.read_text(encoding="utf-8"), re.DOTALL)
     assert code
     names: dict[str, Any] = {}
@@ -99,11 +99,11 @@ def verify_of_the_document() -> Any:
     return names["verify"]
 
 
-def test_the_seeds_request_is_told_of_within_2_seconds(
+def test_the_seeds_request_has_its_webhook_within_2_seconds(
     instance: Instance, shop: WebhookReceiver
 ) -> None:
-    wanted = {"url": shop.url, "events": ["conversion.created"]}
-    secret: str = post(instance, "/v1/webhooks", wanted)["secret"]
+    endpoint = {"url": shop.url, "events": ["conversion.created"]}
+    secret: str = post(instance, "/v1/webhooks", endpoint)["secret"]
     own = {"campaign_id": "cmp_1", "affiliate_id": "aff_1", "tracking_code": "tc_ABC123"}
     post(instance, "/v1/links", own | {"destination": "https://shop.example/"})
     began = time.monotonic()
@@ -119,8 +119,8 @@ def test_the_seeds_request_is_told_of_within_2_seconds(
     assert (data["commission_amount"], data["order_value"]) == (29.99, 99.99)
     assert Webhook(secret).verify(body, headers) is not None
     metrics = instance.run["edge_url"] + "/metrics"
-    told = 'linkjolt_webhook_tries_total{outcome="delivered"} 1.0'
-    wait_for("an edge tells of it", lambda: told in httpx2.get(metrics).text)
+    delivered = 'linkjolt_webhook_tries_total{outcome="delivered"} 1.0'
+    wait_for("an edge counts it", lambda: delivered in httpx2.get(metrics).text)
     verify = verify_of_the_document()
     assert verify(headers["x-linkjolt-signature"], body, secret)
     assert not verify(headers["x-linkjolt-signature"], body + b" ", secret)
@@ -128,7 +128,7 @@ def test_the_seeds_request_is_told_of_within_2_seconds(
 
 
 @pytest.mark.long
-def test_every_conversion_is_told_of_through_a_kill_always_under_one_id(
+def test_every_conversion_has_its_webhook_through_a_kill_always_under_one_id(
     instance: Instance, shop: WebhookReceiver
 ) -> None:
     post(instance, "/v1/webhooks", {"url": shop.url, "events": ["conversion.created"]})
@@ -146,8 +146,8 @@ def test_every_conversion_is_told_of_through_a_kill_always_under_one_id(
             os.kill(killed, signal.SIGKILL)
             again = "it is started again"
             wait_for(again, lambda k=killed: instance.run["pids"]["webhooks"] not in (None, k))
-    # What a killed process had claimed is due again when its lease is over.
-    wait_for("all are told of", lambda: shop.ids_of().keys() == made, 60)
+    # Deliveries that a killed process had claimed are due again when its lease ends.
+    wait_for("all webhooks arrive", lambda: shop.ids_of().keys() == made, 60)
     assert all(len(ids) == 1 for ids in shop.ids_of().values())
 
 

@@ -1,1 +1,1 @@
-"""Runs the peers that the edge is measured beside: nginx, Starlette, LinkJolt itself."""
+"""Serves the peers of the edge's benches: nginx, Starlette, LinkJolt itself."""

@@ -1,4 +1,4 @@
-"""LinkJolt's edge as a peer: one worker, reached by its command line and its HTTP alone."""
+"""Serves LinkJolt's edge as a peer: one worker, used only by its command line and HTTP."""
 
 import http.client
 import sys
@@ -34,7 +34,7 @@ class _BulkLinksAnswer(msgspec.Struct):
 def send_request(
     port: int, path: str, body: object = None, headers: dict[str, str] | None = None
 ) -> tuple[int, bytes]:
-    """One request, a POST where there is a body: its status and answer."""
+    """Sends one request, a POST if it has a body; returns status and body of the answer."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
         content = None if body is None else msgspec.json.encode(body)
@@ -56,7 +56,7 @@ def _post(port: int, key: str, path: str, body: object) -> bytes:
 
 
 def create_links(port: int, key: str) -> None:
-    """A campaign, an affiliate and a link for each code."""
+    """Creates a campaign, an affiliate, and a link for each code."""
     commission = {"kind": "percentage", "rate": "30"}
     campaign = {"name": "Bench", "currency": "USD", "commission": commission}
     answers = [_post(port, key, "/v1/campaigns", campaign)]
@@ -77,7 +77,7 @@ def create_links(port: int, key: str) -> None:
         _post(port, key, "/v1/links/bulk", {"links": links}), type=_BulkLinksAnswer
     )
     if bulk.accepted != len(links):
-        raise BenchFailed(f"{bulk.accepted} of {len(links)} links were made")
+        raise BenchFailed(f"{bulk.accepted} of {len(links)} links were created")
 
 
 @contextmanager
@@ -100,7 +100,7 @@ def _serve(environment: TurnEnvironment, root: Path = ROOT) -> Generator[ServedP
 
 
 def edge_at(root: Path, name: str) -> Peer:
-    """The edge of another checkout, on this one's Python."""
+    """Returns a peer for the edge of another checkout, on this one's Python."""
     return Peer(name, redis_keys.clicks(0).key, partial(_serve, root=root))
 
 

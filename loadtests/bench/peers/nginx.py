@@ -1,4 +1,4 @@
-"""nginx as a peer: bare, with a fixed redirect, and with Lua, an XADD for each request."""
+"""Serves nginx as a peer: bare with a fixed redirect, or with Lua and an XADD per request."""
 
 import shutil
 from collections.abc import Generator
@@ -64,13 +64,13 @@ init_by_lua_block {{
 
 
 def bare_config(folder: Path, port: int) -> str:
-    """A redirect and nothing else: no event, no look-up."""
+    """Builds a configuration that only redirects: no event, no look-up."""
     answer = f'return 302 "{traffic.DESTINATION}";'
     return _CONFIG.format(folder=folder, port=port, modules="", setup="", answer=answer)
 
 
 def lua_config(folder: Path, port: int, redis_url: str) -> str:
-    """The links in memory, and connections to Redis that are kept."""
+    """Builds a configuration with the links in memory and persistent connections to Redis."""
     redis = urlsplit(redis_url)
     names = ("ndk_http_module", "ngx_http_lua_module")
     setup = _SETUP.format(
@@ -123,7 +123,7 @@ def _serve_lua(environment: TurnEnvironment) -> Generator[ServedPeer]:
 
 
 def find_nginx() -> str | None:
-    """Debian has it in /usr/sbin, which is not on everyone's PATH."""
+    """Finds nginx, also in Debian's /usr/sbin, which is not on every PATH."""
     return shutil.which("nginx") or shutil.which("nginx", path="/usr/sbin")
 
 

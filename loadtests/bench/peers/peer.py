@@ -1,4 +1,4 @@
-"""What a turn knows of a peer: its name, the stream it writes, how it is served."""
+"""Declares a peer: its name, the stream it writes, and how it is served."""
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -11,7 +11,7 @@ from loadtests.bench.plan import Cores
 
 
 class TurnEnvironment(msgspec.Struct, frozen=True):
-    """What a turn gives: an empty folder, a fresh Redis-protocol server, cores."""
+    """The environment of a turn: an empty folder, a new Redis-protocol server, cores."""
 
     folder: Path
     redis_url: str
@@ -19,7 +19,7 @@ class TurnEnvironment(msgspec.Struct, frozen=True):
 
 
 class ServedPeer(msgspec.Struct, frozen=True):
-    """A peer that takes requests; `key` is an API key, where it has such."""
+    """A peer that accepts requests; `key` is an API key if it has one."""
 
     port: int
     pid: int
@@ -27,7 +27,7 @@ class ServedPeer(msgspec.Struct, frozen=True):
 
 
 class Peer(NamedTuple):
-    """`stream` is empty for one that stores nothing."""
+    """A peer; `stream` is empty if it stores nothing."""
 
     name: str
     stream: str

@@ -1,4 +1,4 @@
-"""What one writes first: a Starlette route that awaits an XADD of its own for each click."""
+"""Answers clicks in the obvious way: a Starlette route that awaits an XADD for each click."""
 
 import os
 import random
@@ -45,6 +45,6 @@ def create_app(redis: Redis) -> Starlette:
 
 
 def app() -> Starlette:
-    """The factory that uvicorn calls."""
+    """Creates the application; uvicorn calls this factory."""
     # redis-py opens 100 connections by default and refuses the rest.
     return create_app(connect(f"{os.environ[REDIS_URL]}?max_connections={2 * traffic.CONNECTIONS}"))

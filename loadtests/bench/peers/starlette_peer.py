@@ -1,4 +1,4 @@
-"""A plain Starlette application under uvicorn (httptools, uvloop) as a peer."""
+"""Serves a plain Starlette application under uvicorn (httptools, uvloop) as a peer."""
 
 import sys
 from collections.abc import Generator

@@ -1,1 +1,1 @@
-"""Measures reports over many clicks."""
+"""Benches reports over many clicks."""

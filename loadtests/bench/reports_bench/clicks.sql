@@ -1,6 +1,6 @@
--- Clicks number `first` up to `end`, evenly spaced in time: links, countries, referrers, visitors by
--- Zipf's law; columns that most clicks leave empty are empty. A visitor's hash changes with the UTC
--- day, for the aggregator salts it so.
+-- Inserts clicks number `first` up to `end`, evenly spaced in time: links, countries, referrers and
+-- visitors by Zipf's law; columns that most clicks leave empty are empty. A visitor's hash changes
+-- with the UTC day, as the aggregator's salt does.
 INSERT INTO clicks (
     account, link, time, click_id, campaign, affiliate, verdict, ruleset, visitor, ip, country,
     language, device, os, browser, referrer_host, sub1, s, pos

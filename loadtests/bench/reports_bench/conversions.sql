@@ -1,4 +1,5 @@
--- Conversions number `first` up to `end`, as the clicks; each up to three days after its click.
+-- Inserts conversions number `first` up to `end`, spaced as the clicks; each is up to three days
+-- after its click.
 INSERT INTO conversions (
     account, campaign, affiliate, link, time, click_time, conversion_id, kind, event, order_id,
     status, attribution, currency, order_value_minor, commission_minor, conversions, pending,

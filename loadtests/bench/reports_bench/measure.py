@@ -1,4 +1,4 @@
-"""How long reports take from rollups over many clicks, beside the same reports from raw events."""
+"""Times reports from rollups over many clicks, and the same reports from raw events."""
 
 import asyncio
 import itertools
@@ -43,7 +43,7 @@ _RAW_MAX_SECONDS = 600.0
 
 
 class Timing(msgspec.Struct, frozen=True, kw_only=True):
-    """Milliseconds of a report, warm: each run from rollups, one run from raw, CPU of one run."""
+    """Milliseconds of a warm report: each run from rollups, one run from raw, CPU of a run."""
 
     question: str
     shape: Shape
@@ -66,14 +66,14 @@ class Timing(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def percentile(values: Sequence[float], share: float) -> float:
-    """The least value that so large a share of all does not exceed."""
+    """Returns the smallest value that this share of all values does not exceed."""
     return sorted(values)[math.ceil(len(values) * share) - 1]
 
 
 async def read_report(
     engine: ClickHouse, request: ReportRequest, shape: Shape
 ) -> tuple[list[ReportRow], list[ReportRow]]:
-    """A report's rows and totals as the engine answers them, read at once."""
+    """Reads a report's rows and totals concurrently, as the engine answers them."""
     page = rows_query(request, ACCOUNT, _RAW_MAX_SECONDS, shape)
     totals = totals_query(request, ACCOUNT, _RAW_MAX_SECONDS, shape)
     answers = await asyncio.gather(
@@ -85,7 +85,7 @@ async def read_report(
 async def time_question(
     engine: ClickHouse, redis: Redis, question: Question, warehouse: BuiltWarehouse, seconds: float
 ) -> Timing:
-    """From raw once; then, warm, from rollups as a whole report, over so many seconds."""
+    """Times a report once from raw, then warm from rollups as a whole for some seconds."""
     request = make_request(question, warehouse.start, warehouse.end)
     shape = choose_shape(request)
     began = time.perf_counter()
@@ -125,8 +125,8 @@ def same_answers(
     from_rollups: tuple[list[ReportRow], list[ReportRow]],
     from_raw: tuple[list[ReportRow], list[ReportRow]],
 ) -> bool:
-    """Whether both say the same; unique clicks are estimates in both, of days or of all."""
-    ours, theirs = ([cell for cells in told for cell in cells] for told in (from_rollups, from_raw))
+    """True if both answers agree; unique visitors, estimates in both, may differ by 2 %."""
+    ours, theirs = ([row for rows in answer for row in rows] for answer in (from_rollups, from_raw))
     return [_without_estimates(cell) for cell in ours] == [
         _without_estimates(cell) for cell in theirs
     ] and all(
@@ -153,7 +153,8 @@ def timing_row(timing: Timing, clicks: int) -> BenchRow:
         figure=figure if timing.same else f"{figure}, NOT as from raw",
         verdict=verdict if timing.same else "fail",
         detail=(
-            f"{describe_spread(timing.runs_ms, ' ms', 1)}, {len(timing.runs_ms)} runs from {timing.shape}",
+            f"{describe_spread(timing.runs_ms, ' ms', 1)},"
+            f" {len(timing.runs_ms)} runs from {timing.shape}",
             f"CPU of a run {timing.cpu_ms:,.1f} ms, of all threads",
             f"from raw {timing.raw_ms:,.0f} ms",
         ),
@@ -221,7 +222,7 @@ async def _measure(plan: BenchPlan, url: str) -> tuple[float, list[Timing]]:
 
 @contextmanager
 def _on_every_core(plan: BenchPlan) -> Generator[None]:
-    """The engine's threads may use all cores of the plan, as they do in a server."""
+    """Lets the engine's threads use all cores of the plan, as they do in a server."""
     before = os.sched_getaffinity(0)
     os.sched_setaffinity(0, {plan.cores.worker, plan.cores.load, plan.cores.redis})
     try:

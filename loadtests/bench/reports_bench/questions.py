@@ -1,4 +1,4 @@
-"""The fixed set of reports that are timed: what a manager of affiliates looks at."""
+"""Declares the fixed set of reports that are timed: those that an affiliate manager reads."""
 
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -6,12 +6,12 @@ from typing import NamedTuple
 from reports.query.request import ReportRequest, parse_request
 
 _AFFILIATE = "aff_8"
-# Without unique clicks, which the API tells unless asked otherwise and which cost the most.
+# Without unique clicks, a default of the API and the most expensive metric.
 _PAYOUT = "clicks,conversions,revenue,commission,epc"
 
 
 class Question(NamedTuple):
-    """A report by its query parameters; `hours`: how far it reaches back, 0 for all events."""
+    """A report by its query parameters; `hours` is its length, 0 for all events."""
 
     title: str
     parameters: dict[str, str]
@@ -64,7 +64,7 @@ QUESTIONS = (
 
 
 def make_request(question: Question, start: datetime, end: datetime) -> ReportRequest:
-    """The report as it is asked for at `end`, a full hour."""
+    """Parses the report's request as of `end`, a full hour."""
     begin = end - timedelta(hours=question.hours) if question.hours else start
     parameters = {"limit": "1000"} | question.parameters | {"from": begin.isoformat()}
     return parse_request(list(parameters.items()), end)

@@ -1,4 +1,4 @@
--- The registry's mirror: a name for every campaign, affiliate and link.
+-- Fills the registry's mirror with a name for every campaign, affiliate and link.
 INSERT INTO registry (kind, number, account, code, name, version)
 SELECT 'campaign', number, {account:UInt32}, '', concat('Campaign ', toString(number)), 1
 FROM numbers(1, {campaigns:UInt32})

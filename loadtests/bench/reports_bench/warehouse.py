@@ -1,4 +1,4 @@
-"""A warehouse of many synthetic events, with rollups pulled as the aggregator pulls them."""
+"""Builds a warehouse of many synthetic events, with rollups pulled as the aggregator does."""
 
 import hashlib
 import shutil
@@ -27,7 +27,7 @@ _MIGRATIONS = Path(__file__).parents[3] / "aggregator" / "warehouse" / "migratio
 ACCOUNT = datasets.live_dataset(datasets.ACCOUNT_DEFAULT)
 LAG_MS = 300
 _CHUNK = 1_000_000
-# The longest that the setting takes, so that a warehouse kept for days still has its minutes.
+# The maximum of the setting, so that a warehouse used for days still has its minutes.
 _MINUTE_ROLLUP_HOURS = 10_000
 _MINUTES_PULLED = timedelta(hours=60)
 _READERS = 3
@@ -36,7 +36,7 @@ _PROGRESS_EVERY_SECONDS = 15.0
 
 
 class WarehouseSize(msgspec.Struct, frozen=True, kw_only=True):
-    """What is made: so many clicks of one account over so many days, 15 conversions a thousand."""
+    """The size of a warehouse: clicks of one account over days, 15 conversions per thousand."""
 
     clicks: int
     days: int = 400
@@ -46,7 +46,7 @@ class WarehouseSize(msgspec.Struct, frozen=True, kw_only=True):
     visitors: int = 200_000
 
     def parameters(self) -> dict[str, object]:
-        """For the SQL that makes events."""
+        """Returns the parameters of the SQL that generates events."""
         return {"account": ACCOUNT, **msgspec.structs.asdict(self)}
 
     @property
@@ -55,7 +55,7 @@ class WarehouseSize(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BuiltWarehouse(msgspec.Struct, frozen=True):
-    """What a folder holds: it is used again where `size` and `made_by` are the same."""
+    """The record of a built warehouse, which is reused if `size` and `made_by` are the same."""
 
     size: WarehouseSize
     made_by: str
@@ -73,7 +73,7 @@ class _Bytes(msgspec.Struct, frozen=True):
 
 
 class Chunk(NamedTuple):
-    """Events number `first` up to `end`, all of one ingest month, the last at position `pos`."""
+    """Events number `first` up to `end`, in one ingest month, the last at position `pos`."""
 
     first: int
     end: int
@@ -81,7 +81,7 @@ class Chunk(NamedTuple):
 
 
 class EventSpan(msgspec.Struct, frozen=True):
-    """So many events evenly over a span of UTC milliseconds."""
+    """Events spread evenly over a span of UTC milliseconds."""
 
     start_ms: int
     span_ms: int
@@ -94,18 +94,18 @@ class EventSpan(msgspec.Struct, frozen=True):
         return cls(_milliseconds(end) - span_ms, span_ms, count)
 
     def pos(self, number: int) -> int:
-        """Of an event: it reaches its stream a moment after its time."""
+        """Returns the stream position of an event, which is `LAG_MS` after its time."""
         ms = self.start_ms + number * self.span_ms // self.count
         return (ms + LAG_MS) << SEQUENCE_BITS
 
     def first_from(self, pos: int) -> int:
-        """The number of the first event that stands at this position or behind it."""
+        """Returns the number of the first event at or after this position."""
         ms = (pos >> SEQUENCE_BITS) - LAG_MS - self.start_ms
         return min(self.count, -(-ms * self.count // self.span_ms))
 
 
 def chunks(events: EventSpan, events_max: int = _CHUNK) -> Iterator[Chunk]:
-    """All events, cut at ingest months and after so many."""
+    """Cuts all events at ingest months and after `events_max`."""
     first = 0
     while first < events.count:
         next_month = events.first_from(month_end(month_of(events.pos(first))) + 1)
@@ -119,13 +119,13 @@ def _milliseconds(instant: datetime) -> int:
 
 
 def digest_sources() -> str:
-    """A digest of the SQL that makes tables and events."""
+    """Digests the SQL that creates tables and events."""
     files = [*sorted(_MIGRATIONS.glob("*.sql")), *sorted(_HERE.glob("*.sql"))]
     return hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
 
 
 def find_existing(folder: Path, size: WarehouseSize) -> BuiltWarehouse | None:
-    """What the folder holds, where it is what would be built."""
+    """Reads the record of the folder's warehouse; None unless it is the one to be built."""
     try:
         built = msgspec.json.decode((folder / "built.json").read_bytes(), type=BuiltWarehouse)
     except (FileNotFoundError, msgspec.MsgspecError):
@@ -137,7 +137,7 @@ def find_existing(folder: Path, size: WarehouseSize) -> BuiltWarehouse | None:
 async def open_warehouse(
     folder: Path, size: WarehouseSize
 ) -> AsyncGenerator[tuple[ClickHouse, BuiltWarehouse]]:
-    """The engine on the folder's warehouse, which is built first where it is not there."""
+    """Opens the folder's warehouse, and builds it first if it does not exist."""
     built = find_existing(folder, size)
     if built is None:
         _empty(folder)
@@ -153,7 +153,7 @@ async def open_warehouse(
 
 
 def _empty(folder: Path) -> None:
-    """A folder that holds anything but a warehouse is not touched: Failed."""
+    """Empties the folder; fails if it contains anything but a warehouse."""
     if folder.exists() and any(folder.iterdir()) and not (folder / "clickhouse").is_dir():
         raise BenchFailed(f"{folder} holds other files")
     shutil.rmtree(folder, ignore_errors=True)
@@ -179,7 +179,7 @@ def _save(built: BuiltWarehouse, folder: Path) -> None:
 
 
 async def fill(engine: ClickHouse, size: WarehouseSize, end: datetime) -> None:
-    """Names, events up to `end` and their rollups, into tables that are there and empty."""
+    """Inserts names, events up to `end` and their rollups into empty tables."""
     await _run(engine, "registry", size.parameters())
     shown_at = time.monotonic()
     for stream in redis_keys.streams(1):
@@ -195,7 +195,7 @@ async def fill(engine: ClickHouse, size: WarehouseSize, end: datetime) -> None:
 
 
 def _minute_watermarks(stream: redis_keys.Stream, end: datetime) -> Watermarks:
-    """Minutes are pulled from here on: what is older, the rollup would forget at once."""
+    """Returns watermarks from which minutes are pulled: older ones would expire at once."""
     since = end - _MINUTES_PULLED
     return {("rollup_minute", stream.number): _milliseconds(since) << SEQUENCE_BITS}
 
@@ -207,7 +207,7 @@ async def _store(
     stream: redis_keys.Stream,
     chunk: Chunk,
 ) -> None:
-    """The events, and the marker of the batch that they are."""
+    """Inserts the events of a chunk and the marker of their batch."""
     parameters = size.parameters() | msgspec.structs.asdict(events) | chunk._asdict()
     await _run(engine, stream.kind, parameters | {"lag_ms": LAG_MS})
     await engine.insert(stream.kind, ["s", "pos"], _marker(stream, chunk.pos))

@@ -1,4 +1,4 @@
-"""Adjustments from Redis to the sums: exact in raw and rollups, each once, where they belong."""
+"""Adjustments change the sums of raw and rollups exactly, each once, at the right place."""
 
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -24,7 +24,7 @@ FACTS = "count()) AS n FROM conversions WHERE account != 0 AND kind != 'detached
 
 
 class Sums(msgspec.Struct, frozen=True):
-    """By affiliate and status: counts and minor units."""
+    """Counts and minor units by affiliate and status."""
 
     affiliate: int
     status: str
@@ -44,7 +44,7 @@ class Cell(msgspec.Struct, frozen=True):
 
 
 async def raw(line: Line) -> list[Sums]:
-    """What raw sums to, by what each row says of itself."""
+    """Sums the raw rows by their own affiliate and status."""
     return await line.clickhouse.read(
         "SELECT affiliate, status, toInt64(sum(c.conversions)) AS conversions,"
         " sum(c.order_value_minor) AS order_value_minor,"
@@ -75,7 +75,7 @@ class Adjuster:
         self._adjustments = 0
 
     async def open(self) -> None:
-        """A campaign 2 that pays 30 per cent."""
+        """Creates campaign 2, which pays 30 %."""
         registry = Registry(self._line.redis)
         for _ in range(2):
             await registry.create(

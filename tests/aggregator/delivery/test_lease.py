@@ -1,4 +1,4 @@
-"""Leases on a real Redis: a stream is stored by one aggregator at a time."""
+"""A stream is stored by one aggregator at a time, which holds its lease."""
 
 from collections.abc import Iterable
 
@@ -20,7 +20,7 @@ CLICKS = "count()) AS n FROM clicks WHERE account != 0"
 
 
 class Clock:
-    """Seconds that pass only when a test says so."""
+    """A clock that a test sets."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -53,7 +53,7 @@ async def test_a_lease_that_is_not_renewed_runs_out(redis: Redis) -> None:
         return await second.acquire(STREAM) == "taken"
 
     await wait_until(taken)
-    # What the first one remembers of it is as old.
+    # The first one's own memory of the lease has expired, too.
     assert await first.acquire(STREAM) == "foreign"
     await first.release()
     assert await second.acquire(STREAM) == "held"
@@ -75,7 +75,7 @@ async def test_a_lease_is_renewed_when_a_third_of_it_is_over_and_redis_is_not_as
     assert int(await call(redis, "PTTL", STREAM.lease_key)) > 5_000
 
 
-async def test_a_lease_that_ran_out_and_is_taken_again_is_told_from_one_that_was_held(
+async def test_a_lease_that_ran_out_and_is_taken_again_differs_from_one_that_was_held(
     redis: Redis,
 ) -> None:
     clock = Clock()
@@ -149,7 +149,7 @@ async def test_conversions_wait_for_clicks_that_another_aggregator_stores(line: 
     line.aggregation = of_conversions
     await line.step_until_idle()
     assert await line.count(f"{conversion_rows} AND country = 'BR' AND reason = ''") == 1
-    # One that never came is not waited for once the foreign stream is read past its top.
+    # A click that is missing is not waited for once the foreign stream is read past its end.
     await line.convert(line.make_conversion(2, line.make_click().click_id))
     await line.step_until_idle()
     assert await line.count(f"{conversion_rows} AND reason = 'click_late'") == 1
@@ -168,7 +168,7 @@ async def test_a_full_redis_still_lets_a_lease_be_renewed_and_its_streams_be_tri
     try:
         clock.now += 20
         assert await leases.acquire(STREAM) == "held"
-        # Whoever holds no lease can get none, and knows all the same what may go.
+        # An aggregator without a lease can get none, and can trim all the same.
         standby = aggregation(line, Leases(line.redis, 30))
         assert (
             await standby.trimmable_position(STREAM) == await line.aggregation.position(STREAM) > 0

@@ -1,4 +1,4 @@
-"""Redis put back to an older copy of its files: nothing is stored twice, nothing new is lost."""
+"""A Redis restored to an older copy of its files stores nothing twice and loses nothing new."""
 
 import shutil
 import subprocess
@@ -29,7 +29,7 @@ _AHEAD_MS = 60_000
 
 
 class Restorable:
-    """A Redis of the test's own, with a line on it, whose files can be put back."""
+    """A Redis of the test's own, with a line on it, whose files can be restored."""
 
     def __init__(self, folder: Path, clickhouse: ClickHouse) -> None:
         self._server = RedisServer(folder / "redis")
@@ -41,7 +41,7 @@ class Restorable:
         self._redis: Redis | None = None
 
     async def start(self) -> Line:
-        """A line of new processes: what an edge and an aggregator knew before is gone."""
+        """Starts Redis and a line of new processes, which remember nothing."""
         self._child = self._server.start()
         self._server.wait_ready(self._child)
         redis = self._redis = connect(self._server.url)
@@ -66,13 +66,13 @@ class Restorable:
             self._child.wait(10)
         self._child = self._redis = None
 
-    async def keep(self) -> Line:
+    async def copy_files(self) -> Line:
         """Copies the files while nothing runs."""
         await self.stop()
         shutil.copytree(self._files, self._copy)
         return await self.start()
 
-    async def put_back(self) -> Line:
+    async def restore_files(self) -> Line:
         await self.stop()
         shutil.rmtree(self._files)
         shutil.copytree(self._copy, self._files)
@@ -92,7 +92,7 @@ def forgotten() -> float:
 
 
 async def append_ahead(line: Line, stream: Stream, event: object, slice_ms: int = 1) -> None:
-    """As an edge publishes while Redis's clock is a minute ahead, at the begin of a slice."""
+    """Publishes as an edge does while Redis's clock is a minute ahead, at the start of a slice."""
     at_ms = (now_ms() + _AHEAD_MS) // slice_ms * slice_ms
     await call(line.redis, "XADD", stream.key, f"{at_ms}-0", "f", msgspec.json.encode(event))
     await call(line.redis, "HINCRBY", stream.ledger_key, at_ms // 3_600_000, 1)
@@ -104,11 +104,11 @@ async def test_a_redis_that_forgot_what_is_stored_costs_only_what_it_forgot_unre
     line = await restorable.start()
     await line.click(5)
     await line.step_until_idle()
-    line = await restorable.keep()
+    line = await restorable.copy_files()
     await line.click(7)
     await line.step_until_idle()
     await line.click(2)
-    line = await restorable.put_back()
+    line = await restorable.restore_files()
     before = forgotten()
     await line.click(3)
     await line.step_until_idle()
@@ -118,7 +118,7 @@ async def test_a_redis_that_forgot_what_is_stored_costs_only_what_it_forgot_unre
     audit = await line.audit()
     assert not audit.repeated
     assert not audit.rollups
-    # Redis's count forgot seven that are stored; of the two that nobody read nothing is left.
+    # The ledger forgot seven stored clicks; of the two unread ones nothing is left.
     assert not audit.clean
     assert [(s.accepted, s.stored, s.difference) for s in audit.balance.streams] == [
         (8, 15, -7),
@@ -134,20 +134,20 @@ async def test_what_comes_below_the_stored_position_is_stored_once(
     old = await line.click(3)
     await line.convert(line.make_conversion(1, old[0].click_id))
     await line.step_until_idle()
-    line = await restorable.keep()
+    line = await restorable.copy_files()
     await append_ahead(line, redis_keys.clicks(0), line.make_click())
     await append_ahead(line, redis_keys.conversions(0), line.make_conversion(2))
     await line.step_until_idle()
     assert await line.count(CLICKS) == 4
     for _ in range(again):
-        line = await restorable.put_back()
+        line = await restorable.restore_files()
         new = await line.click(70)
         await line.convert(line.make_conversion(3, new[0].click_id))
         await line.step()
     await line.step_until_idle()
     assert await line.count(CLICKS) == 4 + 70 * again
     assert await line.count(CONVERSIONS) == 3
-    # A second aggregator finds nothing more to make good.
+    # Another aggregator finds nothing more to recover.
     line.restart()
     await line.click(1)
     await line.step_until_idle()
@@ -157,7 +157,7 @@ async def test_what_comes_below_the_stored_position_is_stored_once(
     assert not audit.rollups
 
 
-async def test_an_empty_redis_in_the_place_of_the_old_one_is_gone_on_with(line: Line) -> None:
+async def test_an_empty_redis_that_replaces_the_old_one_is_read_on(line: Line) -> None:
     await append_ahead(line, redis_keys.clicks(0), line.make_click())
     await line.step_until_idle()
     await call(line.redis, "FLUSHALL")

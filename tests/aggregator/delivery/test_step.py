@@ -1,4 +1,4 @@
-"""Stream to warehouse on real servers: exactly once, whoever does it and however often."""
+"""Each event of a stream is stored exactly once, by any aggregator and after any failure."""
 
 import asyncio
 import time
@@ -63,7 +63,7 @@ async def test_another_aggregator_goes_on_where_the_rows_say(line: Line) -> None
     assert (await line.audit()).clean
 
 
-async def test_a_crash_after_the_base_insert_is_made_good_by_the_pull(
+async def test_a_crash_after_the_base_insert_is_recovered_by_the_pull(
     line: Line, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     async def crash(*_: object) -> None:
@@ -96,7 +96,7 @@ async def test_rollups_that_lag_behind_a_long_queue_are_complete_at_its_end(
     await line.click(40)
     for _ in range(batches):
         await line.step()
-    # Whoever goes on pulls what was left unpulled.
+    # The next aggregator pulls the unpulled rows.
     line.restart(batch_rows=5)
     await line.step_until_idle()
     while (await line.step()).more_waiting:
@@ -113,7 +113,7 @@ async def test_far_behind_rollups_follow_by_so_many_rows_at_once(
     pulled: list[int] = []
     while (await line.step()).more_waiting:
         pulled.append(await line.count("sum(clicks)) AS n FROM rollup_quarter"))
-    # Two batches at first; then it depends on how long that took.
+    # Two batches at first; then it depends on how long the pull took.
     assert pulled[:2] == [0, 10]
     assert await line.count("sum(clicks)) AS n FROM rollup_quarter") == 30
     assert (await line.audit()).clean
@@ -279,14 +279,14 @@ async def test_progress_is_published_with_the_step_that_stores(
         await line.click()
         while await line.count(CLICKS) < count:
             await line.step()
-        # Of the very step that stored the click, and up to the end of the slices it closed.
+        # Published by the very step that stored the click, up to the end of the slices it closed.
         for stream in redis_keys.streams(1):
             published_ms = await call(line.redis, "HGET", redis_keys.PROGRESS, stream.number)
             assert int(published_ms) == streams.closed_until_ms[stream.key]
         [group] = await call(line.redis, "XINFO", "GROUPS", redis_keys.clicks(0).key)
         cursor = position(group[b"last-delivered-id"])
         assert cursor == await line.aggregation.position(redis_keys.clicks(0))
-    # Two calls to Redis; the fastest of several, for the machine may be busy.
+    # Publishing is two calls to Redis; the fastest of several, for the machine may be busy.
     assert min(seconds) < 0.25
 
 

@@ -1,4 +1,4 @@
-"""What no trim may take: entries that some consumer group has not read, or not acknowledged."""
+"""A trim keeps entries that some consumer group has not read or not acknowledged."""
 
 from aggregator.delivery.streams import GROUP, MAX_POSITION, Streams
 from aggregator.delivery.trim import Trimmer

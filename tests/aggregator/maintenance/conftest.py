@@ -1,4 +1,4 @@
-"""The aggregator's line, and a running instance, as the other tests have them."""
+"""Shares the fixtures of the aggregator's line and of a running instance."""
 
 from tests.aggregator.conftest import line
 from tests.system.conftest import own_instance

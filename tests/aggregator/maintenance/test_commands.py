@@ -1,4 +1,4 @@
-"""The operator's commands as typed, on a running instance and on a stopped one."""
+"""The operator's commands work on a running instance and on a stopped one."""
 
 import asyncio
 import json
@@ -12,7 +12,7 @@ from linkjolt.storage.redis import call, connect
 from tests.system.conftest import Instance, wait_for
 
 FIREFOX = {"User-Agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"}
-# Only one process may have the engine open, so the damage is done in one of its own.
+# Only one process can open the engine, so the damage is done in another one.
 DAMAGE = """
 import asyncio, sys
 from linkjolt.storage import clickhouse
@@ -49,7 +49,7 @@ def clean(instance: Instance) -> bool:
 
 
 @pytest.mark.long
-def test_a_damaged_rollup_and_lost_clicks_are_made_good_by_three_commands(
+def test_a_damaged_rollup_and_lost_clicks_are_repaired_by_three_commands(
     own_instance: Instance,
 ) -> None:
     for _ in range(6):

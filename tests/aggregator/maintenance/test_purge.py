@@ -17,7 +17,7 @@ ROWS = "count()) AS n FROM conversions WHERE account != 0"
 
 
 async def fill(line: Line) -> None:
-    """Three live conversions and three tests, of which one is rejected."""
+    """Stores three live conversions and three tests, of which one is rejected."""
     adjusting = ConversionAdjuster(line.redis, 1, 0)
     for number in range(6):
         conversion = line.make_conversion(number)
@@ -34,7 +34,7 @@ async def test_tests_leave_and_the_balance_stays_even(line: Line) -> None:
     await fill(line)
     assert await line.count(ROWS) == 8
     for expected in (4, 0):
-        # The second finds nothing, and changes nothing.
+        # The second purge finds and changes nothing.
         assert (await purge_tests(line.redis, line.clickhouse, 1)).events == expected
         assert await line.count(ROWS) == 3
         for table in ("rollup_minute", "rollup_quarter", "rollup_day", "rollup_dimension"):

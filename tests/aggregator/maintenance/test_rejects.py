@@ -1,4 +1,4 @@
-"""Rejects: each can be found and read, and counts once when it is replayed."""
+"""A reject can be found and read, and counts once when it is replayed."""
 
 from datetime import UTC, datetime
 
@@ -42,7 +42,7 @@ def test_a_rejects_body_holds_no_whole_address(text: bytes, body: str) -> None:
 
 
 async def rejected(line: Line, count: int = 1) -> list[Reject]:
-    """Rejects of clicks that a later version can read: their bodies are put right."""
+    """Makes rejects that a later version can read: their bodies are corrected."""
     for _ in range(count):
         await line.clicks.publish('{"click_id": 7}')
     await line.step_until_idle()

@@ -1,4 +1,4 @@
-"""Repair: a rollup becomes what raw makes of it, at once or not at all, and goes on from there."""
+"""A repair makes a rollup equal to raw, at once or not at all, and pulls continue from it."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -13,6 +13,7 @@ from aggregator.maintenance.audit import find_differences
 from aggregator.maintenance.operations import TABLES
 from aggregator.maintenance.repair import RebuiltPartition, incomplete_months, rebuild_range, repair
 from aggregator.rollups import pull as pulling
+from aggregator.rollups.day_counts import count_days
 from aggregator.rollups.pull import read_watermark
 from aggregator.rollups.statements import FRESH_ROLLUPS
 from aggregator.rows.rows import click_marker, conversion_marker
@@ -53,7 +54,7 @@ def balance_of(*hours: HourBalance) -> Balance:
 
 
 async def store(clickhouse: ClickHouse, sample: Sample) -> None:
-    """A sample whose raw streams are marked as far as its rollups go."""
+    """Stores a sample with markers in raw at the ends of its rollups."""
     await store_sample(clickhouse, sample)
     ends = {
         "clicks": [click_marker(s, max(row.pos for row in sample.clicks)) for s in (0, 2)],
@@ -206,7 +207,7 @@ def test_a_month_is_incomplete_where_an_hour_lacks_events_though_another_has_too
 async def test_an_aggregator_at_work_goes_on_after_a_repair(
     line: Line, redis: Redis, clickhouse: ClickHouse
 ) -> None:
-    """It remembers how far it pulled, which a repair moves on: days follow half a minute later."""
+    """A repair raises the watermarks that it remembers: days are pulled half a minute later."""
     loop = AggregatorLoop(redis, clickhouse, Settings(shards=1, slice_ms=50))
     stop = asyncio.Event()
     running = asyncio.create_task(loop.run(stop))
@@ -242,3 +243,36 @@ async def test_an_aggregator_at_work_goes_on_after_a_repair(
     await line.step_until_idle()
     assert (await line.audit()).clean
     assert await line.count(by_day) == 32
+
+
+class DayCounts(msgspec.Struct, frozen=True):
+    days: int
+    clicks: int
+    unique_clicks: int
+
+
+async def day_counts(clickhouse: ClickHouse) -> DayCounts:
+    sql = """SELECT uniqExact(time) AS days, sum(clicks) AS clicks,
+        sum(unique_clicks) AS unique_clicks FROM rollup_day WHERE basis = 3"""
+    return (await clickhouse.read(sql, DayCounts))[0]
+
+
+@pytest.mark.long
+async def test_a_rebuilt_month_has_its_days_counted_before_it_takes_its_place(
+    clickhouse: ClickHouse,
+) -> None:
+    await store(clickhouse, make_sample(11, START, END, clicks=300, conversions=60))
+    # Another month's partition has some clicks of the first day, too.
+    for lost, is_found in (("dimension = 'link'", True), ("time = '2026-11-01'", False)):
+        sql = f"ALTER TABLE rollup_day DELETE WHERE basis = 3 AND {lost}"
+        await clickhouse.execute(f"{sql} SETTINGS mutations_sync = 2")
+        # A day without any counts is simply uncounted.
+        assert bool(await find_differences(clickhouse)) is is_found
+        await repair(clickhouse, EVEN, HOURS)
+        assert await find_differences(clickhouse) == []
+    await count_days(clickhouse, int(END.timestamp()))
+    before = await day_counts(clickhouse)
+    assert before.days > 2
+    await rebuild_range(clickhouse, 202610, 202611, HOURS, ["rollup_day"])
+    assert await day_counts(clickhouse) == before
+    assert await find_differences(clickhouse) == []

@@ -1,4 +1,4 @@
-"""Restore: what raw lost comes back from the streams, each event once, or is named as missing."""
+"""A restore stores lost events again from the streams, each once, or reports them as missing."""
 
 import msgspec
 import pytest
@@ -37,7 +37,7 @@ async def run(line: Line) -> RestoreResult:
 
 
 async def fill(line: Line) -> None:
-    """Three batches of clicks with a reject in each, then conversions."""
+    """Stores three batches of clicks with a reject in each, and conversions."""
     for start in (0, 5, 10):
         clicks = await line.click(12, sub1="mail")
         await line.clicks.publish("not json")

@@ -22,7 +22,7 @@ async def test_it_is_refused_in_one_line_while_an_aggregator_holds_a_stream(
         refused = await linkjolt.run(*command)
         assert (refused.returncode, refused.stdout) == (1, "")
         assert refused.stderr.startswith("Error: an aggregator is at work on this Redis")
-    # What was taken before the refusal is given back; the aggregator's own is not.
+    # Leases taken before the refusal are released; the aggregator's own is not.
     assert await call(redis, "EXISTS", redis_keys.clicks(0).lease_key) == 0
     assert await aggregator.acquire(redis_keys.conversions(0)) == "held"
 

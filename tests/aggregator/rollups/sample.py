@@ -1,4 +1,4 @@
-"""Seeded random events as raw rows, and how a test stores and pulls them."""
+"""Makes seeded random events as raw rows, and stores and pulls them."""
 
 import random
 from collections.abc import Sequence
@@ -66,7 +66,7 @@ def _click(rng: random.Random, ms: int, stored_ms: int) -> ClickRow:
         "time": ms / 1000,
         "click_id": f"{rng.getrandbits(128):032x}",
         "verdict": rng.choice(_VERDICTS),
-        # So few that the engine counts distinct ones exactly; other ones every UTC day.
+        # Few enough for the engine to count them exactly; others every UTC day.
         "visitor": ms // 86_400_000 * 1_000 + rng.randrange(300),
         "s": rng.choice((0, 2)),
         # Several rows of one entry share its position.
@@ -105,7 +105,7 @@ def _conversion(rng: random.Random, ms: int, stored_ms: int) -> ConversionRow:
 def make_sample(
     seed: int, start: datetime, end: datetime, clicks: int = 3000, conversions: int = 300
 ) -> Sample:
-    """Events spread over [start, end), each stored up to a minute after its time."""
+    """Makes events spread over [start, end), each stored up to a minute after its time."""
     rng = random.Random(seed)
     low, high = int(start.timestamp() * 1000), int(end.timestamp() * 1000)
 
@@ -119,7 +119,7 @@ def make_sample(
 
 
 async def insert_clicks(clickhouse: ClickHouse, rows: Sequence[ClickRow]) -> None:
-    """The rows, and behind them a marker for each stream, as the aggregator leaves them."""
+    """Inserts rows, and behind them a marker for each stream, as the aggregator does."""
     ends = {s: max(row.pos for row in rows if row.s == s) for s in {row.s for row in rows}}
     marked = [*rows, *(click_marker(s, pos) for s, pos in ends.items())]
     await clickhouse.insert("clicks", CLICK_COLUMNS, _encoder.encode_lines(marked))

@@ -1,4 +1,4 @@
-"""Rollups follow raw: whatever was lost on the way, catching up gives the same cells."""
+"""Catching up gives rollups the same cells, whatever was lost on the way."""
 
 import asyncio
 from datetime import UTC, datetime, timedelta
@@ -44,7 +44,7 @@ class Count(msgspec.Struct, frozen=True):
 
 
 async def cells(clickhouse: ClickHouse, table: str) -> Cells:
-    """The number of merged cells and a digest of all; markers and counts of days left out."""
+    """Returns the number and a digest of the merged cells, without markers and counts of days."""
     keys = "account, time, campaign, affiliate, link, verdict, currency, basis, month"
     keys += ", dimension, value" if table in ("rollup_day", "rollup_dimension") else ""
     sql = f"""SELECT count() AS cells, sum(cityHash64(*)) AS digest FROM (
@@ -63,7 +63,7 @@ async def all_differences(clickhouse: ClickHouse) -> list[pulling.RollupDifferen
 
 
 async def inserts(clickhouse: ClickHouse, table: str) -> int:
-    """How many parts inserts have made: each takes a block number of its partition."""
+    """Counts the parts that inserts have made: each takes a block number of its partition."""
     sql = f"""SELECT sum(blocks) AS number FROM (
         SELECT partition, max(max_block_number) AS blocks FROM system.parts
         WHERE database = currentDatabase() AND table = '{table}' GROUP BY partition)"""
@@ -89,7 +89,7 @@ async def test_the_size_of_the_steps_does_not_change_a_cell(
 ) -> None:
     small = make_sample(2, START, END, clicks=60, conversions=12)
     await store(clickhouse, small)
-    # Minutes of these days are forgotten by the first merge.
+    # The first merge drops minutes that are this old.
     tables = [table for table in TABLES if table != "rollup_minute"]
     whole = [await cells(clickhouse, table) for table in tables]
     for table in TABLES:

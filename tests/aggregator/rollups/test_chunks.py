@@ -1,4 +1,4 @@
-"""Where a pull ends: pure arithmetic on positions."""
+"""A pull ends at its end position, at a month's end or after enough rows."""
 
 from datetime import UTC, datetime
 

@@ -1,4 +1,4 @@
-"""Unique clicks of days that are over: counted once they are, and anew when a late click comes."""
+"""Unique clicks of a day are counted when it has passed, and again after a late click."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -55,7 +55,7 @@ def click(
 
 
 async def numbers(clickhouse: ClickHouse, day: datetime = DAY) -> dict[tuple[str, str], int]:
-    """Unique clicks by dimension and value, or a link's number."""
+    """Reads unique clicks by dimension and value, or a link's number."""
     sql = """SELECT dimension, value, campaign, affiliate, link, sum(unique_clicks) AS number
         FROM rollup_day WHERE basis = 3 AND time = toDateTime({day:UInt32}, 'UTC')
         GROUP BY dimension, value, campaign, affiliate, link HAVING number != 0"""

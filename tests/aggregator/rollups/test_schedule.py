@@ -1,4 +1,4 @@
-"""Days follow a little later than the other rollups, where no report tells the difference."""
+"""Days are pulled a little later than the other rollups, but before a report reads them."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -20,7 +20,7 @@ def ms(instant: datetime) -> int:
 
 
 async def holds(clickhouse: ClickHouse) -> tuple[set[int], set[int]]:
-    """How far the fresh rollups and that of days hold the clicks."""
+    """Returns the watermarks of the fresh rollups and of the day rollup."""
     fresh, days = [
         {await read_watermark(clickhouse, rollup.table, CLICKS.number) for rollup in some}
         for some in (FRESH_ROLLUPS, DAY_ROLLUPS)
@@ -29,7 +29,7 @@ async def holds(clickhouse: ClickHouse) -> tuple[set[int], set[int]]:
 
 
 async def store(clickhouse: ClickHouse, start: datetime, seed: int) -> int:
-    """A minute's clicks of stream 0; the position up to which they reach."""
+    """Stores a minute's clicks of stream 0; returns a position past them."""
     sample = make_sample(seed, start, start + timedelta(minutes=1), clicks=20, conversions=0)
     clicks = [click for click in sample.clicks if click.s == CLICKS.number]
     await insert_clicks(clickhouse, clicks)

@@ -1,4 +1,4 @@
-"""User agents as they are seen in the wild, by who sends them."""
+"""Lists user agents of real requests, by their kind of sender."""
 
 _KIT = "AppleWebKit/537.36 (KHTML, like Gecko)"
 _IPHONE = "Mozilla/5.0 (iPhone; CPU iPhone OS 17_5_1 like Mac OS X) AppleWebKit/605.1.15"

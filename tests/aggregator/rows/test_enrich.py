@@ -1,4 +1,4 @@
-"""What the warehouse gets of a click and of a conversion."""
+"""Rows hold all fields of a click or conversion, with shortened addresses and texts."""
 
 import msgspec
 import pytest
@@ -28,7 +28,7 @@ CHROME = "Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, l
 
 
 class StrictRow(ClickRow, forbid_unknown_fields=True):
-    """A row in which nothing stands that is no column."""
+    """A row without any field that is no column."""
 
 
 def an_id(time_ms: int = TIME_MS) -> str:

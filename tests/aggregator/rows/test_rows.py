@@ -1,4 +1,4 @@
-"""Rows are the tables' columns, and what is inserted is what is stored."""
+"""The fields of rows are the tables' columns, and are stored as they are inserted."""
 
 from typing import Any
 

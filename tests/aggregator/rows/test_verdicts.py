@@ -1,4 +1,4 @@
-"""Who sends a click, and what is concluded from it."""
+"""A click is judged by its kind of request and its user agent."""
 
 import pytest
 
@@ -44,7 +44,7 @@ def test_a_crawler_is_a_bot_with_its_reason_and_name(user_agent: str, reason: st
 
 
 @pytest.mark.parametrize(("user_agent", "name"), PREVIEWS)
-def test_a_link_preview_is_told_from_a_bot(user_agent: str, name: str):
+def test_a_link_preview_differs_from_a_bot(user_agent: str, name: str):
     agent = parse_user_agent(user_agent)
     assert (agent.device, agent.crawler) == ("bot", name)
     assert verdict_of(a_click(user_agent)) == ("preview", "link_preview")

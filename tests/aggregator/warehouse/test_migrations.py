@@ -1,4 +1,4 @@
-"""Migrations, run on what is there; with the engines of a cluster they can only be read here."""
+"""Migrations run on existing tables; those of a cluster are only parsed here."""
 
 import re
 from datetime import UTC, datetime, timedelta

@@ -153,8 +153,21 @@ async def test_lines_beyond_the_bound_are_refused_and_what_came_before_stays(sho
     body = lines_of(posts)
     answer = await send(shop, chunked(body), NDJSON)
     assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
-    # It came in one piece, which is counted before any of it is taken.
+    # In one piece, all of it is counted before any of it is accepted.
     assert await shop.conversions() == []
+    # In two, the lines of the first are accepted before those beyond the bound are seen.
+    pieces: asyncio.Queue[Message] = asyncio.Queue()
+    posting = asyncio.create_task(post_pieces(shop, pieces))
+    first, rest = lines_of(posts[:2]), lines_of(posts[2:])
+    pieces.put_nowait({"type": "http.request", "body": first, "more_body": True})
+
+    async def stored() -> bool:
+        return len(await shop.conversions()) == 2
+
+    await wait_until(stored)
+    pieces.put_nowait({"type": "http.request", "body": rest, "more_body": False})
+    assert (await posting)[0]["status"] == 413
+    assert [conversion.order_id for conversion in await shop.conversions()] == ["a", "b"]
     assert len((await send(shop, lines_of(posts[:-1]), NDJSON)).json()["data"]) == LINES_MAX
 
 

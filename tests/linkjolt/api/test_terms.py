@@ -2,13 +2,16 @@
 
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 
 import pytest
 from redis.asyncio import Redis
 
 from linkjolt.datasets import Account
 from linkjolt.directory.directory import Directory
+from linkjolt.money import Percentage
 from linkjolt.registry import api_key_secrets
+from linkjolt.registry.commission_rules import rule_at
 from linkjolt.registry.entries import Affiliate, ApiKey, Campaign
 from tests.linkjolt.api.client import Api, serving
 from tests.linkjolt.api.test_registry import CAMPAIGN
@@ -25,6 +28,14 @@ async def api(redis: Redis) -> AsyncIterator[Api]:
         yield api
 
 
+async def paid(api: Api, *, affiliate: int, time_ms: int) -> tuple[int, Decimal]:
+    """The version that pays an affiliate at an instant, and its rate."""
+    campaign = await api.registry.get(Campaign, Account(1), 1)
+    version, rule = rule_at(campaign, affiliate, time_ms)
+    assert isinstance(rule, Percentage)
+    return version, rule.rate
+
+
 async def test_a_patched_commission_is_a_new_version_and_the_old_one_stays(api: Api) -> None:
     flat = {"kind": "flat", "amount": 5}
     answer = await api.send("PATCH", "/v1/campaigns/cmp_1", {"commission": flat})
@@ -39,7 +50,7 @@ async def test_a_patched_commission_is_a_new_version_and_the_old_one_stays(api: 
     assert len((await api.get(RULES))["data"]) == 2
 
 
-async def test_an_affiliate_has_a_rule_of_his_own(api: Api) -> None:
+async def test_an_affiliate_has_a_rule_of_its_own(api: Api) -> None:
     rule = {"kind": "percentage", "rate": 40, "cap": 100, "first_order_only": True}
     made = await api.post(RULES, {"affiliate_id": "aff_1", "commission": rule})
     assert made["starts_at"].endswith("Z")
@@ -49,8 +60,15 @@ async def test_an_affiliate_has_a_rule_of_his_own(api: Api) -> None:
         "commission": rule,
         "starts_at": "",
     }
+    # It alone is paid by it: others, and it before the rule began, by the campaign's.
+    began_ms = round(datetime.fromisoformat(made["starts_at"]).timestamp() * 1000)
+    assert await paid(api, affiliate=1, time_ms=began_ms) == (2, 40)
+    assert await paid(api, affiliate=1, time_ms=began_ms - 1) == (1, 30)
+    assert await paid(api, affiliate=2, time_ms=began_ms) == (1, 30)
     ended = await api.post(RULES, {"affiliate_id": "aff_1", "commission": None})
     assert ended["version"] == 3
+    ended_ms = round(datetime.fromisoformat(ended["starts_at"]).timestamp() * 1000)
+    assert await paid(api, affiliate=1, time_ms=ended_ms) == (1, 30)
     campaign = await api.get("/v1/campaigns/cmp_1")
     assert campaign["commission"] == {"kind": "percentage", "rate": 30}
 

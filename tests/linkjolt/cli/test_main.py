@@ -1,3 +1,5 @@
+"""The command line explains every command, loads none for its help, and names bad settings."""
+
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -43,7 +45,7 @@ def test_every_command_can_be_loaded_and_explains_itself(name: str) -> None:
     assert command.name == name
 
 
-def test_the_version_is_told(runner: CliRunner) -> None:
+def test_the_version_is_printed(runner: CliRunner) -> None:
     assert runner.invoke(main, ["--version"]).output == f"linkjolt, version {__version__}\n"
 
 

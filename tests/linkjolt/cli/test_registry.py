@@ -1,4 +1,4 @@
-"""`linkjolt keys` and `linkjolt links` on a real registry."""
+"""`linkjolt keys` and `linkjolt links` manage a real registry and name every bad line."""
 
 import asyncio
 import csv
@@ -87,7 +87,7 @@ async def test_a_bad_key_is_refused_by_what_is_wrong(
     assert word in result.output.partition("Error: ")[2]
 
 
-async def test_a_server_that_is_away_is_told_in_one_line(
+async def test_an_unavailable_server_is_one_clear_line(
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for url in ("redis://127.0.0.1:1/0", "nonsense"):

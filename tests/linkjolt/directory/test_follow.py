@@ -215,7 +215,7 @@ async def test_a_lost_server_is_an_error_for_callers_and_is_followed_again(
             server.wait_ready(child)
             await registry.patch(Link, Account(1), link.number, flip)
             await wait_until(lambda: directory.cached_route(link.tracking_code) is None)
-    assert [(log["event"], log["log_level"]) for log in logs] == [("registry_feed_lost", "warning")]
+    assert [(log["event"], log["log_level"]) for log in logs] == [("registry feed lost", "warning")]
     await redis.aclose()
     child.terminate()
     child.wait(10)

@@ -1,3 +1,5 @@
+"""A data directory has one holder, and the record of its processes is private."""
+
 import os
 import stat
 from pathlib import Path

@@ -1,3 +1,5 @@
+"""A process stops once on signals, logs its failure, and ends with its supervisor."""
+
 import json
 import os
 import signal
@@ -57,7 +59,7 @@ def next_line(process: subprocess.Popen[str]) -> str:
     return process.stdout.readline().strip()
 
 
-def test_a_process_told_to_stop_ends_its_work_whatever_further_signals_come() -> None:
+def test_a_process_asked_to_stop_ends_its_work_whatever_further_signals_arrive() -> None:
     with start(_STOPS) as process:
         assert next_line(process) == "running"
         process.send_signal(signal.SIGTERM)

@@ -1,3 +1,5 @@
+"""A managed Redis-protocol server is durable and private, and ends with its parent."""
+
 import os
 import signal
 import stat
@@ -41,7 +43,7 @@ def started(server: RedisServer) -> Generator[subprocess.Popen[bytes]]:
 
 
 def parent_of_server(data: Path) -> subprocess.Popen[str]:
-    """A process that starts a server and prints its URL, then does nothing."""
+    """Starts a process that starts a server and prints its URL, then does nothing."""
     command = [sys.executable, "-c", _PARENT, str(data)]
     return subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
 
@@ -121,7 +123,7 @@ def test_a_missing_binary_is_one_clear_line(monkeypatch: pytest.MonkeyPatch) -> 
     assert "LINKJOLT_REDIS_URL" in failed.value.message
 
 
-def test_a_server_that_ends_at_once_is_told(tmp_path: Path) -> None:
+def test_a_server_that_ends_at_once_is_reported(tmp_path: Path) -> None:
     server = RedisServer(tmp_path)
     (tmp_path / "appendonlydir").write_text("in the way")
     child = server.start()

@@ -1,3 +1,5 @@
+"""A supervisor restarts children that die and stops them stage by stage."""
+
 import asyncio
 import os
 import signal
@@ -10,10 +12,11 @@ from pathlib import Path
 
 import pytest
 
-from linkjolt.runtime.supervisor import Child, Stage, Supervisor, describe_status, restart_delay
+from linkjolt.runtime.back_off import BackOff
+from linkjolt.runtime.supervisor import Child, Stage, Supervisor, describe_status, reset_if_settled
 from tests.waiting import wait_until
 
-# Says that it is ready, and on SIGTERM writes its name to the file that all share.
+# Announces that it is ready, and on SIGTERM writes its name to the file that all share.
 _ORDERLY = """
 import os, signal, sys, time
 name, log, fd, seconds = sys.argv[1], sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
@@ -51,7 +54,7 @@ def orderly(name: str, log: Path, seconds: float = 0) -> Child:
 async def running(
     stages: list[Stage], changed: Callable[[], None] = lambda: None
 ) -> AsyncGenerator[Supervisor]:
-    """The children of the stages, started and ready, under a supervisor that watches them."""
+    """Starts the children of the stages under a supervisor and watches them in the block."""
     supervisor = Supervisor(stages, changed)
     children = [child for stage in stages for child in stage.children]
     supervisor.start(children)
@@ -72,33 +75,40 @@ def alive(pid: int) -> bool:
 
 
 def test_restarts_wait_longer_and_longer_up_to_five_seconds() -> None:
-    delays = [0.0]
+    restarts, delays = BackOff(0.1, 5), list[float]()
     for _ in range(8):
-        delays.append(restart_delay(delays[-1], lived_seconds=1))
-    assert delays[1:] == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5, 5])
+        reset_if_settled(restarts, lived_seconds=1)
+        delays.append(next(restarts))
+    assert delays == pytest.approx([0.1, 0.2, 0.4, 0.8, 1.6, 3.2, 5, 5])
 
 
 def test_a_child_that_lived_for_half_a_minute_is_started_again_soon() -> None:
-    assert restart_delay(5.0, lived_seconds=29.9) == 5.0
-    assert restart_delay(5.0, lived_seconds=30) == 0.1
+    restarts = BackOff(0.1, 5)
+    assert sum(next(restarts) for _ in range(7)) > 5
+    reset_if_settled(restarts, lived_seconds=29.9)
+    assert next(restarts) == 5.0
+    reset_if_settled(restarts, lived_seconds=30)
+    assert next(restarts) == 0.1
 
 
 @pytest.mark.parametrize(
     ("status", "text"), [(0, "exit 0"), (3, "exit 3"), (-9, "signal SIGKILL"), (-99, "signal 99")]
 )
-def test_a_status_is_told_in_words(status: int, text: str) -> None:
+def test_a_status_is_described_in_words(status: int, text: str) -> None:
     assert describe_status(status) == text
 
 
-async def test_a_child_that_dies_is_started_again_and_its_new_id_is_told(tmp_path: Path) -> None:
+async def test_a_child_that_dies_is_started_again_and_its_new_id_is_announced(
+    tmp_path: Path,
+) -> None:
     child = orderly("one", tmp_path / "log")
-    told: list[int | None] = []
-    async with running([Stage([child], 5)], lambda: told.append(child.pid)):
+    announced: list[int | None] = []
+    async with running([Stage([child], 5)], lambda: announced.append(child.pid)):
         first = child.pid
         assert first
         os.kill(first, signal.SIGKILL)
         await wait_until(lambda: child.pid not in (None, first) and child.announced)
-        assert told == [first, None, child.pid]
+        assert announced == [first, None, child.pid]
 
 
 async def test_a_stage_is_stopped_when_the_one_before_has_ended(tmp_path: Path) -> None:
@@ -139,4 +149,4 @@ async def test_a_child_that_waits_for_its_restart_is_not_started_by_the_stop(
     await wait_until(dead)
     await supervisor.stop()
     assert not child.poll(time.monotonic() + 60)
-    assert child.pid == 0
+    assert child.pid is None

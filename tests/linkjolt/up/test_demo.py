@@ -1,3 +1,5 @@
+"""The demo is created once, is private, and its printed commands can be pasted."""
+
 import shlex
 import stat
 from pathlib import Path
@@ -40,17 +42,15 @@ async def test_the_demo_pays_thirty_per_cent_in_dollars(redis: Redis, tmp_path: 
     assert rule == {"kind": "percentage", "rate": "30"}
 
 
-async def test_the_demo_key_works_and_its_secret_is_kept_private(
-    redis: Redis, tmp_path: Path
-) -> None:
+async def test_the_demo_key_works_and_its_secret_is_private(redis: Redis, tmp_path: Path) -> None:
     demo = await open_demo(redis, str(tmp_path))
     key = await directory(redis).key(demo.key)
     assert key
     assert key.digest == api_key_secrets.digest(demo.key)
     assert key.allows("conversions:write")
     assert key.allows("reports:read")
-    kept = tmp_path / "demo.json"
-    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    file = tmp_path / "demo.json"
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
 
 
 def test_the_lines_can_be_pasted_into_a_shell() -> None:

@@ -1,3 +1,5 @@
+"""`linkjolt up` replaces children that die, stops cleanly, and refuses in one clear line."""
+
 import os
 import signal
 import socket
@@ -45,7 +47,7 @@ def start(tmp_path: Path) -> Generator[Start]:
 
 
 def refusal(process: subprocess.Popen[str]) -> str:
-    """The one line on stderr with which it ended, with status 1."""
+    """Waits until the process ends with status 1; returns its one line on stderr."""
     output, errors = process.communicate(timeout=60)
     assert (process.returncode, output) == (1, "")
     lines = [line for line in errors.splitlines() if not line.startswith("{")]
@@ -54,7 +56,7 @@ def refusal(process: subprocess.Popen[str]) -> str:
 
 
 async def wait_for_run(data: Path) -> Run:
-    """What runs under the directory, as soon as everything was started there."""
+    """Waits until everything was started under the directory; returns its record."""
     found: list[Run] = []
 
     def started() -> bool:
@@ -196,6 +198,6 @@ async def test_after_a_kill_of_the_supervisor_nothing_is_left_and_a_start_works(
     assert again.wait(timeout=40) == 0
 
 
-@pytest.mark.parametrize(("wanted", "cores", "edges"), [(0, 1, 1), (0, 2, 1), (0, 8, 7), (3, 2, 3)])
-def test_one_edge_runs_per_core_less_one(wanted: int, cores: int, edges: int) -> None:
-    assert edge_count(wanted, cores) == edges
+@pytest.mark.parametrize(("option", "cores", "edges"), [(0, 1, 1), (0, 2, 1), (0, 8, 7), (3, 2, 3)])
+def test_one_edge_runs_per_core_less_one(option: int, cores: int, edges: int) -> None:
+    assert edge_count(option, cores) == edges

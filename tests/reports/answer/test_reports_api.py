@@ -1,4 +1,4 @@
-"""GET /v1/reports as a merchant's developer meets it."""
+"""GET /v1/reports answers, refuses and pages as documented."""
 
 import csv
 import io

@@ -1,4 +1,4 @@
-"""How sums become rows: money in major units, ratios, names, times in the report's zone."""
+"""Sums become rows: money in major units, ratios, names, times in the report's zone."""
 
 from datetime import UTC, datetime
 from decimal import Decimal

@@ -1,4 +1,4 @@
-"""The one reading for all who listen, as they come and go."""
+"""Listeners of the live feed may join and leave at any time."""
 
 import asyncio
 from datetime import datetime
@@ -14,7 +14,7 @@ from reports.live.store import LiveStore
 async def test_one_who_comes_while_the_last_one_leaves_is_welcome(
     redis: Redis, clickhouse: ClickHouse
 ) -> None:
-    """As where a page is opened in place of another."""
+    """This happens when one page replaces another."""
 
     class Held(LiveStore):
         asked, go = asyncio.Event(), asyncio.Event()

@@ -1,4 +1,4 @@
-"""GET /v1/live over real HTTP: what a dashboard hears, and how it ends."""
+"""GET /v1/live sends every stored event over real HTTP, resumes, and ends in time."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ Heard = tuple[str, str, dict[str, Any]]
 
 @dataclass
 class Listening:
-    """A served reports listener, and how it is stopped."""
+    """A served reports listener, with the event that stops it."""
 
     url: str
     port: int
@@ -40,7 +40,7 @@ class Listening:
 
     @asynccontextmanager
     async def live(self, **headers: str) -> AsyncGenerator[AsyncIterator[Heard]]:
-        """Events as (name, id, data)."""
+        """Yields events as (name, id, data)."""
         async with (
             httpx2.AsyncClient(timeout=20) as http,
             http.stream("GET", f"{self.url}/v1/live", headers=self.head(**headers)) as answer,
@@ -62,7 +62,7 @@ async def _events(answer: httpx2.Response) -> AsyncIterator[Heard]:
 
 
 async def hear(events: AsyncIterator[Heard], name: str, times: int = 1) -> list[Heard]:
-    """Everything up to the so-manyth event of this name."""
+    """Reads up to the given number of events of this name."""
     heard: list[Heard] = []
     async with asyncio.timeout(15):
         async for event in events:
@@ -90,7 +90,7 @@ async def listening(
 
 
 def fresh(seed: int, clicks: int = 20, conversions: int = 3) -> Sample:
-    """Events of the last seconds."""
+    """Stores events of the last seconds."""
     end = datetime.now(UTC)
     found = make_sample(seed, end - timedelta(seconds=5), end, clicks, conversions)
     for row in found.conversions:
@@ -214,7 +214,7 @@ async def test_a_client_that_does_not_read_is_dropped(
 
 
 def _wordy() -> Sample:
-    """Events whose texts fill every buffer between us and the client."""
+    """Stores events whose texts fill every buffer on the way to the client."""
     sample = fresh(100, clicks=60, conversions=1)
     for row in sample.clicks:
         row.referrer_host = "x" * 500_000

@@ -1,4 +1,4 @@
-"""The list of conversions: as they stand now, page by page, adding up with the reports."""
+"""The list has conversions in their current state, page by page, and adds up to the reports."""
 
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -31,7 +31,7 @@ S = 1
 
 
 class Ledger:
-    """Conversions and their adjustments, stored in the order in which they are made."""
+    """Stores conversions and their adjustments in the order of the calls."""
 
     def __init__(self, clickhouse: ClickHouse) -> None:
         self._clickhouse = clickhouse

@@ -1,4 +1,4 @@
-"""GET /v1/events: what an affiliate manager asks when somebody doubts a number."""
+"""GET /v1/events finds every event behind a doubted number."""
 
 import csv
 import io
@@ -52,7 +52,7 @@ SALE = ConversionRow(
 
 
 def facts() -> list[ConversionRow]:
-    """A conversion of the known click, and its refund a day later."""
+    """Builds a conversion of the known click, and its refund a day later."""
     refund = msgspec.structs.replace(
         SALE,
         kind="refunded",

@@ -1,4 +1,4 @@
-"""What a report has to say, counted event by event in plain Python."""
+"""Computes reports event by event in plain Python."""
 
 from collections import defaultdict
 from datetime import UTC, date, datetime, time, timedelta
@@ -30,7 +30,7 @@ class Sums(msgspec.Struct):
 
 
 def expected(request: ReportRequest, sample: Sample) -> dict[Key, Sums]:
-    """The sums of every row of a report, by bucket (UTC seconds) and dimension values."""
+    """Sums every row of a report, by bucket (UTC seconds) and dimension values."""
     sums: dict[Key, Sums] = defaultdict(Sums)
     visitors: dict[Key, set[int]] = defaultdict(set)
     for click in sample.clicks:
@@ -105,7 +105,7 @@ def _bucket(request: ReportRequest, at: float) -> int:
 
 
 def _hour_start(at: int, zone: ZoneInfo) -> int:
-    """Back by quarters while clock hour and offset stay the same."""
+    """Goes back by quarters while clock hour and offset stay the same."""
 
     def hour(seconds: int) -> tuple[date, int, timedelta | None]:
         here = datetime.fromtimestamp(seconds, zone)

@@ -1,4 +1,4 @@
-"""Reports recomputed from raw events in plain Python, fast enough for hundreds of them.
+"""Recomputes reports from raw events in plain Python, fast enough for hundreds of them.
 
 It shares no code with the reports: times are cut by the zone's own clock, rows are counted one
 event at a time, by columns.
@@ -25,7 +25,7 @@ Event = ClickRow | ConversionRow
 
 @dataclass(frozen=True)
 class Asked:
-    """One report of the grid; `filters` are (dimension, wanted values, unwanted values)."""
+    """One report of the grid; `filters` are (dimension, included values, excluded values)."""
 
     start: datetime
     end: datetime
@@ -50,7 +50,7 @@ class Sums:
     commission: Counter[str] = field(default_factory=Counter[str])
 
     def metrics(self) -> dict[str, Any]:
-        """As an answer has them; money is None where currencies differ."""
+        """Returns the metrics of an answer; money is None if currencies differ."""
         found: dict[str, Any] = {
             name: getattr(self, name)
             for name in ("clicks", "bot_clicks", "duplicate_clicks", "conversions")
@@ -88,7 +88,7 @@ class Events:
         return self._columns[name]
 
     def chosen(self, asked: Asked, spared: Sequence[str] = ()) -> tuple[slice, list[bool]]:
-        """Where the period lies, and which of its events pass the filters."""
+        """Finds the slice of the period, and the events in it that pass the filters."""
         low = bisect_left(self._seconds, asked.start.timestamp())
         part = slice(low, bisect_left(self._seconds, asked.end.timestamp()))
         passing = [True] * (part.stop - part.start)
@@ -105,7 +105,7 @@ class Events:
         return self._rows[part]
 
     def keys(self, asked: Asked, part: slice) -> Iterator[Key]:
-        """Start of the interval, then the dimensions' values, of each event."""
+        """Lists the start of the interval and the dimensions' values of each event."""
         step = 60 if asked.interval == "minute" else 900
         start = begun(asked.interval, asked.zone)
         starts = [start[int(second) // step * step] for second in self._seconds[part]]
@@ -113,7 +113,7 @@ class Events:
 
 
 class Oracle:
-    """A sample's reports."""
+    """Computes the reports of a sample."""
 
     def __init__(self, sample: Sample) -> None:
         self._clicks = Events(sample.clicks, lambda row: row.time)
@@ -173,7 +173,7 @@ def _clicked(row: Event) -> float:
 
 
 class Begun(dict[int, str]):
-    """The start of the interval in which a minute or quarter lies, as an answer tells it."""
+    """Computes the start of the interval of a minute or quarter, in the format of answers."""
 
     def __init__(self, interval: str, zone: str) -> None:
         super().__init__()
@@ -206,7 +206,7 @@ def _begun(seconds: int, interval: str, zone: str) -> str:
 
 
 def _hour(seconds: int, zone: ZoneInfo) -> str:
-    """Back by quarters while clock hour and offset stay the same."""
+    """Goes back by quarters while clock hour and offset stay the same."""
 
     def hour(at: int) -> tuple[date, int, timedelta | None]:
         local = datetime.fromtimestamp(at, zone)

@@ -104,7 +104,7 @@ async def test_each_interval_is_compared_with_the_one_so_far_before(
 async def test_one_query_tells_both_periods_of_a_short_report(
     client: Client, clickhouse: ClickHouse, sample: Sample, by: dict[str, str]
 ) -> None:
-    """The hour of 10:15 belongs to both: its first quarter to one, the rest to the other."""
+    """The hour of 10:15 is in both periods: its first quarter in one, the rest in the other."""
     await store(clickhouse, sample)
     period = {"from": "2026-11-08T10:15:00Z", "to": "2026-11-09T10:15:00Z"}
     wanted = {**by, "metrics": "clicks,unique_clicks,revenue", "currency": "EUR", "limit": "900"}

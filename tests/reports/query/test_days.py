@@ -1,4 +1,4 @@
-"""Which part of a report the day rollup answers, and that it does."""
+"""The day rollup answers whole days, and the answer stays exact."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -115,7 +115,7 @@ async def test_whole_days_are_answered_without_any_quarter(
 async def test_a_day_that_may_still_be_pulled_is_answered_by_quarters(
     clickhouse: ClickHouse, late: str
 ) -> None:
-    """Of a day that was over less than an hour ago its rollup may lack half a minute."""
+    """The rollup may lack half a minute of a day that ended less than an hour ago."""
     start = datetime(2026, 10, 30, tzinfo=UTC)
     end = start + timedelta(days=2)
     sample = make_sample(15, start, end, clicks=300)

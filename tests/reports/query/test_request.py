@@ -1,4 +1,4 @@
-"""What a report may be asked for, and what is refused, naming the parameter."""
+"""Parameters of a report are parsed, or refused by name."""
 
 from datetime import UTC, datetime
 

@@ -93,7 +93,7 @@ def _random_filters(rng: random.Random, sample: Sample, names: tuple[str, ...]) 
 
 
 def _random_requests(period: str, sample: Sample, cross: bool) -> Iterator[ReportRequest]:
-    """Every further dimension as group or as filter, among base dimensions drawn by lot."""
+    """Draws every single dimension as group or filter, with random base dimensions."""
     rng = random.Random(5)
     for name in SINGLE_DIMENSIONS:
         other = rng.choice([one for one in SINGLE_DIMENSIONS if one != name]) if cross else name

@@ -1,4 +1,4 @@
-"""`linkjolt report` and `linkjolt top` against a served reports listener."""
+"""`linkjolt report` and `linkjolt top` print the answers of a served reports listener."""
 
 import asyncio
 import os
@@ -34,7 +34,7 @@ NOON = int(datetime(2026, 11, 10, 12, tzinfo=UTC).timestamp())
 
 
 async def run(command: click.Command, *words: str, key: str | None = "a-secret") -> Result:
-    """What a shell shows; the server answers from this loop meanwhile."""
+    """Runs a command in a thread; the server answers from this loop meanwhile."""
     env = {"LINKJOLT_KEY": key, "LINKJOLT_DATA": None}
     result = await asyncio.to_thread(CliRunner().invoke, command, words, env=env)
     assert key is None or key not in result.output

@@ -1,4 +1,4 @@
-"""Reports that many ask for are made once, and never again after something more was stored."""
+"""A report that many request is built once, and again as soon as more is stored."""
 
 import asyncio
 import time
@@ -116,7 +116,7 @@ async def test_the_last_answer_is_given_while_the_next_is_made_if_its_data_is_fr
 async def test_an_answer_that_grew_old_while_nothing_was_stored_is_not_given(
     answers: ReportCache[Report], redis: Redis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its successor was never asked for, and data stood still meanwhile."""
+    """No request came in between, and no event was stored meanwhile."""
     wanted = parse_request(PERIOD, NOW)
     ahead_ms = time.time_ns() // 1_000_000 + 10_000
     await progress(redis, ahead_ms)
