@@ -139,7 +139,7 @@ def full_folders(root: Path, packages: Sequence[str], files_max: int) -> list[st
         path.parent
         for package in packages
         for path in (root / package).rglob("*")
-        if path.is_file() and "__pycache__" not in path.parts
+        if path.is_file() and not {"__pycache__", "screenshots"} & {*path.parts}
     )
     return [
         f"{folder.relative_to(root)}: {count}"
