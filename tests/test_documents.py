@@ -93,6 +93,11 @@ def test_the_page_of_errors_has_one_anchor_for_each_reason() -> None:
     assert sorted(said) == sorted((reason.value, str(STATUS[reason])) for reason in Reason)
 
 
+@pytest.mark.parametrize("path", sorted((_ROOT / "docs" / "decisions").glob("*.md")), ids=named)
+def test_a_decision_takes_ten_lines_at_most(path: Path) -> None:
+    assert len(text_of(path).splitlines()) <= 10
+
+
 @pytest.mark.parametrize("name", sorted(_LINES_MAX))
 def test_a_document_stays_short(name: str) -> None:
     assert len(text_of(_ROOT / name).splitlines()) < _LINES_MAX[name]
