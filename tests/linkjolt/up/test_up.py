@@ -116,9 +116,9 @@ def test_a_missing_redis_server_is_one_clear_line(start: Start, tmp_path: Path) 
 
 async def test_a_directory_in_use_is_one_clear_line(start: Start, tmp_path: Path) -> None:
     first = start()
-    await wait_for_run(tmp_path / "data")
-    message = f"Error: {tmp_path / 'data'} is in use by process {first.pid}"
-    assert refusal(start()) == message
+    run = await wait_for_run(tmp_path / "data")
+    holder = f"process {first.pid}, LinkJolt at {run.edge_url}"
+    assert refusal(start()) == f"Error: {tmp_path / 'data'} is in use by {holder}"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
