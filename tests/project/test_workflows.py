@@ -43,7 +43,7 @@ def test_every_push_and_pull_request_runs_the_script_of_ci_on_both_ends_of_pytho
     # YAML 1.1 reads the key `on` as true.
     assert cast("dict[Any, Any]", document(ci))[True].keys() == {"push", "pull_request"}
     assert ".ci/run" in commands(ci)
-    assert "exec make test\n" in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert 'exec make "${1:-test}"\n' in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     oldest = document(ci)["jobs"]["test"]["strategy"]["matrix"]["python"][0]
     assert PYPROJECT["project"]["requires-python"] == f">={oldest}"
 
@@ -55,7 +55,8 @@ def test_every_week_long_tests_run_and_all_tests_on_the_newest_dependencies() ->
         "workflow_dispatch",
     }
     run = commands(weekly)
-    assert "make test-long" in run
+    assert ".ci/run test-long" in run
+    assert recipe("test-long")
     assert run.index("make lock UPGRADE=1") < run.index(".ci/run")
     assert any("$(if $(UPGRADE),--upgrade)" in line for line in recipe("lock"))
 
