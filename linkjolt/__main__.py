@@ -1,4 +1,4 @@
-"""`python -m linkjolt`: how the supervisor starts its children."""
+"""Runs `python -m linkjolt`, by which the supervisor starts its children."""
 
 from linkjolt.cli.main import main
 

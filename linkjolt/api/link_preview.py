@@ -25,18 +25,18 @@ class ClickPreviewAnswer(msgspec.Struct, frozen=True):
 
 
 async def _preview(call: Call) -> Response:
-    """The query is that of the click; the browser and its language are the asker's."""
+    """Answers where a click with the request's query, browser and language would lead."""
     route = await _route(call)
     request = call.request
     query = request.url.query
-    # An id that no edge takes for its own.
+    # No edge accepts this id as its own.
     click_id = ClickIdGenerator(0, secrets.token_bytes(32)).make(route.link.number)
-    said = {
+    headers = {
         "user_agent": request.headers.get("user-agent", ""),
         "language": request.headers.get("accept-language", "").partition(",")[0][:16],
     }
-    told = "".join(json_member(name, value) for name, value in said.items())
-    location, _ = resolve_click(route, parse_query(query), told, click_id)
+    visitor_json = "".join(json_member(name, value) for name, value in headers.items())
+    location, _ = resolve_click(route, parse_query(query), visitor_json, click_id)
     answer = ClickPreviewAnswer(
         url=f"{call.edge_url}/{route.link.tracking_code}" + (f"?{query}" if query else ""),
         location=location,

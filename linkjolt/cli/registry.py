@@ -1,4 +1,4 @@
-"""`linkjolt keys` and `linkjolt links`: the registry from the command line, account `default`."""
+"""Runs `linkjolt keys` and `linkjolt links` on the registry of the account `default`."""
 
 import asyncio
 import csv
@@ -57,32 +57,32 @@ async def _registry(url: str) -> AsyncGenerator[Registry]:
 
 
 def _run(work: Coroutine[None, None, T]) -> T:
-    """The work's result; what it refuses becomes one line and exit code 1."""
+    """Runs the work; a refusal becomes one line and exit status 1."""
     try:
         return asyncio.run(work)
     except Rejected as error:
-        raise click.ClickException(_said(error)) from None
+        raise click.ClickException(_sentence(error)) from None
     except RedisError as error:
         raise click.ClickException(f"Redis: {error}") from None
 
 
-def _said(error: Rejected) -> str:
+def _sentence(error: Rejected) -> str:
     return f"{error.field}: {error.message}" if error.field else error.message
 
 
 @click.group(cls=CommandGroup)
 def keys() -> None:
-    """API keys."""
+    """Create, list and revoke API keys."""
 
 
 @keys.command("create")
-@click.option("--name", required=True, help="What the key is for.")
+@click.option("--name", required=True, help="Name of the key.")
 @click.option(
     "--scope", "scopes", multiple=True, required=True, type=click.Choice(SCOPES), help="Repeatable."
 )
 @click.option("--expires-at", help="RFC 3339 instant, such as 2027-01-31T00:00:00Z.")
-@click.option("--test", is_flag=True, help="What is posted with it is no real event.")
-@click.option("--campaign", help="For the scope postback: the one campaign it is for, as cmp_1.")
+@click.option("--test", is_flag=True, help="Make a test key: its events stay out of reports.")
+@click.option("--campaign", help="With the scope postback: its only campaign, such as cmp_1.")
 @_json
 @_data
 @_redis_url
@@ -93,13 +93,13 @@ def create_key(
     campaign: str | None,
     **fields: object,
 ) -> None:
-    """Make a key and print its secret, this once."""
+    """Create a key and print its secret, once."""
     form = {**fields, "campaign_id": campaign}
     identity, secret = _run(_create_key(find_redis_url(data, redis_url), form))
     if as_json:
         click.echo(msgspec.json.encode({"id": identity, "key": secret}).decode())
     else:
-        click.echo(f"{identity}  {secret}\nIt is shown this once: store it now.")
+        click.echo(f"{identity}  {secret}\nIt is shown once: store it now.")
 
 
 async def _create_key(url: str, fields: Mapping[str, object]) -> tuple[str, str]:
@@ -119,7 +119,7 @@ async def _create_key(url: str, fields: Mapping[str, object]) -> tuple[str, str]
 @_data
 @_redis_url
 def list_keys(as_json: bool, data: str, redis_url: str) -> None:
-    """The keys that are not revoked."""
+    """List the keys that are not revoked."""
     found = _run(_list_keys(find_redis_url(data, redis_url)))
     if as_json:
         click.echo(msgspec.json.encode(found).decode())
@@ -139,7 +139,7 @@ async def _list_keys(url: str) -> list[ApiKeyAnswer]:
 @_data
 @_redis_url
 def revoke_key(key_id: str, data: str, redis_url: str) -> None:
-    """Refuse a key from now on, on every edge within a second."""
+    """Revoke a key: every edge refuses it within a second."""
     number = parse_public_id("key", key_id)
     if number is None:
         raise click.UsageError(f"{key_id} is no key's id, such as key_1")
@@ -154,7 +154,7 @@ async def _revoke_key(url: str, number: int) -> None:
 
 @click.group(cls=CommandGroup)
 def links() -> None:
-    """Tracking links."""
+    """Import and export tracking links."""
 
 
 @links.command("import")
@@ -165,7 +165,7 @@ def import_links(file: str, data: str, redis_url: str) -> None:
     """Create a link for each line of a CSV file.
 
     Columns: campaign_id, affiliate_id, destination; optional tracking_code, pass_params (all, none
-    or names with spaces between), fallback_url. Bad lines are named, the others go in.
+    or names with spaces between), fallback_url. Bad lines are named; the others are imported.
     """
     url = find_redis_url(data, redis_url)
     try:
@@ -175,7 +175,7 @@ def import_links(file: str, data: str, redis_url: str) -> None:
     with click.progressbar(length=len(rows), label="links", file=sys.stderr) as bar:
         bad = _run(_import_rows(url, rows, bar.update))
     for line, error in bad:
-        click.echo(f"line {line}: {_said(error)}", err=True)
+        click.echo(f"line {line}: {_sentence(error)}", err=True)
     click.echo(f"{len(rows) - len(bad)} links imported, {len(bad)} lines refused")
     if bad:
         raise SystemExit(1)
@@ -200,7 +200,9 @@ async def _import_chunk(registry: Registry, rows: Sequence[Row]) -> list[Link | 
         forms = [row.form for row in rows]
         return await create_links(registry, ACCOUNT_DEFAULT, forms, datetime.now(UTC))
     except RedisError as error:
-        message = f"Redis: {error}; stopped at line {rows[0].line}, what is above it went in"
+        message = (
+            f"Redis: {error}; stopped at line {rows[0].line}, the lines above it were imported"
+        )
         raise click.ClickException(message) from None
 
 
@@ -222,7 +224,7 @@ async def _export(url: str, edge_url: str, file: TextIO) -> None:
 
 
 def _edge_url(data: str) -> str:
-    """Where links live: as the settings say, else as the running instance says."""
+    """Finds the address of links: by the settings, else of the running instance."""
     try:
         shared = settings.load(settings.SharedSettings)
     except settings.BadSetting as error:

@@ -63,31 +63,31 @@ export function timeChart(label, small = false) {
 
   function draw() {
     if (!last || !box.isConnected) return;
-    const { times, series, told } = last;
+    const { times, series, labels } = last;
     const data = [times.map(epoch), ...series.map((one) => one.values)];
     plot?.destroy();
-    const settings = options(box, data[0], series, told);
+    const settings = options(box, data[0], series, labels);
     settings.hooks.setCursor = [(one) => tell(one.cursor.idx)];
     plot = new uPlot(settings, data, box);
     tell(null);
   }
 
   function tell(index) {
-    const { times, series, told } = last;
+    const { times, series, labels } = last;
     const at = index ?? times.length - 1;
     if (at < 0) return replace(legend, "No intervals");
-    const parts = series.map((one) => `${one.label} ${told.format(one.values[at] ?? 0)}`);
-    const open = told.provisional !== null && epoch(times[at]) >= told.provisional ? " (provisional)" : "";
-    return replace(legend, `${time(times[at], told.zone, { dateStyle: "medium", timeStyle: "short" })}: ${parts.join(" · ")}${open}`);
+    const parts = series.map((one) => `${one.label} ${labels.format(one.values[at] ?? 0)}`);
+    const open = labels.provisional !== null && epoch(times[at]) >= labels.provisional ? " (provisional)" : "";
+    return replace(legend, `${time(times[at], labels.zone, { dateStyle: "medium", timeStyle: "short" })}: ${parts.join(" · ")}${open}`);
   }
 
-  function show(times, series, told) {
-    last = { times, series, told: { provisional: null, ...told } };
+  function show(times, series, labels) {
+    last = { times, series, labels: { provisional: null, ...labels } };
     draw();
     replace(table, h("table", {}, h("caption", {}, label),
       h("thead", {}, h("tr", {}, h("th", { scope: "col" }, "Time"), series.map((one) => h("th", { scope: "col", class: "n" }, one.label)))),
-      h("tbody", {}, times.map((at, index) => h("tr", {}, h("td", {}, time(at, told.zone, { dateStyle: "medium", timeStyle: "short" })),
-        series.map((one) => h("td", { class: "n" }, told.format(one.values[index] ?? 0))))))));
+      h("tbody", {}, times.map((at, index) => h("tr", {}, h("td", {}, time(at, labels.zone, { dateStyle: "medium", timeStyle: "short" })),
+        series.map((one) => h("td", { class: "n" }, labels.format(one.values[index] ?? 0))))))));
   }
 
   let width = 0;

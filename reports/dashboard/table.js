@@ -1,4 +1,4 @@
-// Tables: columns are [name, label, cell, numeric]; headers sort where a sort is told.
+// Tables: columns are [name, label, cell, numeric]; headers sort where `sort` is given.
 
 import { h } from "./dom.js";
 

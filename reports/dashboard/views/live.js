@@ -70,12 +70,12 @@ export function open(frame) {
   }
 
   function draw() {
-    const told = { zone: zone(frame.params), format: (value) => whole(Math.round(value)) };
+    const labels = { zone: zone(frame.params), format: (value) => whole(Math.round(value)) };
     const last = sums(60, 1, 0);
     const series = ({ rows }) => [{ label: "Clicks", values: rows.map((row) => row[0]) }, { label: "Conversions", values: rows.map((row) => row[2]) }];
-    minute.show(last.times, series(last), told);
+    minute.show(last.times, series(last), labels);
     const long = sums(MINUTES, 60, 1);
-    half.show(long.times, series(long), told);
+    half.show(long.times, series(long), labels);
     const mean = (index) => (last.rows.slice(-10).reduce((sum, row) => sum + row[index], 0) / 10).toFixed(1);
     replace(rates, [["Clicks a second", 0], ["Bots and others a second", 1], ["Conversions a second", 2]].map(([text, index]) =>
       h("div", {}, h("span", { class: "soft" }, text), h("b", { class: "value" }, mean(index)))));

@@ -28,7 +28,7 @@ export function open(frame) {
     replace(chipBox, chips(filters(frame.params)));
     const series = get("/v1/reports", { ...base, ...compare, interval: interval(frame.params), metrics: CARDS.join(","), sort: "time", limit: 1000 }, signal);
     const rest = get("/v1/reports/top", { ...base, dimensions: LISTS.join(","), metrics: "clicks,conversions,revenue", sort: "-clicks", limit: 8 }, signal);
-    // Where the first fails, that is what is told.
+    // If the first fails, its error is shown.
     rest.catch(() => {});
     const report = await series;
     nothing = report.totals.clicks === 0 && report.totals.conversions === 0 && filters(frame.params).length === 0;
