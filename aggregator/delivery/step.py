@@ -26,9 +26,6 @@ from linkjolt.settings import AggregatorSettings as Settings
 from linkjolt.storage.clickhouse import ClickHouse
 from linkjolt.stream_lines import parse_fact
 
-# How long a conversion waits for a missing click, counted from when Redis accepted it.
-_PUBLISHED_GRACE_MS = 2_000
-_SPOOLED_GRACE_MS = 30_000
 _read_click = msgspec.json.Decoder(Click).decode
 log = structlog.get_logger()
 
@@ -80,11 +77,14 @@ class Aggregation:
         closed_slices = [await self._close(stream) for stream in conversions]
         self._now_ms = await self._streams.now_ms()
         if closed_slices:
+            # Read before the positions: a click that was spooled until then is below them.
+            spooled = await self._streams.spooled_events() > 0
             newest_clicks = {
                 stream.number: await self._streams.newest_position(stream)
                 for stream in self._clicks
             }
-            self._click_barrier.add(min(c.until_ms for c in closed_slices), newest_clicks)
+            until_ms = min(closed.until_ms for closed in closed_slices)
+            self._click_barrier.add(until_ms, newest_clicks, self._now_ms, spooled=spooled)
         more_waiting = False
         for stream in clicks:
             closed_slices.append(await self._close(stream))
@@ -252,13 +252,8 @@ class Aggregation:
 
     async def _clicks_complete_until_ms(self) -> int:
         """Returns the millisecond below which a missing click is never stored any more."""
-        complete_until_ms = self._click_barrier.clicks_complete_until_ms(
-            await self._click_positions()
-        )
-        # An edge reports every second how many events it has spooled; the click may be one of them.
-        spooled = await self._streams.spooled_events()
-        grace_ms = _SPOOLED_GRACE_MS if spooled else _PUBLISHED_GRACE_MS
-        return min(complete_until_ms, self._now_ms - grace_ms)
+        positions = await self._click_positions()
+        return self._click_barrier.clicks_complete_until_ms(positions, self._now_ms)
 
     async def _click_positions(self) -> Mapping[int, int]:
         """Returns the stored positions of all click streams, whichever aggregator stores them."""
