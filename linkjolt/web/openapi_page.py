@@ -3,6 +3,7 @@
 import asyncio
 import gzip
 import html
+import re
 from collections.abc import Sequence
 from functools import lru_cache
 from hashlib import blake2s
@@ -17,6 +18,7 @@ from linkjolt.reasons import ADVICE, PROBLEMS_PATH, STATUS, TITLES, Reason, Reje
 from linkjolt.web.openapi import JSON, Body, Operation, text_body
 from linkjolt.web.openapi_document import document
 
+_CODE = re.compile(r"`([^`]+)`")
 _FOLDER = Path(__file__).parent / "viewer"
 _TYPES = {"swagger-ui-bundle.js": "text/javascript", "swagger-ui.css": "text/css"}
 _TYPES["start.js"] = "text/javascript"
@@ -113,12 +115,16 @@ def _digest(name: str) -> str:
     return blake2s((_FOLDER / name).read_bytes(), digest_size=8).hexdigest()
 
 
+def _advice(reason: Reason) -> str:
+    return _CODE.sub(r"<code>\1</code>", html.escape(ADVICE[reason]))
+
+
 @lru_cache
 def _problems_page() -> str:
     sections = "".join(
         f'<section id="{reason}"><h2>{html.escape(TITLES[reason])}</h2>'
         f"<p><code>{reason}</code>, status {STATUS[reason]}</p>"
-        f"<p>{html.escape(ADVICE[reason])}</p></section>"
+        f"<p>{_advice(reason)}</p></section>"
         for reason in Reason
     )
     return (

@@ -32,4 +32,6 @@ async def test_the_document_is_served(client: Client) -> None:
     document = (await client.http.get("/openapi.json")).json()
     assert "/v1/reports" in document["paths"]
     assert (await client.http.get("/docs")).status_code == 200
-    assert 'id="too_costly"' in (await client.http.get("/docs/errors")).text
+    page = (await client.http.get("/docs/errors")).text
+    assert 'id="too_costly"' in page
+    assert "<code>Authorization: Bearer</code>" in page
