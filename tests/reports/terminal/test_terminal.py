@@ -208,10 +208,19 @@ async def test_top_goes_on_where_a_connection_broke() -> None:
     assert result.stdout.endswith("\n12:00:26  click  human  tc_1\n")
 
 
+# A shell ignores Ctrl-C for what it runs in the background, and so would all its children.
+_TOP = """
+import signal
+signal.signal(signal.SIGINT, signal.default_int_handler)
+from reports.terminal.commands import top
+top()
+"""
+
+
 @pytest.mark.parametrize("tty", [True, False])
 async def test_ctrl_c_ends_top_and_pipes_get_no_escapes(listening: Listening, tty: bool) -> None:
     reader, writer = os.openpty() if tty else os.pipe()
-    words = (sys.executable, "-c", "from reports.terminal.commands import top; top()")
+    words = (sys.executable, "-c", _TOP)
     env = os.environ | {"LINKJOLT_KEY": listening.secret}
     process = await asyncio.create_subprocess_exec(
         *words, "--url", listening.url, stdout=writer, stderr=asyncio.subprocess.PIPE, env=env
