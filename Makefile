@@ -17,8 +17,9 @@ endef
 run: $(VENV)/run.stamp
 	@exec $(BIN)/linkjolt up --demo
 
-# More tests at a time than two cores could compute, for most of them wait for servers.
-PYTEST := $(BIN)/python -m pytest -n 4 --dist worksteal
+# One more than two cores can compute at a time, for tests wait for servers, too; with more, edges
+# on a busy machine wait longer for Redis than they may.
+PYTEST := $(BIN)/python -m pytest -n 3 --dist worksteal
 
 # What a commit needs: lint, types and all tests but those marked `long`, in some minutes.
 test: check

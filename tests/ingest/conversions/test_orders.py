@@ -22,7 +22,9 @@ DAY_SECONDS = 86_400
 async def test_of_200_posts_over_two_edges_exactly_one_is_created(
     shop: Shop, redis_server: RedisServer, tmp_path: Path
 ) -> None:
-    settings = Settings(redis_url=redis_server.url, data=str(tmp_path / "other"))
+    # A long time-out, as `shop` has it.
+    data = str(tmp_path / "other")
+    settings = Settings(redis_url=redis_server.url, data=data, redis_timeout_seconds=5)
     headers = {"Authorization": f"Bearer {shop.key}"}
     async with open_edge(settings, asyncio.Event()) as edge:
         transport = httpx2.ASGITransport(app=create_app(edge))
@@ -60,7 +62,9 @@ async def test_reservations_are_kept_for_as_many_days_as_is_set(
     shop: Shop, redis_server: RedisServer, tmp_path: Path
 ) -> None:
     data = str(tmp_path / "other")
-    settings = Settings(redis_url=redis_server.url, data=data, conversion_state_days=2)
+    settings = Settings(
+        redis_url=redis_server.url, data=data, conversion_state_days=2, redis_timeout_seconds=5
+    )
     headers = {"Authorization": f"Bearer {shop.key}"}
     async with open_edge(settings, asyncio.Event()) as edge:
         transport = httpx2.ASGITransport(app=create_app(edge))
