@@ -78,8 +78,22 @@ ConversionStatus = Literal["pending", "approved", "rejected"]
 PayoutStatus = Literal["unpaid", "paid"]
 AttributionMethod = Literal["click", "tracking_code", "coupon", "manual", "none"]
 AdjustmentKind = Literal[
-    "approved", "rejected", "refunded", "restated", "attributed", "paid", "unpaid"
+    "approved",
+    "rejected",
+    "refunded",
+    "reinstated",
+    "restated",
+    "attributed",
+    "paid",
+    "unpaid",
+    "superseded",
 ]
+# By whose authority a conversion was made: an API key of the account, a key bound to a campaign, a
+# signed postback, or nobody's (the pixel).
+Hand = Literal["key", "bound", "signed", "pixel"]
+# Among which conversions an order id is unique: all of the account, those of its campaign, those of
+# its click, or the unverified ones of its click.
+OrderScope = Literal["", "campaign", "click", "pixel"]
 
 
 class Conversion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -91,7 +105,9 @@ class Conversion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     `customer` is a keyed hash of the e-mail address. `refused` is set where the post was answered
     while Redis was unavailable and its order was found to be taken later. `rule` is the version of
     the campaign's commission that paid, 0 if none did; `commission_reason` says why none did.
-    `order_free`: other conversions may have the same order.
+    `order_free`: other conversions may have the same order. An unverified conversion counts for
+    nothing, and earns nothing, until it is verified. `notes` are words about the post, `rate` is
+    the one by which the commission's amounts were converted.
     """
 
     conversion_id: str
@@ -124,6 +140,11 @@ class Conversion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     commission_reason: str = ""
     order_free: bool = False
     refused: Literal["", "duplicate", "conflict"] = ""
+    hand: Hand = "key"
+    verified: bool = True
+    order_scope: OrderScope = ""
+    notes: tuple[str, ...] = ()
+    rate: str = ""
 
 
 class Effect(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -135,6 +156,8 @@ class Effect(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     rejected: int = 0
     order_value_minor: int = 0
     commission_minor: int = 0
+    unverified: int = 0
+    clawback_minor: int = 0
 
 
 class FactDimensions(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -154,7 +177,9 @@ class Adjustment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     which `taken` is subtracted; both together are the change. `time_ms` is the time of the
     conversion, `adjusted_ms` that of the adjustment. The amounts `..._now` are totals after it:
     the order value before refunds, the part of it that is not refunded, and the commission.
-    `author` is the public id of an API key, `note` the reason that was given.
+    `author` is the public id of an API key, `note` the reason that was given. `gross_change_minor`
+    is the change of the order value before refunds, `created_value_minor` that value at creation.
+    `sequence` counts the conversion's facts, its creation being 1.
     """
 
     adjustment_id: str
@@ -178,6 +203,11 @@ class Adjustment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     click_id: str = ""
     author: str = ""
     note: str = ""
+    sequence: int = 0
+    created_value_minor: int | None = None
+    gross_change_minor: int = 0
+    verified: bool = True
+    verifies: bool = False
 
 
 # The beginning of every adjustment's line, and of no conversion's.
@@ -205,7 +235,8 @@ class ConversionState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     """A conversion's live state, kept in Redis with the reservation of its order.
 
     `order_value_minor` is before refunds, `refundable_minor` the rest after them. `first` is the
-    state before the first adjustment: it answers a repeated post.
+    state before the first adjustment: it answers a repeated post. `paid_minor` is the commission
+    as it was when it was paid (None: unknown, where an earlier release recorded that).
     """
 
     conversion_id: str
@@ -229,3 +260,14 @@ class ConversionState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     payout: PayoutStatus = "unpaid"
     history: tuple[HistoryEntry, ...] = ()
     first: "ConversionState | None" = None
+    hand: Hand = "key"
+    verified: bool = True
+    order_scope: OrderScope = ""
+    notes: tuple[str, ...] = ()
+    rate: str = ""
+    paid_minor: int | None = None
+
+    @property
+    def created_value_minor(self) -> int:
+        """Returns the order value as it was posted first."""
+        return (self.first or self).order_value_minor

@@ -38,6 +38,8 @@ _SUMS = (
     "rejected",
     "revenue_minor",
     "commission_minor",
+    "unverified",
+    "clawback_minor",
 )
 _TIMES: dict[Source, str] = {
     "clicks": "raw.time",

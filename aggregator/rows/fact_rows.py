@@ -24,7 +24,7 @@ CARRIED_COLUMNS = (
 _COPIED_COLUMNS = tuple(
     name
     for name in Conversion.__struct_fields__
-    if name in CONVERSION_COLUMNS and name not in ("reason", "coupon_code")
+    if name in CONVERSION_COLUMNS and name not in ("reason", "coupon_code", "notes")
 )
 
 
@@ -44,15 +44,22 @@ def conversion_row(
     carried: dict[str, Any] = (
         {name: getattr(click, name) for name in CARRIED_COLUMNS} if click else {}
     )
-    pending = conversion.status == "pending"
+    if not conversion.verified:
+        # It counts only as unverified; the amounts are those of its verification.
+        copied |= {"order_value_minor": 0, "commission_minor": 0}
+    counted, pending = conversion.verified, conversion.status == "pending"
     return ConversionRow(
         time=conversion.time_ms / 1000,
         click_time=click_time_ms(conversion.click_id) / 1000 if conversion.click_id else 0.0,
         kind="created",
         reason=conversion.reason or ("click_late" if click_late else ""),
-        conversions=1,
-        pending=int(pending),
-        approved=int(not pending),
+        conversions=int(counted),
+        pending=int(counted and pending),
+        approved=int(counted and not pending),
+        unverified=int(not counted),
+        unverified_now=not counted,
+        gross_change_minor=conversion.order_value_minor,
+        notes=",".join(conversion.notes),
         coupon_code=conversion.coupon_code or (click.coupon_code if click else ""),
         payout="unpaid",
         s=stream_number,
@@ -79,6 +86,7 @@ def adjustment_rows(
                 adjustment, first, "detached", adjustment.left, negate(adjustment.taken)
             ),
         )
+    rows[-1].gross_change_minor = adjustment.gross_change_minor
     for row in rows:
         row.s, row.pos = stream_number, pos
     return rows
@@ -115,6 +123,7 @@ def _adjustment_row(
         rule=adjustment.rule,
         author=adjustment.author,
         note=adjustment.note,
+        unverified_now=not adjustment.verified,
         **dimensions,
         **place_fields,
         **msgspec.structs.asdict(effect),

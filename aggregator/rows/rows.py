@@ -137,6 +137,14 @@ class ConversionRow(msgspec.Struct, omit_defaults=True):
     author: str = ""
     note: str = ""
     region: str = ""
+    gross_change_minor: int = 0
+    unverified: int = 0
+    clawback_minor: int = 0
+    unverified_now: bool = False
+    hand: str = ""
+    order_scope: str = ""
+    notes: str = ""
+    rate: str = ""
 
 
 CLICK_COLUMNS = ClickRow.__struct_fields__

@@ -9,6 +9,9 @@ from linkjolt.events import AdjustmentKind, AttributionMethod, ConversionState, 
 from linkjolt.money import format_major
 from linkjolt.reasons import Reason, Rejected
 
+# Why a conversion earns nothing that nobody vouches for yet.
+UNVERIFIED = "unverified"
+
 
 class Payee(msgspec.Struct, frozen=True, kw_only=True):
     """The affiliate to whom a conversion is given by hand, and the version that pays."""
@@ -22,8 +25,9 @@ class Payee(msgspec.Struct, frozen=True, kw_only=True):
 class AdjustmentRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A requested adjustment; amounts in minor units of the conversion's currency.
 
-    `amount_minor` is of a refund (None: all that remains), `order_value_minor` of a restatement,
-    before refunds. `author` is the public id of an API key, or a name for another author.
+    `amount_minor` is of a refund (None: all that remains) or its reinstatement (None: all that was
+    refunded), `order_value_minor` of a restatement, before refunds. `author` is the public id of an
+    API key, or a name for another author.
     """
 
     adjustment_id: str
@@ -52,7 +56,12 @@ def _cannot_be(state: ConversionState, participle: str) -> Rejected:
 
 
 def _approve(state: ConversionState, request: AdjustmentRequest) -> ConversionState:
-    return _change_status(state, "approved")
+    approved = _change_status(state, "approved")
+    if state.verified:
+        return approved
+    # The version that pays was kept for this moment.
+    reason = "" if state.commission_reason == UNVERIFIED else state.commission_reason
+    return _replace(approved, verified=True, commission_reason=reason)
 
 
 def _reject(state: ConversionState, request: AdjustmentRequest) -> ConversionState:
@@ -67,6 +76,12 @@ def _change_status(state: ConversionState, status: ConversionStatus) -> Conversi
         message = f"is not allowed: the conversion is {status} already"
         raise Rejected(Reason.not_adjustable, message, field="kind")
     return _replace(state, status=status)
+
+
+def _supersede(state: ConversionState, request: AdjustmentRequest) -> ConversionState:
+    if state.status == "rejected":
+        raise _cannot_be(state, "superseded")
+    return _replace(state, status="rejected")
 
 
 def _refund(state: ConversionState, request: AdjustmentRequest) -> ConversionState:
@@ -86,6 +101,22 @@ def _refund(state: ConversionState, request: AdjustmentRequest) -> ConversionSta
     return _replace(state, refundable_minor=refundable - amount)
 
 
+def _reinstate(state: ConversionState, request: AdjustmentRequest) -> ConversionState:
+    if state.status == "rejected":
+        raise _cannot_be(state, "reinstated")
+    refunded = state.order_value_minor - state.refundable_minor
+    amount = refunded if request.amount_minor is None else request.amount_minor
+    if not refunded:
+        message = "is not allowed: nothing of the conversion is refunded"
+        raise Rejected(Reason.not_adjustable, message, field="kind")
+    if amount > refunded:
+        message = f"is more than was refunded: {format_major(refunded, state.currency)}"
+        raise Rejected(Reason.amount_exceeds, message, field="amount")
+    if not amount:
+        raise Rejected(Reason.invalid_field, "must be more than 0", field="amount")
+    return _replace(state, refundable_minor=state.refundable_minor + amount)
+
+
 def _restate(state: ConversionState, request: AdjustmentRequest) -> ConversionState:
     if state.status == "rejected":
         raise _cannot_be(state, "restated")
@@ -102,6 +133,9 @@ def _restate(state: ConversionState, request: AdjustmentRequest) -> ConversionSt
 def _attribute(state: ConversionState, request: AdjustmentRequest) -> ConversionState:
     if state.attribution not in ("none", "manual"):
         message = f"the conversion is attributed by its {state.attribution.replace('_', ' ')}"
+        raise Rejected(Reason.not_adjustable, message)
+    if state.payout == "paid":
+        message = "the conversion's commission is paid: unpay it first"
         raise Rejected(Reason.not_adjustable, message)
     payee = request.payee
     if payee is None:
@@ -125,7 +159,7 @@ def _pay(state: ConversionState, request: AdjustmentRequest) -> ConversionState:
         raise Rejected(
             Reason.not_adjustable, "is not allowed: the conversion is paid already", field="kind"
         )
-    return _replace(state, payout="paid")
+    return _replace(state, payout="paid", paid_minor=state.commission_minor)
 
 
 def _unpay(state: ConversionState, request: AdjustmentRequest) -> ConversionState:
@@ -133,7 +167,7 @@ def _unpay(state: ConversionState, request: AdjustmentRequest) -> ConversionStat
         raise Rejected(
             Reason.not_adjustable, "is not allowed: the conversion is not paid", field="kind"
         )
-    return _replace(state, payout="unpaid")
+    return _replace(state, payout="unpaid", paid_minor=None)
 
 
 TRANSITIONS: dict[
@@ -142,8 +176,10 @@ TRANSITIONS: dict[
     "approved": _approve,
     "rejected": _reject,
     "refunded": _refund,
+    "reinstated": _reinstate,
     "restated": _restate,
     "attributed": _attribute,
     "paid": _pay,
     "unpaid": _unpay,
+    "superseded": _supersede,
 }

@@ -1,8 +1,8 @@
 """Computes the effect of an adjustment on a conversion and on the sums; pure.
 
-A conversion's state holds its totals, each adjustment the difference it made; a rejected conversion
-counts nothing, and the commission is computed from the part that is not refunded, by the rule that
-applied at creation.
+A conversion's state holds its totals, each adjustment the difference it made. A rejected conversion
+counts nothing, an unverified one only as such. The commission is computed from the part that is not
+refunded, by the rule that applied at creation; as far as more was paid than that, it is owed back.
 """
 
 import msgspec
@@ -12,22 +12,42 @@ from linkjolt.events import Adjustment, ConversionState, Effect, FactDimensions,
 from linkjolt.money import Commission, commission_minor
 from linkjolt.reasons import Reason, Rejected
 
-# An adjustment costs some 150 bytes of live state for good.
-HISTORY_MAX = 100
 _SUMS = Effect.__struct_fields__
 
 
 def effect_of(state: ConversionState) -> Effect:
     """Returns the contribution of a conversion to the sums."""
+    if not state.verified:
+        return Effect(unverified=int(state.status != "rejected"))
+    clawback = clawback_minor(state)
     if state.status == "rejected":
-        return Effect(rejected=1)
+        return Effect(rejected=1, clawback_minor=clawback)
     return Effect(
         conversions=1,
         pending=int(state.status == "pending"),
         approved=int(state.status == "approved"),
         order_value_minor=state.refundable_minor,
         commission_minor=state.commission_minor,
+        clawback_minor=clawback,
     )
+
+
+def clawback_minor(state: ConversionState) -> int:
+    """Returns how much of the paid commission is no longer earned, in minor units."""
+    if state.payout != "paid":
+        return 0
+    return max(_paid_minor(state) - state.commission_minor, 0)
+
+
+def _paid_minor(state: ConversionState) -> int:
+    if state.paid_minor is not None:
+        return state.paid_minor
+    # Recorded by the release before.
+    paid, commission = 0, (state.first or state).commission_minor
+    for entry in state.history:
+        commission += entry.commission_minor
+        paid = commission if entry.kind == "paid" else paid
+    return paid
 
 
 def dimensions_of(state: ConversionState) -> FactDimensions:
@@ -42,8 +62,9 @@ def dimensions_of(state: ConversionState) -> FactDimensions:
 
 def commission_of(state: ConversionState, rule: Commission | None) -> int:
     """Computes the commission in minor units, from the part that is not refunded."""
-    refunded_whole = state.order_value_minor > 0 and state.refundable_minor == 0
-    if rule is None or state.status == "rejected" or refunded_whole:
+    had_value = state.order_value_minor > 0 or state.created_value_minor > 0
+    nothing_left = had_value and state.refundable_minor == 0
+    if rule is None or state.status == "rejected" or not state.verified or nothing_left:
         return 0
     return commission_minor(rule, state.refundable_minor, state.currency)
 
@@ -67,10 +88,8 @@ def apply_adjustment(
     `rule` is that of the version that pays the conversion (`request.payee`'s if given), None if
     nothing pays. Check `find_repeat` first.
     """
-    if len(state.history) >= HISTORY_MAX:
-        message = f"the conversion has had {HISTORY_MAX} adjustments"
-        raise Rejected(Reason.not_adjustable, message)
     moved = TRANSITIONS[request.kind](state, request)
+    moved = msgspec.structs.replace(moved, first=state.first or state)
     changed = msgspec.structs.replace(moved, commission_minor=commission_of(moved, rule))
     effect_before, effect_after = effect_of(state), effect_of(changed)
     difference = _difference(effect_after, effect_before)
@@ -85,10 +104,14 @@ def apply_adjustment(
         author=request.author,
         note=request.reason,
     )
-    first = state.first or state
-    changed = msgspec.structs.replace(changed, first=first, history=(*state.history, entry))
+    changed = msgspec.structs.replace(changed, history=(*state.history, entry))
     same_dimensions = dimensions_of(state) == dimensions_of(changed)
     fact = _adjustment_fact(changed, entry, difference if same_dimensions else effect_after)
+    fact = msgspec.structs.replace(
+        fact,
+        gross_change_minor=changed.order_value_minor - state.order_value_minor,
+        verifies=changed.verified and not state.verified,
+    )
     if not same_dimensions:
         fact = msgspec.structs.replace(fact, left=dimensions_of(state), taken=effect_before)
     return changed, fact
@@ -115,6 +138,9 @@ def _adjustment_fact(state: ConversionState, entry: HistoryEntry, effect: Effect
         click_id=state.click_id,
         author=entry.author,
         note=entry.note,
+        sequence=1 + len(state.history),
+        created_value_minor=state.created_value_minor,
+        verified=state.verified,
     )
 
 

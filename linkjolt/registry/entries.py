@@ -50,7 +50,9 @@ class Campaign(msgspec.Struct, frozen=True, kw_only=True):
 
     `commission` is version 1 of the commission, for all and from the beginning; `rules` are the
     later versions in order. `attribution` selects among several clicks of one customer,
-    `duplicates` decides about another post of an order.
+    `duplicates` decides about another post of an order. `pixel_max_value` bounds an unverified
+    conversion, in major units of `currency`. `lifetime`: a customer's first affiliate earns later
+    orders. Nothing is earned from `suspended_at` on.
     """
 
     number: int
@@ -68,16 +70,21 @@ class Campaign(msgspec.Struct, frozen=True, kw_only=True):
     rules: tuple[RuleVersion, ...] = ()
     created_at: datetime
     deleted_at: datetime | None = None
+    pixel: Literal["off", "on"] = "off"
+    pixel_max_value: Decimal | None = None
+    lifetime: bool = False
+    suspended_at: datetime | None = None
 
 
 class Affiliate(msgspec.Struct, frozen=True, kw_only=True):
-    """A partner who sends traffic."""
+    """A partner who sends traffic; nothing is earned from `suspended_at` on."""
 
     number: int
     account: Account
     name: str
     created_at: datetime
     deleted_at: datetime | None = None
+    suspended_at: datetime | None = None
 
 
 class Link(msgspec.Struct, frozen=True, kw_only=True):

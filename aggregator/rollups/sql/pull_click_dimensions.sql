@@ -7,6 +7,7 @@ SELECT
     clicks, visitors,
     toInt64(0) AS conversions, toInt64(0) AS pending, toInt64(0) AS approved,
     toInt64(0) AS rejected, toInt64(0) AS revenue_minor, toInt64(0) AS commission_minor,
+    toInt64(0) AS unverified, toInt64(0) AS clawback_minor,
     toUInt64(0) AS watermark
 FROM (
     SELECT

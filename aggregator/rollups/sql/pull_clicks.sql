@@ -6,6 +6,7 @@ SELECT
     uniqCombined64State(16)(visitor) AS visitors,
     toInt64(0) AS conversions, toInt64(0) AS pending, toInt64(0) AS approved,
     toInt64(0) AS rejected, toInt64(0) AS revenue_minor, toInt64(0) AS commission_minor,
+    toInt64(0) AS unverified, toInt64(0) AS clawback_minor,
     toUInt64(0) AS watermark
 FROM clicks AS raw
 WHERE account != 0 AND $range

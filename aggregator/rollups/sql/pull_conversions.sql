@@ -12,6 +12,8 @@ SELECT
     toInt64(sum(raw.rejected)) AS rejected,
     toInt64(sum(raw.order_value_minor)) AS revenue_minor,
     toInt64(sum(raw.commission_minor)) AS commission_minor,
+    toInt64(sum(raw.unverified)) AS unverified,
+    toInt64(sum(raw.clawback_minor)) AS clawback_minor,
     toUInt64(0) AS watermark
 FROM conversions AS raw
 ARRAY JOIN [toUInt8(1), toUInt8(2)] AS basis

@@ -16,8 +16,8 @@ SELECT count() AS number FROM (
         SELECT
             account, time AS bucket, campaign, affiliate, link, verdict, currency, basis, month,
             $dimension AS dimension, $value AS value, clicks, visitors, conversions,
-            pending, approved, rejected, revenue_minor, commission_minor, pos AS watermark,
-            -1 AS side
+            pending, approved, rejected, revenue_minor, commission_minor, unverified,
+            clawback_minor, pos AS watermark, -1 AS side
         FROM $rollup
         WHERE account != 0 AND month = {month:UInt32} AND (basis = 0) = {clicks:UInt8}
             AND basis != 3
@@ -34,5 +34,6 @@ SELECT count() AS number FROM (
         OR sum(side * conversions) != 0 OR sum(side * pending) != 0
         OR sum(side * approved) != 0 OR sum(side * rejected) != 0
         OR sum(side * revenue_minor) != 0 OR sum(side * commission_minor) != 0
+        OR sum(side * unverified) != 0 OR sum(side * clawback_minor) != 0
 )
 SETTINGS enable_shared_storage_snapshot_in_query = 1

@@ -17,5 +17,6 @@ SELECT $cell_columns FROM (
         arrayReduce('uniqCombined64State(16)', emptyArrayUInt64()) AS visitors,
         toInt64(0) AS conversions, toInt64(0) AS pending, toInt64(0) AS approved,
         toInt64(0) AS rejected, toInt64(0) AS revenue_minor, toInt64(0) AS commission_minor,
+        toInt64(0) AS unverified, toInt64(0) AS clawback_minor,
         {end_position:UInt64} AS watermark
 )

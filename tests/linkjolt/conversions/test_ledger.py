@@ -10,16 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from linkjolt.conversions.adjustment_kinds import AdjustmentRequest, Payee
+from linkjolt.conversions.adjustment_kinds import UNVERIFIED, AdjustmentRequest, Payee
 from linkjolt.conversions.ledger import (
-    HISTORY_MAX,
     apply_adjustment,
+    clawback_minor,
     dimensions_of,
     effect_of,
     find_repeat,
 )
 from linkjolt.events import Adjustment, AdjustmentKind, ConversionState, Effect, FactDimensions
-from linkjolt.money import Percentage
+from linkjolt.money import Flat, Percentage
 from linkjolt.reasons import Reason, Rejected
 
 NOW_MS = 1_736_937_000_000
@@ -28,6 +28,7 @@ KINDS: tuple[AdjustmentKind, ...] = (
     "approved",
     "rejected",
     "refunded",
+    "reinstated",
     "restated",
     "paid",
     "unpaid",
@@ -153,19 +154,61 @@ def test_a_repeat_is_recognised_and_another_body_under_its_id_refused() -> None:
     assert refused.value.reason is Reason.conflict
 
 
-def test_a_history_has_an_end() -> None:
-    state = a_state()
-    for number in range(HISTORY_MAX):
-        state = adjusted(state, a_request("refunded", f"a{number}", amount_minor=1))
-    with pytest.raises(Rejected, match="100 adjustments"):
-        adjusted(state, a_request("refunded", "one more", amount_minor=1))
+def test_restating_to_nothing_leaves_nothing() -> None:
+    state, flat = a_state(commission_minor=500), Flat(amount=Decimal(5))
+    state, _ = apply_adjustment(state, a_request("restated", order_value_minor=0), flat, NOW_MS)
+    assert state.commission_minor == 0
+    state, _ = apply_adjustment(state, a_request("approved", "b"), flat, NOW_MS)
+    assert state.commission_minor == 0
+
+
+def test_a_lead_without_value_keeps_its_flat_commission() -> None:
+    state = a_state(order_value_minor=0, refundable_minor=0, commission_minor=500)
+    state, _ = apply_adjustment(state, a_request("approved"), Flat(amount=Decimal(5)), NOW_MS)
+    assert state.commission_minor == 500
+
+
+def test_an_unverified_conversion_counts_once_it_is_approved() -> None:
+    state = a_state(verified=False, hand="pixel", commission_minor=0, commission_reason=UNVERIFIED)
+    assert effect_of(state) == Effect(unverified=1)
+    approved, fact = apply_adjustment(state, a_request("approved"), RULE, NOW_MS)
+    assert (approved.verified, approved.commission_minor, approved.commission_reason) == (
+        True,
+        2999,
+        "",
+    )
+    assert fact.verifies
+    assert fact.effect == effect_of(approved)
+    assert fact.taken == Effect(unverified=1)
+
+
+def test_a_superseded_claim_counts_for_nothing() -> None:
+    state = a_state(verified=False, hand="pixel", commission_minor=0)
+    superseded, fact = apply_adjustment(state, a_request("superseded"), RULE, NOW_MS)
+    assert (superseded.status, effect_of(superseded)) == ("rejected", Effect())
+    assert not fact.verifies
+
+
+def test_a_payment_recorded_by_the_release_before_is_owed_back() -> None:
+    paid = adjusted(adjusted(a_state(), a_request("approved")), a_request("paid", "b"))
+    paid = msgspec.structs.replace(paid, paid_minor=None)
+    refunded = adjusted(paid, a_request("refunded", "c", amount_minor=4999))
+    assert clawback_minor(refunded) == 2999 - 1500
+
+
+def test_a_paid_conversion_stays_with_its_affiliate() -> None:
+    state = a_state(attribution="manual", status="approved", payout="paid", paid_minor=2999)
+    payee = Payee(campaign=3, affiliate=9, rule=1)
+    with pytest.raises(Rejected, match="unpay it first"):
+        adjusted(state, a_request("attributed", payee=payee))
 
 
 class Model:
     """Computes a conversion independently of the ledger, as an accountant would."""
 
     def __init__(self) -> None:
-        self.status, self.paid, self.value, self.refunds = "pending", False, 9999, list[int]()
+        self.status, self.value, self.refunds = "pending", 9999, list[int]()
+        self.paid_commission: int | None = None
 
     def accepts(self, step: AdjustmentRequest) -> bool:
         """Applies a step if it is allowed."""
@@ -180,16 +223,22 @@ class Model:
                 if self.status == "rejected" or not 0 < amount <= left:
                     return False
                 self.refunds.append(amount)
+            case "reinstated":
+                refunded = sum(self.refunds)
+                amount = refunded if step.amount_minor is None else step.amount_minor
+                if self.status == "rejected" or not 0 < amount <= refunded:
+                    return False
+                self.refunds.append(-amount)
             case "restated":
                 value = step.order_value_minor or 0
                 if self.status == "rejected" or value < sum(self.refunds):
                     return False
                 self.value = value
             case _:
-                paid = step.kind == "paid"
-                if paid == self.paid or (paid and self.status != "approved"):
+                pays, is_paid = step.kind == "paid", self.paid_commission is not None
+                if pays == is_paid or (pays and self.status != "approved"):
                     return False
-                self.paid = paid
+                self.paid_commission = self.sums[2] if pays else None
         return True
 
     @property
@@ -199,6 +248,10 @@ class Model:
             return 0, 0, 0
         net = self.value - sum(self.refunds)
         return 1, net, floor(Fraction(net) * 30 / 100)
+
+    @property
+    def owed_back(self) -> int:
+        return max((self.paid_commission or 0) - self.sums[2], 0)
 
 
 def a_step(kind: AdjustmentKind, amount_minor: int | None, value_minor: int) -> AdjustmentRequest:
@@ -229,11 +282,12 @@ def test_the_sums_of_all_facts_equal_an_accountants_books(
         _book(sums, by_status, fact)
     found = sums["conversions"], sums["order_value_minor"], sums["commission_minor"]
     assert found == model.sums
+    assert sums["clawback_minor"] == model.owed_back
     assert Effect(**{name: sums[name] for name in Effect.__struct_fields__}) == effect_of(state)
     assert {s: n for s, n in by_status.items() if n} == (
         {} if model.status == "rejected" else {model.status: 1}
     )
-    assert (state.payout == "paid") == model.paid
+    assert (state.payout == "paid") == (model.paid_commission is not None)
 
 
 def _book(sums: Counter[str], by_status: Counter[str], fact: Adjustment) -> None:
