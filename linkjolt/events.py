@@ -145,6 +145,12 @@ class Conversion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     order_scope: OrderScope = ""
     notes: tuple[str, ...] = ()
     rate: str = ""
+    order_shared: bool = False
+
+    @property
+    def all_notes(self) -> tuple[str, ...]:
+        """Returns the notes, with that of an order that another campaign has, too."""
+        return _all_notes(self)
 
 
 class Effect(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -237,6 +243,7 @@ class ConversionState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     `order_value_minor` is before refunds, `refundable_minor` the rest after them. `first` is the
     state before the first adjustment: it answers a repeated post. `paid_minor` is the commission
     as it was when it was paid (None: unknown, where an earlier release recorded that).
+    `stated_ms` is the latest timestamp that a sender gave with an order value, 0 if none did.
     """
 
     conversion_id: str
@@ -266,8 +273,19 @@ class ConversionState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     notes: tuple[str, ...] = ()
     rate: str = ""
     paid_minor: int | None = None
+    order_shared: bool = False
+    stated_ms: int = 0
+
+    @property
+    def all_notes(self) -> tuple[str, ...]:
+        """Returns the notes, as `Conversion.all_notes`."""
+        return _all_notes(self)
 
     @property
     def created_value_minor(self) -> int:
         """Returns the order value as it was posted first."""
         return (self.first or self).order_value_minor
+
+
+def _all_notes(of: Conversion | ConversionState) -> tuple[str, ...]:
+    return (*of.notes, "order_in_two_campaigns") if of.order_shared else of.notes

@@ -67,15 +67,41 @@ def streams(shards: int) -> list[Stream]:
     return [kind(shard) for shard in range(shards) for kind in (clicks, conversions)]
 
 
-def order_digest(dataset: Dataset, event: str, order_id: str) -> str:
-    """Hashes an order for its keys; the parts are length-prefixed so that none run together."""
+def order_digest(
+    dataset: Dataset, event: str, order_id: str, *, campaign: int = 0, click_id: str = ""
+) -> str:
+    """Hashes an order for its keys; the parts are length-prefixed so that none run together.
+
+    With a campaign or a click: the order of that campaign or click, apart from the account's.
+    """
     number = str(dataset)
     text = f"{len(number)}:{number}{len(event)}:{event}{len(order_id)}:{order_id}"
+    if campaign or click_id:
+        text += f"campaign:{campaign}" if campaign else f"click:{click_id}"
     return blake2s(text.encode(), digest_size=16).hexdigest()
 
 
+def pixel_digest(dataset: Dataset, event: str, click_id: str) -> str:
+    """Hashes the click and event of an unverified conversion, of which there is one at most."""
+    text = f"{dataset}:{event}:{click_id}"
+    return blake2s(text.encode(), digest_size=16, person=b"pixel").hexdigest()
+
+
+def pixel_claim(shard: int, digest: str) -> str:
+    """Names the one conversion of a click and event in a campaign that takes unverified ones."""
+    return f"lj:{{{shard}}}:pixel:{digest}"
+
+
+def claimed_order(shard: int, digest: str) -> str:
+    """Names the set of an order's conversions in campaigns that take unverified ones."""
+    return f"lj:{{{shard}}}:claimed:{digest}"
+
+
 def order(shard: int, digest: str) -> str:
-    """Names the reservation of an order: `conversion_id\\nfingerprint\\nstate JSON`."""
+    """Names the reservation of an order: `conversion_id\\nfingerprint\\nstate JSON`.
+
+    An account's order may hold the claims of campaigns instead (`publish_conversions.lua`).
+    """
     return f"lj:{{{shard}}}:order:{digest}"
 
 

@@ -9,7 +9,7 @@ from aggregator.rows.fact_rows import adjustment_rows, conversion_row
 from aggregator.rows.rows import ClickRow, ConversionRow
 from aggregator.warehouse.writer import StoredOrder
 from linkjolt.datasets import Dataset, account_of
-from linkjolt.events import Adjustment, Conversion
+from linkjolt.events import Adjustment, Conversion, OrderScope
 from linkjolt.reasons import Reason
 from linkjolt.stream_lines import Fact
 
@@ -71,6 +71,8 @@ def build_conversion_rows(
                 pos=line.pos,
             )
             stored.adjustments.add((fact.conversion_id, fact.adjustment_id))
+            if fact.kind == "superseded":
+                stored.supersede(fact.conversion_id)
         else:
             click = existing.clicks.get(fact.click_id)
             late = bool(fact.click_id) and click is None
@@ -86,9 +88,11 @@ class _StoredSoFar:
     """The ids stored before a fact of the batch: from earlier batches, and from this one."""
 
     def __init__(self, existing: AlreadyStored) -> None:
-        orders = [order for order in existing.orders if order.order_id]
+        superseded = {order.conversion_id for order in existing.orders if order.superseded}
         self._conversion_ids_by_order = {
-            (o.account, o.event, o.order_id): o.conversion_id for o in orders
+            _stored_order_key(order): order.conversion_id
+            for order in existing.orders
+            if order.order_id and order.conversion_id not in superseded
         }
         self._conversion_ids = {order.conversion_id for order in existing.orders}
         self.first_rows = {
@@ -101,6 +105,14 @@ class _StoredSoFar:
             self._conversion_ids_by_order[_order_key(conversion)] = conversion.conversion_id
         self._conversion_ids.add(conversion.conversion_id)
         self.first_rows[conversion.conversion_id] = row
+
+    def supersede(self, conversion_id: str) -> None:
+        """Frees the order of a conversion."""
+        self._conversion_ids_by_order = {
+            order: holder
+            for order, holder in self._conversion_ids_by_order.items()
+            if holder != conversion_id
+        }
 
     def refusal(self, fact: Fact) -> tuple[Reason, str] | None:
         """Returns the reason and message for not storing a fact; None if it is to be stored."""
@@ -128,8 +140,26 @@ class _StoredSoFar:
         return None
 
 
-def _order_key(conversion: Conversion) -> tuple[Dataset, str, str]:
-    return conversion.account, conversion.event, conversion.order_id
+def _order_key(conversion: Conversion) -> tuple[Dataset, str, str, str]:
+    """Returns what is unique of a conversion with an order: the order within its scope."""
+    click_id = conversion.click_id or conversion.given_click_id
+    scope = _scope(conversion.order_scope, conversion.campaign, click_id)
+    return conversion.account, conversion.event, conversion.order_id, scope
+
+
+def _stored_order_key(order: StoredOrder) -> tuple[Dataset, str, str, str]:
+    scope = _scope(order.order_scope, order.campaign, order.click_id)
+    return order.account, order.event, order.order_id, scope
+
+
+def _scope(order_scope: OrderScope, campaign: int, click_id: str) -> str:
+    match order_scope:
+        case "campaign":
+            return f"campaign {campaign}"
+        case "click" | "pixel":
+            return f"{order_scope} {click_id}"
+        case _:
+            return ""
 
 
 def _adjustment_keys(rows: Iterable[ConversionRow]) -> Iterable[tuple[str, str]]:

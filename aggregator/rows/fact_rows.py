@@ -59,7 +59,7 @@ def conversion_row(
         unverified=int(not counted),
         unverified_now=not counted,
         gross_change_minor=conversion.order_value_minor,
-        notes=",".join(conversion.notes),
+        notes=",".join(conversion.all_notes),
         coupon_code=conversion.coupon_code or (click.coupon_code if click else ""),
         payout="unpaid",
         s=stream_number,

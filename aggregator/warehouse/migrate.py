@@ -56,6 +56,11 @@ def fill_migration(
     return sql.format_map(values)
 
 
+def statements(sql: str) -> list[str]:
+    """Splits a migration into its statements; a line between two of them holds only a semicolon."""
+    return sql.split("\n;\n")
+
+
 async def migrate(
     clickhouse: ClickHouse, minute_rollup_hours: int = 50, tables: TableOptions = PLAIN_TABLES
 ) -> list[str]:
@@ -71,8 +76,9 @@ async def migrate(
     for path in sorted(_FOLDER.glob("*.sql")):
         if path.stem in finished:
             continue
-        await clickhouse.execute(fill(path.read_text(encoding="utf-8")))
-        # Every migration may run twice: a crash between it and this line repeats it.
+        for statement in statements(fill(path.read_text(encoding="utf-8"))):
+            await clickhouse.execute(statement)
+        # Every statement may run twice: a crash before this line repeats them.
         line = msgspec.json.encode({"name": path.stem})
         await clickhouse.insert("migrations", ["name"], line)
         ran.append(path.stem)

@@ -18,7 +18,7 @@ from aggregator.warehouse.insert_tokens import InsertStart, insert_once
 from linkjolt.click_ids import ClickRef, decode_base32, unpack_click_number
 from linkjolt.datasets import Dataset
 from linkjolt.dimensions import DENSE, SPARSE
-from linkjolt.events import Adjustment
+from linkjolt.events import Adjustment, OrderScope
 from linkjolt.redis_keys import Stream, stream
 from linkjolt.storage.clickhouse import ClickHouse
 
@@ -49,12 +49,16 @@ class _ClickStreamPosition(msgspec.Struct, frozen=True):
 
 
 class StoredOrder(msgspec.Struct, frozen=True):
-    """A stored order and its conversion."""
+    """A stored order and its conversion; `superseded`: that another conversion has it now."""
 
     account: Dataset
     event: str
     order_id: str
     conversion_id: str
+    order_scope: OrderScope = ""
+    campaign: int = 0
+    click_id: str = ""
+    superseded: bool = False
 
 
 def encode_rows(rows: Iterable[ClickRow | ConversionRow]) -> list[bytes]:

@@ -105,16 +105,19 @@ class ConversionBatch:
         except (Rejected, RedisError) as error:
             return error
 
+    async def _answer(self, pending: PendingConversion) -> tuple[int, bytes]:
+        outcomes = await pending.outcomes
+        if pending.is_settled(outcomes):
+            return pending.answer(outcomes)
+        return await self._intake.answer(pending)
+
     async def _answer_oldest_turn(self) -> None:
         statuses: Counter[int] = Counter()
         for pending in self._turns_in_flight.popleft():
             try:
                 if isinstance(pending, Exception):
                     raise pending
-                if pending.updates_order:
-                    status, conversion = await self._intake.answer(pending, self._key)
-                else:
-                    status, conversion = pending.answer(await pending.outcomes)
+                status, conversion = await self._answer(pending)
             except (Rejected, RedisError) as error:
                 refused = requests.refusal_of(error)
                 status, result = refused.status, requests.encode(refused.entry())

@@ -1,6 +1,5 @@
 """Decides what to record of a posted conversion, before anything is written; pure but for ids."""
 
-import secrets
 from decimal import Decimal
 from hashlib import blake2s
 
@@ -8,11 +7,18 @@ import msgspec
 
 from ingest.conversions import body
 from ingest.conversions.attribution import Attribution, PostedClick, attribute
+from ingest.conversions.authority import (
+    OWN_KEY,
+    Authority,
+    OrderDigests,
+    authority_of,
+    order_digests,
+)
 from ingest.conversions.body import ConversionPost, conversion_time_ms, customer_hash
 from ingest.publishing.publishers import PostedConversion
-from linkjolt import redis_keys
 from linkjolt.clicks.route import CouponRoute, Route
-from linkjolt.conversion_ids import make_conversion_id, shard_of
+from linkjolt.conversion_ids import make_conversion_id
+from linkjolt.conversions.adjustment_kinds import UNVERIFIED
 from linkjolt.datasets import Account, Dataset
 from linkjolt.events import Conversion, ConversionState
 from linkjolt.money import Commission, commission_minor, to_minor
@@ -32,6 +38,11 @@ class CommissionChoice(msgspec.Struct, frozen=True):
     commission: Commission | None = None
     reason: str = ""
 
+    def minor(self, order_value_minor: int, currency: str) -> int:
+        """Computes the commission in minor units."""
+        rule = self.commission
+        return commission_minor(rule, order_value_minor, currency) if rule else 0
+
 
 _NO_COMMISSION = CommissionChoice()
 
@@ -44,6 +55,7 @@ class ConversionOrigin(msgspec.Struct, frozen=True):
     time_ms: int
     customer: str
     default_currency: str
+    authority: Authority
 
 
 class Lookups(msgspec.Struct, frozen=True):
@@ -69,6 +81,7 @@ class Decision(msgspec.Struct, frozen=True):
     customer: str
     duplicates: Duplicates = "refuse"
     first_order_only: bool = False
+    authority: Authority = OWN_KEY
 
 
 def resolve_conversion(
@@ -83,7 +96,6 @@ def resolve_conversion(
     _check_event(post, campaign)
     currency = post.currency or (campaign.currency if campaign else origin.default_currency)
     value_minor = to_minor(post.order_value or _ZERO, currency, "order_value")
-    commission = commission_choice.commission
     conversion = Conversion(
         conversion_id=origin.conversion_id,
         account=origin.dataset,
@@ -91,7 +103,7 @@ def resolve_conversion(
         time_ms=origin.time_ms,
         currency=currency,
         order_value_minor=value_minor,
-        commission_minor=commission_minor(commission, value_minor, currency) if commission else 0,
+        commission_minor=commission_choice.minor(value_minor, currency),
         status=post.status or (campaign.conversion_status if campaign else "pending"),
         attribution=attribution.method,
         reason=attribution.reason,
@@ -104,10 +116,25 @@ def resolve_conversion(
         customer=origin.customer,
         rule=commission_choice.rule,
         commission_reason=commission_choice.reason,
+        hand=origin.authority.hand,
+        order_scope=origin.authority.order_scope,
     )
+    if conversion.hand == "pixel":
+        conversion = unverified(conversion)
     if _has_extra_fields(post):
         conversion = _copy_extra_fields(conversion, post)
     return conversion, body.fingerprint(post, value_minor, currency)
+
+
+def unverified(conversion: Conversion) -> Conversion:
+    """Marks a conversion as unverified; it keeps the rule that pays once it is verified."""
+    return msgspec.structs.replace(
+        conversion,
+        verified=False,
+        status="pending",
+        commission_minor=0,
+        commission_reason=UNVERIFIED if conversion.rule else "",
+    )
 
 
 def _has_extra_fields(post: ConversionPost) -> object:
@@ -172,11 +199,21 @@ def initial_state(conversion: Conversion) -> ConversionState:
         link=conversion.link,
         rule=conversion.rule,
         commission_reason=conversion.commission_reason,
+        hand=conversion.hand,
+        verified=conversion.verified,
+        order_scope=conversion.order_scope,
+        notes=conversion.notes,
+        rate=conversion.rate,
     )
 
 
 def decide(
-    post: ConversionPost, key: ApiKey, lookups: Lookups, now_ms: int, customer_key: bytes
+    post: ConversionPost,
+    key: ApiKey,
+    lookups: Lookups,
+    now_ms: int,
+    customer_key: bytes,
+    authority: Authority | None = None,
 ) -> Decision:
     """Decides a post; Rejected, naming the field, where this key may not post it."""
     if post.tracking_code is not None:
@@ -187,23 +224,27 @@ def decide(
     attribution = attribute(lookups.clicks, lookups.code, lookups.coupon, key.account, time_ms)
     if key.campaign:
         _check_key_campaign(post, attribution.campaign, key.campaign)
+    authority = authority or authority_of(key)
     customer = customer_hash(post.customer_email, customer_key)
     campaign = attribution.campaign
-    # A post without an order has no other post of its order.
-    duplicates = campaign.duplicates if campaign and post.order_id else "refuse"
-    if campaign is None or attribution.affiliate is None:
-        return Decision(post, key, time_ms, attribution, _NO_COMMISSION, customer, duplicates)
-    version, rule = rule_at(campaign, attribution.affiliate.number, time_ms)
-    commission_choice = CommissionChoice(version, rule)
+    # A post without an order has no other post of its order; and an unverified one has no other.
+    duplicates: Duplicates = "refuse"
+    if campaign and post.order_id and authority.hand != "pixel":
+        duplicates = campaign.duplicates
+    version, commission, first_order_only = 0, None, False
+    if campaign and attribution.affiliate:
+        version, commission = rule_at(campaign, attribution.affiliate.number, time_ms)
+        first_order_only = commission.first_order_only
     return Decision(
         post,
         key,
         time_ms,
         attribution,
-        commission_choice,
+        CommissionChoice(version, commission) if commission else _NO_COMMISSION,
         customer,
         duplicates,
-        rule.first_order_only,
+        first_order_only,
+        authority,
     )
 
 
@@ -211,41 +252,63 @@ def make_conversion(
     decision: Decision, settings: Settings, now_ms: int, conversion_id: str = ""
 ) -> PostedConversion:
     """Makes the conversion to publish; `conversion_id` is the id of an earlier attempt."""
-    order, shards = decision.post.order_id, settings.shards
-    dataset = decision.key.dataset
-    digest = redis_keys.order_digest(dataset, decision.post.event, order) if order else ""
-    shard = int(digest, 16) % shards if digest else _shard_of_id(conversion_id, shards)
-    conversion_id = conversion_id or make_conversion_id(shard, now_ms)
-    conversion, fingerprint = resolve_conversion(
-        decision.post,
-        decision.attribution,
-        decision.commission_choice,
-        ConversionOrigin(
-            conversion_id, dataset, decision.time_ms, decision.customer, settings.default_currency
-        ),
+    post, campaign = decision.post, decision.attribution.campaign
+    digests = order_digests(
+        decision.authority.order_scope,
+        decision.key.dataset,
+        post.event,
+        post.order_id or "",
+        campaign.number if campaign else 0,
+        body.first_click_id(post),
     )
-    match decision.duplicates:
-        case "allow":
-            return _posted_conversion(_free_of_order(conversion), conversion_id, fingerprint, shard)
-        case "rebill":
-            # The same explicit instant means the same sale, sent twice.
-            has_timestamp = decision.post.timestamp is not None
-            repeat = _posted_conversion(
-                _free_of_order(conversion, REBILL),
-                _repeat_digest(digest, fingerprint) if has_timestamp else conversion_id,
-                fingerprint,
-                shard,
-            )
-            posted = _posted_conversion(conversion, digest, fingerprint, shard)
-            return msgspec.structs.replace(posted, repeat=repeat, has_timestamp=has_timestamp)
-        case _:
-            return _posted_conversion(conversion, digest or conversion_id, fingerprint, shard)
+    shard = digests.shard(conversion_id, settings.shards)
+    origin = ConversionOrigin(
+        conversion_id or make_conversion_id(shard, now_ms),
+        decision.key.dataset,
+        decision.time_ms,
+        decision.customer,
+        settings.default_currency,
+        decision.authority,
+    )
+    conversion, fingerprint = resolve_conversion(
+        post, decision.attribution, decision.commission_choice, origin
+    )
+    posted = _of_policy(decision.duplicates, post, conversion, digests, fingerprint, shard)
+    is_claim = decision.authority.order_scope == "campaign" and decision.duplicates != "allow"
+    if post.timestamp is None and not is_claim:
+        return posted
+    stated_ms = decision.time_ms if post.timestamp else 0
+    return msgspec.structs.replace(
+        posted,
+        state=msgspec.structs.replace(posted.state, stated_ms=stated_ms),
+        has_timestamp=post.timestamp is not None,
+        account_digest=digests.account if is_claim else "",
+    )
 
 
-def _shard_of_id(conversion_id: str, shards: int) -> int:
-    """Returns the shard of an existing conversion id, else a random one."""
-    shard = shard_of(conversion_id)
-    return secrets.randbelow(shards) if shard is None else shard
+def _of_policy(
+    duplicates: Duplicates,
+    post: ConversionPost,
+    conversion: Conversion,
+    digests: OrderDigests,
+    fingerprint: str,
+    shard: int,
+) -> PostedConversion:
+    """Makes the conversion to publish under the campaign's policy for another post of its order."""
+    conversion_id, digest = conversion.conversion_id, digests.reserved
+    if duplicates == "allow":
+        return _posted_conversion(_free_of_order(conversion), conversion_id, fingerprint, shard)
+    posted = _posted_conversion(conversion, digest or conversion_id, fingerprint, shard)
+    if duplicates != "rebill":
+        return posted
+    # The same explicit instant means the same sale, sent twice.
+    repeat = _posted_conversion(
+        _free_of_order(conversion, REBILL),
+        conversion_id if post.timestamp is None else _repeat_digest(digest, fingerprint),
+        fingerprint,
+        shard,
+    )
+    return msgspec.structs.replace(posted, repeat=repeat)
 
 
 def _posted_conversion(

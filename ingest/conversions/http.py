@@ -60,7 +60,7 @@ class ConversionEndpoint:
         else:
             pending = self._intake.accept_now(body, key, now_ms)
             pending = pending or await self._intake.accept(body, key, now_ms)
-            status, answered = await self._intake.answer(pending, key)
+            status, answered = await self._intake.answer(pending)
         count_conversions(status)
         return status, answered
 

@@ -74,7 +74,7 @@ class IdempotentIntake:
             message = "was used for another body within 24 hours"
             raise Rejected(Reason.idempotency_key_reused, message, field=HEADER)
         if valid_claim.conversion_id == claim.conversion_id:
-            return await self._publish(decision, posted, key)
+            return await self._publish(decision, posted)
         stored = await find_reservation(
             self._edge.redis, self._edge.settings.shards, valid_claim.conversion_id
         )
@@ -83,13 +83,11 @@ class IdempotentIntake:
             return 200, answer(state.first or state, duplicate=True)
         # The claimant never published it, or its order was taken.
         posted = await self._intake.make_conversion(decision, now_ms, valid_claim.conversion_id)
-        return await self._publish(decision, posted, key)
+        return await self._publish(decision, posted)
 
-    async def _publish(
-        self, decision: Decision, posted: PostedConversion, key: ApiKey
-    ) -> tuple[int, bytes]:
+    async def _publish(self, decision: Decision, posted: PostedConversion) -> tuple[int, bytes]:
         pending = self._intake.publish(decision, posted)
-        status, body = await self._intake.answer(pending, key)
+        status, body = await self._intake.answer(pending)
         if status == 201 and pending.existed_before(await pending.outcomes):
             # Another post under the same key was quicker.
             return 200, answer(posted.state, duplicate=True)

@@ -7,9 +7,11 @@ import msgspec
 from ingest import metrics
 from ingest.conversions import first_orders
 from ingest.conversions.attribution import PostedClick
+from ingest.conversions.authority import Authority
 from ingest.conversions.body import ConversionPost, click_ids, parse_post
 from ingest.conversions.decision import Decision, Lookups, decide, make_conversion
 from ingest.conversions.later_posts import OrderUpdates
+from ingest.conversions.supersession import Supersession, supersedes
 from ingest.edge import Edge
 from ingest.publishing.frames import ConversionOutcome
 from ingest.publishing.publishers import PostedConversion, QueuedPost, read_outcome
@@ -23,7 +25,7 @@ from linkjolt.registry.entries import ApiKey
 from linkjolt.storage.redis import RedisError
 
 _OUTCOMES = {200: "duplicate", 201: "created", 202: "queued", 409: "conflict"}
-_NEW = (ConversionOutcome.reserved, ConversionOutcome.repeated)
+_NEW = (ConversionOutcome.reserved, ConversionOutcome.shared, ConversionOutcome.repeated)
 _OUTCOME_COUNTERS = {status: metrics.CONVERSIONS.labels(name) for status, name in _OUTCOMES.items()}
 
 
@@ -36,13 +38,16 @@ def count_conversions(status: int, conversions: int = 1) -> None:
 class PendingConversion(msgspec.Struct, frozen=True):
     """A post being published: the future outcomes of its frame, and its index in the frame.
 
-    `updates_order`: a later post of an order changes the first one.
+    `updates_order`: a later post of an order changes the first one. `may_be_claimed`: its campaign
+    takes unverified conversions.
     """
 
     posted: PostedConversion
+    key: ApiKey
     outcomes: asyncio.Future[list[bytes] | None]
     frame_index: int
     updates_order: bool = False
+    may_be_claimed: bool = False
 
     def outcome(self, outcomes: list[bytes] | None) -> ConversionState | Reservation | QueuedPost:
         """Reads this post's outcome from its frame's."""
@@ -51,6 +56,13 @@ class PendingConversion(msgspec.Struct, frozen=True):
     def existed_before(self, outcomes: list[bytes] | None) -> bool:
         """Returns True where the order was reserved before, even by this conversion."""
         return outcomes is not None and outcomes[self.frame_index] not in _NEW
+
+    def is_settled(self, outcomes: list[bytes] | None) -> bool:
+        """Returns whether `answer` is all that is left to do, without another call to Redis."""
+        if self.updates_order or self.may_be_claimed:
+            return False
+        existing = self.outcome(outcomes) if self.existed_before(outcomes) else None
+        return not (isinstance(existing, Reservation) and supersedes(self.posted, existing))
 
     def answer(self, outcomes: list[bytes] | None) -> tuple[int, bytes]:
         """Returns status and JSON for the frame's outcomes; the post is on disk.
@@ -76,6 +88,7 @@ class Intake:
     def __init__(self, edge: Edge) -> None:
         self._edge = edge
         self._order_updates = OrderUpdates(edge.redis, edge.settings)
+        self._supersession = Supersession(edge.redis, edge.settings)
 
     def accept_now(self, body: bytes, key: ApiKey, now_ms: int) -> PendingConversion | None:
         """As `accept`, without waiting; None where something must be read from Redis first."""
@@ -86,6 +99,8 @@ class Intake:
         decision = decide(post, key, lookups, now_ms, self._edge.keyring.customer_key)
         if decision.first_order_only or decision.duplicates == "update":
             return None
+        if _may_be_claimed(decision):
+            return None
         return self.publish(decision, make_conversion(decision, self._edge.settings, now_ms))
 
     async def accept(self, body: bytes, key: ApiKey, now_ms: int) -> PendingConversion:
@@ -93,16 +108,26 @@ class Intake:
         return await self.accept_post(parse_post(body), key, now_ms)
 
     async def accept_post(
-        self, post: ConversionPost, key: ApiKey, now_ms: int
+        self,
+        post: ConversionPost,
+        key: ApiKey,
+        now_ms: int,
+        authority: Authority | None = None,
     ) -> PendingConversion:
-        """As `accept`, for a parsed post."""
-        decision = await self.decide(post, key, now_ms)
-        return self.publish(decision, await self.make_conversion(decision, now_ms))
+        """As `accept`, for a parsed post; with an authority (a postback) it is never spooled."""
+        decision = await self.decide(post, key, now_ms, authority)
+        posted = await self.make_conversion(decision, now_ms)
+        if authority:
+            posted = msgspec.structs.replace(posted, direct_only=True)
+        return self.publish(decision, posted)
 
-    async def decide(self, post: ConversionPost, key: ApiKey, now_ms: int) -> Decision:
+    async def decide(
+        self, post: ConversionPost, key: ApiKey, now_ms: int, authority: Authority | None = None
+    ) -> Decision:
         """Decides a post; Rejected or RedisError if it cannot be accepted."""
         lookups = await self._look_up(post, key.account)
-        return decide(post, key, lookups, now_ms, self._edge.keyring.customer_key)
+        customer_key = self._edge.keyring.customer_key
+        return decide(post, key, lookups, now_ms, customer_key, authority)
 
     async def make_conversion(
         self, decision: Decision, now_ms: int, conversion_id: str = ""
@@ -119,20 +144,44 @@ class Intake:
         paid = msgspec.structs.replace(decision, commission_choice=commission_choice)
         return make_conversion(paid, self._edge.settings, now_ms, posted.conversion.conversion_id)
 
-    async def answer(self, pending: PendingConversion, key: ApiKey) -> tuple[int, bytes]:
+    async def answer(self, pending: PendingConversion) -> tuple[int, bytes]:
         """Awaits the frame and answers; a later post of an order may update the first one."""
         outcomes = await pending.outcomes
-        if not pending.updates_order:
+        if pending.is_settled(outcomes):
             return pending.answer(outcomes)
-        existing = pending.outcome(outcomes)
-        if isinstance(existing, Reservation):
-            return 200, await self._order_updates.update(existing, pending.posted, key)
+        existing = await self.settle(pending)
+        if isinstance(existing, ConversionState):
+            return 201, answer(existing.first or existing)
+        if isinstance(existing, Reservation) and pending.updates_order:
+            updated = await self._order_updates.update(existing, pending.posted, pending.key)
+            return 200, updated
         return pending.answer(outcomes)
+
+    async def settle(
+        self, pending: PendingConversion
+    ) -> ConversionState | Reservation | QueuedPost:
+        """Awaits a post's outcome, and supersedes what a weaker hand made of its order.
+
+        An update of the same click leaves the weaker conversion in place.
+        """
+        posted = pending.posted
+        existing = pending.outcome(await pending.outcomes)
+        if isinstance(existing, Reservation) and supersedes(posted, existing):
+            same_click = existing.state.click_id == posted.conversion.click_id
+            if not (pending.updates_order and same_click):
+                existing = await self._supersession.take_order(existing, posted)
+        if pending.may_be_claimed and not isinstance(existing, QueuedPost):
+            await self._supersession.drop_unverified(posted.conversion)
+        return existing
 
     def publish(self, decision: Decision, posted: PostedConversion) -> PendingConversion:
         """Hands the conversion to its shard; Rejected(unavailable) where too much waits."""
+        updates_order = decision.duplicates == "update"
+        if updates_order and not posted.direct_only:
+            posted = msgspec.structs.replace(posted, direct_only=True)
         frame, place = self._edge.conversion_publishers[posted.shard].add(posted)
-        return PendingConversion(posted, frame, place, decision.duplicates == "update")
+        claimed = _may_be_claimed(decision)
+        return PendingConversion(posted, decision.key, frame, place, updates_order, claimed)
 
     def _look_up_now(self, post: ConversionPost, account: Account) -> Lookups | None:
         directory = self._edge.directory
@@ -175,3 +224,8 @@ class Intake:
     def _posted_clicks(self, post: ConversionPost) -> list[PostedClick]:
         keys = self._edge.keyring.click_keys
         return [PostedClick(text, verify_click_id(text, keys)) for text in click_ids(post)]
+
+
+def _may_be_claimed(decision: Decision) -> bool:
+    campaign = decision.attribution.campaign
+    return campaign is not None and campaign.pixel == "on" and decision.authority.hand != "pixel"

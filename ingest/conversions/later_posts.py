@@ -1,14 +1,17 @@
 """Applies later posts of an order to its conversion, as adjustments.
 
 Used where a campaign lets posts update, and for postbacks, by which networks report that a
-conversion is approved, rejected, or of another amount.
+conversion is approved, rejected, refunded, or of another amount. Only a post of the same click
+changes a conversion, and only by an authority as strong as the one it was made by.
 """
 
 import time
+from hashlib import blake2s
 
 import msgspec
 from redis.asyncio import Redis
 
+from ingest.conversions.supersession import is_stronger
 from ingest.publishing.publishers import PostedConversion
 from linkjolt.conversions.adjust import ConversionAdjuster
 from linkjolt.conversions.adjustment_kinds import AdjustmentRequest
@@ -19,18 +22,36 @@ from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.entries import ApiKey, public_id
 from linkjolt.settings import EdgeSettings as Settings
 
+# Each costs some 150 bytes of live state for good; what takes a commission back has no bound.
+AUTOMATIC_MAX = 100
+_BOUNDED: tuple[AdjustmentKind, ...] = ("approved", "restated")
+
 
 class LaterPost(msgspec.Struct, frozen=True):
-    """A later post of an order, and whether it changes the value or the status."""
+    """A later post of an order, and whether it changes the value or the status.
+
+    `refunds`: its value is what is refunded, if `changes_value`, else all that is left is. A
+    postback that was taken before changes nothing, whatever came after it.
+    """
 
     posted: PostedConversion
     status: ConversionStatus
     changes_value: bool
     changes_status: bool
+    refunds: bool = False
+    is_postback: bool = False
+
+    @property
+    def identity(self) -> str:
+        """Returns a text that is equal for equal postbacks, and for no two other posts."""
+        if not self.is_postback:
+            return self.posted.conversion.conversion_id
+        text = f"{self.posted.fingerprint} {self.status} {self.refunds}"
+        return blake2s(text.encode(), digest_size=12).hexdigest()
 
 
 class OrderUpdates:
-    """Restates, approves or rejects a conversion as a later post asks."""
+    """Restates, approves, rejects or refunds a conversion as a later post asks."""
 
     def __init__(self, redis: Redis, settings: Settings) -> None:
         self._adjusting = ConversionAdjuster(redis, settings.shards, settings.conversion_state_days)
@@ -47,39 +68,65 @@ class OrderUpdates:
         self, existing: ConversionState | Reservation, later_post: LaterPost, key: ApiKey
     ) -> ConversionState:
         """Returns the updated conversion; skips changes that it already has."""
-        state = existing.state if isinstance(existing, Reservation) else existing
-        if key.campaign and key.campaign != state.campaign:
-            # Order ids are the account's: another network's order may have this one.
-            message = "is an order of another campaign than the API key's"
-            raise Rejected(Reason.conflict, message, field="order_id")
+        is_new = not isinstance(existing, Reservation)
+        state = existing if is_new else existing.state
+        _check_authority(state, later_post, key)
+        if later_post.refunds:
+            return await self._refund(state, later_post, key)
         conversion = later_post.posted.conversion
-        if conversion.currency != state.currency:
-            message = f"must be the order's, {state.currency}"
-            raise Rejected(Reason.conflict, message, field="currency")
+        is_first = (
+            later_post.is_postback
+            and not is_new
+            and existing.fingerprint == later_post.posted.fingerprint
+        )
+        changes_value = later_post.changes_value and not is_first
         value_minor = conversion.order_value_minor
+        # A late retry does not overwrite what was stated after it.
+        is_old = later_post.posted.has_timestamp and conversion.time_ms < state.stated_ms
         if (
-            later_post.changes_value
+            changes_value
+            and not is_old
             and value_minor != state.order_value_minor
             and state.status != "rejected"
         ):
             state = await self._adjust(state, later_post, "restated", key)
-        if later_post.changes_status and later_post.status not in (state.status, "pending"):
-            state = await self._adjust(state, later_post, later_post.status, key)
+        status = later_post.status
+        brought = ("pending", "approved") if is_first else ("pending",)
+        if later_post.changes_status and status != state.status and status not in brought:
+            kind: AdjustmentKind = "approved" if status == "approved" else "rejected"
+            state = await self._adjust(state, later_post, kind, key)
         return state
+
+    async def _refund(
+        self, state: ConversionState, later_post: LaterPost, key: ApiKey
+    ) -> ConversionState:
+        if state.status == "rejected" or not state.refundable_minor:
+            # Nothing is left of it: the same refund again, or one of something cancelled.
+            return state
+        try:
+            return await self._adjust(state, later_post, "refunded", key)
+        except Rejected as error:
+            field = "order_value" if error.field == "amount" else error.field
+            raise Rejected(error.reason, error.message, field=field) from None
 
     async def _adjust(
         self, state: ConversionState, later_post: LaterPost, kind: AdjustmentKind, key: ApiKey
     ) -> ConversionState:
+        if kind in _BOUNDED and len(state.history) >= AUTOMATIC_MAX:
+            message = f"has had {AUTOMATIC_MAX} changes: adjust it by its conversion_id"
+            raise Rejected(Reason.not_adjustable, message, field="order_id")
         conversion = later_post.posted.conversion
 
         def make_request(_: ConversionState) -> AdjustmentRequest:
+            amount = conversion.order_value_minor if later_post.changes_value else None
             return AdjustmentRequest(
-                # Requested only for a real change, so that an id never repeats another post's.
-                adjustment_id=f"{kind} by {conversion.conversion_id}",
+                adjustment_id=f"{kind} by {later_post.identity}",
                 kind=kind,
                 author=public_id("key", key.number),
+                amount_minor=amount if kind == "refunded" else None,
                 order_value_minor=conversion.order_value_minor if kind == "restated" else None,
                 reason="a later post of the order",
+                stated_ms=conversion.time_ms if later_post.posted.has_timestamp else 0,
             )
 
         now_ms = time.time_ns() // 1_000_000
@@ -87,3 +134,28 @@ class OrderUpdates:
             key.dataset, state.conversion_id, make_request, now_ms
         )
         return adjusted.state
+
+
+def _check_authority(state: ConversionState, later_post: LaterPost, key: ApiKey) -> None:
+    """Rejected where the post is of another click, or its authority is too weak."""
+    conversion = later_post.posted.conversion
+    if key.campaign and key.campaign != state.campaign:
+        message = "is an order of another campaign than the API key's"
+        raise Rejected(Reason.conflict, message, field="order_id")
+    if is_stronger(state.hand, conversion.hand):
+        message = f"belongs to {state.conversion_id}, which the account itself posted"
+        raise Rejected(Reason.conflict, message, field="order_id")
+    if later_post.is_postback and not _is_same_sender(state, later_post):
+        message = f"belongs to a conversion of another click: {state.conversion_id}"
+        raise Rejected(Reason.conflict, message, field="order_id")
+    if conversion.currency != state.currency:
+        message = f"must be the order's, {state.currency}"
+        raise Rejected(Reason.conflict, message, field="currency")
+
+
+def _is_same_sender(state: ConversionState, later_post: LaterPost) -> bool:
+    conversion = later_post.posted.conversion
+    if conversion.click_id or state.click_id:
+        return conversion.click_id == state.click_id
+    earner = (conversion.campaign, conversion.affiliate, conversion.link)
+    return earner == (state.campaign, state.affiliate, state.link)

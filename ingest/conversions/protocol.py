@@ -36,6 +36,7 @@ class PostBatcher:
         self._intake = Intake(edge)
         self._frame: FrameOutcomes | None = None
         self._waiting: list[tuple[PostProtocol, PendingConversion]] = []
+        self._answering: set[asyncio.Task[None]] = set()
 
     def accept(self, data: bytes) -> PendingConversion | None:
         """Accepts `data` as a plain post if all that it needs is in memory; else None."""
@@ -61,16 +62,37 @@ class PostBatcher:
     ) -> None:
         now = waiting[0][0].loop.time()
         for protocol, pending in waiting:
-            status, head, body = _answer_parts(pending, frame)
-            count_conversions(status)
-            protocol.reply(status, head, body, now)
+            if not _is_settled(pending, frame):
+                task = protocol.loop.create_task(self._answer_later(protocol, pending))
+                self._answering.add(task)
+                task.add_done_callback(self._answering.discard)
+                continue
+            _reply(protocol, lambda of=pending: of.answer(frame.result()), now)
+
+    async def _answer_later(self, protocol: "PostProtocol", pending: PendingConversion) -> None:
+        """Answers a post that takes its order from a weaker hand."""
+        answer = asyncio.ensure_future(self._intake.answer(pending))
+        await asyncio.wait([answer])
+        _reply(protocol, answer.result, protocol.loop.time())
 
 
-def _answer_parts(pending: PendingConversion, frame: FrameOutcomes) -> tuple[int, bytes, bytes]:
+def _is_settled(pending: PendingConversion, frame: FrameOutcomes) -> bool:
+    return frame.exception() is not None or pending.is_settled(frame.result())
+
+
+def _reply(
+    protocol: "PostProtocol", read_answer: Callable[[], tuple[int, bytes]], now: float
+) -> None:
+    status, head, body = _answer_parts(read_answer)
+    count_conversions(status)
+    protocol.reply(status, head, body, now)
+
+
+def _answer_parts(read_answer: Callable[[], tuple[int, bytes]]) -> tuple[int, bytes, bytes]:
     """Returns status, header lines and body."""
     request_id = requests.new_request_id().encode()
     try:
-        status, body = pending.answer(frame.result())
+        status, body = read_answer()
     except Exception as error:
         refused = requests.refusal_of(error)
         if refused.reason is Reason.internal:

@@ -4,13 +4,13 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-import msgspec
 import structlog
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from ingest import metrics
+from ingest.conversions.authority import authority_of
 from ingest.conversions.body import ConversionPost, click_ids
 from ingest.conversions.intake import Intake
 from ingest.conversions.later_posts import LaterPost, OrderUpdates
@@ -25,9 +25,11 @@ from ingest.postbacks.parameters import (
     requested_answer,
     verify_signature,
 )
+from ingest.postbacks.pixel import UnsignedPixel
 from ingest.publishing.publishers import QueuedPost
 from linkjolt.auth.access import identify, require_any_scope
 from linkjolt.click_ids import verify_click_id
+from linkjolt.clicks.route import Route as ClickRoute
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.entries import ApiKey
 from linkjolt.registry.reads import read_entry
@@ -51,6 +53,7 @@ class Postbacks:
         self._edge = edge
         self._intake = Intake(edge)
         self._order_updates = OrderUpdates(edge.redis, edge.settings)
+        self._pixel = UnsignedPixel(edge, self._intake)
 
     def routes(self) -> list[BaseRoute]:
         methods = ["GET", "POST"]
@@ -98,7 +101,8 @@ class Postbacks:
         key = signing_key or await self._api_key(parameters, request)
         text = requested_answer(parameters)
         postback = read_postback(dialect, parameters, self._edge.settings.default_currency)
-        return (202 if await self._record(postback, key) else 200), text
+        await self._record(postback, key, signed=signing_key is not None)
+        return 200, text
 
     async def _accept_pixel(self, request: Request) -> None:
         query: bytes = request.scope["query_string"]
@@ -108,12 +112,10 @@ class Postbacks:
             DIALECTS["linkjolt"], parameters, self._edge.settings.default_currency
         )
         if signing_key or "key" in parameters:
-            await self._record(postback, signing_key or await self._api_key(parameters, request))
+            key = signing_key or await self._api_key(parameters, request)
+            await self._record(postback, key, signed=signing_key is not None)
             return
-        # Anyone may call it with a click of their own, so that it is left for approval.
-        key = await self._key_for_click(postback.post)
-        pending = await self._intake.accept_post(_as_pending(postback.post), key, _now_ms())
-        pending.answer(await pending.outcomes)
+        await self._pixel.record(postback.post, await self._route_of_click(postback.post))
 
     async def _signing_key(self, query: bytes) -> ApiKey | None:
         """Returns the key that signed the query; None where it is unsigned."""
@@ -137,40 +139,30 @@ class Postbacks:
         require_any_scope(key, _SCOPES)
         return key
 
-    async def _key_for_click(self, post: ConversionPost) -> ApiKey:
-        """Makes a key for the account and campaign of a genuine click's link."""
+    async def _route_of_click(self, post: ConversionPost) -> ClickRoute:
+        """Returns the route of the first genuine click; Rejected if there is none."""
         keys = self._edge.keyring.click_keys
         for text in click_ids(post):
             click = verify_click_id(text, keys)
             route = await self._edge.directory.route_by_number(click.link) if click else None
             if route:
-                link = route.link
-                return ApiKey(
-                    number=0,
-                    account=link.account,
-                    name="pixel",
-                    scopes=(),
-                    digest="",
-                    hint="",
-                    campaign=link.campaign,
-                    created_at=link.created_at,
-                )
+                return route
         raise Rejected(Reason.unauthorized, "is no genuine click", field="click_id")
 
-    async def _record(self, postback: Postback, key: ApiKey) -> bool:
-        """Records a postback; returns True where it waits for Redis on this edge's disk."""
-        pending = await self._intake.accept_post(postback.post, key, _now_ms())
-        existing = pending.outcome(await pending.outcomes)
-        if isinstance(existing, QueuedPost):
-            return True
+    async def _record(self, postback: Postback, key: ApiKey, *, signed: bool) -> None:
+        """Records a postback as a conversion, or as a change of one."""
+        authority = authority_of(key, signed=signed)
+        pending = await self._intake.accept_post(postback.post, key, _now_ms(), authority)
+        existing = await self._intake.settle(pending)
+        assert not isinstance(existing, QueuedPost), "postbacks are not spooled"
         later_post = LaterPost(
             pending.posted,
             postback.status or pending.posted.conversion.status,
             changes_value=postback.has_value,
             changes_status=postback.status is not None,
+            is_postback=True,
         )
         await self._order_updates.apply_later_post(existing, later_post, key)
-        return False
 
 
 async def _body_parameters(request: Request) -> dict[str, str]:
@@ -186,10 +178,6 @@ async def _body_parameters(request: Request) -> dict[str, str]:
         return read_parameters(json_to_query(body))
     message = f"send {_FORM} or application/json, not {media_type[:64]}"
     raise Rejected(Reason.unsupported_media_type, message)
-
-
-def _as_pending(post: ConversionPost) -> ConversionPost:
-    return msgspec.structs.replace(post, status="pending")
 
 
 def _now_ms() -> int:

@@ -20,6 +20,7 @@ class ConversionOutcome(bytes, Enum):
     """
 
     reserved = b""
+    shared = b"shared"
     repeated = b"repeated"
     lost = b"lost"
 

@@ -1,6 +1,7 @@
 """Publishes an edge's clicks and conversions: each once, and on disk before it is answered."""
 
 import asyncio
+from collections.abc import Sequence
 
 import msgspec
 import structlog
@@ -75,7 +76,9 @@ class PostedConversion(msgspec.Struct, frozen=True):
 
     `order_digest` names the reservation: of the order, or of the conversion if it has no order.
     `repeat` is the conversion to publish if another one has the order, under a reservation of its
-    own; where `has_timestamp`, an equal fingerprint is still the same post.
+    own; where `has_timestamp`, an equal fingerprint is still the same post. `account_digest` is set
+    where the order is reserved for its campaign only: that of the same order of the account. A
+    `direct_only` post is not spooled: it may change a conversion, which only Redis knows.
     """
 
     conversion: Conversion
@@ -85,6 +88,8 @@ class PostedConversion(msgspec.Struct, frozen=True):
     shard: int = 0
     repeat: "PostedConversion | None" = None
     has_timestamp: bool = False
+    account_digest: str = ""
+    direct_only: bool = False
 
 
 class QueuedPost(msgspec.Struct, frozen=True):
@@ -94,15 +99,15 @@ class QueuedPost(msgspec.Struct, frozen=True):
 class ScriptEntry(msgspec.Struct, frozen=True):
     """A conversion as a call carries it: the order's key, the reservation, the stream's line.
 
-    `repeat` and `has_timestamp` as in `PostedConversion`.
+    `groups` are further keys, each with its arguments after the conversion's index.
     """
 
     conversion_id: str
     order_key: str
     reservation: bytes
     line: bytes
-    repeat: "ScriptEntry | None" = None
-    has_timestamp: bool = False
+    groups: tuple[tuple[str, bytes, bytes, bytes], ...] = ()
+    direct_only: bool = False
 
 
 class ConversionPublisher:
@@ -137,31 +142,37 @@ class ConversionPublisher:
         conversion_id, line = posted.conversion.conversion_id, _encode(posted.conversion)
         reservation = encode_reservation(conversion_id, posted.fingerprint, posted.state)
         order_key = redis_keys.order(self._shard, posted.order_digest)
-        repeat = self.script_entry(posted.repeat) if posted.repeat else None
-        return ScriptEntry(
-            conversion_id, order_key, reservation, line, repeat, posted.has_timestamp
-        )
+        groups: tuple[tuple[str, bytes, bytes, bytes], ...] = ()
+        if posted.repeat:
+            repeat = self.script_entry(posted.repeat)
+            has_timestamp = b"1" if posted.has_timestamp else b"0"
+            groups = ((repeat.order_key, repeat.reservation, repeat.line, has_timestamp),)
+        if posted.account_digest:
+            account_key = redis_keys.order(self._shard, posted.account_digest)
+            claim = (account_key, b"%d" % posted.conversion.campaign, b"", b"campaign")
+            groups = (*groups, claim)
+        return ScriptEntry(conversion_id, order_key, reservation, line, groups, posted.direct_only)
 
     async def _send(self, entries: list[ScriptEntry]) -> list[bytes] | None:
-        ids = tuple([entry.conversion_id for entry in entries])
+        spoolable = [entry for entry in entries if not entry.direct_only]
+        return await self.producer.send(
+            self._payload(entries, b"0"),
+            self._payload(spoolable, b"1") if spoolable else None,
+            len(entries),
+            tuple([entry.conversion_id for entry in spoolable]),
+        )
+
+    def _payload(self, entries: Sequence[ScriptEntry], spooled: bytes) -> Payload:
         keys = [entry.order_key for entry in entries]
-        keys += [redis_keys.conversion(self._shard, conversion_id) for conversion_id in ids]
+        keys += [redis_keys.conversion(self._shard, entry.conversion_id) for entry in entries]
         lines = b"\n".join([entry.line for entry in entries])
-        arguments = [lines, *[entry.reservation for entry in entries]]
+        arguments = [b"%d" % self._reservation_seconds, spooled, lines]
+        arguments += [entry.reservation for entry in entries]
         for place, entry in enumerate(entries, 1):
-            if entry.repeat:
-                keys.append(entry.repeat.order_key)
-                has_timestamp = b"1" if entry.has_timestamp else b"0"
-                arguments += [
-                    b"%d" % place,
-                    entry.repeat.reservation,
-                    entry.repeat.line,
-                    has_timestamp,
-                ]
-        reservation_seconds = b"%d" % self._reservation_seconds
-        direct = Payload(keys, [reservation_seconds, b"0", *arguments])
-        spooled = Payload(keys, [reservation_seconds, b"1", *arguments])
-        return await self.producer.send(direct, spooled, len(entries), ids)
+            for key, *group in entry.groups:
+                keys.append(key)
+                arguments += [b"%d" % place, *group]
+        return Payload(keys, arguments)
 
 
 def read_outcome(
@@ -172,10 +183,15 @@ def read_outcome(
     `outcomes` None: the frame was spooled. Rejected(unavailable) where the outcome is unknown.
     """
     if outcomes is None:
+        if posted.direct_only:
+            message = "Redis is unavailable, and the post may change a conversion"
+            raise Rejected(Reason.unavailable, message)
         return QueuedPost()
     existing = outcomes[frame_index]
     if not existing:
         return posted.state
+    if existing == ConversionOutcome.shared:
+        return msgspec.structs.replace(posted.state, order_shared=True)
     if existing == ConversionOutcome.repeated:
         return (posted.repeat or posted).state
     if existing == ConversionOutcome.lost:

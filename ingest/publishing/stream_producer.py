@@ -116,14 +116,15 @@ class StreamProducer:
     async def send(
         self,
         payload: Payload,
-        spooled: Payload,
+        spooled: Payload | None,
         events: int,
         conversion_ids: tuple[str, ...] = (),
     ) -> list[bytes] | None:
         """Publishes a frame, or spools it as `spooled`; returns once it is on disk.
 
-        Returns the script's outcomes, or None for a spooled frame. Rejected(unavailable) when
-        neither accepted it.
+        `spooled` None: a frame that is not spooled; else `conversion_ids`, if given, are of all of
+        its events. Returns the script's outcomes, or None for a spooled frame.
+        Rejected(unavailable) when neither accepted it.
         """
         frame_number: FrameNumber | None = None
         if not self.spooled_events:
@@ -133,20 +134,27 @@ class StreamProducer:
             if reply is not None:
                 return reply.outcomes
             frame_number = self._last_number.next()
+        if spooled is None:
+            self._leave_number(frame_number)
+            raise Rejected(Reason.unavailable, "Redis is unavailable")
         try:
+            spooled_events = len(conversion_ids) or events
             await self._spool.add(
-                Frame(self._stream.number, events, spooled, conversion_ids, frame_number)
+                Frame(self._stream.number, spooled_events, spooled, conversion_ids, frame_number)
             )
         except SpoolFull as error:
-            if frame_number is not None:
-                # The frame may be in the stream under this number, so that it must not be reused.
-                self._last_number = FrameNumber(new_producer(), 0)
+            self._leave_number(frame_number)
             raise Rejected(
                 Reason.unavailable, "Redis is unavailable and the spool is full"
             ) from error
         metrics.SPOOLED.set(self._spool.total_events)
         self._start_drain()
         return None
+
+    def _leave_number(self, frame_number: FrameNumber | None) -> None:
+        """Leaves a number under which a frame may be in the stream, so that it is not reused."""
+        if frame_number is not None:
+            self._last_number = FrameNumber(new_producer(), 0)
 
     def _next_number(self) -> FrameNumber:
         now = time.monotonic()

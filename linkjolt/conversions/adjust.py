@@ -10,6 +10,7 @@ from linkjolt import redis_keys
 from linkjolt.conversions.adjustment_kinds import AdjustmentRequest
 from linkjolt.conversions.ledger import apply_adjustment, find_repeat
 from linkjolt.conversions.reservations import (
+    CLAIMS,
     RefusedPost,
     StoredReservation,
     encode_reservation,
@@ -25,7 +26,9 @@ from linkjolt.registry.entries import Campaign
 from linkjolt.registry.reads import read_entry
 from linkjolt.storage.lua import LuaScript, read_appending_script
 
-_SCRIPT = read_appending_script(Path(__file__).parent / "adjust.lua")
+_FOLDER = Path(__file__).parent
+_SCRIPT = read_appending_script(_FOLDER / "adjust.lua")
+_VERIFY_SCRIPT = read_appending_script(_FOLDER / "verify.lua")
 # Of concurrent adjustments of one conversion, one succeeds at each attempt.
 _ATTEMPTS_MAX = 200
 _encode = msgspec.json.Encoder().encode
@@ -51,6 +54,7 @@ class ConversionAdjuster:
         self._shards = shards
         self._state_seconds = state_days * 86_400
         self._script = LuaScript(redis, _SCRIPT)
+        self._verify_script = LuaScript(redis, _VERIFY_SCRIPT)
 
     async def adjust(
         self, dataset: Dataset, conversion_id: str, build_request: BuildRequest, now_ms: int
@@ -73,14 +77,15 @@ class ConversionAdjuster:
             changed, fact = apply_adjustment(
                 state, request, await self._commission_rule(state, request), now_ms
             )
-            current = await self._replace_state(stored, changed, fact)
+            if fact.verifies:
+                current = await self._verify(stored, changed, fact)
+            else:
+                current = await self._replace_state(stored, changed, fact)
             if current == b"gone":
                 raise _not_found(None)
             if not current:
                 return AdjustmentResult(changed, changed.history[-1], repeated=False)
-            stored = StoredReservation(
-                stored.shard, stored.key, current, parse_reservation(current)
-            )
+            stored = StoredReservation(stored.shard, stored.key, parse_reservation(current))
         message = "too many requests adjust this conversion at once: try again"
         raise Rejected(Reason.unavailable, message)
 
@@ -101,8 +106,31 @@ class ConversionAdjuster:
         changed = encode_reservation(previous.conversion_id, previous.fingerprint, state)
         pointer = redis_keys.conversion(stored.shard, previous.conversion_id)
         keys = [stored.key, stream.key, stream.ledger_key, pointer]
-        arguments = [stored.raw, changed, self._state_seconds, _encode(fact)]
+        arguments = [previous.raw, changed, self._state_seconds, _encode(fact)]
         [reply] = await self._script([(keys, arguments)])
+        return reply
+
+    async def _verify(
+        self, stored: StoredReservation, state: ConversionState, fact: Adjustment
+    ) -> bytes:
+        """As `_replace_state`, and reserves the order, which must have no verified conversion."""
+        stream, previous = redis_keys.conversions(stored.shard), stored.reservation
+        # From now on it has its order like any other.
+        state = msgspec.structs.replace(state, order_scope="")
+        changed = encode_reservation(previous.conversion_id, previous.fingerprint, state)
+        digest = redis_keys.order_digest(state.account, state.event, state.order_id)
+        keys = [
+            stored.key,
+            redis_keys.order(stored.shard, digest),
+            stream.key,
+            stream.ledger_key,
+            redis_keys.conversion(stored.shard, previous.conversion_id),
+        ]
+        arguments = [previous.raw, changed, self._state_seconds, _encode(fact), digest]
+        [reply] = await self._verify_script([(keys, arguments)])
+        if reply.startswith(CLAIMS):
+            message = "is not allowed: the order has another conversion, which is verified"
+            raise Rejected(Reason.not_adjustable, message, field="kind")
         return reply
 
 

@@ -26,8 +26,8 @@ class AdjustmentRequest(msgspec.Struct, frozen=True, kw_only=True):
     """A requested adjustment; amounts in minor units of the conversion's currency.
 
     `amount_minor` is of a refund (None: all that remains) or its reinstatement (None: all that was
-    refunded), `order_value_minor` of a restatement, before refunds. `author` is the public id of an
-    API key, or a name for another author.
+    refunded), `order_value_minor` of a restatement, before refunds; `stated_ms` is the timestamp
+    that its sender gave. `author` is the public id of an API key, or a name for another author.
     """
 
     adjustment_id: str
@@ -37,6 +37,7 @@ class AdjustmentRequest(msgspec.Struct, frozen=True, kw_only=True):
     order_value_minor: int | None = None
     reason: str = ""
     payee: Payee | None = None
+    stated_ms: int = 0
 
     @property
     def digest(self) -> str:
@@ -127,7 +128,12 @@ def _restate(state: ConversionState, request: AdjustmentRequest) -> ConversionSt
         message = f"is less than was refunded: {format_major(refunded, state.currency)}"
         raise Rejected(Reason.amount_exceeds, message, field="order_value")
     value = request.order_value_minor
-    return _replace(state, order_value_minor=value, refundable_minor=value - refunded)
+    return _replace(
+        state,
+        order_value_minor=value,
+        refundable_minor=value - refunded,
+        stated_ms=max(state.stated_ms, request.stated_ms),
+    )
 
 
 def _attribute(state: ConversionState, request: AdjustmentRequest) -> ConversionState:

@@ -8,23 +8,28 @@ from linkjolt.conversion_ids import shard_of
 from linkjolt.events import ConversionState
 from linkjolt.storage.redis import call
 
+# The beginning of an order's value that no conversion of the account has reserved.
+CLAIMS = b"!"
 _encode = msgspec.json.Encoder().encode
 
 
 class Reservation(msgspec.Struct, frozen=True):
-    """An order's reservation: its first post's conversion id, fingerprint and live state."""
+    """An order's reservation: its first post's conversion id, fingerprint and live state.
+
+    `raw` are the bytes that it was read as.
+    """
 
     conversion_id: str
     fingerprint: str
     state: ConversionState
+    raw: bytes
 
 
 class StoredReservation(msgspec.Struct, frozen=True):
-    """A reservation with its key and the bytes it was read as."""
+    """A reservation with its key."""
 
     shard: int
     key: str
-    raw: bytes
     reservation: Reservation
 
 
@@ -39,7 +44,7 @@ def parse_reservation(raw: bytes) -> Reservation:
     """Parses a reservation: id, fingerprint and state, a line each."""
     conversion_id, fingerprint, state = raw.split(b"\n", 2)
     decoded = msgspec.json.decode(state, type=ConversionState)
-    return Reservation(conversion_id.decode(), fingerprint.decode(), decoded)
+    return Reservation(conversion_id.decode(), fingerprint.decode(), decoded, raw)
 
 
 def encode_reservation(conversion_id: str, fingerprint: str, state: ConversionState) -> bytes:
@@ -66,6 +71,8 @@ async def find_reservation(
 
 
 async def read_stored_reservation(redis: Redis, shard: int, key: str) -> StoredReservation | None:
-    """Reads the reservation under an order's key."""
+    """Reads the reservation under an order's key; None also where campaigns have claims on it."""
     raw: bytes | None = await call(redis, "GET", key)
-    return StoredReservation(shard, key, raw, parse_reservation(raw)) if raw else None
+    if raw is None or raw.startswith(CLAIMS):
+        return None
+    return StoredReservation(shard, key, parse_reservation(raw))

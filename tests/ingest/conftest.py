@@ -99,6 +99,13 @@ async def make_key(registry: Registry, scopes: Sequence[str], **fields: object) 
     return secret
 
 
+async def add_campaign(shop: Shop, **fields: object) -> Link:
+    """Creates another campaign like the shop's, and a link of it."""
+    first = await shop.registry.get(Campaign, datasets.ACCOUNT_DEFAULT, shop.link.campaign)
+    campaign = await shop.registry.create(msgspec.structs.replace(first, **{"number": 0, **fields}))
+    return await shop.add_link(campaign=campaign.number)
+
+
 async def make_link(registry: Registry) -> Link:
     """Creates a link of a new campaign (30 %, USD) and a new affiliate."""
     now, account = datetime.now(UTC), datasets.ACCOUNT_DEFAULT

@@ -13,3 +13,20 @@ ALTER TABLE conversions {on_cluster}
     ADD COLUMN IF NOT EXISTS order_scope LowCardinality(String),
     ADD COLUMN IF NOT EXISTS notes String,
     ADD COLUMN IF NOT EXISTS rate String
+;
+-- Their sums.
+ALTER TABLE rollup_minute {on_cluster}
+    ADD COLUMN IF NOT EXISTS unverified SimpleAggregateFunction(sum, Int64),
+    ADD COLUMN IF NOT EXISTS clawback_minor SimpleAggregateFunction(sum, Int64)
+;
+ALTER TABLE rollup_quarter {on_cluster}
+    ADD COLUMN IF NOT EXISTS unverified SimpleAggregateFunction(sum, Int64),
+    ADD COLUMN IF NOT EXISTS clawback_minor SimpleAggregateFunction(sum, Int64)
+;
+ALTER TABLE rollup_dimension {on_cluster}
+    ADD COLUMN IF NOT EXISTS unverified SimpleAggregateFunction(sum, Int64),
+    ADD COLUMN IF NOT EXISTS clawback_minor SimpleAggregateFunction(sum, Int64)
+;
+ALTER TABLE rollup_day {on_cluster}
+    ADD COLUMN IF NOT EXISTS unverified SimpleAggregateFunction(sum, Int64),
+    ADD COLUMN IF NOT EXISTS clawback_minor SimpleAggregateFunction(sum, Int64)

@@ -11,7 +11,12 @@ from aggregator.maintenance.audit import find_differences
 from aggregator.maintenance.repair import prepare_repair
 from aggregator.rollups import pull as pulling
 from aggregator.warehouse import migrate
-from aggregator.warehouse.migrate import PLAIN_TABLES, TableOptions, fill_migration
+from aggregator.warehouse.migrate import (
+    PLAIN_TABLES,
+    TableOptions,
+    fill_migration,
+    statements,
+)
 from linkjolt import redis_keys
 from linkjolt.storage.clickhouse import ClickHouse, ClickHouseFailed
 from linkjolt.storage.redis import call
@@ -32,10 +37,11 @@ async def test_every_table_of_a_cluster_is_replicated(name: str, clickhouse: Cli
     sql = fill_migration(
         MIGRATIONS[name], TableOptions(replicated=True, cluster="main"), 50, remote=True
     )
-    await clickhouse.execute(f"EXPLAIN AST {sql}")
+    for statement in statements(sql):
+        await clickhouse.execute(f"EXPLAIN AST {statement}")
+        assert "ON CLUSTER 'main'" in statement
     expected = ["Replicated"] if "CREATE TABLE" in sql else []
     assert re.findall(r"ENGINE = (Replicated)?\w*MergeTree", sql) == expected
-    assert "ON CLUSTER 'main'" in sql
 
 
 @pytest.mark.parametrize("name", MIGRATIONS)
@@ -51,11 +57,11 @@ async def test_rollups_of_an_older_version_are_made_anew_and_pulled_from_raw(
     clickhouse: ClickHouse,
 ) -> None:
     start = datetime(2026, 11, 10, 12, tzinfo=UTC)
-    anew = sorted(name for name in MIGRATIONS if "rollup" in name)
-    await clickhouse.execute(fill_migration(MIGRATIONS[anew[0]], PLAIN_TABLES, 50, remote=False))
-    for name in anew[1:]:
+    anew = sorted(name for name in MIGRATIONS if "rollup_" in MIGRATIONS[name])
+    for name in anew:
         smaller = MIGRATIONS[name].replace("uniqCombined64(16)", "uniqCombined64(14)")
-        await clickhouse.execute(fill_migration(smaller, PLAIN_TABLES, 50, remote=False))
+        for statement in statements(fill_migration(smaller, PLAIN_TABLES, 50, remote=False)):
+            await clickhouse.execute(statement)
     await insert_clicks(clickhouse, make_sample(1, start, start + timedelta(hours=3)).clicks)
     with pytest.raises(ClickHouseFailed, match="uniqCombined64"):
         await prepare_repair(clickhouse)
