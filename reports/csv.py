@@ -54,6 +54,8 @@ def _format(value: Value) -> str:
             return ""
         case str():
             return f"'{value}" if value.startswith(_FORMULA_STARTS) else value
+        case bool():
+            return "true" if value else "false"
         case datetime():
             return value.isoformat().replace("+00:00", "Z")
         case int() | float() | Decimal():

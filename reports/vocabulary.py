@@ -29,6 +29,8 @@ METRICS = (
     "epc",
     "aov",
     "approval_rate",
+    "clawback",
+    "unverified_conversions",
 )
 DEFAULT_METRICS = (
     "clicks",
@@ -39,7 +41,7 @@ DEFAULT_METRICS = (
     "cr",
     "epc",
 )
-MONEY_METRICS = ("revenue", "commission", "epc", "aov")
+MONEY_METRICS = ("revenue", "commission", "epc", "aov", "clawback")
 
 Interval = Literal["minute", "15m", "hour", "day", "week", "month", "none"]
 TimeBasis = Literal["conversion", "click"]

@@ -48,6 +48,8 @@ class ReportRow(msgspec.Struct, frozen=True):
     rejected: int = 0
     revenue_minor: int = 0
     commission_minor: int = 0
+    clawback_minor: int = 0
+    unverified: int = 0
     currencies: list[str] = []
     total: int = 0
     earlier: int = 0
@@ -165,6 +167,7 @@ def _counts(row: ReportRow) -> dict[str, Value]:
         "pending": row.pending,
         "approved": row.approved,
         "rejected": row.rejected,
+        "unverified_conversions": row.unverified,
         "cr": _ratio(row.conversions, row.clicks),
         "approval_rate": _ratio(row.approved, decided),
     }
@@ -173,11 +176,13 @@ def _counts(row: ReportRow) -> dict[str, Value]:
 def _money(row: ReportRow) -> dict[str, Value]:
     if len(row.currencies) > 1:
         return dict.fromkeys(MONEY_METRICS)
-    revenue = commission = Decimal(0)
+    revenue = commission = clawback = Decimal(0)
     if row.currencies:
         revenue = to_major(row.revenue_minor, row.currencies[0])
         commission = to_major(row.commission_minor, row.currencies[0])
+        clawback = to_major(row.clawback_minor, row.currencies[0])
     return {
+        "clawback": clawback,
         "revenue": revenue,
         "commission": commission,
         "epc": _ratio(commission, row.clicks),

@@ -6,7 +6,7 @@ const PERCENT = new Intl.NumberFormat("en", { style: "percent", minimumFractionD
 export const METRICS = {
   clicks: "Clicks", unique_clicks: "Unique clicks", bot_clicks: "Bot clicks", duplicate_clicks: "Duplicate clicks",
   conversions: "Conversions", pending: "Pending", approved: "Approved", rejected: "Rejected", revenue: "Revenue",
-  commission: "Commission", cr: "CR", epc: "EPC", aov: "AOV", approval_rate: "Approval rate",
+  commission: "Commission", cr: "CR", epc: "EPC", aov: "AOV", approval_rate: "Approval rate", clawback: "Claw-back", unverified_conversions: "Unverified",
 };
 export const DIMENSIONS = {
   campaign: "Campaign", affiliate: "Affiliate", link: "Link", country: "Country", region: "Region", device: "Device", os: "System",
@@ -29,7 +29,7 @@ export const REASONS = {
   unknown_program: "The user agent names neither a browser nor a system.",
   empty_user_agent: "No user agent was sent; browsers always send one.",
 };
-const MONEY = new Set(["revenue", "commission", "epc", "aov"]);
+const MONEY = new Set(["revenue", "commission", "epc", "aov", "clawback"]);
 
 export const isMoney = (name) => MONEY.has(name);
 export const whole = (number) => WHOLE.format(number);

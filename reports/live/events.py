@@ -52,6 +52,7 @@ class LiveConversionRow(msgspec.Struct, frozen=True):
     order_id: str
     status: str
     attribution: AttributionMethod
+    verified: bool
     currency: str
     order_value_minor: int
     commission_minor: int
@@ -98,6 +99,7 @@ class LiveConversion(msgspec.Struct, frozen=True, kw_only=True):
     order_id: str | None
     status: str
     attribution: AttributionMethod
+    verified: bool
     order_value: Decimal
     commission_amount: Decimal
     currency: str
@@ -222,6 +224,7 @@ def _conversion(row: LiveConversionRow, names: Names) -> LiveConversion:
         order_id=row.order_id or None,
         status=row.status,
         attribution=row.attribution,
+        verified=row.verified,
         order_value=to_major(row.order_value_minor, row.currency),
         commission_amount=to_major(row.commission_minor, row.currency),
         currency=row.currency,

@@ -20,13 +20,14 @@ from reports.vocabulary import FORMATS, Format
 
 # `list_conversions.sql` has parameters of these names.
 FILTERS = (
-    *("order_id", "click_id", "event", "status", "attribution", "payout"),
+    *("order_id", "click_id", "event", "status", "attribution", "payout", "verified"),
     *("campaign", "affiliate"),
 )
 _CHOICES: dict[str, tuple[str, ...]] = {
     "status": ("pending", "approved", "rejected"),
     "attribution": ("click", "tracking_code", "coupon", "manual", "none"),
     "payout": ("unpaid", "paid"),
+    "verified": ("true", "false"),
     "format": FORMATS,
 }
 _TEXTS = ("order_id", "click_id", "event")
@@ -52,6 +53,7 @@ class ConversionListQuery(msgspec.Struct, frozen=True, kw_only=True):
     status: str
     attribution: str
     payout: str
+    verified: str
     campaign: int
     affiliate: int
     limit: int
@@ -79,6 +81,7 @@ def parse_list_query(parameters: Sequence[tuple[str, str]], now: datetime) -> Co
         status=values.get("status", ""),
         attribution=values.get("attribution", ""),
         payout=values.get("payout", ""),
+        verified=values.get("verified", ""),
         campaign=parse_registry_number(values, "campaign_id"),
         affiliate=parse_registry_number(values, "affiliate_id"),
         limit=parse_limit(values),

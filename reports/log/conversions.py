@@ -47,8 +47,15 @@ class ConversionListRow(msgspec.Struct, frozen=True):
     last_link: int
     last_payout: str
     last_rule: int
+    last_unverified: bool
+    customer: str
+    notes: str
+    rate: str
+    advs: list[str]
     order_value_minor: int
+    net_value_minor: int
     commission_minor: int
+    clawback_minor: int
     adjustments: int
 
 
@@ -60,7 +67,11 @@ class ListedAttribution(msgspec.Struct, frozen=True):
 
 
 class ListedConversion(msgspec.Struct, frozen=True, kw_only=True):
-    """A conversion in its current state; amounts are net of refunds, 0 if rejected."""
+    """A conversion in its current state; `order_value` is before refunds, `net_value` after them.
+
+    Of a rejected or unverified one net value and commission are 0. `clawback` is the part of a paid
+    commission that is owed back. `customer` is a keyed hash of the e-mail address.
+    """
 
     conversion_id: str
     status: str
@@ -73,14 +84,25 @@ class ListedConversion(msgspec.Struct, frozen=True, kw_only=True):
     campaign_name: str | None
     tracking_code: str | None
     click_id: str | None
+    verified: bool
     order_value: Decimal
+    net_value: Decimal
     commission_amount: Decimal
+    clawback: Decimal
     currency: str
     attribution: ListedAttribution
     commission_rule: int | None
     commission_reason: str | None
+    rate: str | None
+    customer: str | None
     customer_id: str | None
     coupon_code: str | None
+    adv1: str | None
+    adv2: str | None
+    adv3: str | None
+    adv4: str | None
+    adv5: str | None
+    notes: list[str]
     adjustments: int
     timestamp: datetime
 
@@ -181,6 +203,7 @@ def _listed(row: ConversionListRow, names: Names) -> ListedConversion:
     campaign = _name_entry(names, "campaign", row.last_campaign)
     affiliate = _name_entry(names, "affiliate", row.last_affiliate)
     link = _name_entry(names, "link", row.last_link)
+    adv1, adv2, adv3, adv4, adv5 = (text or None for text in row.advs or [""] * 5)
     return ListedConversion(
         conversion_id=row.conversion_id,
         status=row.last_status,
@@ -193,14 +216,25 @@ def _listed(row: ConversionListRow, names: Names) -> ListedConversion:
         campaign_name=campaign and campaign.name,
         tracking_code=link and link.code,
         click_id=row.click_id or None,
+        verified=not row.last_unverified,
         order_value=to_major(row.order_value_minor, row.currency),
+        net_value=to_major(row.net_value_minor, row.currency),
         commission_amount=to_major(row.commission_minor, row.currency),
+        clawback=to_major(row.clawback_minor, row.currency),
         currency=row.currency,
         attribution=ListedAttribution(row.last_attribution, row.first_reason or None),
         commission_rule=row.last_rule or None,
         commission_reason=row.commission_reason or None,
+        rate=row.rate or None,
+        customer=row.customer or None,
         customer_id=row.customer_id or None,
         coupon_code=row.coupon_code or None,
+        adv1=adv1,
+        adv2=adv2,
+        adv3=adv3,
+        adv4=adv4,
+        adv5=adv5,
+        notes=row.notes.split(",") if row.notes else [],
         adjustments=row.adjustments,
         timestamp=datetime.fromtimestamp(row.time_ms / 1000, UTC),
     )

@@ -65,6 +65,12 @@ class LoggedConversionRow(msgspec.Struct, frozen=True):
     verdict: str
     customer_id: str
     coupon_code: str
+    verified: bool
+    clawback_minor: int
+    rate: str
+    notes: str
+    customer: str
+    advs: list[str]
     items: str
     metadata: str
     author: str
@@ -116,7 +122,10 @@ class LoggedClick(msgspec.Struct, frozen=True, kw_only=True, tag_field="type", t
 class LoggedConversion(
     msgspec.Struct, frozen=True, kw_only=True, tag_field="type", tag="conversion"
 ):
-    """A conversion (`kind` is `created`) or an adjustment of one; amounts are signed changes."""
+    """A conversion (`kind` is `created`) or an adjustment of one; amounts are signed changes.
+
+    An unverified conversion changes nothing until it is verified.
+    """
 
     time: datetime
     conversion_id: str
@@ -126,18 +135,24 @@ class LoggedConversion(
     event: str
     order_id: str | None
     status: str
+    verified: bool
     order_value: Decimal
     commission_amount: Decimal
+    clawback: Decimal
     currency: str
     attribution: AttributionMethod
     attribution_reason: str | None
     commission_reason: str | None
+    rate: str | None
+    notes: list[str]
     click_id: str | None
     given_click_id: str | None
     click_time: datetime | None
     click_verdict: str | None
+    customer: str | None
     customer_id: str | None
     coupon_code: str | None
+    adv: dict[str, str]
     items: Any
     metadata: Any
     author: str | None
@@ -152,11 +167,16 @@ _ID_COLUMNS = ("type", "time", "click_id", "conversion_id", "kind", "adjustment_
 _TARGET_COLUMNS = AttributionTarget.__struct_fields__
 _VERDICT_COLUMNS = ("verdict", "reason")
 _FIELD_COLUMNS = (
-    *("event", "order_id", "status", "order_value", "commission_amount", "currency"),
-    *("attribution", "attribution_reason", "commission_reason", "given_click_id", "author", "note"),
+    *("event", "order_id", "status", "verified", "order_value", "commission_amount", "clawback"),
+    *("currency", "attribution", "attribution_reason", "commission_reason", "rate", "notes"),
+    *("customer", "customer_id", "given_click_id", "author", "note"),
     *("ip", "country", "region", "language", "device", "os", "browser", "user_agent", "referrer"),
 )
-COLUMNS = (*_ID_COLUMNS, *_TARGET_COLUMNS, *_VERDICT_COLUMNS, *_FIELD_COLUMNS, *RECORDED_PARAMETERS)
+_ADV_COLUMNS = ("adv1", "adv2", "adv3", "adv4", "adv5")
+COLUMNS = (
+    *(*_ID_COLUMNS, *_TARGET_COLUMNS, *_VERDICT_COLUMNS, *_FIELD_COLUMNS, *_ADV_COLUMNS),
+    *RECORDED_PARAMETERS,
+)
 
 
 def log_record(row: LoggedRow, names: Names) -> LogRecord:
@@ -213,18 +233,24 @@ def _conversion_record(row: LoggedConversionRow, names: Names) -> LoggedConversi
         event=row.event,
         order_id=row.order_id or None,
         status=row.status,
+        verified=row.verified,
         order_value=to_major(row.order_value_minor, row.currency),
         commission_amount=to_major(row.commission_minor, row.currency),
+        clawback=to_major(row.clawback_minor, row.currency),
         currency=row.currency,
         attribution=row.attribution,
         attribution_reason=row.reason or None,
         commission_reason=row.commission_reason or None,
+        rate=row.rate or None,
+        notes=row.notes.split(",") if row.notes else [],
         click_id=row.click_id or None,
         given_click_id=row.given_click_id or None,
         click_time=_at(row.click_time_ms) if row.click_time_ms else None,
         click_verdict=row.verdict or None,
+        customer=row.customer or None,
         customer_id=row.customer_id or None,
         coupon_code=row.coupon_code or None,
+        adv={n: text for n, text in zip(_ADV_COLUMNS, row.advs, strict=True) if text},
         items=_json(row.items),
         metadata=_json(row.metadata),
         author=row.author or None,
@@ -269,6 +295,7 @@ def csv_row(record: LogRecord) -> list[Value]:
         *(getattr(record.of, name) for name in _TARGET_COLUMNS),
         *(verdict, reason),
         *(getattr(record, name, None) for name in _FIELD_COLUMNS),
+        *(getattr(record, "adv", {}).get(name) for name in _ADV_COLUMNS),
         *recorded,
     ]
 

@@ -41,6 +41,8 @@ _SORTS = {
     "epc": "commission_minor / nullIf(clicks, 0)",
     "aov": "revenue_minor / nullIf(conversions, 0)",
     "approval_rate": "approved / nullIf(approved + rejected, 0)",
+    "clawback": "clawback_minor",
+    "unverified_conversions": "unverified",
 }
 
 

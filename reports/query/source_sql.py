@@ -58,6 +58,8 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "epc": ("commission_minor", "clicks", "currencies"),
     "aov": ("revenue_minor", "conversions", "currencies"),
     "approval_rate": ("approved", "rejected"),
+    "clawback": ("clawback_minor", "currencies"),
+    "unverified_conversions": ("unverified",),
 }
 # By field: its SQL expression over rows $, and the source column that it sums. Every source has the
 # columns verdict and currency too.
@@ -71,7 +73,7 @@ _FIELD_SUMS: dict[str, tuple[str, str]] = {
         name: (f"sum($.{name})", name)
         for name in (
             *("conversions", "pending", "approved", "rejected"),
-            *("revenue_minor", "commission_minor"),
+            *("revenue_minor", "commission_minor", "clawback_minor", "unverified"),
         )
     },
     "currencies": ("arraySort(groupUniqArrayIf(toString($.currency), $.currency != ''))", ""),

@@ -1,5 +1,5 @@
 -- Lists conversions in their current state: status, campaign, affiliate and link are those of the
--- latest row, amounts are the sums of all rows. All rows of a conversion have its time, so a page is
+-- latest row, amounts are the sums of all rows, the order value that before refunds. All rows of a conversion have its time, so a page is
 -- read by time and id. `detached` rows only cancel a moved conversion at its former place.
 SELECT
     c.conversion_id AS conversion_id,
@@ -19,8 +19,15 @@ SELECT
     argMaxIf(c.link, c.pos, c.kind != 'detached') AS last_link,
     argMaxIf(c.payout, c.pos, c.kind != 'detached') AS last_payout,
     argMaxIf(c.rule, c.pos, c.kind != 'detached') AS last_rule,
-    sum(c.order_value_minor) AS order_value_minor,
+    argMaxIf(c.unverified_now, c.pos, c.kind != 'detached') AS last_unverified,
+    anyIf(c.customer, c.kind = 'created') AS customer,
+    anyIf(c.notes, c.kind = 'created') AS notes,
+    anyIf(c.rate, c.kind = 'created') AS rate,
+    anyIf([c.adv1, c.adv2, c.adv3, c.adv4, c.adv5], c.kind = 'created') AS advs,
+    sum(c.gross_change_minor) AS order_value_minor,
+    sum(c.order_value_minor) AS net_value_minor,
     sum(c.commission_minor) AS commission_minor,
+    sum(c.clawback_minor) AS clawback_minor,
     countIf(c.kind NOT IN ('created', 'detached')) AS adjustments
 FROM conversions AS c
 WHERE c.account = {account:UInt32}
@@ -35,6 +42,7 @@ GROUP BY c.conversion_id, c.time
 HAVING ({status:String} = '' OR last_status = {status:String})
     AND ({attribution:String} = '' OR last_attribution = {attribution:String})
     AND ({payout:String} = '' OR last_payout = {payout:String})
+    AND ({verified:String} = '' OR last_unverified = ({verified:String} = 'false'))
     AND ({campaign:UInt32} = 0 OR last_campaign = {campaign:UInt32})
     AND ({affiliate:UInt32} = 0 OR last_affiliate = {affiliate:UInt32})
 ORDER BY time_ms DESC, conversion_id DESC

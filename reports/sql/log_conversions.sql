@@ -11,6 +11,8 @@ SELECT
     r.click_id AS click_id, r.given_click_id AS given_click_id,
     toUnixTimestamp64Milli(r.click_time) AS click_time_ms,
     r.verdict AS verdict, r.customer_id AS customer_id, r.coupon_code AS coupon_code,
+    CAST(NOT r.unverified_now AS Bool) AS verified, r.clawback_minor AS clawback_minor, r.rate AS rate,
+    r.notes AS notes, r.customer AS customer, [r.adv1, r.adv2, r.adv3, r.adv4, r.adv5] AS advs,
     r.items AS items, r.metadata AS metadata, r.author AS author, r.note AS note,
     arrayFilter(pair -> pair.2 != '', $recorded) AS recorded
 FROM conversions AS r

@@ -21,7 +21,7 @@ export function open(frame) {
       found.from = frame.params.get("from") || "24h";
       if (frame.params.get("to")) found.to = frame.params.get("to");
     }
-    for (const name of ["status", "attribution", "payout", "order_id"]) {
+    for (const name of ["status", "attribution", "payout", "verified", "order_id"]) {
       if (frame.params.get(name)) found[name] = frame.params.get(name);
     }
     const cursor = cursors.at(-1);
@@ -44,6 +44,7 @@ export function open(frame) {
       choice("Status", any(["pending", "approved", "rejected"]), frame.params.get("status") ?? "", (value) => set({ status: value })),
       choice("Attribution", any(["click", "tracking_code", "coupon", "manual", "none"]), frame.params.get("attribution") ?? "", (value) => set({ attribution: value })),
       choice("Payout", any(["unpaid", "paid"]), frame.params.get("payout") ?? "", (value) => set({ payout: value })),
+      choice("Verified", [["", "Any"], ["true", "verified"], ["false", "unverified"]], frame.params.get("verified") ?? "", (value) => set({ verified: value })),
       h("form", { onsubmit: (event) => { event.preventDefault(); set({ order_id: order.value.trim() }); } }, h("label", {}, "Order id", order)),
       h("button", { "aria-pressed": String(frame.params.get("attribution") === "none"), onclick: () => set({ attribution: frame.params.get("attribution") === "none" ? null : "none" }) }, "Unattributed inbox"),
       h("button", { onclick: () => save("/v1/conversions", whole(), "linkjolt-conversions.csv").catch((error) => frame.fail(error)) }, "Save as CSV"));
@@ -61,10 +62,11 @@ export function open(frame) {
         ["time", "Time", (one) => time(one.timestamp, at)],
         ["order", "Order", (one) => h("button", { class: "link", onclick: () => show(one.conversion_id) }, one.order_id ?? one.conversion_id)],
         ["event", "Event", (one) => one.event],
-        ["status", "Status", (one) => [tag(one.status), one.payout === "paid" ? tag("paid") : null]],
+        ["status", "Status", (one) => [tag(one.status), one.payout === "paid" ? tag("paid") : null, one.verified ? null : tag("unverified")]],
         ["affiliate", "Affiliate", (one) => one.affiliate_name ?? one.affiliate_id ?? tag("none")],
         ["campaign", "Campaign", (one) => one.campaign_name ?? one.campaign_id],
         ["value", "Order value", (one) => money(one.order_value, one.currency), true],
+        ["net", "Net value", (one) => money(one.net_value, one.currency), true],
         ["commission", "Commission", (one) => money(one.commission_amount, one.currency), true],
       ],
     }), h("div", { class: "actions" },

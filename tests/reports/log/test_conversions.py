@@ -3,6 +3,7 @@
 from collections import Counter
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,6 +13,8 @@ from redis.asyncio import Redis
 from aggregator.rollups.pull import catch_up
 from aggregator.rows.fact_rows import adjustment_rows, conversion_row
 from aggregator.rows.rows import ConversionRow
+from aggregator.warehouse import migrate
+from aggregator.warehouse.migrate import statements
 from aggregator.warehouse.writer import Warehouse, encode_rows
 from ingest.conversions.decision import initial_state
 from linkjolt.conversions.adjustment_kinds import AdjustmentRequest as Step
@@ -81,6 +84,11 @@ class Ledger:
         await catch_up(self._clickhouse, "conversions", S, self._pos)
 
 
+def read_migration(name: str) -> str:
+    path = Path(migrate.__file__).parent / "migrations" / f"{name}.sql"
+    return path.read_text(encoding="utf-8")
+
+
 @pytest.fixture
 def ledger(clickhouse: ClickHouse) -> Ledger:
     return Ledger(clickhouse)
@@ -99,11 +107,66 @@ async def test_a_conversion_is_listed_as_it_stands(client: Client, ledger: Ledge
     await ledger.adjust(made, "paid")
     [one] = await listed(client, order_id="order_1")
     assert (one["conversion_id"], one["status"], one["payout"]) == (made, "approved", "paid")
-    assert (one["order_value"], one["commission_amount"]) == (75.0, 22.5)
+    amounts = ("order_value", "net_value", "commission_amount", "clawback")
+    assert [one[name] for name in amounts] == [100, 75, 22.5, 0]
     assert (one["affiliate_id"], one["campaign_id"], one["adjustments"]) == ("aff_2", "cmp_1", 3)
     assert (one["customer_id"], one["currency"], one["commission_rule"]) == ("c1", "USD", 1)
     assert await listed(client, click_id="38G6DGCQM00000400G029SGT1X") == [one]
     assert await listed(client, order_id="order_2") == []
+
+
+async def test_what_was_paid_and_is_no_longer_earned_is_owed_back(
+    client: Client, ledger: Ledger
+) -> None:
+    made = await ledger.convert(1, status="approved")
+    await ledger.adjust(made, "paid")
+    await ledger.adjust(made, "refunded", amount_minor=2_500)
+    await ledger.roll_up()
+    [one] = await listed(client, order_id="order_1")
+    assert (one["commission_amount"], one["clawback"]) == (22.5, 7.5)
+    report = await client.report(metrics="commission,clawback")
+    assert report["totals"] == {"commission": 22.5, "clawback": 7.5, "currency": "USD"}
+    await ledger.adjust(made, "reinstated")
+    [one] = await listed(client, order_id="order_1")
+    assert (one["commission_amount"], one["clawback"]) == (30, 0)
+
+
+async def test_an_unverified_conversion_is_in_no_sum_but_its_own(
+    client: Client, ledger: Ledger, redis: Redis
+) -> None:
+    made = await ledger.convert(1, verified=False, hand="pixel", commission_minor=0, adv1="a")
+    await ledger.roll_up()
+    [one] = await listed(client, verified="false")
+    assert [one[name] for name in ("order_value", "net_value", "commission_amount")] == [100, 0, 0]
+    assert (one["verified"], one["adv1"], one["adv2"]) == (False, "a", None)
+    metrics = "conversions,pending,revenue,commission,unverified_conversions"
+    report = await client.report(metrics=metrics)
+    assert [report["totals"][name] for name in metrics.split(",")] == [0, 0, 0, 0, 1]
+    log_reader = Client(client.http, await make_secret(redis, "events:read"))
+    [logged] = (await log_reader.get("/v1/events")).json()["data"]
+    assert (logged["verified"], logged["order_value"], logged["adv"]) == (False, 0, {"adv1": "a"})
+    await ledger.adjust(made, "approved")
+    await ledger.roll_up()
+    assert await listed(client, verified="false") == []
+    [one] = await listed(client, verified="true")
+    assert [one[name] for name in ("order_value", "net_value", "commission_amount")] == [
+        *(100, 100, 30),
+    ]
+    report = await client.report(metrics=metrics)
+    assert [report["totals"][name] for name in metrics.split(",")] == [1, 0, 100, 30, 0]
+
+
+async def test_the_order_value_of_rows_of_the_release_before(
+    client: Client, ledger: Ledger, clickhouse: ClickHouse
+) -> None:
+    made = await ledger.convert(1)
+    await ledger.adjust(made, "restated", order_value_minor=8_000)
+    await ledger.adjust(made, "refunded", amount_minor=1_000)
+    await clickhouse.execute("ALTER TABLE conversions DROP COLUMN gross_change_minor")
+    migration = read_migration("017_conversion_authority")
+    await clickhouse.execute(statements(migration.replace("{on_cluster}", ""))[0])
+    [one] = await listed(client)
+    assert [one[name] for name in ("order_value", "net_value")] == [80, 70]
 
 
 async def test_filters_are_of_what_it_is_now(client: Client, ledger: Ledger) -> None:
@@ -172,7 +235,7 @@ async def test_the_list_adds_up_to_the_report(client: Client, ledger: Ledger) ->
     sums = Counter[tuple[str, str, str]]()
     for one in await listed(client, limit=1_000):
         key = one["affiliate_id"], one["currency"]
-        sums[(*key, "revenue")] += round(one["order_value"] * 100)
+        sums[(*key, "revenue")] += round(one["net_value"] * 100)
         sums[(*key, "commission")] += round(one["commission_amount"] * 100)
         sums[(*key, "conversions")] += one["status"] != "rejected"
     report = await client.report(
