@@ -97,7 +97,9 @@ class IdempotentIntake:
         self, idempotency_key: str, key: ApiKey, claim: IdempotencyClaim, *, has_order: bool
     ) -> IdempotencyClaim:
         """Returns the valid claim; without Redis an order serves as one, else RedisError."""
-        digest = blake2s(f"{key.dataset}:{idempotency_key}".encode(), digest_size=16).hexdigest()
+        # A key that is bound to a campaign must not use up the account's idempotency keys.
+        owner = f"{key.dataset}/{key.campaign}" if key.campaign else key.dataset
+        digest = blake2s(f"{owner}:{idempotency_key}".encode(), digest_size=16).hexdigest()
         redis_key = redis_keys.idempotency(int(digest, 16) % self._edge.settings.shards, digest)
         encoded = msgspec.json.encode(claim)
         try:

@@ -265,3 +265,12 @@ async def test_an_older_timestamp_does_not_overwrite(shop: Shop) -> None:
         stated = {"order_value": value, "timestamp": (now + timedelta(minutes=minute)).isoformat()}
         assert (await shop.post({**body, **stated})).status_code in (200, 201)
     assert (await sums(shop)).order_value_minor == 8_000
+
+
+async def test_a_network_uses_up_no_idempotency_key_of_the_merchant(shop: Shop) -> None:
+    network = await make_key(shop.registry, ["conversions:write"], campaign=shop.link.campaign)
+    lead = {"click_id": click_id(shop), "event": "lead"}
+    headers = {"Idempotency-Key": "lead-1"}
+    theirs = await shop.post(lead, key=network, **headers)
+    ours = await shop.post({**lead, "click_id": click_id(shop)}, **headers)
+    assert (theirs.status_code, ours.status_code) == (201, 201)
