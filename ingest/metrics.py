@@ -23,3 +23,13 @@ PUBLISH_SECONDS = Histogram(
 POSTBACKS = Counter(
     "linkjolt_postbacks", "Postbacks and pixels, taken or by the reason of refusal.", ["outcome"]
 )
+POSTBACK_NOTES = Counter(
+    "linkjolt_postback_notes",
+    "Marks on recorded postbacks, such as an amount that nobody filled in.",
+    ["note"],
+)
+POSTBACK_SIGNATURES = Counter(
+    "linkjolt_postback_signatures",
+    "Signatures of postbacks that were accepted, by form: of the call, or of its query alone.",
+    ["form"],
+)

@@ -7,7 +7,7 @@ import msgspec
 from ingest.clicks.http import LinkPreview
 from ingest.conversions.body import ALIASES, ConversionPost
 from ingest.conversions.http import NDJSON
-from ingest.postbacks.dialects import OWN_PARAMETERS
+from ingest.postbacks.dialects import DIALECTS, OWN_PARAMETERS, OWN_TEXTS
 from linkjolt.api import resources
 from linkjolt.conversions import api as conversions
 from linkjolt.conversions.answer import EXAMPLE, ConversionAnswer
@@ -34,20 +34,30 @@ _PREVIEW = {
     "affiliate_id": "aff_1",
     "active": True,
 }
+_CLICK = "06EZ3GQ8N4T5W1Y7B2C9D0F6H8"
+_VOLUUM = {"cid": _CLICK, "payout": "9.90", "txid": "order_1"}
+_DUB = {"clickId": _CLICK, "amount": 990, "currency": "usd", "invoiceId": "in_1"}
 _POSTBACK_PARAMETERS = {
-    "key": "An API key with the scope `postback`, unless `key_id`, `ts` and `sig` sign the query.",
+    "key": "An API key with the scope `postback`, unless `key_id`, `ts` and `sig` sign the call.",
+    "key_id": "The key that signs the call, such as `key_2`.",
+    "ts": "The time of the signature in seconds since 1970, at most 5 minutes off.",
+    "sig": "The signature by the key's `signing_secret`, as the last parameter: HMAC-SHA256 in"
+    " hexadecimal over five lines, which are `ts`, method, path, the query before `&sig=`, and the"
+    " SHA-256 of the body in hexadecimal.",
     "return": "The text to answer with, `OK` by default.",
     "click_id": "The click that earned the conversion.",
     "tracking_code": "The tracking link, where no click is known.",
-    "payout": "The order value in major units; also `amount`.",
+    "payout": "The order value in major units; also `amount`. A negative one is a refund.",
     "amount": "The order value in major units.",
     "order_value": "The order value in major units.",
     "order_id": "The order; by default the click id.",
     "currency": "ISO 4217; by default the campaign's.",
-    "status": "A status in the sender's words, such as `approved` or `declined`.",
+    "status": "A status in the sender's words, such as `approved`, `declined` or `refunded`.",
     "event": "The event, by default `sale`.",
     "coupon_code": "The coupon that the customer used.",
     "customer_id": "The shop's id of the customer.",
+    "customer_email": "The customer's e-mail address, of which only a keyed hash is stored.",
+    "timestamp": "Seconds or milliseconds since 1970, or RFC 3339; by default now.",
     **{f"adv{n}": "A text of the advertiser's own." for n in range(1, 6)},
 }
 
@@ -122,17 +132,20 @@ def _postbacks() -> list[Operation]:
 
 def _postback(method: Method, id: str, path: str, by: str) -> Operation:
     names = "a vendor's parameter names" if by else "LinkJolt's parameter names"
-    more = ", in the query or in the body" if method == "POST" else ""
+    vendors = (
+        f" The dialects are {', '.join(DIALECTS)}; docs/postbacks.md has theirs." if by else ""
+    )
+    more = " or in the body, which never overrides the query" if method == "POST" else ""
     text = text_body("OK")
     form: dict[str, Any] = {"type": "object", "additionalProperties": {"type": "string"}}
     plain: dict[str, Any] = {
         "type": "object",
         "additionalProperties": {"anyOf": [{"type": "string"}, {"type": "number"}]},
     }
-    example = {"click_id": "06EZ3GQ8N4T5W1Y7B2C9D0F6H8", "payout": "9.90"}
+    own = {"click_id": _CLICK, "payout": "9.90"}
     bodies = [
-        Body(media=_FORM, schema=form, example=example),
-        Body(media=JSON, schema=plain, example=example),
+        Body(media=_FORM, schema=form, example=_VOLUUM if by else own),
+        Body(media=JSON, schema=plain, example=_DUB if by else own),
     ]
     return Operation(
         id=id,
@@ -140,7 +153,8 @@ def _postback(method: Method, id: str, path: str, by: str) -> Operation:
         method=method,
         path=path,
         summary=f"Receive a postback by {names}.",
-        description=f"Records a conversion, or changes the one of the same click and order{more}.",
+        description="Records a conversion, or changes the one of the same click and order, by"
+        f" parameters in the query{more}.{vendors}",
         parameters=_postback_parameters(),
         bodies=bodies if method == "POST" else (),
         answers={200: text, 202: text},
@@ -151,9 +165,8 @@ def _postback(method: Method, id: str, path: str, by: str) -> Operation:
 
 
 def _postback_parameters() -> list[Parameter]:
-    return [
-        Parameter(name, _POSTBACK_PARAMETERS[name]) for name in ("key", "return", *OWN_PARAMETERS)
-    ]
+    names = ("key", "key_id", "ts", "sig", "return", *OWN_PARAMETERS, *OWN_TEXTS)
+    return [Parameter(name, _POSTBACK_PARAMETERS[name]) for name in names]
 
 
 def _pixel() -> Operation:

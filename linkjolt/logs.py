@@ -13,7 +13,7 @@ from structlog.typing import EventDict, Processor, WrappedLogger
 # The order matters: a URL's password may hold an @, which would else pass for an e-mail address.
 _SECRETS = (
     (re.compile(r"://[^\s/]*@"), "://***@"),
-    (re.compile(r"\blj_(live|test)_[A-Za-z0-9_-]+"), r"lj_\1_***"),
+    (re.compile(r"\blj_(live|test|sign)_[A-Za-z0-9_-]+"), r"lj_\1_***"),
     (re.compile(r"\bwhsec_[A-Za-z0-9+/=_-]+"), "whsec_***"),
     (re.compile(r"[\w.+%-]+(?:@|%40)[\w-]+(?:\.[\w-]+)+"), "***@***"),
 )

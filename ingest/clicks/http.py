@@ -53,7 +53,7 @@ class ClickEndpoint:
         route = await self._route(code.removesuffix("+"))
         if code.endswith("+"):
             return _answer_preview(route)
-        if _is_speculative(scope):
+        if is_speculative(scope):
             raise Rejected(Reason.prefetch_declined, "ask again when the visitor clicks")
         if route.closed:
             return _answer_closed(route)
@@ -93,7 +93,7 @@ class ClickMiddleware:
         route = self._edge.directory.cached_route(code)
         if route is None or scope["method"] not in ("GET", "HEAD"):
             return None
-        if route.closed or _is_speculative(scope):
+        if route.closed or is_speculative(scope):
             return None
         return _start_redirect(self._edge, route, scope)
 
@@ -112,7 +112,7 @@ def _start_redirect(edge: Edge, route: Route, scope: Scope) -> PendingRedirect:
     return location, edge.click_publisher.publish(line) if line else None
 
 
-def _is_speculative(scope: Scope) -> bool:
+def is_speculative(scope: Scope) -> bool:
     """Returns True for a browser's prefetch or prerender (Sec-Purpose, Purpose, X-Moz)."""
     return any(
         name in _PREFETCH_HEADERS and value.startswith(b"prefetch")

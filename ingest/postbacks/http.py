@@ -4,39 +4,42 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+import msgspec
 import structlog
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from ingest import metrics
+from ingest.clicks.http import is_speculative
 from ingest.conversions.authority import authority_of
 from ingest.conversions.body import ConversionPost, click_ids
 from ingest.conversions.intake import Intake
 from ingest.conversions.later_posts import LaterPost, OrderUpdates
 from ingest.edge import Edge
-from ingest.postbacks.dialects import DIALECTS
-from ingest.postbacks.parameters import (
-    Postback,
-    json_to_query,
-    read_parameters,
-    read_postback,
+from ingest.postbacks.campaign_fit import fit_to_campaign, needs_campaign
+from ingest.postbacks.dialects import DIALECTS, Dialect
+from ingest.postbacks.pairs import json_to_query, read_parameters, requested_answer
+from ingest.postbacks.parameters import Postback, read_postback
+from ingest.postbacks.pixel import UnsignedPixel
+from ingest.postbacks.signatures import (
+    SignedCall,
     read_signed_query,
-    requested_answer,
+    signature_digest,
     verify_signature,
 )
-from ingest.postbacks.pixel import UnsignedPixel
 from ingest.publishing.publishers import QueuedPost
 from linkjolt.auth.access import identify, require_any_scope
 from linkjolt.click_ids import verify_click_id
 from linkjolt.clicks.route import Route as ClickRoute
 from linkjolt.reasons import Reason, Rejected
-from linkjolt.registry.entries import ApiKey
+from linkjolt.registry.entries import ApiKey, public_id
 from linkjolt.registry.reads import read_entry
 from linkjolt.web import requests
 
 _SCOPES = ("postback", "conversions:write")
 _FORM = "application/x-www-form-urlencoded"
+_JSON = "application/json"
 # The smallest GIF: one transparent pixel.
 PIXEL = bytes.fromhex(
     "47494638396101000100800100000000ffffff21f90401000001002c00000000010001000002024c01003b"
@@ -54,6 +57,7 @@ class Postbacks:
         self._intake = Intake(edge)
         self._order_updates = OrderUpdates(edge.redis, edge.settings)
         self._pixel = UnsignedPixel(edge, self._intake)
+        self._warned_keys: set[int] = set()
 
     def routes(self) -> list[BaseRoute]:
         methods = ["GET", "POST"]
@@ -69,16 +73,18 @@ class Postbacks:
         if request.method == "HEAD":
             # A HEAD request must not record anything.
             return Response(headers=_TEXT_HEADERS)
+        _decline_prefetch(request)
         try:
-            status, text = await self._accept(request, name)
+            text = await self._accept(request, name)
         except Rejected as error:
             metrics.POSTBACKS.labels(error.reason).inc()
             raise
         metrics.POSTBACKS.labels("taken").inc()
-        return PlainTextResponse(text, status, headers=_TEXT_HEADERS)
+        return PlainTextResponse(text, headers=_TEXT_HEADERS)
 
     async def pixel(self, request: Request) -> Response:
         """Always answers with the image, so that it reveals nothing about clicks or orders."""
+        _decline_prefetch(request)
         try:
             if request.method == "GET":
                 await self._accept_pixel(request)
@@ -91,50 +97,67 @@ class Postbacks:
                 log.exception("pixel failed")
         return Response(PIXEL, media_type="image/gif", headers=_NO_STORE)
 
-    async def _accept(self, request: Request, name: str) -> tuple[int, str]:
+    async def _accept(self, request: Request, name: str) -> str:
         dialect = DIALECTS.get(name)
         if dialect is None:
             raise Rejected(Reason.not_found, f"is none of {', '.join(DIALECTS)}", field="dialect")
         query: bytes = request.scope["query_string"]
-        signing_key = await self._signing_key(query)
-        parameters = read_parameters(query) | await _body_parameters(request)
-        key = signing_key or await self._api_key(parameters, request)
+        is_signed = read_signed_query(query) is not None
+        # A key in the query or in a header is judged before the body is read.
+        key = None if is_signed else await self._api_key(read_parameters(query), request)
+        body = await requests.read_body(request) if request.method == "POST" else b""
+        key = await self._signing_key(request, body) if is_signed else key
+        parameters = read_parameters(query, _body_parameters(request, body, dialect))
+        key = key or await self._api_key(parameters, request)
+        if key is None:
+            message = "is required, or key_id, ts and sig"
+            raise Rejected(Reason.unauthorized, message, field="key")
         text = requested_answer(parameters)
-        postback = read_postback(dialect, parameters, self._edge.settings.default_currency)
-        await self._record(postback, key, signed=signing_key is not None)
-        return 200, text
+        postback = read_postback(dialect, parameters, signature_digest(query))
+        if not postback.ignored:
+            await self._record_fitted(postback, key)
+        return text
 
     async def _accept_pixel(self, request: Request) -> None:
         query: bytes = request.scope["query_string"]
-        signing_key = await self._signing_key(query)
+        key = await self._signing_key(request)
         parameters = read_parameters(query)
-        postback = read_postback(
-            DIALECTS["linkjolt"], parameters, self._edge.settings.default_currency
-        )
-        if signing_key or "key" in parameters:
-            key = signing_key or await self._api_key(parameters, request)
-            await self._record(postback, key, signed=signing_key is not None)
+        postback = read_postback(DIALECTS["linkjolt"], parameters, signature_digest(query))
+        if key is None and parameters.get("key"):
+            key = await self._api_key(parameters, request)
+        if key is not None:
+            await self._record_fitted(postback, key)
             return
+        if postback.refunds:
+            raise Rejected(Reason.unauthorized, "is required for a refund", field="key")
         await self._pixel.record(postback.post, await self._route_of_click(postback.post))
 
-    async def _signing_key(self, query: bytes) -> ApiKey | None:
-        """Returns the key that signed the query; None where it is unsigned."""
-        signed = read_signed_query(query)
+    async def _signing_key(self, request: Request, body: bytes = b"") -> ApiKey | None:
+        """Returns the key that signed the call; None where it is unsigned."""
+        signed = read_signed_query(request.scope["query_string"])
         if signed is None:
             return None
         key = await read_entry(self._edge.fast_redis, ApiKey, signed.key_number)
         if key is None or key.deleted_at is not None or key.is_expired(datetime.now(UTC)):
             raise Rejected(Reason.unauthorized, "names no valid key", field="key_id")
-        verify_signature(signed, key.digest, time.time())
+        call = SignedCall(request.method, request.scope["path"], body)
+        form = verify_signature(signed, key, call, time.time())
+        metrics.POSTBACK_SIGNATURES.labels(form).inc()
+        if form == "query" and key.number not in self._warned_keys:
+            self._warned_keys.add(key.number)
+            log.warning(
+                "postback signed in a form that ends with the next release",
+                key=public_id("key", key.number),
+            )
         require_any_scope(key, _SCOPES)
         return key
 
-    async def _api_key(self, parameters: Mapping[str, str], request: Request) -> ApiKey:
+    async def _api_key(self, parameters: Mapping[str, str], request: Request) -> ApiKey | None:
+        """Returns the key that the parameters or the header name; None where neither does."""
         scheme, _, secret = request.headers.get("authorization", "").partition(" ")
-        secret = parameters.get("key", secret.strip() if scheme.lower() == "bearer" else "")
+        secret = parameters.get("key") or (secret.strip() if scheme.lower() == "bearer" else "")
         if not secret:
-            message = "is required, or key_id, ts and sig"
-            raise Rejected(Reason.unauthorized, message, field="key")
+            return None
         key = await identify(secret, self._edge.directory)
         require_any_scope(key, _SCOPES)
         return key
@@ -149,9 +172,23 @@ class Postbacks:
                 return route
         raise Rejected(Reason.unauthorized, "is no genuine click", field="click_id")
 
-    async def _record(self, postback: Postback, key: ApiKey, *, signed: bool) -> None:
+    async def _record_fitted(self, postback: Postback, key: ApiKey) -> None:
+        """Records a postback, as `_record`, once its campaign has settled what it means."""
+        try:
+            if needs_campaign(postback):
+                decision = await self._intake.decide(postback.post, key, _now_ms())
+                campaign = decision.attribution.campaign
+                postback = fit_to_campaign(postback, campaign, self._edge.settings.default_currency)
+            await self._record(postback, key)
+        except Rejected as error:
+            raise postback.renamed(error) from None
+        for note in postback.notes:
+            metrics.POSTBACK_NOTES.labels(note).inc()
+
+    async def _record(self, postback: Postback, key: ApiKey) -> None:
         """Records a postback as a conversion, or as a change of one."""
-        authority = authority_of(key, signed=signed)
+        is_signed = postback.signature_digest != ""
+        authority = authority_of(key, signed=is_signed, order_scope=postback.order_scope)
         pending = await self._intake.accept_post(postback.post, key, _now_ms(), authority)
         existing = await self._intake.settle(pending)
         assert not isinstance(existing, QueuedPost), "postbacks are not spooled"
@@ -160,24 +197,32 @@ class Postbacks:
             postback.status or pending.posted.conversion.status,
             changes_value=postback.has_value,
             changes_status=postback.status is not None,
+            refunds=postback.refunds,
             is_postback=True,
         )
         await self._order_updates.apply_later_post(existing, later_post, key)
 
 
-async def _body_parameters(request: Request) -> dict[str, str]:
-    if request.method != "POST":
-        return {}
-    body = await requests.read_body(request)
+def _body_parameters(request: Request, body: bytes, dialect: Dialect) -> bytes:
+    """Returns the parameters of a body, written as a query."""
     if not body:
-        return {}
-    media_type = requests.media_type(request.scope)
+        return b""
+    declared = requests.header(request.scope, b"content-type")
+    media_type = declared.partition(";")[0].strip().lower()
+    if not media_type:
+        media_type = _JSON if body.lstrip()[:1] == b"{" else _FORM
     if media_type == _FORM:
-        return read_parameters(body)
-    if media_type == "application/json":
-        return read_parameters(json_to_query(body))
+        return body
+    if media_type == _JSON:
+        return json_to_query(body, dialect.parameters | {"key", "return"})
     message = f"send {_FORM} or application/json, not {media_type[:64]}"
     raise Rejected(Reason.unsupported_media_type, message)
+
+
+def _decline_prefetch(request: Request) -> None:
+    if is_speculative(request.scope):
+        metrics.POSTBACKS.labels(Reason.prefetch_declined).inc()
+        raise Rejected(Reason.prefetch_declined, "ask again when the page is shown")
 
 
 def _now_ms() -> int:

@@ -15,7 +15,7 @@ from linkjolt.registry import api_key_secrets
 from linkjolt.registry.checks import check_name
 from linkjolt.registry.entries import SCOPES, ApiKey, Campaign, public_id
 from linkjolt.registry.store import PAGE_MAX
-from linkjolt.web.collections import Call, Collection, Described, Endpoint
+from linkjolt.web.collections import Call, Collection, Described, Endpoint, entry_number
 from linkjolt.web.forms import Instant, Name, given, in_utc, reference, unknown_reference
 from linkjolt.web.openapi import Operation, of
 from linkjolt.web.requests import BODY_MAX_BYTES, json_response
@@ -54,9 +54,20 @@ class ApiKeyAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class NewApiKeyAnswer(ApiKeyAnswer, frozen=True, kw_only=True):
-    """A key just created; `key` is its secret, shown this once."""
+    """A key just created; `key` is its secret, `signing_secret` signs postbacks instead of it.
 
+    Both are shown this once.
+    """
+
+    signing_secret: str
     key: str
+
+
+class SigningSecretAnswer(msgspec.Struct, frozen=True, kw_only=True):
+    """The new signing secret of a key, shown this once."""
+
+    id: str
+    signing_secret: str
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -115,6 +126,7 @@ def new_key(form: ApiKeyForm, account: Account, now: datetime, digest: str, hint
         campaign=bound,
         test=form.test,
         created_at=now,
+        signing_secret=api_key_secrets.make_signing_secret(),
     )
 
 
@@ -158,13 +170,28 @@ async def _create(call: Call, form: ApiKeyForm) -> NewApiKeyAnswer:
     if key.campaign and not await call.registry.existing(Campaign, call.account, {key.campaign}):
         raise unknown_reference("campaign")
     created = key_answer(await call.registry.create(key))
-    return NewApiKeyAnswer(key=secret, **msgspec.structs.asdict(created))
+    return NewApiKeyAnswer(
+        key=secret, signing_secret=key.signing_secret, **msgspec.structs.asdict(created)
+    )
 
 
 def _patch(call: Call, key: ApiKey, patch: ApiKeyPatch) -> ApiKey:
     # A later expiry grants anew.
     _check_grant(call.key, key)
     return patched_key(key, patch, call.now)
+
+
+async def _make_signing_secret(call: Call) -> Response:
+    number, secret = entry_number(call, "key"), api_key_secrets.make_signing_secret()
+
+    def replaced(key: ApiKey) -> ApiKey:
+        # Whoever has it can post as this key.
+        _check_grant(call.key, key)
+        return msgspec.structs.replace(key, signing_secret=secret)
+
+    key = await call.registry.patch(ApiKey, call.account, number, replaced)
+    answer = SigningSecretAnswer(id=public_id("key", key.number), signing_secret=secret)
+    return json_response(answer, 201)
 
 
 def _account_name(account: Account) -> str:
@@ -193,14 +220,14 @@ API_KEYS = Collection(
         id="ApiKey",
         tag="API keys",
         noun="API key",
-        note="Creates an API key and answers its secret this once; it may hold no scope that the"
+        note="Creates an API key and answers its secrets this once; it may hold no scope that the"
         " key of the request lacks.",
         answer=ApiKeyAnswer,
         created=NewApiKeyAnswer,
         form_example={"name": "Shop backend", "scopes": ["conversions:write"]},
         patch_example={"name": "Shop"},
         example=_EXAMPLE,
-        created_example={**_EXAMPLE, "key": "lj_live_9f2c…"},
+        created_example={**_EXAMPLE, "signing_secret": "lj_sign_…", "key": "lj_live_9f2c…"},
     ),
     entry=ApiKey,
     form=ApiKeyForm,
@@ -232,4 +259,21 @@ ME = Endpoint(
         },
     ),
     _me,
+)
+SIGNING_SECRET = Endpoint(
+    Operation(
+        id="makeSigningSecret",
+        tag="API keys",
+        method="POST",
+        path="/v1/keys/{id}/signing-secret",
+        summary="Make a new signing secret of a key.",
+        description="Replaces the secret by which the key signs postbacks, at once, and answers the"
+        " new one this once.",
+        scope="keys:write",
+        answers={
+            201: of(SigningSecretAnswer, example={"id": "key_2", "signing_secret": "lj_sign_…"})
+        },
+        refusals=(404, 409),
+    ),
+    _make_signing_secret,
 )

@@ -9,7 +9,7 @@ from starlette.routing import BaseRoute, Route
 
 from linkjolt.api import commissions, link_preview, links_bulk
 from linkjolt.api.affiliates import AFFILIATES
-from linkjolt.api.api_keys import API_KEYS, ME
+from linkjolt.api.api_keys import API_KEYS, ME, SIGNING_SECRET
 from linkjolt.api.campaigns import CAMPAIGNS
 from linkjolt.api.coupons import COUPONS
 from linkjolt.api.links import LINKS
@@ -32,6 +32,7 @@ _ENDPOINTS: list[Endpoint] = [
     *link_preview.ENDPOINTS,
     *COUPONS.endpoints(),
     *API_KEYS.endpoints(),
+    SIGNING_SECRET,
     *webhooks.WEBHOOKS.endpoints(),
     *webhooks.ENDPOINTS,
 ]

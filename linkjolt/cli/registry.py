@@ -93,16 +93,19 @@ def create_key(
     campaign: str | None,
     **fields: object,
 ) -> None:
-    """Create a key and print its secret, once."""
+    """Create a key and print its secrets, once."""
     form = {**fields, "campaign_id": campaign}
-    identity, secret = _run(_create_key(find_redis_url(data, redis_url), form))
+    key, secret = _run(_create_key(find_redis_url(data, redis_url), form))
+    identity = public_id("key", key.number)
     if as_json:
-        click.echo(msgspec.json.encode({"id": identity, "key": secret}).decode())
+        made = {"id": identity, "key": secret, "signing_secret": key.signing_secret}
+        click.echo(msgspec.json.encode(made).decode())
     else:
-        click.echo(f"{identity}  {secret}\nIt is shown once: store it now.")
+        click.echo(f"{identity}  {secret}\nsigns by  {key.signing_secret}")
+        click.echo("They are shown once: store them now.")
 
 
-async def _create_key(url: str, fields: Mapping[str, object]) -> tuple[str, str]:
+async def _create_key(url: str, fields: Mapping[str, object]) -> tuple[ApiKey, str]:
     try:
         form = msgspec.convert(fields, ApiKeyForm)
     except msgspec.ValidationError as error:
@@ -111,7 +114,7 @@ async def _create_key(url: str, fields: Mapping[str, object]) -> tuple[str, str]
     digest, hint = secrets.digest(secret), secrets.hint(secret)
     key = new_key(form, ACCOUNT_DEFAULT, datetime.now(UTC), digest, hint)
     async with _registry(url) as registry:
-        return public_id("key", (await registry.create(key)).number), secret
+        return await registry.create(key), secret
 
 
 @keys.command("list")

@@ -1,6 +1,7 @@
 """Makes API key secrets: `lj_live_` or `lj_test_`, 32 random base62 characters, 6 of checksum.
 
-Only their SHA-256 is stored.
+Only their SHA-256 is stored. A key's signing secret, `lj_sign_` and as many characters, is stored
+as it is: with a digest alone nobody could verify a signature.
 """
 
 import re
@@ -10,6 +11,7 @@ from zlib import crc32
 
 PREFIX = "lj_live_"
 TEST_PREFIX = "lj_test_"
+SIGNING_PREFIX = "lj_sign_"
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _RANDOM_LENGTH = 32
 _CHECKSUM_LENGTH = 6
@@ -20,9 +22,12 @@ _SHAPE = re.compile(
 
 def make_secret(*, test: bool = False) -> str:
     """Makes a secret; show it once and store its `digest`."""
-    prefix = TEST_PREFIX if test else PREFIX
-    body = prefix + "".join(secrets.choice(_ALPHABET) for _ in range(_RANDOM_LENGTH))
-    return body + _checksum(body)
+    return _make(TEST_PREFIX if test else PREFIX)
+
+
+def make_signing_secret() -> str:
+    """Makes the secret by which a key signs postbacks; show it once."""
+    return _make(SIGNING_PREFIX)
 
 
 def is_well_formed(secret: str) -> bool:
@@ -40,6 +45,11 @@ def digest(secret: str) -> str:
 def hint(secret: str) -> str:
     """Returns the part of a secret that may be shown later, such as `lj_live_...x7Qa`."""
     return f"{secret[: len(PREFIX)]}...{secret[-4:]}"
+
+
+def _make(prefix: str) -> str:
+    body = prefix + "".join(secrets.choice(_ALPHABET) for _ in range(_RANDOM_LENGTH))
+    return body + _checksum(body)
 
 
 def _checksum(text: str) -> str:

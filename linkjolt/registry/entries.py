@@ -147,6 +147,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     """An API key; only the SHA-256 of the secret is stored, and a hint to show.
 
     `campaign` other than 0 binds it to one campaign; posts with a `test` key are no real events.
+    `signing_secret` signs postbacks, '' where none was made.
     """
 
     number: int
@@ -160,6 +161,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     test: bool = False
     created_at: datetime
     deleted_at: datetime | None = None
+    signing_secret: str = ""
 
     @property
     def dataset(self) -> Dataset:
