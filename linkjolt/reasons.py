@@ -119,7 +119,7 @@ ADVICE: dict[Reason, str] = {
     Reason.idempotency_key_reused: "Send a new Idempotency-Key with a new body.",
     Reason.target_refused: "Choose a public https address, or have the operator allow this one.",
     Reason.too_costly: "Ask for a shorter period, or for fewer dimensions.",
-    Reason.prefetch_declined: "Follow the link when the visitor clicks.",
+    Reason.prefetch_declined: "Ask when the visitor clicks, or when the page is shown.",
     Reason.not_ready: "Wait until the listener is ready.",
     Reason.unavailable: "Send the same request again after the seconds in Retry-After.",
     Reason.internal: "Send the request again; if it fails again, report its `request_id`.",

@@ -131,7 +131,7 @@ def _join_events(postback: Postback, order_id: str, *events: str) -> Postback:
     """Sets the order id, with the events that it names: `1001/event_id=5`."""
     joined = "/".join((order_id, *events))
     if events and (len(joined) > ORDER_ID_MAX_CHARACTERS or not joined.isprintable()):
-        message = f"must be printable, and short: it and the order id have over {len(joined)}"
+        message = f"must be printable, with the order id at most {ORDER_ID_MAX_CHARACTERS} long"
         field = events[-1].partition("=")[0]
         raise Rejected(Reason.invalid_field, message, field=field)
     post = msgspec.structs.replace(postback.post, order_id=joined or None)

@@ -48,6 +48,7 @@ async def test_a_made_key_is_listed_until_revoked(run: Run) -> None:
     answer = json.loads(made.output)
     assert made.exit_code == 0
     assert is_well_formed(answer["key"])
+    assert answer["signing_secret"].startswith("lj_sign_")
     (listed,) = json.loads((await run(keys, "list", "--json")).output)
     assert (listed["id"], listed["scopes"]) == (answer["id"], ["postback"])
     revoked = await run(keys, "revoke", answer["id"])
