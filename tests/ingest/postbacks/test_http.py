@@ -140,7 +140,9 @@ async def test_an_order_of_a_click_is_another_one_of_another_click(
     shop: Shop, dialect: str, query: str
 ) -> None:
     key = await make_key(shop.registry, ["postback"])
-    calls = [query.replace("{c}", click_id(shop)) + value for value in ("50", "80", "20")]
+    clicks = [shop.edge.click_ids.make(shop.link.number) for _ in range(3)]
+    values = zip(clicks, ("50", "80", "20"), strict=True)
+    calls = [query.replace("{c}", click) + value for click, value in values]
     for one in (*calls, *calls):
         answer = await shop.client.get(f"/postback/{dialect}?{one}&key={key}")
         assert answer.status_code == 200, answer.text
@@ -152,7 +154,8 @@ async def test_an_order_of_a_click_is_another_one_of_another_click(
 async def test_a_conflict_is_named_as_the_vendor_names_it(shop: Shop) -> None:
     first = {"clickId": click_id(shop), "invoiceId": "o1", "amount": "5"}
     assert (await call(shop, "/postback/dub", **first)).status_code == 200
-    other = await call(shop, "/postback/dub", **(first | {"clickId": click_id(shop)}))
+    click = shop.edge.click_ids.make(shop.link.number)
+    other = await call(shop, "/postback/dub", **(first | {"clickId": click}))
     assert (other.status_code, other.json()["errors"][0]["field"]) == (409, "invoiceId")
     currency = {"cnv_id": first["clickId"], "order_id": "o1", "cnv_currency": "EUR"}
     other = await call(shop, "/postback/binom", **currency)
