@@ -157,10 +157,10 @@ def _postback(method: Method, id: str, path: str, by: str) -> Operation:
         f" parameters in the query{more}.{vendors}",
         parameters=_postback_parameters(),
         bodies=bodies if method == "POST" else (),
-        answers={200: text, 202: text},
+        answers={200: text},
         refusals=(401, 403, 404, 409),
         texts={200: "Recorded."},
-        headers={200: ("Cache-Control",), 202: ("Cache-Control",)},
+        headers={200: ("Cache-Control",)},
     )
 
 
