@@ -5,6 +5,7 @@ from typing import Any
 import msgspec
 
 from ingest.clicks.http import LinkPreview
+from ingest.conversions.batch import BODY_MAX_BYTES
 from ingest.conversions.body import ALIASES, ConversionPost
 from ingest.conversions.http import NDJSON
 from ingest.postbacks.dialects import DIALECTS, OWN_PARAMETERS, OWN_TEXTS
@@ -12,7 +13,7 @@ from linkjolt.api import resources
 from linkjolt.conversions import api as conversions
 from linkjolt.conversions.answer import EXAMPLE, ConversionAnswer
 from linkjolt.conversions.api import PATH, SCOPE
-from linkjolt.reasons import FieldError, Reason
+from linkjolt.reasons import FieldError, Problem, Reason, Rejected
 from linkjolt.web.openapi import JSON, Body, Method, Operation, Parameter, of, text_body
 from linkjolt.web.openapi_page import own_operations
 
@@ -79,6 +80,14 @@ class ConversionBatchAnswer(msgspec.Struct, frozen=True):
     rejected: int
 
 
+class BrokenBatchAnswer(Problem, frozen=True, kw_only=True):
+    """Why a body was not read to its end, with the results of the entries before."""
+
+    data: list[ConversionResultAnswer]
+    accepted: int
+    rejected: int
+
+
 def operations() -> list[Operation]:
     """The operation of every route of `app.routed`."""
     found = [*_links(), _post_conversions(), *conversions.OPERATIONS, *_postbacks(), _pixel()]
@@ -95,7 +104,8 @@ def _post_conversions() -> Operation:
         description="Records a conversion, an array of up to 1,000, or up to 10,000 lines of"
         " NDJSON. The answer follows when the conversion is on disk; the same order again answers"
         " 200 with `duplicate`, an order with other content 409. Several conversions answer 200"
-        " with a result each.",
+        " with a result each. Fields that are null or an empty text are absent; identifiers are"
+        " trimmed, and may be whole numbers.",
         scope=SCOPE,
         parameters=[
             Parameter(
@@ -109,16 +119,29 @@ def _post_conversions() -> Operation:
             of(ConversionPost, list[ConversionPost], example=_POST, aliases=ALIASES),
             *(text_body(_LINES, media) for media in NDJSON),
         ],
-        answers={
-            200: of(
-                ConversionAnswer, ConversionBatchAnswer, example={**EXAMPLE, "duplicate": True}
-            ),
-            201: of(ConversionAnswer, example=EXAMPLE),
-            202: of(ConversionAnswer, example={**EXAMPLE, "status": "queued"}),
-        },
+        answers=_post_answers(),
         refusals=(409,),
-        texts={200: "Recorded before, or the results of several conversions."},
+        texts={
+            200: "Recorded before, or the results of several conversions.",
+            413: "The body is too large. Of NDJSON the lines before have their results.",
+        },
+        headers={413: ("Cache-Control",)},
     )
+
+
+def _post_answers() -> dict[int, Body]:
+    refused = Rejected(Reason.body_too_large, f"the body is over {BODY_MAX_BYTES} bytes")
+    results = {"data": [{"status": 201, "conversion": EXAMPLE}], "accepted": 1, "rejected": 0}
+    return {
+        200: of(ConversionAnswer, ConversionBatchAnswer, example={**EXAMPLE, "duplicate": True}),
+        201: of(ConversionAnswer, example=EXAMPLE),
+        202: of(ConversionAnswer, example={**EXAMPLE, "status": "queued"}),
+        413: Body(
+            types=(BrokenBatchAnswer, Problem),
+            media="application/problem+json",
+            example={**msgspec.to_builtins(refused.problem("5f0c2a9be1d34708")), **results},
+        ),
+    }
 
 
 def _postbacks() -> list[Operation]:

@@ -1,7 +1,8 @@
 """Makes and verifies click ids: 128 bits that sort by time, name their link and have a MAC.
 
 42 bits of milliseconds, 30 of link number, 12 of edge worker, 12 of sequence, 32 of keyed MAC
-(BLAKE2s, RFC 7693), written as 26 characters of Crockford's base32, upper case only.
+(BLAKE2s, RFC 7693), written as 26 characters of Crockford's base32, in upper case. They are read
+in either letter case, I and L as 1, O as 0 (https://www.crockford.com/base32.html).
 """
 
 import struct
@@ -22,6 +23,7 @@ _pack = struct.Struct(">IQ").pack
 _int_from_bytes = int.from_bytes
 _MIDDLES_CACHED = 100_000
 _VALUES = {character: value for value, character in enumerate(ALPHABET)}
+_READ_AS = str.maketrans("ILO", "110")
 _PAIRS = [high + low for high in ALPHABET for low in ALPHABET]
 _TRIPLES = [pair + low for pair in _PAIRS for low in ALPHABET]
 
@@ -62,6 +64,14 @@ def decode_base32(text: str) -> int | None:
             return None
         number = number << 5 | value
     return number if number < 1 << 128 else None
+
+
+def canonical_click_id(text: str) -> str:
+    """Returns the spelling of an id in which it is stored; any other text unchanged."""
+    if len(text) != CLICK_ID_LENGTH or not text.isascii():
+        return text
+    spelling = text.upper().translate(_READ_AS)
+    return text if decode_base32(spelling) is None else spelling
 
 
 def _mac(body: bytes, key: bytes) -> bytes:
@@ -126,6 +136,8 @@ class ClickIdGenerator:
 def verify_click_id(text: str, keys: Sequence[bytes]) -> ClickRef | None:
     """Returns the time and link of an id that is genuine under any of the keys, else None."""
     number = decode_base32(text)
+    if number is None:
+        number = decode_base32(canonical_click_id(text))
     if number is None:
         return None
     raw = number.to_bytes(16, "big")

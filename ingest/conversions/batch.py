@@ -2,7 +2,7 @@
 
 Each complete entry is treated as if it had been posted alone, some hundred at a time. A body
 refused as a whole (too large, too many entries, cut off) is not read further, but NDJSON entries
-accepted before stay accepted: no answer lists them, and sending them again is answered 200.
+accepted before stay accepted: the refusal has their results.
 """
 
 import asyncio
@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 import msgspec
 from redis.exceptions import RedisError
 
+from ingest.conversions.body import named_as_sent
 from ingest.conversions.intake import Intake, PendingConversion, count_conversions
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.entries import ApiKey
@@ -46,24 +47,44 @@ def read_array(body: bytes) -> list[bytes]:
 
 
 async def read_lines(chunks: AsyncIterator[bytes]) -> AsyncGenerator[list[bytes]]:
-    """Yields lines as they arrive, without blank ones; cuts a line that exceeds a post's bound."""
-    count, rest = 0, b""
+    """Yields lines as they arrive, without blank ones; cuts a line that exceeds a post's bound.
+
+    Rejected after LINES_MAX lines, however they arrive.
+    """
+    left, rest, begun = LINES_MAX, b"", False
     async for chunk in chunks:
         *whole, rest = (rest + chunk).split(b"\n")
+        if whole and not begun:
+            begun, whole[0] = True, whole[0].removeprefix(requests.BYTE_ORDER_MARK)
         lines = [line for line in whole if line and not line.isspace()]
-        count = _check_line_count(count + len(lines))
-        yield lines
+        yield lines[:left]
+        left = _check_lines_left(left - len(lines))
         # Only as much as shows that it is too long.
         rest = rest[: requests.BODY_MAX_BYTES + 1]
-    if rest and not rest.isspace():
-        _check_line_count(count + 1)
-        yield [rest]
+    last = rest if begun else rest.removeprefix(requests.BYTE_ORDER_MARK)
+    if last and not last.isspace():
+        _check_lines_left(left - 1)
+        yield [last]
 
 
-def _check_line_count(lines: int) -> int:
-    if lines > LINES_MAX:
-        raise Rejected(Reason.body_too_large, f"the body has over {LINES_MAX} lines")
-    return lines
+def _check_lines_left(left: int) -> int:
+    if left < 0:
+        message = f"the body has over {LINES_MAX} lines: those beyond were not read"
+        raise Rejected(Reason.body_too_large, message)
+    return left
+
+
+class BatchBrokenOffError(Exception):
+    """A body was refused as a whole, after some of its entries; `results` are members of JSON."""
+
+    def __init__(self, refused: Rejected, results: bytes) -> None:
+        super().__init__(refused.message)
+        self.refused = refused
+        self.results = results
+
+
+# An entry with the conversion that is being published of it, or its refusal.
+_PendingEntry = tuple[bytes, PendingConversion | Exception]
 
 
 class ConversionBatch:
@@ -72,7 +93,7 @@ class ConversionBatch:
     def __init__(self, intake: Intake, key: ApiKey) -> None:
         self._intake = intake
         self._key = key
-        self._turns_in_flight: deque[list[PendingConversion | Exception]] = deque()
+        self._turns_in_flight: deque[list[_PendingEntry]] = deque()
         self._results: list[bytes] = []
         self._statuses: Counter[int] = Counter()
 
@@ -80,28 +101,38 @@ class ConversionBatch:
         """Accepts entries; returns when all are being published and most have results."""
         for at in range(0, len(entries), _TURN_ENTRIES):
             now_ms = time.time_ns() // 1_000_000
-            turn = entries[at : at + _TURN_ENTRIES]
-            self._turns_in_flight.append(
-                [await self._accept_entry(entry, now_ms) for entry in turn]
-            )
+            turn: list[_PendingEntry] = []
+            for entry in entries[at : at + _TURN_ENTRIES]:
+                pending = self._accept_now(entry, now_ms) or await self._accept(entry, now_ms)
+                turn.append((entry, pending))
+            self._turns_in_flight.append(turn)
             # Lets redirects run, and the accepted entries be sent.
             await asyncio.sleep(0)
             while len(self._turns_in_flight) > _TURNS_IN_FLIGHT_MAX:
                 await self._answer_oldest_turn()
 
-    async def answer(self) -> bytes:
-        """Returns `data` (a result per entry), `accepted`, `rejected`, when all are on disk."""
+    async def results(self) -> bytes:
+        """Returns the members `data` (a result per entry), `accepted` and `rejected` of an answer.
+
+        Waits until all entries are on disk.
+        """
         while self._turns_in_flight:
             await self._answer_oldest_turn()
         accepted = sum(self._statuses[status] for status in ACCEPTED_STATUSES)
-        counts = b'],"accepted":%d,"rejected":%d}' % (accepted, len(self._results) - accepted)
-        return b'{"data":[' + b",".join(self._results) + counts
+        counts = b'],"accepted":%d,"rejected":%d' % (accepted, len(self._results) - accepted)
+        return b'"data":[' + b",".join(self._results) + counts
 
-    async def _accept_entry(self, entry: bytes, now_ms: int) -> PendingConversion | Exception:
+    def _accept_now(self, entry: bytes, now_ms: int) -> PendingConversion | Exception | None:
+        """As `_accept`; None where something must be read from Redis first."""
         try:
             requests.check_size(len(entry), requests.BODY_MAX_BYTES)
-            pending = self._intake.accept_now(entry, self._key, now_ms)
-            return pending or await self._intake.accept(entry, self._key, now_ms)
+            return self._intake.accept_now(entry, self._key, now_ms)
+        except (Rejected, RedisError) as error:
+            return error
+
+    async def _accept(self, entry: bytes, now_ms: int) -> PendingConversion | Exception:
+        try:
+            return await self._intake.accept(entry, self._key, now_ms)
         except (Rejected, RedisError) as error:
             return error
 
@@ -113,13 +144,13 @@ class ConversionBatch:
 
     async def _answer_oldest_turn(self) -> None:
         statuses: Counter[int] = Counter()
-        for pending in self._turns_in_flight.popleft():
+        for entry, pending in self._turns_in_flight.popleft():
             try:
                 if isinstance(pending, Exception):
                     raise pending
                 status, conversion = await self._answer(pending)
             except (Rejected, RedisError) as error:
-                refused = requests.refusal_of(error)
+                refused = named_as_sent(requests.refusal_of(error), entry)
                 status, result = refused.status, requests.encode(refused.entry())
             else:
                 result = b'{"status":%d,"conversion":%b}' % (status, conversion)

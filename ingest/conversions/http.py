@@ -1,10 +1,19 @@
 """Accepts posted conversions over HTTP ahead of the router, one or many a request."""
 
 import time
+from collections.abc import Sequence
 
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from ingest.conversions.batch import BODY_MAX_BYTES, ConversionBatch, read_array, read_lines
+from ingest.conversions.batch import (
+    BODY_MAX_BYTES,
+    BatchBrokenOffError,
+    ConversionBatch,
+    read_array,
+    read_lines,
+)
+from ingest.conversions.body import named_as_sent
 from ingest.conversions.idempotency import IdempotentIntake, check_single, read_idempotency_key
 from ingest.conversions.intake import Intake, count_conversions
 from ingest.edge import Edge
@@ -29,6 +38,9 @@ class ConversionEndpoint:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             status, body = await self._post(scope, receive)
+        except BatchBrokenOffError as broken:
+            response = requests.problem_response(broken.refused, scope, broken.results)
+            await response(scope, receive, send)
         except Exception as error:
             refused = requests.refusal_of(error)
             count_conversions(refused.status)
@@ -53,40 +65,50 @@ class ConversionEndpoint:
             check_single(idempotency_key)
             return 200, await self._accept_array(body, key)
         now_ms = time.time_ns() // 1_000_000
-        if idempotency_key:
-            status, answered = await self._idempotent_intake.accept(
-                idempotency_key, body, key, now_ms
-            )
-        else:
-            pending = self._intake.accept_now(body, key, now_ms)
-            pending = pending or await self._intake.accept(body, key, now_ms)
-            status, answered = await self._intake.answer(pending)
+        try:
+            if idempotency_key:
+                status, answered = await self._idempotent_intake.accept(
+                    idempotency_key, body, key, now_ms
+                )
+            else:
+                pending = self._intake.accept_now(body, key, now_ms)
+                pending = pending or await self._intake.accept(body, key, now_ms)
+                status, answered = await self._intake.answer(pending)
+        except Rejected as error:
+            raise named_as_sent(error, body) from None
         count_conversions(status)
         return status, answered
 
     async def _accept_lines(self, scope: Scope, receive: Receive, key: ApiKey) -> bytes:
         batch = ConversionBatch(self._intake, key)
-        async for lines in read_lines(requests.chunks(scope, receive, BODY_MAX_BYTES)):
-            await batch.accept(lines)
-        return await batch.answer()
+        try:
+            async for lines in read_lines(requests.chunks(scope, receive, BODY_MAX_BYTES)):
+                await batch.accept(lines)
+        except (Rejected, ClientDisconnect) as error:
+            raise BatchBrokenOffError(requests.refusal_of(error), await batch.results()) from None
+        return b"{%b}" % await batch.results()
 
     async def _accept_array(self, body: bytes, key: ApiKey) -> bytes:
         batch = ConversionBatch(self._intake, key)
         await batch.accept(read_array(body))
-        return await batch.answer()
+        return b"{%b}" % await batch.results()
 
 
 async def _read_json(scope: Scope, receive: Receive) -> bytes:
     """Reads the whole body; only an array may be larger than one conversion."""
     chunks: list[bytes] = []
-    size, opening = 0, b""
+    size, is_array = 0, False
     async for chunk in requests.chunks(scope, receive, BODY_MAX_BYTES):
         chunks.append(chunk)
         size += len(chunk)
-        opening = opening or chunk.lstrip()[:1]
-        if opening != b"[":
-            requests.check_size(size, requests.BODY_MAX_BYTES)
-    return b"".join(chunks)
+        if size > requests.BODY_MAX_BYTES and not is_array:
+            is_array = _without_mark(chunks).lstrip().startswith(b"[")
+            requests.check_size(0 if is_array else size, requests.BODY_MAX_BYTES)
+    return _without_mark(chunks)
+
+
+def _without_mark(chunks: Sequence[bytes]) -> bytes:
+    return b"".join(chunks).removeprefix(requests.BYTE_ORDER_MARK)
 
 
 class ConversionMiddleware:

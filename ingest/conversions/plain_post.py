@@ -10,7 +10,7 @@ _VALUE = rb"(?! )[ -~]*+(?<! )"
 # Headers that change a request's meaning; the first three are read, once each.
 _NOT_PLAIN_HEADERS = (
     rb"authorization|content-type|content-length|transfer-encoding|expect|upgrade|connection"
-    rb"|proxy-connection|idempotency-key"
+    rb"|proxy-connection|content-encoding|idempotency-key"
 )
 _HEADER_LINES = (
     rb"(?(1)(?!)|(?i:authorization): [Bb]earer ([!-~]++))",

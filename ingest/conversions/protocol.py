@@ -16,6 +16,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
 
 from ingest.clicks.protocol import CLOSE_HEADER, ClickBatcher, ClickProtocol
+from ingest.conversions.body import named_as_sent
 from ingest.conversions.http import SCOPE
 from ingest.conversions.intake import Intake, PendingConversion, count_conversions
 from ingest.conversions.plain_post import read_plain_post
@@ -35,7 +36,7 @@ class PostBatcher:
         self._directory = edge.directory
         self._intake = Intake(edge)
         self._frame: FrameOutcomes | None = None
-        self._waiting: list[tuple[PostProtocol, PendingConversion]] = []
+        self._waiting: list[_WaitingPost] = []
         self._answering: set[asyncio.Task[None]] = set()
 
     def accept(self, data: bytes) -> PendingConversion | None:
@@ -49,31 +50,33 @@ class PostBatcher:
         except Rejected:
             return None
 
-    def answer_when_durable(self, pending: PendingConversion, protocol: "PostProtocol") -> None:
-        """Answers on `protocol` as soon as its post is on disk."""
+    def answer_when_durable(
+        self, pending: PendingConversion, data: bytes, protocol: "PostProtocol"
+    ) -> None:
+        """Answers on `protocol` as soon as its post, the request `data`, is on disk."""
         if pending.outcomes is not self._frame:
             self._frame = pending.outcomes
             self._waiting = []
             pending.outcomes.add_done_callback(partial(self._answer, self._waiting))
-        self._waiting.append((protocol, pending))
+        self._waiting.append((protocol, pending, data))
 
-    def _answer(
-        self, waiting: "list[tuple[PostProtocol, PendingConversion]]", frame: FrameOutcomes
-    ) -> None:
+    def _answer(self, waiting: "list[_WaitingPost]", frame: FrameOutcomes) -> None:
         now = waiting[0][0].loop.time()
-        for protocol, pending in waiting:
+        for post in waiting:
+            protocol, pending, data = post
             if not _is_settled(pending, frame):
-                task = protocol.loop.create_task(self._answer_later(protocol, pending))
+                task = protocol.loop.create_task(self._answer_later(post))
                 self._answering.add(task)
                 task.add_done_callback(self._answering.discard)
                 continue
-            _reply(protocol, lambda of=pending: of.answer(frame.result()), now)
+            _reply(protocol, data, lambda of=pending: of.answer(frame.result()), now)
 
-    async def _answer_later(self, protocol: "PostProtocol", pending: PendingConversion) -> None:
+    async def _answer_later(self, post: "_WaitingPost") -> None:
         """Answers a post that takes its order from a weaker hand."""
+        protocol, pending, data = post
         answer = asyncio.ensure_future(self._intake.answer(pending))
         await asyncio.wait([answer])
-        _reply(protocol, answer.result, protocol.loop.time())
+        _reply(protocol, data, answer.result, protocol.loop.time())
 
 
 def _is_settled(pending: PendingConversion, frame: FrameOutcomes) -> bool:
@@ -81,15 +84,20 @@ def _is_settled(pending: PendingConversion, frame: FrameOutcomes) -> bool:
 
 
 def _reply(
-    protocol: "PostProtocol", read_answer: Callable[[], tuple[int, bytes]], now: float
+    protocol: "PostProtocol",
+    data: bytes,
+    read_answer: Callable[[], tuple[int, bytes]],
+    now: float,
 ) -> None:
-    status, head, body = _answer_parts(read_answer)
+    status, head, body = _answer_parts(data, read_answer)
     count_conversions(status)
     protocol.reply(status, head, body, now)
 
 
-def _answer_parts(read_answer: Callable[[], tuple[int, bytes]]) -> tuple[int, bytes, bytes]:
-    """Returns status, header lines and body."""
+def _answer_parts(
+    data: bytes, read_answer: Callable[[], tuple[int, bytes]]
+) -> tuple[int, bytes, bytes]:
+    """Returns status, header lines and body of the answer to the request `data`."""
     request_id = requests.new_request_id().encode()
     try:
         status, body = read_answer()
@@ -97,6 +105,8 @@ def _answer_parts(read_answer: Callable[[], tuple[int, bytes]]) -> tuple[int, by
         refused = requests.refusal_of(error)
         if refused.reason is Reason.internal:
             log.exception("posted conversion not published")
+        if plain := read_plain_post(data):
+            refused = named_as_sent(refused, plain.body)
         response = requests.problem_response(refused, {"request_id": request_id.decode()})
         lines = b"".join([b"%s: %s\r\n" % line for line in response.raw_headers])
         status, body = refused.status, bytes(response.body)
@@ -127,7 +137,7 @@ class PostProtocol(ClickProtocol):
         if pending is None:
             return False
         self.begin()
-        self._post_batcher.answer_when_durable(pending, self)
+        self._post_batcher.answer_when_durable(pending, data, self)
         return True
 
     def reply(self, status: int, lines: bytes, body: bytes, now: float) -> None:
@@ -135,6 +145,9 @@ class PostProtocol(ClickProtocol):
         defaults = b"".join([b"%s: %s\r\n" % line for line in self.server_state.default_headers])
         close_header = b"" if self.exchange.keep_alive else CLOSE_HEADER.encode()
         self.finish(STATUS_LINE[status] + defaults + lines + close_header + b"\r\n" + body, now)
+
+
+_WaitingPost = tuple[PostProtocol, PendingConversion, bytes]
 
 
 def edge_protocol_factory(edge: Edge) -> Callable[..., BoundedProtocol]:

@@ -18,7 +18,14 @@ from linkjolt.reasons import RefusedEntry, Rejected
 from linkjolt.registry.entries import Link
 from linkjolt.web.collections import Call, Endpoint
 from linkjolt.web.openapi import Operation, of, results_of
-from linkjolt.web.requests import decode, json_response, read_body, require_json
+from linkjolt.web.requests import (
+    check_depth,
+    decode,
+    decode_value,
+    json_response,
+    read_body,
+    require_json,
+)
 
 BULK_MAX = 1000
 BATCH_MAX_BYTES = 10 << 20
@@ -53,8 +60,9 @@ class LinksBulkAnswer(msgspec.Struct, frozen=True, kw_only=True):
 async def _create(call: Call) -> Response:
     """200 with a result for each entry; Rejected only for the body as a whole."""
     require_json(call.request)
-    body = decode(await read_body(call.request, BATCH_MAX_BYTES), LinksBulkForm)
-    forms = [_form(entry) for entry in body.links]
+    body = await read_body(call.request, BATCH_MAX_BYTES)
+    check_depth(body)
+    forms = [_form(entry) for entry in decode_value(body, LinksBulkForm).links]
     outcomes = await create_links(call.registry, call.account, forms, call.now)
     data = [_result(outcome, call.edge_url) for outcome in outcomes]
     rejected = sum(isinstance(result, RefusedEntry) for result in data)

@@ -19,6 +19,7 @@ from linkjolt.conversions.forms import (
     attribution_by,
     check_adjustment,
     check_attribution,
+    decode_form,
     wanted_by,
 )
 from linkjolt.conversions.history import (
@@ -103,7 +104,7 @@ class Conversions:
         """Approves, rejects, refunds, restates; says that a commission is paid, or is not."""
         key = await authorize_request(request, self._directory, SCOPE)
         requests.require_json(request)
-        form = requests.decode(await requests.read_body(request), AdjustmentForm)
+        form = decode_form(await requests.read_body(request), AdjustmentForm)
         check_adjustment(form)
         ask = wanted_by(form, public_id("key", key.number))
         conversion_id = await self._id_of(request)
@@ -113,7 +114,7 @@ class Conversions:
         """Gives a conversion that nothing attributed to an affiliate."""
         key = await authorize_request(request, self._directory, SCOPE)
         requests.require_json(request)
-        form = requests.decode(await requests.read_body(request), AttributionForm)
+        form = decode_form(await requests.read_body(request), AttributionForm)
         check_attribution(form)
         earner = await find_payee(self._redis, form, key.account)
         ask = attribution_by(form, public_id("key", key.number), earner)

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -12,10 +12,21 @@ from linkjolt.conversions.adjustment_kinds import AdjustmentRequest, Payee
 from linkjolt.events import AdjustmentKind, ConversionState
 from linkjolt.money import to_minor
 from linkjolt.reasons import Reason, Rejected
+from linkjolt.web import posted_fields
 
+F = TypeVar("F")
 Text128 = Annotated[str, Meta(min_length=1, max_length=128)]
 Note = Annotated[str, Meta(max_length=500)]
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+_READERS: dict[str, posted_fields.Reader] = {
+    **dict.fromkeys(
+        ("adjustment_id", "tracking_code", "affiliate_id", "campaign_id"),
+        posted_fields.read_identifier,
+    ),
+    "amount": posted_fields.read_amount,
+    "order_value": posted_fields.read_amount,
+    "reason": posted_fields.read_optional,
+}
 _KINDS: dict[str, AdjustmentKind] = {
     "approve": "approved",
     "reject": "rejected",
@@ -47,6 +58,11 @@ class AttributionForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     affiliate_id: Text128 | None = None
     campaign_id: Text128 | None = None
     reason: Note = ""
+
+
+def decode_form(body: bytes, form: type[F]) -> F:
+    """Decodes a form as shops write it; Rejected, naming the field, for anything else."""
+    return posted_fields.decode_form(body, form, _READERS)
 
 
 def check_adjustment(form: AdjustmentForm) -> None:

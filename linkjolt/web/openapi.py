@@ -30,6 +30,7 @@ HEADERS: dict[str, str] = {
     "Retry-After": "Seconds to wait before the next attempt.",
     "WWW-Authenticate": "How to authenticate (RFC 6750).",
     "Cache-Control": "How long the answer may be cached.",
+    "Accept-Encoding": "Always `identity`: bodies with a `Content-Encoding` are not read.",
     "Location": "The destination, with its macros filled in.",
     "X-Robots-Tag": "Always `noindex`: search engines must not list tracking links.",
     "ETag": "Identifies this content; send it back as `If-None-Match`.",

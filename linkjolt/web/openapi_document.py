@@ -37,7 +37,7 @@ _REFUSED = {
     415: (
         "UnsupportedMediaType",
         Reason.unsupported_media_type,
-        "The body has another media type than those declared.",
+        "The body has another media type than those declared, or a content encoding.",
     ),
     422: (
         "Unprocessable",
@@ -223,13 +223,13 @@ def _responses(one: Operation, schemas: _Schemas) -> dict[str, Any]:
             name: {"$ref": f"#/components/headers/{name}"} for name in one.headers.get(status, ())
         }
         described: dict[str, Any] = {
-            "description": one.texts.get(status, _ANSWERED[status]),
+            "description": one.texts.get(status) or _ANSWERED[status],
             "headers": {**_REQUEST_ID, **named},
         }
         if answer is not None:
             described["content"] = _content(_each(answer), schemas)
         found[str(status)] = described
-    for status in sorted({*_refusals(one), *one.refusals}):
+    for status in sorted({*_refusals(one), *one.refusals} - one.answers.keys()):
         found[str(status)] = {"$ref": f"#/components/responses/{_REFUSED[status][0]}"}
     return found
 
@@ -255,6 +255,7 @@ def _problem(status: int) -> dict[str, Any]:
     sent = ["Cache-Control"]
     sent += ["WWW-Authenticate"] if status == 401 else []
     sent += ["Retry-After"] if status == 503 else []
+    sent += ["Accept-Encoding"] if status == 415 else []
     headers = {name: {"$ref": f"#/components/headers/{name}"} for name in sent}
     content = {"schema": {"$ref": _REF.format(name="Problem")}, "example": example}
     return {

@@ -1,10 +1,11 @@
 """Reads requests and writes answers on every listener: request ids, problems, bodies, JSON."""
 
 import itertools
+import json
 import re
 import secrets
 from collections.abc import AsyncGenerator, Iterator, Mapping
-from typing import TypeVar
+from typing import TypeVar, cast
 
 import msgspec
 from redis.exceptions import RedisError
@@ -22,6 +23,8 @@ HEAD_TOO_LARGE = Rejected(
 )
 BODY_MAX_BYTES = 64 << 10
 NESTING_MAX = 32
+# Before JSON it is skipped (RFC 8259, 8.1).
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _SHOWN_MAX = 128
 T = TypeVar("T")
 
@@ -78,14 +81,19 @@ def request_id(scope: Scope) -> str:
     return scope.get("request_id", "")
 
 
-def problem_response(error: Rejected, scope: Scope) -> Response:
-    """The problem+json answer (RFC 9457) to a refusal."""
+def problem_response(error: Rejected, scope: Scope, members: bytes = b"") -> Response:
+    """The problem+json answer (RFC 9457) to a refusal; `members` are JSON, added to its own."""
     headers: dict[str, str] = {"Cache-Control": "no-store"}
     if error.status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="linkjolt"'
     if error.status == 503:
         headers["Retry-After"] = "1"
+    if error.reason is Reason.unsupported_media_type:
+        # RFC 9110, 15.5.16: no encoding of a body is read.
+        headers["Accept-Encoding"] = "identity"
     body = encode(error.problem(request_id(scope)))
+    if members:
+        body = b"%b,%b}" % (body[:-1], members)
     return Response(body, error.status, headers=headers, media_type="application/problem+json")
 
 
@@ -174,8 +182,11 @@ async def chunks(scope: Scope, receive: Receive, max_bytes: int) -> AsyncGenerat
 
     ClientDisconnect where it does not end.
     """
-    length = header(scope, b"content-length")
-    check_size(int(length) if length.isdecimal() else 0, max_bytes)
+    for name, value in scope["headers"]:
+        if name == b"content-length":
+            check_size(int(value) if value.isdigit() else 0, max_bytes)
+        elif name == b"content-encoding":
+            _check_encoding(value)
     size, more = 0, True
     while more:
         message = await receive()
@@ -188,16 +199,22 @@ async def chunks(scope: Scope, receive: Receive, max_bytes: int) -> AsyncGenerat
         more = message.get("more_body", False)
 
 
+def _check_encoding(value: bytes) -> None:
+    encoding = value.decode("latin-1").strip().lower()
+    if encoding not in ("", "identity"):
+        message = f"the body is encoded as {encoding[:64]}: send it without Content-Encoding"
+        raise Rejected(Reason.unsupported_media_type, message)
+
+
 async def read_body(request: Request, max_bytes: int = BODY_MAX_BYTES) -> bytes:
     """The whole body, read by `chunks`."""
     found = [chunk async for chunk in chunks(request.scope, request.receive, max_bytes)]
     return b"".join(found)
 
 
-def media_type(scope: Scope) -> str:
-    """How the body is declared, in lower case; as JSON where it is not."""
-    declared = header(scope, b"content-type", "application/json")
-    return declared.partition(";")[0].strip().lower()
+def media_type(scope: Scope, default: str = "application/json") -> str:
+    """How the body is declared, in lower case; the default where it is not."""
+    return header(scope, b"content-type", default).partition(";")[0].strip().lower()
 
 
 def require_json(request: Request) -> None:
@@ -219,11 +236,78 @@ def check_depth(body: bytes) -> None:
             raise Rejected(Reason.too_deep, f"the body nests deeper than {NESTING_MAX} levels")
 
 
-def decode(body: bytes, kind: type[T]) -> T:
-    """JSON as `kind`; Rejected, naming the field, for anything else."""
-    check_depth(body)
+def check_repeated_names(body: bytes) -> None:
+    """Rejected where an object of JSON, at most 32 levels deep, has a name twice.
+
+    Parsers disagree on the value that counts, and msgspec takes the last one.
+    """
     try:
-        return msgspec.json.decode(body, type=kind)
+        value: object = msgspec.json.decode(body.removeprefix(BYTE_ORDER_MARK))
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        value = None
+    if not has_every_name(value, body):
+        _refuse_repeated_name(body)
+
+
+def _refuse_repeated_name(body: bytes) -> None:
+    try:
+        json.loads(body, object_pairs_hook=_check_names, parse_int=str, parse_float=str)
+    except _RepeatedNameError:
+        path = _repeated_path(json.loads(body, object_pairs_hook=tuple, parse_int=str)) or "body"
+        raise Rejected(Reason.invalid_field, "is given twice", field=path) from None
+    except ValueError:
+        # Not valid after all: whoever decodes it says where.
+        return
+
+
+def has_every_name(value: object, body: bytes) -> bool:
+    """Returns True if `value`, decoded from `body`, cannot have lost a repeated name.
+
+    Each name and each colon in a text is a colon, unless that is escaped (`\\u003a`).
+    """
+    return b"\\u003" not in body and encode(value).count(b":") == body.count(b":")
+
+
+class _RepeatedNameError(Exception):
+    """An object has a name twice."""
+
+
+def _check_names(pairs: list[tuple[str, object]]) -> None:
+    if len(dict(pairs)) != len(pairs):
+        raise _RepeatedNameError
+
+
+def _repeated_path(value: object, path: str = "") -> str | None:
+    """The path of the first repeated name; objects are tuples of pairs."""
+    if isinstance(value, list):
+        items = cast(list[object], value)
+        paths = (_repeated_path(item, f"{path}[{at}]") for at, item in enumerate(items))
+        return next((found for found in paths if found), None)
+    if not isinstance(value, tuple):
+        return None
+    names: set[str] = set()
+    for name, member in cast(tuple[tuple[str, object], ...], value):
+        member_path = _join(path, name[:_SHOWN_MAX])
+        if name in names:
+            return member_path
+        names.add(name)
+        if found := _repeated_path(member, member_path):
+            return found
+    return None
+
+
+def decode(body: bytes, kind: type[T]) -> T:
+    """JSON as `kind`; Rejected, naming the field, for anything else, also for repeated names."""
+    check_depth(body)
+    value = decode_value(body, kind)
+    check_repeated_names(body)
+    return value
+
+
+def decode_value(body: bytes, kind: type[T]) -> T:
+    """As `decode`, for JSON whose depth and names are checked elsewhere."""
+    try:
+        return msgspec.json.decode(body.removeprefix(BYTE_ORDER_MARK), type=kind)
     except msgspec.ValidationError as error:
         raise invalid(error) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:

@@ -71,7 +71,7 @@ def parse_log_query(parameters: Sequence[tuple[str, str]], now: datetime) -> Eve
         kinds=_kinds(values),
         start=start,
         end=end,
-        click_id=_click_id(values),
+        click_id=values.get("click_id", ""),
         order_id=values.get("order_id", ""),
         conversion_id=values.get("conversion_id", ""),
         link=values.get("link", ""),
@@ -90,12 +90,6 @@ def _kinds(values: Mapping[str, str]) -> tuple[Kind, ...]:
     of_conversions = "order_id" in values or "conversion_id" in values
     kinds = KINDS[1:] if of_conversions else KINDS
     return tuple(kind for kind in kinds if values.get("kind", kind) == kind)
-
-
-def _click_id(values: Mapping[str, str]) -> str:
-    """Returns the id in upper case, as ids are stored."""
-    text = values.get("click_id", "")
-    return text.upper() if decode_base32(text.upper()) is not None else text
 
 
 def _period(values: Mapping[str, str], now: datetime) -> tuple[datetime, datetime]:

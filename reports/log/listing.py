@@ -4,11 +4,15 @@ import base64
 import binascii
 from collections.abc import Mapping, Sequence
 
+from linkjolt.click_ids import canonical_click_id
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.entries import EntryKind, parse_public_id
+from linkjolt.web.posted_fields import normalize_identifier
 from reports.vocabulary import Format
 
 LIMIT_MAX = 1_000
+# Parameters that are read in any spelling in which a shop may post them.
+_IDENTIFIERS = ("click_id", "order_id")
 TEXT_MAX = 128
 # A place after every event, before which the newest comes.
 LIST_START = (1 << 62, "")
@@ -18,14 +22,19 @@ IDS: dict[str, EntryKind] = {"campaign_id": "campaign", "affiliate_id": "affilia
 def unique_parameters(
     parameters: Sequence[tuple[str, str]], known: Sequence[str]
 ) -> dict[str, str]:
-    """Maps parameters by name; Rejected for an unknown or a repeated one."""
+    """Maps parameters by name; Rejected for an unknown or a repeated one.
+
+    Identifiers are spelled as they are stored.
+    """
     values: dict[str, str] = {}
     for name, value in parameters:
         if name not in known:
             raise Rejected(Reason.unknown_field, "is not a known parameter", field=name[:64])
         if name in values:
             raise Rejected(Reason.invalid_field, "is given twice", field=name)
-        values[name] = value
+        values[name] = normalize_identifier(value) if name in _IDENTIFIERS else value
+    if "click_id" in values:
+        values["click_id"] = canonical_click_id(values["click_id"])
     return values
 
 
