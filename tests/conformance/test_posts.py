@@ -90,6 +90,9 @@ DEEP = b'{"metadata":' + b'{"a":' * 40 + b"1" + b"}" * 41
 ALIASES = (
     b'{"trackingCode":"tc_PLAIN","orderId":"al","amount":"5","timestamp":"2026-01-01T00:00:00Z"}'
 )
+ALIASED = ALIASES.replace(b'"al"', b'"aic"')
+SPELLED = order(" sp\u200b", currency="usd", coupon_code="", customer_email="guest", customer_id=7)
+TWICE = order("tw").replace(b'"order_id"', b'"order_value":1,"order_id"')
 LEAD = b'{"tracking_code":"tc_PLAIN","event":"lead","timestamp":"2026-01-01T00:00:00Z"}'
 HALVES = post(order("h1")) + post(order("h2"))
 CASES = [
@@ -133,6 +136,22 @@ CASES = [
         stored_count=2,
     ),
     taken("aliases", post(ALIASES)),
+    taken(
+        "aliases in conflict",
+        post(ALIASED),
+        post(ALIASED.replace(b'"5"', b'"6"')),
+        statuses=(201, 409),
+    ),
+    taken(
+        "other spellings",
+        post(SPELLED),
+        post(order("sp", currency="USD", customer_id="7")),
+        statuses=(201, 200),
+    ),
+    taken("a byte order mark", post(b"\xef\xbb\xbf" + order("bom"))),
+    taken("plainly encoded", post(order("pe"), AUTH, JSON, "Content-Encoding: identity")),
+    refused("an encoding", 415, post(order("en"), AUTH, JSON, "Content-Encoding: gzip")),
+    refused("a name twice", 422, post(TWICE)),
     taken("a lead", post(LEAD)),
     taken("any text", post(order('ü\u2028\\"', adv1="näher"))),
     refused("a control character", 422, post(order("a\nb"))),

@@ -8,6 +8,7 @@ from linkjolt.click_ids import (
     LINK_NUMBER_MAX,
     WORKER_COUNT,
     ClickIdGenerator,
+    canonical_click_id,
     decode_base32,
     encode_base32,
     verify_click_id,
@@ -31,6 +32,27 @@ def test_time_and_link_are_read_back(time_ms: int, link: int, worker: int) -> No
 @given(st.integers(0, (1 << 128) - 1))
 def test_base32_is_read_back(number: int) -> None:
     assert decode_base32(encode_base32(number)) == number
+
+
+@given(TIMES, LINKS, st.data())
+def test_every_spelling_of_an_id_is_the_same_click(
+    time_ms: int, link: int, data: st.DataObject
+) -> None:
+    made = ClickIdGenerator(1, KEYS[0], lambda: time_ms * MS).make(link)
+    read_alike = {"0": "0oO", "1": "1iIlL"}
+    choices = [read_alike.get(character, character + character.lower()) for character in made]
+    spelling = "".join([data.draw(st.sampled_from(choice)) for choice in choices])
+    assert canonical_click_id(spelling) == made
+    assert verify_click_id(spelling, KEYS) == verify_click_id(made, KEYS)
+
+
+@given(st.text(max_size=40) | st.text("0123456789abc\u0131lO\u017f", min_size=26, max_size=26))
+def test_another_text_is_no_spelling_of_an_id(text: str) -> None:
+    canonical = canonical_click_id(text)
+    assert canonical_click_id(canonical) == canonical
+    if canonical != text:
+        assert text.isascii()
+        assert decode_base32(canonical) is not None
 
 
 @given(TIMES, TIMES, LINKS, LINKS)

@@ -56,6 +56,26 @@ async def test_the_same_adjustment_sent_again_changes_nothing(shop: Shop) -> Non
     assert len(await shop.adjustments()) == 1
 
 
+async def test_an_adjustment_is_read_as_shops_write_it(shop: Shop) -> None:
+    conversion = await created(shop)
+    body = {"kind": "refund", "adjustment_id": 7, "amount": " 10.00 ", "order_value": ""}
+    first = await adjust(shop, conversion, **body, reason=None)
+    again = await adjust(shop, conversion, kind="refund", adjustment_id="7\u200b", amount=10)
+    assert (first.status_code, again.status_code) == (201, 200)
+    assert first.json()["adjustment"]["adjustment_id"] == "7"
+    [published] = await shop.adjustments()
+    assert (published.effect.order_value_minor, published.note) == (-1000, "")
+
+
+async def test_an_adjustment_with_a_name_twice_is_refused(shop: Shop) -> None:
+    conversion = await created(shop)
+    path = f"/v1/conversions/{conversion['conversion_id']}/adjustments"
+    body = b'{"kind":"refund","adjustment_id":"a","amount":1,"amount":90}'
+    answer = await shop.post(body, path=path)
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "amount")
+    assert await shop.adjustments() == []
+
+
 async def test_refunds_at_once_never_exceed_the_amount(shop: Shop) -> None:
     conversion = await created(shop)
     asked = [
@@ -97,7 +117,9 @@ REFUSED: list[tuple[dict[str, object], int, str, Reason]] = [
     ({"kind": "restate"}, 422, "order_value", Reason.missing_field),
     ({"kind": "pay"}, 409, "kind", Reason.not_adjustable),
     ({"kind": "undo"}, 422, "kind", Reason.invalid_field),
-    ({"kind": "approve", "adjustment_id": ""}, 422, "adjustment_id", Reason.invalid_field),
+    ({"kind": "approve", "adjustment_id": ""}, 422, "adjustment_id", Reason.missing_field),
+    ({"kind": "refund", "amount": "1_0"}, 422, "amount", Reason.invalid_field),
+    ({"kind": "approve", "adjustment_id": 1.5}, 422, "adjustment_id", Reason.invalid_field),
     ({"kind": "approve", "adjustment_id": "a\nb"}, 422, "adjustment_id", Reason.invalid_field),
     ({"kind": "approve", "because": "x"}, 422, "because", Reason.unknown_field),
 ]

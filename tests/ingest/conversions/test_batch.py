@@ -148,27 +148,36 @@ async def test_without_a_key_that_may_nothing_of_a_batch_is_read(shop: Shop) -> 
     assert await shop.conversions() == []
 
 
-async def test_lines_beyond_the_bound_are_refused_and_what_came_before_stays(shop: Shop) -> None:
+async def test_lines_beyond_the_bound_are_refused_with_the_results_of_those_before(
+    shop: Shop,
+) -> None:
     posts = [order("a"), order("b"), *([5] * (LINES_MAX - 1))]
-    body = lines_of(posts)
-    answer = await send(shop, chunked(body), NDJSON)
-    assert (answer.status_code, answer.json()["code"]) == (413, "body_too_large")
-    # In one piece, all of it is counted before any of it is accepted.
-    assert await shop.conversions() == []
-    # In two, the lines of the first are accepted before those beyond the bound are seen.
-    pieces: asyncio.Queue[Message] = asyncio.Queue()
-    posting = asyncio.create_task(post_pieces(shop, pieces))
-    first, rest = lines_of(posts[:2]), lines_of(posts[2:])
-    pieces.put_nowait({"type": "http.request", "body": first, "more_body": True})
-
-    async def stored() -> bool:
-        return len(await shop.conversions()) == 2
-
-    await wait_until(stored)
-    pieces.put_nowait({"type": "http.request", "body": rest, "more_body": False})
-    assert (await posting)[0]["status"] == 413
+    answer = await send(shop, lines_of(posts), NDJSON)
+    problem = answer.json()
+    assert (answer.status_code, problem["code"]) == (413, "body_too_large")
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert [result["status"] for result in problem["data"]] == [201, 201, *[422] * (LINES_MAX - 2)]
+    assert (problem["accepted"], problem["rejected"]) == (2, LINES_MAX - 2)
     assert [conversion.order_id for conversion in await shop.conversions()] == ["a", "b"]
-    assert len((await send(shop, lines_of(posts[:-1]), NDJSON)).json()["data"]) == LINES_MAX
+    again = (await send(shop, lines_of(posts[:-1]), NDJSON)).json()
+    assert [result["status"] for result in again["data"][:3]] == [200, 200, 422]
+    assert len(again["data"]) == LINES_MAX
+
+
+async def test_a_body_that_grows_too_large_has_the_results_of_its_lines_so_far(shop: Shop) -> None:
+    filler = b" " * (1 << 20)
+
+    async def endless() -> AsyncGenerator[bytes]:
+        yield lines_of([order("a"), 5])
+        for _ in range(11):
+            yield filler
+
+    answer = await send(shop, endless(), NDJSON)
+    problem = answer.json()
+    assert (answer.status_code, problem["code"]) == (413, "body_too_large")
+    assert [result["status"] for result in problem["data"]] == [201, 422]
+    assert problem["data"][0]["conversion"]["order_id"] == "a"
+    assert (problem["accepted"], problem["rejected"]) == (1, 1)
 
 
 async def post_pieces(shop: Shop, pieces: "asyncio.Queue[Message]") -> list[Message]:
@@ -212,6 +221,9 @@ async def test_lines_are_stored_while_others_are_still_to_come_and_stay_if_these
     pieces.put_nowait({"type": "http.disconnect"})
     sent = await posting
     assert sent[0]["status"] == 400
+    assert [result["status"] for result in msgspec.json.decode(sent[1]["body"])["data"]] == [
+        201
+    ] * 2
     assert [stored.order_id for stored in await shop.conversions()] == ["a", "b"]
     # Whoever sends it again learns what was taken.
     again = await send(shop, lines_of([order(name) for name in "abc"]), NDJSON)

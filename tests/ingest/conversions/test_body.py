@@ -25,6 +25,11 @@ _TEXTS = st.one_of(
         ["sale", "lead", "party", "USD", "usd", "approved", "a@b.c", "nobody", "99.90", "1e2"]
     ),
     st.sampled_from(["2026-01-01T00:00:00Z", "2026-01-01T00:00:00", "a\x7fb", "a\nb", "x" * 200]),
+    st.sampled_from(["2026-01-01T00:00:00+02:00", "2016-12-31T23:59:60Z", "a:b", ":", " a ", " "]),
+    st.sampled_from(["1_000", " 1 ", "\uff11", "+5", "u\u0308", "a\u200b", "US ", "rebill"]),
+    st.sampled_from(
+        ["3zzzzzzzzzzzzzzzzzzzzzzzzo", "38G6DGCQM00000400G029SGT1X", "t_aff_1_cid_" + "0" * 26]
+    ),
 )
 _VALUES = st.recursive(
     st.one_of(st.none(), st.booleans(), st.integers(-3, 10**17), st.floats(0, 1e6), _TEXTS),
@@ -45,6 +50,11 @@ def parsed(parse: Any, body: bytes) -> object:
         return error.reason, error.field
 
 
+def post_fields(post: ConversionPost) -> dict[str, Any]:
+    """The fields that a sender sets, their members as JSON."""
+    return {name: msgspec.json.decode(msgspec.json.encode(getattr(post, name))) for name in FIELDS}
+
+
 def written(pairs: list[tuple[str, Any]], *, spaced: bool = False) -> bytes:
     """A JSON object of pairs; a name may come more than once."""
     gap = b" \n" if spaced else b""
@@ -59,6 +69,24 @@ def test_both_ways_read_the_same_from_a_sale_with_anything_added(
 ) -> None:
     body = written([*SALE.items(), *pairs], spaced=spaced)
     assert parsed(parse_post, body) == parsed(parse_carefully, body)
+
+
+@settings(deadline=None)
+@given(_VALUES)
+def test_any_json_is_a_post_or_is_refused(value: Any) -> None:
+    body = msgspec.json.encode(value)
+    assert parsed(parse_post, body) == parsed(parse_carefully, body)
+
+
+@settings(deadline=None)
+@given(_PAIRS)
+def test_a_post_read_again_from_what_was_read_is_the_same(pairs: list[tuple[str, Any]]) -> None:
+    try:
+        post = parse_post(written([*SALE.items(), *pairs]))
+    except Rejected:
+        return
+    fields = {name: value for name, value in post_fields(post).items() if value is not None}
+    assert post_fields(parse_post(msgspec.json.encode(fields))) == post_fields(post)
 
 
 @settings(deadline=None)
@@ -92,6 +120,30 @@ def test_both_ways_read_the_same_from_odd_json(body: bytes) -> None:
     assert parsed(parse_post, body) == parsed(parse_carefully, body)
 
 
+@pytest.mark.parametrize(
+    ("email", "notes"),
+    [
+        ("guest", ("customer_email_ignored",)),
+        (5, ("customer_email_ignored",)),
+        ("\u200ba@b.c ", ()),
+        ("", ()),
+        (None, ()),
+    ],
+)
+def test_an_address_that_is_none_is_dropped_with_a_note(
+    email: object, notes: tuple[str, ...]
+) -> None:
+    for name in ("customer_email", "customerEmail"):
+        post = parse_post(msgspec.json.encode({**SALE, name: email}))
+        assert post.notes == notes
+        assert post.customer_email in (None, "a@b.c")
+        assert fingerprint(post, 500, "USD") == fingerprint(
+            parse_post(msgspec.json.encode({**SALE, "customer_email": post.customer_email})),
+            500,
+            "USD",
+        )
+
+
 @pytest.mark.parametrize("name", ["order_id", "orderId", "coupon_code", "adv5"])
 @pytest.mark.parametrize("character", ["\x00", "\x1f", "\n", "\x7f"])
 def test_control_characters_are_refused_under_the_name_that_was_sent(
@@ -103,10 +155,15 @@ def test_control_characters_are_refused_under_the_name_that_was_sent(
     assert (refused.value.reason, refused.value.field) == (Reason.invalid_field, name)
 
 
-SAME = [
+SAME: list[tuple[dict[str, Any], int]] = [
     ({**SALE, "order_value": "5.00"}, 500),
     ({**SALE, "customer_email": None, "adv1": "", "items": None}, 500),
     ({"trackingCode": "tc_A", "orderId": "1", "amount": 5.0}, 500),
+    ({**SALE, "order_id": 1, "tracking_code": " tc_A\ufeff", "metadata": {}, "items": []}, 500),
+    (
+        {**SALE, "coupon_code": "", "click_id": "", "click_ids": [""], "status": "", "event": ""},
+        500,
+    ),
 ]
 
 

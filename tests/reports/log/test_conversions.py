@@ -112,6 +112,7 @@ async def test_a_conversion_is_listed_as_it_stands(client: Client, ledger: Ledge
     assert (one["affiliate_id"], one["campaign_id"], one["adjustments"]) == ("aff_2", "cmp_1", 3)
     assert (one["customer_id"], one["currency"], one["commission_rule"]) == ("c1", "USD", 1)
     assert await listed(client, click_id="38G6DGCQM00000400G029SGT1X") == [one]
+    assert await listed(client, order_id=" order_1\u200b") == [one]
     assert await listed(client, order_id="order_2") == []
 
 
@@ -269,6 +270,7 @@ REFUSED: list[tuple[str, str, Reason]] = [
     ("attribution", "luck", Reason.invalid_field),
     ("payout", "x", Reason.invalid_field),
     ("order_id", "", Reason.invalid_field),
+    ("order_id", "\u200b ", Reason.invalid_field),
     ("campaign_id", "aff_1", Reason.invalid_field),
     ("limit", "0", Reason.invalid_field),
     ("limit", "1001", Reason.invalid_field),
