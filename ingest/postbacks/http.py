@@ -209,7 +209,8 @@ def _body_parameters(request: Request, body: bytes, dialect: Dialect) -> bytes:
     declared = requests.header(request.scope, b"content-type")
     media_type = declared.partition(";")[0].strip().lower()
     if not media_type:
-        media_type = _JSON if body.lstrip()[:1] == b"{" else _FORM
+        is_json = body.removeprefix(requests.BYTE_ORDER_MARK).lstrip()[:1] == b"{"
+        media_type = _JSON if is_json else _FORM
     if media_type == _FORM:
         return body
     if media_type == _JSON:
