@@ -11,12 +11,13 @@ from redis.asyncio import Redis
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from ingest.bootstrap import find_keyring, find_worker_number
 from ingest.clicks.http import ClickEndpoint, ClickMiddleware
 from ingest.conversions.http import ConversionEndpoint, ConversionMiddleware
+from ingest.early_adjustments import apply_early_adjustments
 from ingest.edge import Edge, report_status
 from ingest.operations import operations
 from ingest.postbacks.http import Postbacks
@@ -29,7 +30,9 @@ from linkjolt import redis_keys
 from linkjolt.api import resources
 from linkjolt.click_ids import ClickIdGenerator
 from linkjolt.clicks.user_agent import parse_user_agent
+from linkjolt.conversions.adjustments_api import Adjustments
 from linkjolt.conversions.api import PATH, Conversions
+from linkjolt.conversions.requested import RequestedAdjustments
 from linkjolt.directory.directory import Directory
 from linkjolt.registry.store import Registry
 from linkjolt.settings import EdgeSettings as Settings
@@ -68,12 +71,11 @@ async def open_edge(settings: Settings, stop: asyncio.Event) -> AsyncGenerator[E
             stop=stop,
         )
         await _subscribe_directory(edge.directory)
-        running = [
-            tasks.create_task(edge.directory.follow()),
-            tasks.create_task(keep_worker_lease(control, worker)),
-            tasks.create_task(snapshot.follow(control)),
-            tasks.create_task(report_status(edge, worker, spools)),
-        ]
+        loops = (
+            *(edge.directory.follow(), snapshot.follow(control), apply_early_adjustments(edge)),
+            *(keep_worker_lease(control, worker), report_status(edge, worker, spools)),
+        )
+        running = [tasks.create_task(loop) for loop in loops]
         parse_user_agent(_FIRST_AGENT)
         log.info("edge started", worker=worker)
         yield edge
@@ -131,7 +133,7 @@ def routed(edge: Edge) -> Starlette:
             Route("/robots.txt", _robots),
             Route("/.well-known/traffic-advice", _traffic_advice),
             Route(PATH, ConversionEndpoint(edge), methods=["POST"]),
-            *_conversions(edge).routes(),
+            *_adjustments(edge),
             *Postbacks(edge).routes(),
             *resources.routes(registry, edge.directory, edge.settings),
             Route("/c/{tracking_code}", ClickEndpoint(edge), methods=["GET", "HEAD"]),
@@ -144,11 +146,14 @@ def routed(edge: Edge) -> Starlette:
     return app
 
 
-def _conversions(edge: Edge) -> Conversions:
+def _adjustments(edge: Edge) -> list[BaseRoute]:
     async def waits_for_redis(conversion_id: str) -> bool:
         return await asyncio.to_thread(is_queued, edge.spool_folder, conversion_id)
 
-    return Conversions(edge.redis, edge.directory, edge.settings, waits_for_redis)
+    requested = RequestedAdjustments(edge.early, waits_for_redis)
+    conversions = Conversions(edge.redis, edge.directory, edge.settings.shards, requested)
+    adjustments = Adjustments(edge.redis, edge.directory, edge.early, requested)
+    return [*conversions.routes(), *adjustments.routes()]
 
 
 async def _unready_reason(edge: Edge) -> str | None:

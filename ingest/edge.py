@@ -13,6 +13,7 @@ from ingest.visitor_fields import VisitorReader
 from linkjolt.balance.edge_status import publish_edge_status
 from linkjolt.click_ids import ClickIdGenerator
 from linkjolt.clicks.addresses import parse_networks
+from linkjolt.conversions.early.adjustments import EarlyAdjustments
 from linkjolt.directory.directory import Directory
 from linkjolt.registry.keyring import Keyring
 from linkjolt.settings import EdgeSettings as Settings
@@ -39,6 +40,7 @@ class Edge:
     spool_folder: Path
     stop: asyncio.Event
     visitor_reader: VisitorReader = field(init=False)
+    early: EarlyAdjustments = field(init=False)
 
     def __post_init__(self) -> None:
         proxies = parse_networks(self.settings.trusted_proxies)
@@ -46,6 +48,7 @@ class Edge:
         self.visitor_reader = VisitorReader(
             settings.country_header.lower(), proxies, settings.region_header.lower()
         )
+        self.early = EarlyAdjustments(self.redis, settings.shards, settings.conversion_state_days)
 
     async def wait_idle(self) -> None:
         """Waits until every accepted event is published or spooled."""

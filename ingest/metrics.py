@@ -33,3 +33,13 @@ POSTBACK_SIGNATURES = Counter(
     "Signatures of postbacks that were accepted, by form: of the call, or of its query alone.",
     ["form"],
 )
+EARLY_WAITING = Gauge(
+    "linkjolt_early_adjustments_waiting",
+    "Adjustments that wait until the conversions of their orders are stored.",
+    multiprocess_mode="livemax",
+)
+EARLY_ADJUSTMENTS = Counter(
+    "linkjolt_early_adjustments",
+    "Adjustments that had waited for their orders, by whether they were applied.",
+    ["outcome"],
+)

@@ -7,15 +7,16 @@ import msgspec
 from ingest.clicks.http import LinkPreview
 from ingest.conversions.batch import BODY_MAX_BYTES
 from ingest.conversions.body import ALIASES, ConversionPost
-from ingest.conversions.http import NDJSON
 from ingest.postbacks.dialects import DIALECTS, OWN_PARAMETERS, OWN_TEXTS
 from linkjolt.api import resources
+from linkjolt.conversions import adjustments_api as adjustments
 from linkjolt.conversions import api as conversions
 from linkjolt.conversions.answer import EXAMPLE, ConversionAnswer
 from linkjolt.conversions.api import PATH, SCOPE
 from linkjolt.reasons import FieldError, Problem, Reason, Rejected
 from linkjolt.web.openapi import JSON, Body, Method, Operation, Parameter, of, text_body
 from linkjolt.web.openapi_page import own_operations
+from linkjolt.web.requests import NDJSON
 
 _POST: dict[str, Any] = {
     "tracking_code": "tc_ABC123",
@@ -90,7 +91,8 @@ class BrokenBatchAnswer(Problem, frozen=True, kw_only=True):
 
 def operations() -> list[Operation]:
     """The operation of every route of `app.routed`."""
-    found = [*_links(), _post_conversions(), *conversions.OPERATIONS, *_postbacks(), _pixel()]
+    of_conversions = [_post_conversions(), *conversions.OPERATIONS, *adjustments.OPERATIONS]
+    found = [*_links(), *of_conversions, *_postbacks(), _pixel()]
     return [*found, *resources.operations(), *own_operations(), *_files()]
 
 

@@ -91,9 +91,15 @@ AdjustmentKind = Literal[
 # By whose authority a conversion was made: an API key of the account, a key bound to a campaign, a
 # signed postback, or nobody's (the pixel).
 Hand = Literal["key", "bound", "signed", "pixel"]
+_STRENGTHS: dict[Hand, int] = {"pixel": 0, "signed": 1, "bound": 2, "key": 3}
 # Among which conversions an order id is unique: all of the account, those of its campaign, those of
 # its click, or the unverified ones of its click.
 OrderScope = Literal["", "campaign", "click", "pixel"]
+
+
+def is_stronger(hand: Hand, other: Hand) -> bool:
+    """Returns whether an authority outranks the one by which a conversion was made."""
+    return _STRENGTHS[hand] > _STRENGTHS[other]
 
 
 class Conversion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

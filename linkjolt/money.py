@@ -109,11 +109,23 @@ def _exact_minor_or_none(amount: Decimal, digits: int) -> int | None:
     return None
 
 
-def _checked_minor(amount: Decimal, digits: int, currency: str, field: str) -> int:
+def check_amount(amount: Decimal, field: str) -> None:
+    """Raises Rejected, naming the field, for what is an amount in no currency."""
+    _check_range(amount, field)
+    shifted = _shift(amount, 4)
+    if shifted != shifted.to_integral_value():
+        raise Rejected(Reason.invalid_field, "has more than 4 decimals", field=field)
+
+
+def _check_range(amount: Decimal, field: str) -> None:
     if not amount.is_finite() or amount < 0:
         raise Rejected(Reason.invalid_field, "must be a number of at least 0", field=field)
     if amount > _MINOR_MAX:
         raise Rejected(Reason.invalid_field, "is too large", field=field)
+
+
+def _checked_minor(amount: Decimal, digits: int, currency: str, field: str) -> int:
+    _check_range(amount, field)
     minor = _shift(amount, digits)
     if minor != minor.to_integral_value():
         message = f"has more than the {digits} decimals of {currency}"

@@ -120,6 +120,31 @@ def idempotency(shard: int, digest: str) -> str:
     return f"lj:{{{shard}}}:idempotency:{digest}"
 
 
+def early(shard: int) -> str:
+    """Names the sorted set of the orders that adjustments wait for, by when the first expires."""
+    return f"lj:{{{shard}}}:early"
+
+
+def early_order(shard: int, digest: str) -> str:
+    """Names the list of the adjustments that wait for an order."""
+    return f"lj:{{{shard}}}:early:{digest}"
+
+
+def early_failed(shard: int, digest: str) -> str:
+    """Names the list of an order's early adjustments that could not be applied."""
+    return f"lj:{{{shard}}}:early-failed:{digest}"
+
+
+def early_counts(shard: int) -> str:
+    """Names the hash of the numbers of waiting adjustments by account and campaign."""
+    return f"lj:{{{shard}}}:early-counts"
+
+
+def early_turn(shard: int) -> str:
+    """Names the mark that somebody has just looked for the orders that adjustments wait for."""
+    return f"lj:{{{shard}}}:early-turn"
+
+
 def webhook_due(webhook: int) -> str:
     """Names the sorted set of an endpoint's pending deliveries, by the time they are due."""
     return f"lj:{{w:{webhook}}}:due"

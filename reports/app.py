@@ -13,11 +13,14 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 
 from linkjolt.api import resources
 from linkjolt.auth.access import authorize_request, bearer_secret, identify, require_any_scope
+from linkjolt.conversions.adjustments_api import Adjustments
 from linkjolt.conversions.api import PATH, READ_SCOPES, Conversions
+from linkjolt.conversions.early.adjustments import EarlyAdjustments
+from linkjolt.conversions.requested import RequestedAdjustments
 from linkjolt.directory.directory import Directory
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.store import Registry
@@ -147,7 +150,7 @@ def create_app(
             *probes.routes(partial(why_not_ready, redis, clickhouse)),
             *reports.routes(),
             Route("/v1/live", live.stream, methods=["GET"]),
-            *Conversions(redis, directory, settings).routes(),
+            *_adjustment_routes(settings, redis, directory),
             *openapi_page.routes(operations(), settings.reports_url()),
             *resources.routes(Registry(redis), directory, settings),
         ],
@@ -157,6 +160,17 @@ def create_app(
             ClickHouseFailed: _clickhouse_unavailable,
         },
     )
+
+
+def _adjustment_routes(
+    settings: ReportsSettings, redis: Redis, directory: Directory
+) -> list[BaseRoute]:
+    early = EarlyAdjustments(redis, settings.shards, settings.conversion_state_days)
+    requested = RequestedAdjustments(early)
+    return [
+        *Conversions(redis, directory, settings.shards, requested).routes(),
+        *Adjustments(redis, directory, early, requested).routes(),
+    ]
 
 
 async def _watch_balance(balances: BalanceReader, redis: Redis, clickhouse: ClickHouse) -> None:

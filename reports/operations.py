@@ -9,6 +9,7 @@ from msgspec import UNSET, UnsetType
 
 from linkjolt.api import resources
 from linkjolt.balance.balance import Balance
+from linkjolt.conversions import adjustments_api as adjustments
 from linkjolt.conversions import api as conversions
 from linkjolt.conversions.answer import EXAMPLE
 from linkjolt.conversions.api import PATH, READ_SCOPES
@@ -139,6 +140,7 @@ def operations() -> list[Operation]:
         _live(),
         _balance(),
         *conversions.OPERATIONS,
+        *adjustments.OPERATIONS,
         *resources.operations(),
         *own_operations(),
         *_dashboard(),

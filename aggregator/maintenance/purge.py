@@ -8,6 +8,7 @@ from redis.asyncio import Redis
 
 from aggregator.rollups.statements import ROLLUPS
 from linkjolt import datasets, redis_keys
+from linkjolt.conversions.early.adjustments import EarlyAdjustments
 from linkjolt.conversions.reservations import parse_reservation
 from linkjolt.datasets import Account
 from linkjolt.reasons import Reason
@@ -39,6 +40,8 @@ async def purge_tests(redis: Redis, clickhouse: ClickHouse, shards: int) -> Purg
 
     Nobody else may write to the warehouse meanwhile. May be repeated after a crash.
     """
+    # First, or they would be applied to what is deleted next.
+    await EarlyAdjustments(redis, shards, conversion_state_days=0).forget(datasets.is_test)
     states = sum([await _forget_test_states(redis, shard) for shard in range(shards)])
     least = {"least": datasets.dataset_of_tests(Account(0))}
     [counted] = await clickhouse.read(_COUNT, _EventCount, least)

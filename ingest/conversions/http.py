@@ -22,9 +22,7 @@ from linkjolt.conversions.api import PATH, SCOPE
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.entries import ApiKey
 from linkjolt.web import requests
-
-# One conversion a line; the first is the name that most tools use.
-NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
+from linkjolt.web.requests import NDJSON
 
 
 class ConversionEndpoint:

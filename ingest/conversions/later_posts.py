@@ -11,13 +11,12 @@ from hashlib import blake2s
 import msgspec
 from redis.asyncio import Redis
 
-from ingest.conversions.supersession import is_stronger
 from ingest.publishing.publishers import PostedConversion
 from linkjolt.conversions.adjust import ConversionAdjuster
 from linkjolt.conversions.adjustment_kinds import AdjustmentRequest
 from linkjolt.conversions.answer import answer
 from linkjolt.conversions.reservations import Reservation
-from linkjolt.events import AdjustmentKind, ConversionState, ConversionStatus
+from linkjolt.events import AdjustmentKind, ConversionState, ConversionStatus, is_stronger
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.entries import ApiKey, public_id
 from linkjolt.settings import EdgeSettings as Settings

@@ -19,7 +19,7 @@ from linkjolt.conversions.adjustment_kinds import AdjustmentRequest
 from linkjolt.conversions.ledger import apply_adjustment
 from linkjolt.conversions.reservations import Reservation, encode_reservation, parse_reservation
 from linkjolt.datasets import Dataset
-from linkjolt.events import Conversion, ConversionState, Hand
+from linkjolt.events import Conversion, ConversionState, is_stronger
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.settings import EdgeSettings as Settings
 from linkjolt.storage.lua import LuaScript, read_appending_script
@@ -29,15 +29,9 @@ _SCRIPT = read_appending_script(Path(__file__).parents[1] / "publishing" / "supe
 _ATTEMPTS_MAX = 20
 _NOTED_MAX = 20
 _NOTED_SECONDS = 90 * 86_400
-_STRENGTHS: dict[Hand, int] = {"pixel": 0, "signed": 1, "bound": 2, "key": 3}
 # As the history names who superseded a conversion.
 _AUTHOR = "order"
 _encode = msgspec.json.Encoder().encode
-
-
-def is_stronger(hand: Hand, other: Hand) -> bool:
-    """Returns whether an authority outranks the one by which a conversion was made."""
-    return _STRENGTHS[hand] > _STRENGTHS[other]
 
 
 def supersedes(posted: PostedConversion, existing: Reservation) -> bool:

@@ -15,7 +15,6 @@ from linkjolt.conversions.reservations import (
     StoredReservation,
     encode_reservation,
     find_reservation,
-    parse_reservation,
 )
 from linkjolt.datasets import Dataset
 from linkjolt.events import Adjustment, ConversionState, HistoryEntry
@@ -64,30 +63,54 @@ class ConversionAdjuster:
         Rejected if there is none or it cannot be adjusted. RedisError if the outcome is unknown:
         the same `adjustment_id` may be sent again.
         """
+        stored = await self.find(dataset, conversion_id)
+        return await self.adjust_stored(stored, build_request, now_ms)
+
+    async def find(self, dataset: Dataset, conversion_id: str) -> StoredReservation:
+        """Finds a conversion of this dataset; Rejected if there is none or it was refused."""
         stored = await find_reservation(self._redis, self._shards, conversion_id)
         if not isinstance(stored, StoredReservation):
             raise _not_found(stored)
         if stored.reservation.state.account != dataset:
             raise _not_found(None)
+        return stored
+
+    async def adjust_stored(
+        self, stored: StoredReservation, build_request: BuildRequest, now_ms: int
+    ) -> AdjustmentResult:
+        """As `adjust`, for the conversion of a reservation that was just read."""
+        state = stored.reservation.state
         for _ in range(_ATTEMPTS_MAX):
-            state = stored.reservation.state
-            request = build_request(state)
-            if entry := find_repeat(state, request):
-                return AdjustmentResult(state, entry, repeated=True)
-            changed, fact = apply_adjustment(
-                state, request, await self._commission_rule(state, request), now_ms
-            )
-            if fact.verifies:
-                current = await self._verify(stored, changed, fact)
+            try:
+                result = await self._attempt(stored, build_request, now_ms)
+            except Rejected:
+                # Perhaps of a state that was replaced since it was read.
+                current = await self.find(state.account, state.conversion_id)
+                if current.reservation.raw == stored.reservation.raw:
+                    raise
             else:
-                current = await self._replace_state(stored, changed, fact)
-            if current == b"gone":
-                raise _not_found(None)
-            if not current:
-                return AdjustmentResult(changed, changed.history[-1], repeated=False)
-            stored = StoredReservation(stored.shard, stored.key, parse_reservation(current))
+                if result:
+                    return result
+                # By its id: another conversion may have its order now.
+                current = await self.find(state.account, state.conversion_id)
+            stored = current
         message = "too many requests adjust this conversion at once: try again"
         raise Rejected(Reason.unavailable, message)
+
+    async def _attempt(
+        self, stored: StoredReservation, build_request: BuildRequest, now_ms: int
+    ) -> AdjustmentResult | None:
+        """Returns the result; None, and changes nothing, if the state is no longer as it was."""
+        state = stored.reservation.state
+        request = build_request(state)
+        if entry := find_repeat(state, request):
+            return AdjustmentResult(state, entry, repeated=True)
+        rule = await self._commission_rule(state, request)
+        changed, fact = apply_adjustment(state, request, rule, now_ms)
+        replace = self._verify if fact.verifies else self._replace_state
+        if await replace(stored, changed, fact):
+            return None
+        return AdjustmentResult(changed, changed.history[-1], repeated=False)
 
     async def _commission_rule(
         self, state: ConversionState, request: AdjustmentRequest
@@ -102,6 +125,7 @@ class ConversionAdjuster:
     async def _replace_state(
         self, stored: StoredReservation, state: ConversionState, fact: Adjustment
     ) -> bytes:
+        """Replaces the state and appends the event; returns '' if that is done."""
         stream, previous = redis_keys.conversions(stored.shard), stored.reservation
         changed = encode_reservation(previous.conversion_id, previous.fingerprint, state)
         pointer = redis_keys.conversion(stored.shard, previous.conversion_id)

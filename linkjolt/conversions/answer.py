@@ -24,7 +24,10 @@ class AttributionAnswer(msgspec.Struct, frozen=True):
 
 
 class ConversionAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """The conversion as posted; its status is `queued` while the post waits for Redis."""
+    """The conversion as posted; its status is `queued` while the post waits for Redis.
+
+    `order_value` is gross, `net_value` what is left of it after adjustments.
+    """
 
     conversion_id: str
     status: ConversionStatus | Literal["queued"]
@@ -34,7 +37,9 @@ class ConversionAnswer(msgspec.Struct, frozen=True, kw_only=True):
     campaign_id: str | None
     click_id: str | None
     order_value: Decimal
+    net_value: Decimal
     commission_amount: Decimal
+    commission_reason: str | None
     currency: str
     attribution: AttributionAnswer
     duplicate: bool
@@ -52,7 +57,9 @@ EXAMPLE: dict[str, Any] = {
     "campaign_id": "cmp_1",
     "click_id": None,
     "order_value": 99.99,
+    "net_value": 99.99,
     "commission_amount": 29.99,
+    "commission_reason": None,
     "currency": "USD",
     "attribution": {"method": "tracking_code", "reason": None},
     "duplicate": False,
@@ -68,14 +75,19 @@ def answer(of: ConversionState, *, duplicate: bool = False, status: str = "") ->
     click_id = f'"{of.click_id}"' if of.click_id else "null"
     order_id = _encode(of.order_id).decode() if of.order_id else "null"
     reason = f'"{of.reason}"' if of.reason else "null"
+    unpaid = f'"{of.commission_reason}"' if of.commission_reason else "null"
     currency = of.currency
+    order_value = format_major(of.order_value_minor, currency)
+    net_minor = 0 if of.status == "rejected" else of.refundable_minor
+    same = net_minor == of.order_value_minor
+    net_value = order_value if same else format_major(net_minor, currency)
     return (
         f'{{"conversion_id":"{of.conversion_id}","status":"{status or of.status}",'
         f'"event":"{of.event}","order_id":{order_id},'
         f'{_earners(of.affiliate, of.campaign)},"click_id":{click_id},'
-        f'"order_value":{format_major(of.order_value_minor, currency)},'
+        f'"order_value":{order_value},"net_value":{net_value},'
         f'"commission_amount":{format_major(of.commission_minor, currency)},'
-        f'"currency":"{currency}",'
+        f'"commission_reason":{unpaid},"currency":"{currency}",'
         f'"attribution":{{"method":"{of.attribution}","reason":{reason}}},'
         f'"duplicate":{"true" if duplicate else "false"},'
         f'"timestamp":{_instant(of.time_ms)}{_test(of.account)}}}'

@@ -1,7 +1,6 @@
 """`/v1/conversions/{conversion_id}`: read, adjusted, attributed by hand; on both listeners."""
 
 import time
-from collections.abc import Awaitable, Callable
 from typing import Any
 
 import msgspec
@@ -11,16 +10,17 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from linkjolt.auth.access import authorize_request, bearer_secret, identify, require_any_scope
-from linkjolt.conversions.adjust import AdjustmentResult, ConversionAdjuster
+from linkjolt.conversions.adjust import AdjustmentResult
 from linkjolt.conversions.answer import EXAMPLE
 from linkjolt.conversions.forms import (
     AdjustmentForm,
     AttributionForm,
-    attribution_by,
+    adjustment_id_of,
     check_adjustment,
     check_attribution,
     decode_form,
-    wanted_by,
+    proposal_of,
+    reason_of,
 )
 from linkjolt.conversions.history import (
     AdjustmentAnswer,
@@ -29,19 +29,17 @@ from linkjolt.conversions.history import (
     read_answer,
 )
 from linkjolt.conversions.manual_attribution import find_payee
+from linkjolt.conversions.proposed import author_of, check_campaign, propose_payee
+from linkjolt.conversions.requested import RequestedAdjustments
 from linkjolt.conversions.reservations import RefusedPost, StoredReservation, find_reservation
 from linkjolt.directory.directory import Directory
 from linkjolt.reasons import Reason, Rejected
-from linkjolt.registry.entries import public_id
-from linkjolt.settings import SharedSettings
 from linkjolt.web import requests
 from linkjolt.web.openapi import Body, Operation, of
 
 PATH = "/v1/conversions"
 SCOPE = "conversions:write"
 READ_SCOPES = (SCOPE, "reports:read")
-# Whether a conversion still waits on this machine's disk for Redis.
-Queued = Callable[[str], Awaitable[bool]]
 
 
 class ConversionOutcomeAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -57,17 +55,12 @@ class Conversions:
     """The routes under one conversion's id."""
 
     def __init__(
-        self,
-        redis: Redis,
-        directory: Directory,
-        settings: SharedSettings,
-        queued: Queued | None = None,
+        self, redis: Redis, directory: Directory, shards: int, requested: RequestedAdjustments
     ) -> None:
         self._redis = redis
         self._directory = directory
-        self._shards = settings.shards
-        self._adjusting = ConversionAdjuster(redis, settings.shards, settings.conversion_state_days)
-        self._queued = queued
+        self._shards = shards
+        self._requested = requested
 
     def routes(self) -> list[BaseRoute]:
         one = f"{PATH}/{{conversion_id}}"
@@ -78,11 +71,11 @@ class Conversions:
         ]
 
     async def get(self, request: Request) -> Response:
-        """A conversion by its id, as it stands now; queued and refused ones too."""
+        """Answers a conversion by its id, as it is now; queued and refused ones too."""
         key = await identify(bearer_secret(request.scope), self._directory)
         require_any_scope(key, READ_SCOPES)
         conversion_id: str = request.path_params["conversion_id"]
-        if self._queued and await self._queued(conversion_id):
+        if await self._requested.is_queued(conversion_id):
             return requests.json_response(ConversionOutcomeAnswer(conversion_id, "queued"))
         found = await find_reservation(self._redis, self._shards, conversion_id)
         refused = found if isinstance(found, RefusedPost) else None
@@ -93,48 +86,45 @@ class Conversions:
             or found.reservation.state.account != key.dataset
         ):
             raise Rejected(Reason.not_found, "no such conversion")
+        check_campaign(found.reservation.state, author_of(key))
         if refused:
             outcome = ConversionOutcomeAnswer(
                 conversion_id, "refused", Reason.conflict, refused.conflicts_with
             )
             return requests.json_response(outcome)
-        return _answer(read_answer(found.reservation.state))
+        return _json_response(read_answer(found.reservation.state))
 
     async def adjust(self, request: Request) -> Response:
-        """Approves, rejects, refunds, restates; says that a commission is paid, or is not."""
+        """Approves, rejects, refunds, reinstates or restates it, or marks its commission paid."""
         key = await authorize_request(request, self._directory, SCOPE)
         requests.require_json(request)
-        form = decode_form(await requests.read_body(request), AdjustmentForm)
+        body = await requests.read_body(request)
+        stored = await self._requested.find(key, request.path_params["conversion_id"])
+        form = decode_form(body, AdjustmentForm)
         check_adjustment(form)
-        ask = wanted_by(form, public_id("key", key.number))
-        conversion_id = await self._id_of(request)
-        return _done(await self._adjusting.adjust(key.dataset, conversion_id, ask, _now_ms()))
+        request_for = proposal_of(form, author_of(key)).request_for
+        return _adjusted(await self._requested.adjust(stored, request_for, _now_ms()))
 
     async def attribute(self, request: Request) -> Response:
         """Gives a conversion that nothing attributed to an affiliate."""
         key = await authorize_request(request, self._directory, SCOPE)
         requests.require_json(request)
-        form = decode_form(await requests.read_body(request), AttributionForm)
+        body = await requests.read_body(request)
+        stored = await self._requested.find(key, request.path_params["conversion_id"])
+        form = decode_form(body, AttributionForm)
         check_attribution(form)
-        earner = await find_payee(self._redis, form, key.account)
-        ask = attribution_by(form, public_id("key", key.number), earner)
-        conversion_id = await self._id_of(request)
-        return _done(await self._adjusting.adjust(key.dataset, conversion_id, ask, _now_ms()))
-
-    async def _id_of(self, request: Request) -> str:
-        conversion_id: str = request.path_params["conversion_id"]
-        if self._queued and await self._queued(conversion_id):
-            message = "the conversion is still queued: try again when it is no more"
-            raise Rejected(Reason.unavailable, message)
-        return conversion_id
+        payee_of = await find_payee(self._redis, form, key.account)
+        author, adjustment_id = author_of(key), adjustment_id_of(form)
+        request_for = propose_payee(adjustment_id, author, reason_of(form), payee_of)
+        return _adjusted(await self._requested.adjust(stored, request_for, _now_ms()))
 
 
-def _done(done: AdjustmentResult) -> Response:
-    body = adjusted_answer(done.state, done.entry, repeated=done.repeated)
-    return _answer(body, 200 if done.repeated else 201)
+def _adjusted(result: AdjustmentResult) -> Response:
+    body = adjusted_answer(result.state, result.entry, repeated=result.repeated)
+    return _json_response(body, 200 if result.repeated else 201)
 
 
-def _answer(body: bytes, status: int = 200) -> Response:
+def _json_response(body: bytes, status: int = 200) -> Response:
     return Response(body, status, media_type="application/json")
 
 
@@ -146,8 +136,12 @@ _DETAILS: dict[str, Any] = {
     **EXAMPLE,
     "refunded": 0,
     "payout": "unpaid",
+    "clawback": 0,
+    "verified": True,
     "commission_rule": 1,
-    "commission_reason": None,
+    "rate": None,
+    "notes": [],
+    "history_length": 1,
     "history": [
         {
             "adjustment_id": None,
@@ -171,18 +165,17 @@ _APPROVED = {
     "author": "key_1",
     "timestamp": "2026-05-05T10:00:00Z",
 }
-_ADJUSTED = of(
-    AdjustmentAnswer,
-    example={
-        "adjustment": _APPROVED,
-        "duplicate": False,
-        "conversion": {
-            **_DETAILS,
-            "status": "approved",
-            "history": [*_DETAILS["history"], _APPROVED],
-        },
+ADJUSTED_EXAMPLE: dict[str, Any] = {
+    "adjustment": _APPROVED,
+    "duplicate": False,
+    "conversion": {
+        **_DETAILS,
+        "status": "approved",
+        "history_length": 2,
+        "history": [*_DETAILS["history"], _APPROVED],
     },
-)
+}
+_ADJUSTED = of(AdjustmentAnswer, example=ADJUSTED_EXAMPLE)
 
 
 def _adjusting(id: str, path: str, summary: str, description: str, form: Body) -> Operation:
@@ -218,7 +211,8 @@ OPERATIONS = [
         "adjustConversion",
         "adjustments",
         "Adjust a conversion.",
-        "Approves, rejects, refunds or restates the conversion, or marks its commission as paid.",
+        "Approves, rejects, refunds or restates the conversion, takes a refund back, or marks its"
+        " commission as paid.",
         of(AdjustmentForm, example={"kind": "approve", "adjustment_id": "approval-1"}),
     ),
     _adjusting(

@@ -1,53 +1,77 @@
-"""Checks the bodies of adjustments, and makes the requests to the ledger of them."""
+"""Checks the bodies of adjustments, and makes proposals of them."""
 
 import re
-from collections.abc import Callable
 from decimal import Decimal
 from typing import Annotated, Literal, TypeVar
 
 import msgspec
 from msgspec import Meta
 
-from linkjolt.conversions.adjustment_kinds import AdjustmentRequest, Payee
-from linkjolt.events import AdjustmentKind, ConversionState
-from linkjolt.money import to_minor
+from linkjolt.conversions.proposed import Author, ProposedAdjustment
+from linkjolt.events import AdjustmentKind
+from linkjolt.money import check_amount
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.web import posted_fields
+from linkjolt.web.forms import reference
 
 F = TypeVar("F")
 Text128 = Annotated[str, Meta(min_length=1, max_length=128)]
+Text64 = Annotated[str, Meta(min_length=1, max_length=64)]
+EventName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,31}\Z")]
 Note = Annotated[str, Meta(max_length=500)]
+AdjustmentVerb = Literal["approve", "reject", "refund", "reinstate", "restate", "pay", "unpay"]
+_ID_MAX = 128
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _READERS: dict[str, posted_fields.Reader] = {
     **dict.fromkeys(
-        ("adjustment_id", "tracking_code", "affiliate_id", "campaign_id"),
+        ("adjustment_id", "conversion_id", "order_id"),
         posted_fields.read_identifier,
     ),
+    **dict.fromkeys(
+        ("tracking_code", "affiliate_id", "campaign_id"), posted_fields.read_identifier
+    ),
+    "event": posted_fields.read_optional,
     "amount": posted_fields.read_amount,
     "order_value": posted_fields.read_amount,
     "reason": posted_fields.read_optional,
 }
-_KINDS: dict[str, AdjustmentKind] = {
+_KINDS: dict[AdjustmentVerb, AdjustmentKind] = {
     "approve": "approved",
     "reject": "rejected",
     "refund": "refunded",
+    "reinstate": "reinstated",
     "restate": "restated",
     "pay": "paid",
     "unpay": "unpaid",
 }
+VERBS: dict[AdjustmentKind, AdjustmentVerb] = {kind: verb for verb, kind in _KINDS.items()}
 
 
 class AdjustmentForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """An adjustment of a conversion.
 
-    `amount` belongs to a refund (absent: all that is left), `order_value` to a restatement.
+    `amount` is of a refund (absent: all that is left) or of its reinstatement (absent: all that was
+    refunded), `order_value` of a restatement.
     """
 
-    kind: Literal["approve", "reject", "refund", "restate", "pay", "unpay"]
+    kind: AdjustmentVerb
     adjustment_id: Text128
     amount: Decimal | None = None
     order_value: Decimal | None = None
-    reason: Note = ""
+    reason: Note | None = None
+
+
+class OrderAdjustmentForm(AdjustmentForm, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """An adjustment of the conversion with `conversion_id`, or of an order.
+
+    An order is named by `order_id` and `event`; `campaign_id` is needed where the conversion was
+    posted with a key that is bound to this campaign.
+    """
+
+    conversion_id: Text128 | None = None
+    order_id: Text128 | None = None
+    event: EventName | None = None
+    campaign_id: Text64 | None = None
 
 
 class AttributionForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -57,7 +81,12 @@ class AttributionForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     tracking_code: Text128 | None = None
     affiliate_id: Text128 | None = None
     campaign_id: Text128 | None = None
-    reason: Note = ""
+    reason: Note | None = None
+
+
+def order_id_text(order_id: str) -> str:
+    """Returns an order id in the spelling under which its conversion is stored."""
+    return _checked_text(order_id, "order_id")
 
 
 def decode_form(body: bytes, form: type[F]) -> F:
@@ -67,19 +96,44 @@ def decode_form(body: bytes, form: type[F]) -> F:
 
 def check_adjustment(form: AdjustmentForm) -> None:
     """Rejected, naming the field, for what no conversion could take."""
-    _check_texts(form.adjustment_id, form.reason)
-    for name, value, kind in (
-        ("amount", form.amount, "refund"),
-        ("order_value", form.order_value, "restate"),
-    ):
-        if value is not None and form.kind != kind:
-            message = f"goes only with the kind {kind}"
+    amounts = (
+        ("amount", form.amount, ("refund", "reinstate")),
+        ("order_value", form.order_value, ("restate",)),
+    )
+    for name, value, verbs in amounts:
+        if value is None:
+            continue
+        if form.kind not in verbs:
+            message = f"goes only with the kind {' or '.join(verbs)}"
             raise Rejected(Reason.invalid_field, message, field=name)
+        check_amount(value, name)
+    if form.amount is not None and not form.amount:
+        raise Rejected(Reason.invalid_field, "must be more than 0", field="amount")
+    if form.kind == "restate" and form.order_value is None:
+        raise Rejected(Reason.missing_field, "is required", field="order_value")
+    if form.kind == "reject" and not form.reason:
+        message = "is required: say why the conversion is rejected"
+        raise Rejected(Reason.missing_field, message, field="reason")
+
+
+def check_target(form: OrderAdjustmentForm) -> None:
+    """Rejected, naming the field, unless the form names a conversion or an order."""
+    if form.conversion_id is None:
+        if form.order_id is None:
+            message = "or order_id is required"
+            raise Rejected(Reason.missing_field, message, field="conversion_id")
+        return
+    for name, value in (
+        ("order_id", form.order_id),
+        ("event", form.event),
+        ("campaign_id", form.campaign_id),
+    ):
+        if value is not None:
+            raise Rejected(Reason.invalid_field, "goes without conversion_id", field=name)
 
 
 def check_attribution(form: AttributionForm) -> None:
     """As `check_adjustment`."""
-    _check_texts(form.adjustment_id, form.reason)
     if form.tracking_code is not None:
         if form.affiliate_id is not None or form.campaign_id is not None:
             message = "says affiliate and campaign by itself: leave them out"
@@ -91,43 +145,41 @@ def check_attribution(form: AttributionForm) -> None:
         raise Rejected(Reason.missing_field, "is required", field="campaign_id")
 
 
-def _check_texts(adjustment_id: str, reason: str) -> None:
-    for field, text in (("adjustment_id", adjustment_id), ("reason", reason)):
-        if _CONTROL.search(text):
-            raise Rejected(Reason.invalid_field, "has control characters", field=field)
+def adjustment_id_of(form: AdjustmentForm | AttributionForm) -> str:
+    """Returns the id of an adjustment; Rejected if it is none."""
+    return _checked_text(form.adjustment_id, "adjustment_id")
 
 
-def wanted_by(form: AdjustmentForm, author: str) -> Callable[[ConversionState], AdjustmentRequest]:
-    """What a form asks of a conversion, in its currency."""
-
-    def wanted(state: ConversionState) -> AdjustmentRequest:
-        amount, value = form.amount, form.order_value
-        return AdjustmentRequest(
-            adjustment_id=form.adjustment_id,
-            kind=_KINDS[form.kind],
-            author=author,
-            amount_minor=None if amount is None else to_minor(amount, state.currency, "amount"),
-            order_value_minor=(
-                None if value is None else to_minor(value, state.currency, "order_value")
-            ),
-            reason=form.reason,
-        )
-
-    return wanted
+def reason_of(form: AdjustmentForm | AttributionForm) -> str:
+    """Returns the reason of an adjustment, '' for none; Rejected for control characters."""
+    return _without_control(form.reason or "", "reason")
 
 
-def attribution_by(
-    form: AttributionForm, author: str, earner: Callable[[ConversionState], Payee]
-) -> Callable[[ConversionState], AdjustmentRequest]:
-    """As `wanted_by`; `earner` is who was named, paid by the rule of the conversion's time."""
+def proposal_of(form: AdjustmentForm, author: Author) -> ProposedAdjustment:
+    """Returns what a checked form proposes; Rejected, naming the field, for unreadable texts."""
+    campaign_id = form.campaign_id if isinstance(form, OrderAdjustmentForm) else None
+    return ProposedAdjustment(
+        adjustment_id=adjustment_id_of(form),
+        kind=_KINDS[form.kind],
+        author=author,
+        amount=form.amount,
+        order_value=form.order_value,
+        reason=reason_of(form),
+        campaign=reference("campaign", campaign_id) if campaign_id else 0,
+    )
 
-    def wanted(state: ConversionState) -> AdjustmentRequest:
-        return AdjustmentRequest(
-            adjustment_id=form.adjustment_id,
-            kind="attributed",
-            author=author,
-            reason=form.reason,
-            payee=earner(state),
-        )
 
-    return wanted
+def _checked_text(value: str, field: str) -> str:
+    text = posted_fields.normalize_identifier(value)
+    if not text:
+        raise Rejected(Reason.missing_field, "is required", field=field)
+    if len(text) > _ID_MAX:
+        message = f"must be text of length <= {_ID_MAX}"
+        raise Rejected(Reason.invalid_field, message, field=field)
+    return _without_control(text, field)
+
+
+def _without_control(text: str, field: str) -> str:
+    if _CONTROL.search(text):
+        raise Rejected(Reason.invalid_field, "has control characters", field=field)
+    return text

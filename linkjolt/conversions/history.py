@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from linkjolt.conversions.answer import ConversionAnswer, answer
-from linkjolt.conversions.ledger import effect_of
+from linkjolt.conversions.ledger import clawback_minor, effect_of
 from linkjolt.events import (
     AdjustmentKind,
     ConversionState,
@@ -18,6 +18,9 @@ from linkjolt.events import (
 from linkjolt.money import to_major
 from linkjolt.web import requests
 from linkjolt.web.forms import Instant
+
+# An answer has at most so many entries of the history, for they may be many thousands.
+HISTORY_MAX = 1_000
 
 
 class HistoryEntryAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -37,13 +40,26 @@ class HistoryEntryAnswer(msgspec.Struct, frozen=True, kw_only=True):
     timestamp: Instant
 
 
-class ConversionDetailsAnswer(ConversionAnswer, frozen=True, kw_only=True):
-    """A conversion with its history; `order_value` is before refunds, the commission after them."""
+class AdjustedConversionAnswer(ConversionAnswer, frozen=True, kw_only=True):
+    """A conversion as it is now.
+
+    `clawback` is how much of a paid commission is no longer earned. `rate` is the rate by which
+    amounts of the commission's rule were converted, `notes` are words about what was posted.
+    """
 
     refunded: Decimal
     payout: PayoutStatus
+    clawback: Decimal
+    verified: bool
     commission_rule: int | None
-    commission_reason: str | None
+    rate: str | None
+    notes: tuple[str, ...]
+
+
+class ConversionDetailsAnswer(AdjustedConversionAnswer, frozen=True, kw_only=True):
+    """A conversion with its history: the newest 1,000 of `history_length` entries."""
+
+    history_length: int
     history: list[HistoryEntryAnswer]
 
 
@@ -55,31 +71,57 @@ class AdjustmentAnswer(msgspec.Struct, frozen=True):
     conversion: ConversionDetailsAnswer
 
 
-class _Further(msgspec.Struct, frozen=True, kw_only=True):
+class _Totals(msgspec.Struct, frozen=True, kw_only=True):
     refunded: Decimal
     payout: PayoutStatus
+    clawback: Decimal
+    verified: bool
     commission_rule: int | None
-    commission_reason: str | None
+    rate: str | None
+    notes: tuple[str, ...]
+
+
+class _History(msgspec.Struct, frozen=True, kw_only=True):
+    history_length: int
     history: list[HistoryEntryAnswer]
 
 
 def read_answer(state: ConversionState) -> bytes:
-    """The conversion as it stands, with its history, the oldest fact first."""
-    further = _Further(
-        refunded=to_major(state.order_value_minor - state.refundable_minor, state.currency),
-        payout=state.payout,
-        commission_rule=state.rule or None,
-        commission_reason=state.commission_reason or None,
-        history=[_created(state.first or state), *(fact_of(state, e) for e in state.history)],
-    )
-    return answer(state)[:-1] + b"," + requests.encode(further)[1:]
+    """The conversion as it is now, with its history, the oldest entry first."""
+    newest = state.history[-HISTORY_MAX:]
+    entries = [fact_of(state, entry) for entry in newest]
+    if len(newest) < HISTORY_MAX:
+        entries.insert(0, _created(state.first or state))
+    history = _History(history_length=1 + len(state.history), history=entries)
+    return _joined(_state_answer(state), requests.encode(history))
 
 
-def adjusted_answer(state: ConversionState, entry: HistoryEntry, *, repeated: bool) -> bytes:
-    """The answer to an adjustment: its fact, and the conversion as it stands."""
+def adjusted_answer(
+    state: ConversionState, entry: HistoryEntry, *, repeated: bool, with_history: bool = True
+) -> bytes:
+    """The answer to an adjustment: its entry, and the conversion as it is now."""
     fact = requests.encode(fact_of(state, entry))
     again = b"true" if repeated else b"false"
-    return b'{"adjustment":%b,"duplicate":%b,"conversion":%b}' % (fact, again, read_answer(state))
+    conversion = read_answer(state) if with_history else _state_answer(state)
+    return b'{"adjustment":%b,"duplicate":%b,"conversion":%b}' % (fact, again, conversion)
+
+
+def _state_answer(state: ConversionState) -> bytes:
+    totals = _Totals(
+        refunded=to_major(state.order_value_minor - state.refundable_minor, state.currency),
+        payout=state.payout,
+        clawback=to_major(clawback_minor(state), state.currency),
+        verified=state.verified,
+        commission_rule=state.rule or None,
+        rate=state.rate or None,
+        notes=state.all_notes,
+    )
+    return _joined(answer(state), requests.encode(totals))
+
+
+def _joined(one: bytes, other: bytes) -> bytes:
+    """Joins two JSON objects."""
+    return b"%b,%b" % (one[:-1], other[1:])
 
 
 def fact_of(state: ConversionState, entry: HistoryEntry) -> HistoryEntryAnswer:

@@ -44,6 +44,11 @@ _REFUSED = {
         Reason.invalid_field,
         "A field or parameter is missing, unknown or invalid.",
     ),
+    429: (
+        "TooManyWaiting",
+        Reason.too_many_waiting,
+        "Too many adjustments wait for their conversions.",
+    ),
     431: ("HeadTooLarge", Reason.head_too_large, "The request's head is too large."),
     503: (
         "Unavailable",

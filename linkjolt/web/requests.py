@@ -25,9 +25,12 @@ BODY_MAX_BYTES = 64 << 10
 NESTING_MAX = 32
 # Before JSON it is skipped (RFC 8259, 8.1).
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+# One entry a line; the first is the name that most tools use.
+NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
 _SHOWN_MAX = 128
 T = TypeVar("T")
 
+_decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _encoder = msgspec.json.Encoder(decimal_format="number")
 _OPENERS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 _AT = re.compile(r"(?s)(.*) - at `\$\.?(.*?)`")
@@ -310,6 +313,17 @@ def decode_value(body: bytes, kind: type[T]) -> T:
         return msgspec.json.decode(body.removeprefix(BYTE_ORDER_MARK), type=kind)
     except msgspec.ValidationError as error:
         raise invalid(error) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise Rejected(Reason.malformed_json, f"the body is not JSON: {error}") from None
+
+
+def split_array(body: bytes) -> list[bytes]:
+    """Splits a JSON array into its undecoded entries; Rejected for anything else."""
+    try:
+        return [bytes(entry) for entry in _decode_array(body)]
+    except RecursionError:
+        message = f"the body nests deeper than {NESTING_MAX} levels"
+        raise Rejected(Reason.too_deep, message) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Rejected(Reason.malformed_json, f"the body is not JSON: {error}") from None
 

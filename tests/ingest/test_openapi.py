@@ -8,11 +8,11 @@ import pytest
 from starlette.routing import Route
 
 from ingest.app import routed
-from ingest.conversions.http import NDJSON
 from ingest.operations import operations
 from linkjolt.conversions.answer import ConversionAnswer
 from linkjolt.conversions.history import AdjustmentAnswer, ConversionDetailsAnswer
 from linkjolt.reasons import Reason
+from linkjolt.web.requests import NDJSON
 from tests.ingest.conftest import Shop
 from tests.ingest.conversions.test_http import ORDER
 

@@ -7,6 +7,9 @@ from aggregator.maintenance.restore import restore
 from linkjolt import datasets
 from linkjolt.conversions.adjust import ConversionAdjuster
 from linkjolt.conversions.adjustment_kinds import AdjustmentRequest
+from linkjolt.conversions.early.adjustments import EarlyAdjustments
+from linkjolt.conversions.proposed import Author, ProposedAdjustment
+from linkjolt.conversions.reservations import NamedOrder
 from linkjolt.datasets import Account
 from linkjolt.settings import AggregatorSettings
 from linkjolt.storage.redis import call
@@ -44,6 +47,19 @@ async def test_tests_leave_and_the_balance_stays_even(line: Line) -> None:
     orders = await call(line.redis, "KEYS", "lj:{0}:order:*")
     pointers = await call(line.redis, "KEYS", "lj:{0}:conversion:*")
     assert (len(orders), len(pointers)) == (3, 3)
+
+
+async def test_what_waits_for_a_test_order_leaves_too(line: Line) -> None:
+    early, times = EarlyAdjustments(line.redis, 1, 0), now_ms()
+    proposed = ProposedAdjustment(adjustment_id="a", kind="approved", author=Author("key_1"))
+    for dataset in (TESTS, datasets.live_dataset(Account(1))):
+        await early.park(NamedOrder(dataset, "sale", "o1"), proposed, times)
+    await purge_tests(line.redis, line.clickhouse, 1)
+    lists = [
+        await early.list_order(NamedOrder(dataset, "sale", "o1"), times)
+        for dataset in (TESTS, datasets.live_dataset(Account(1)))
+    ]
+    assert [len(waiting) for waiting, _ in lists] == [0, 1]
 
 
 async def test_a_restore_does_not_bring_them_back(line: Line) -> None:

@@ -5,9 +5,12 @@ from collections import Counter
 from typing import Any
 
 import httpx2
+import msgspec
 import pytest
 
-from linkjolt.reasons import Reason
+from linkjolt.conversions.adjustment_kinds import AdjustmentRequest
+from linkjolt.datasets import live_dataset
+from linkjolt.reasons import Reason, Rejected
 from tests.ingest.conftest import Shop, make_key
 from tests.ingest.conversions.test_http import ORDER
 
@@ -163,6 +166,43 @@ async def test_a_lost_conversion_is_given_to_its_affiliate_by_hand(shop: Shop) -
     assert fact.left.affiliate == 0
     named = {"adjustment_id": "b", "affiliate_id": "aff_1", "campaign_id": "cmp_1"}
     assert (await shop.post(named, path=path)).status_code == 201
+
+
+async def test_the_owner_s_changes_pass_however_many_there_were(shop: Shop) -> None:
+    conversion = await created(shop)
+    for number in range(75):
+        reject = {"kind": "reject", "reason": "check", "adjustment_id": f"r{number}"}
+        assert (await adjust(shop, conversion, **reject)).status_code == 201
+        approve = {"kind": "approve", "adjustment_id": f"a{number}"}
+        assert (await adjust(shop, conversion, **approve)).status_code == 201
+    last: list[dict[str, object]] = [
+        {"kind": "restate", "order_value": 4000},
+        {"kind": "refund", "amount": 1000},
+        {"kind": "pay"},
+        {"kind": "reinstate", "amount": 500},
+        {"kind": "reject", "reason": "fraud"},
+    ]
+    for number, change in enumerate(last):
+        answer = await adjust(shop, conversion, **change, adjustment_id=f"last{number}")
+        assert answer.status_code == 201
+    now = await read(shop, conversion)
+    assert (now["history_length"], now["status"], now["payout"]) == (156, "rejected", "paid")
+    assert (now["commission_amount"], now["clawback"]) == (0, 900)
+    first = await adjust(shop, conversion, kind="reject", reason="check", adjustment_id="r0")
+    assert (first.status_code, first.json()["duplicate"]) == (200, True)
+
+
+async def test_a_refusal_is_of_the_state_as_it_is_now(shop: Shop) -> None:
+    conversion = await created(shop)
+    adjuster, dataset = shop.edge.early.adjuster, live_dataset(shop.link.account)
+    as_created = await adjuster.find(dataset, conversion["conversion_id"])
+    await adjust(shop, conversion, kind="approve")
+    pay = AdjustmentRequest(adjustment_id="a2", kind="paid", author="key_1")
+    paid = await adjuster.adjust_stored(as_created, lambda _: pay, 0)
+    assert paid.state.payout == "paid"
+    with pytest.raises(Rejected, match="paid already"):
+        again = msgspec.structs.replace(pay, adjustment_id="a3")
+        await adjuster.adjust_stored(as_created, lambda _: again, 0)
 
 
 NOBODY: list[tuple[dict[str, object], str, Reason]] = [

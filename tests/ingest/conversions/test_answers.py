@@ -20,14 +20,15 @@ _STATES = st.builds(
     currency=st.sampled_from(sorted(CURRENCIES)),
     order_value_minor=st.integers(0, 10**15),
     commission_minor=st.integers(0, 10**15),
-    refundable_minor=st.just(0),
-    status=st.sampled_from(["pending", "approved"]),
+    refundable_minor=st.integers(0, 10**15),
+    status=st.sampled_from(["pending", "approved", "rejected"]),
     attribution=st.sampled_from(["click", "tracking_code", "none"]),
     reason=st.sampled_from(["", "click_forged"]),
     order_id=st.text(max_size=20),
     campaign=st.integers(0, 9),
     affiliate=st.integers(0, 9),
     click_id=st.sampled_from(["", "38G6DGCQM00000400G029SGT1X"]),
+    commission_reason=st.sampled_from(["", "not_first_order"]),
 )
 
 
@@ -39,6 +40,7 @@ def test_an_answer_tells_the_state_exactly(
     read = json.loads(answer(state, duplicate=duplicate, status=status), parse_float=Decimal)
     instant = datetime.fromisoformat(read.pop("timestamp"))
     assert instant == datetime.fromtimestamp(state.time_ms / 1000, UTC)
+    net_minor = 0 if state.status == "rejected" else state.refundable_minor
     assert read == {
         "conversion_id": state.conversion_id,
         "status": status or state.status,
@@ -48,7 +50,9 @@ def test_an_answer_tells_the_state_exactly(
         "campaign_id": f"cmp_{state.campaign}" if state.campaign else None,
         "click_id": state.click_id or None,
         "order_value": to_major(state.order_value_minor, state.currency),
+        "net_value": to_major(net_minor, state.currency),
         "commission_amount": to_major(state.commission_minor, state.currency),
+        "commission_reason": state.commission_reason or None,
         "currency": state.currency,
         "attribution": {"method": state.attribution, "reason": state.reason or None},
         "duplicate": duplicate,

@@ -1,0 +1,1 @@
+"""Keeps adjustments that come before their conversions, and applies them when these are stored."""
