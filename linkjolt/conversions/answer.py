@@ -74,24 +74,24 @@ def answer(of: ConversionState, *, duplicate: bool = False, status: str = "") ->
     """
     click_id = f'"{of.click_id}"' if of.click_id else "null"
     order_id = _encode(of.order_id).decode() if of.order_id else "null"
-    reason = f'"{of.reason}"' if of.reason else "null"
-    unpaid = f'"{of.commission_reason}"' if of.commission_reason else "null"
     currency = of.currency
-    order_value = format_major(of.order_value_minor, currency)
-    net_minor = 0 if of.status == "rejected" else of.refundable_minor
-    same = net_minor == of.order_value_minor
-    net_value = order_value if same else format_major(net_minor, currency)
+    value = net_value = format_major(of.order_value_minor, currency)
+    if of.refundable_minor != of.order_value_minor or of.status == "rejected":
+        net_value = format_major(_net_minor(of), currency)
     return (
         f'{{"conversion_id":"{of.conversion_id}","status":"{status or of.status}",'
         f'"event":"{of.event}","order_id":{order_id},'
         f'{_earners(of.affiliate, of.campaign)},"click_id":{click_id},'
-        f'"order_value":{order_value},"net_value":{net_value},'
+        f'"order_value":{value},"net_value":{net_value},'
         f'"commission_amount":{format_major(of.commission_minor, currency)},'
-        f'"commission_reason":{unpaid},"currency":"{currency}",'
-        f'"attribution":{{"method":"{of.attribution}","reason":{reason}}},'
+        f"{_terms(of.commission_reason, currency, of.attribution, of.reason)},"
         f'"duplicate":{"true" if duplicate else "false"},'
         f'"timestamp":{_instant(of.time_ms)}{_test(of.account)}}}'
     ).encode()
+
+
+def _net_minor(of: ConversionState) -> int:
+    return 0 if of.status == "rejected" else of.refundable_minor
 
 
 def _test(dataset: Dataset) -> str:
@@ -103,6 +103,17 @@ def _earners(affiliate: int, campaign: int) -> str:
     affiliate_id = f'"{public_id("affiliate", affiliate)}"' if affiliate else "null"
     campaign_id = f'"{public_id("campaign", campaign)}"' if campaign else "null"
     return f'"affiliate_id":{affiliate_id},"campaign_id":{campaign_id}'
+
+
+@lru_cache(maxsize=4_096)
+def _terms(commission_reason: str, currency: str, method: AttributionMethod, reason: str) -> str:
+    # All are words of ours, in few combinations: composing them costs twice a look-up.
+    unpaid = f'"{commission_reason}"' if commission_reason else "null"
+    because = f'"{reason}"' if reason else "null"
+    return (
+        f'"commission_reason":{unpaid},"currency":"{currency}",'
+        f'"attribution":{{"method":"{method}","reason":{because}}}'
+    )
 
 
 @lru_cache(maxsize=256)
