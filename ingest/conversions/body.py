@@ -1,7 +1,7 @@
 """Parses the body of a posted conversion: its fields, their rules, their aliases."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
 from functools import lru_cache
@@ -102,13 +102,21 @@ class ConversionPost(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 
 
 class NotedPost(ConversionPost, frozen=True, kw_only=True):
-    """A post of which optional fields were ignored. No sender can set these: it is not decoded."""
+    """A post with notes. No sender can set them: it is not decoded."""
 
-    ignored_fields: tuple[str, ...]
+    noted: tuple[str, ...]
 
     @property
     def notes(self) -> tuple[str, ...]:
-        return tuple([f"{field}_ignored" for field in self.ignored_fields])
+        return self.noted
+
+
+def with_notes(post: ConversionPost, notes: Sequence[str]) -> ConversionPost:
+    """Adds notes to a post."""
+    if not notes:
+        return post
+    fields = {name: getattr(post, name) for name in ConversionPost.__struct_fields__}
+    return NotedPost(**fields, noted=(*post.notes, *notes))
 
 
 _read = msgspec.json.Decoder(ConversionPost).decode
@@ -204,9 +212,7 @@ def _read_fields(fields: Mapping[str, msgspec.Raw]) -> ConversionPost:
     post = requests.decode_value(posted_fields.join_values(values), ConversionPost)
     _check_texts(post)
     _check(post)
-    if email:
-        return NotedPost(**msgspec.structs.asdict(post), ignored_fields=("customer_email",))
-    return post
+    return with_notes(post, ["customer_email_ignored"]) if email else post
 
 
 def named_as_sent(error: Rejected, body: bytes) -> Rejected:

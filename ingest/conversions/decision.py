@@ -118,6 +118,7 @@ def resolve_conversion(
         commission_reason=commission_choice.reason,
         hand=origin.authority.hand,
         order_scope=origin.authority.order_scope,
+        notes=post.notes,
     )
     if conversion.hand == "pixel":
         conversion = unverified(conversion)

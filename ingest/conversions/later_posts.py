@@ -1,7 +1,7 @@
 """Applies later posts of an order to its conversion, as adjustments.
 
 Used where a campaign lets posts update, and for postbacks, by which networks report that a
-conversion is approved, rejected, refunded, or of another amount. Only a post of the same click
+conversion is approved, rejected, or of another amount. Only a post of the same click
 changes a conversion, and only by an authority as strong as the one it was made by.
 """
 
@@ -29,15 +29,13 @@ _BOUNDED: tuple[AdjustmentKind, ...] = ("approved", "restated")
 class LaterPost(msgspec.Struct, frozen=True):
     """A later post of an order, and whether it changes the value or the status.
 
-    `refunds`: its value is what is refunded, if `changes_value`, else all that is left is. A
-    postback that was taken before changes nothing, whatever came after it.
+    A postback that was taken before changes nothing, whatever came after it.
     """
 
     posted: PostedConversion
     status: ConversionStatus
     changes_value: bool
     changes_status: bool
-    refunds: bool = False
     is_postback: bool = False
 
     @property
@@ -45,12 +43,12 @@ class LaterPost(msgspec.Struct, frozen=True):
         """Returns a text that is equal for equal postbacks, and for no two other posts."""
         if not self.is_postback:
             return self.posted.conversion.conversion_id
-        text = f"{self.posted.fingerprint} {self.status} {self.refunds}"
+        text = f"{self.posted.fingerprint} {self.status}"
         return blake2s(text.encode(), digest_size=12).hexdigest()
 
 
 class OrderUpdates:
-    """Restates, approves, rejects or refunds a conversion as a later post asks."""
+    """Restates, approves or rejects a conversion as a later post asks."""
 
     def __init__(self, redis: Redis, settings: Settings) -> None:
         self._adjusting = ConversionAdjuster(redis, settings.shards, settings.conversion_state_days)
@@ -70,8 +68,6 @@ class OrderUpdates:
         is_new = not isinstance(existing, Reservation)
         state = existing if is_new else existing.state
         _check_authority(state, later_post, key)
-        if later_post.refunds:
-            return await self._refund(state, later_post, key)
         conversion = later_post.posted.conversion
         is_first = (
             later_post.is_postback
@@ -96,18 +92,6 @@ class OrderUpdates:
             state = await self._adjust(state, later_post, kind, key)
         return state
 
-    async def _refund(
-        self, state: ConversionState, later_post: LaterPost, key: ApiKey
-    ) -> ConversionState:
-        if state.status == "rejected" or not state.refundable_minor:
-            # Nothing is left of it: the same refund again, or one of something cancelled.
-            return state
-        try:
-            return await self._adjust(state, later_post, "refunded", key)
-        except Rejected as error:
-            field = "order_value" if error.field == "amount" else error.field
-            raise Rejected(error.reason, error.message, field=field) from None
-
     async def _adjust(
         self, state: ConversionState, later_post: LaterPost, kind: AdjustmentKind, key: ApiKey
     ) -> ConversionState:
@@ -117,12 +101,10 @@ class OrderUpdates:
         conversion = later_post.posted.conversion
 
         def make_request(_: ConversionState) -> AdjustmentRequest:
-            amount = conversion.order_value_minor if later_post.changes_value else None
             return AdjustmentRequest(
                 adjustment_id=f"{kind} by {later_post.identity}",
                 kind=kind,
                 author=public_id("key", key.number),
-                amount_minor=amount if kind == "refunded" else None,
                 order_value_minor=conversion.order_value_minor if kind == "restated" else None,
                 reason="a later post of the order",
                 stated_ms=conversion.time_ms if later_post.posted.has_timestamp else 0,

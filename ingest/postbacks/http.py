@@ -11,8 +11,14 @@ from starlette.routing import BaseRoute, Route
 
 from ingest import metrics
 from ingest.clicks.http import is_speculative
-from ingest.conversions.authority import authority_of
-from ingest.conversions.body import ConversionPost, click_ids
+from ingest.conversions.authority import Authority, authority_of
+from ingest.conversions.body import (
+    ConversionPost,
+    click_ids,
+    fingerprint,
+    first_click_id,
+    with_notes,
+)
 from ingest.conversions.intake import Intake
 from ingest.conversions.later_posts import LaterPost, OrderUpdates
 from ingest.edge import Edge
@@ -31,6 +37,9 @@ from ingest.publishing.publishers import QueuedPost
 from linkjolt.auth.access import identify, require_any_scope
 from linkjolt.click_ids import verify_click_id
 from linkjolt.clicks.route import Route as ClickRoute
+from linkjolt.conversions.proposed import Author, ProposedAdjustment
+from linkjolt.conversions.requested import RequestedAdjustments
+from linkjolt.conversions.reservations import NamedOrder
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.entries import ApiKey, public_id
 from linkjolt.registry.reads import read_entry
@@ -45,6 +54,8 @@ PIXEL = bytes.fromhex(
 )
 _NO_STORE = {"Cache-Control": "no-store"}
 _TEXT_HEADERS = {**_NO_STORE, "X-Content-Type-Options": "nosniff"}
+# How a postback names what a refusal of an adjustment names.
+_FIELDS_OF_REFUNDS = {"amount": "order_value", "kind": "status"}
 log = structlog.get_logger()
 
 
@@ -56,6 +67,7 @@ class Postbacks:
         self._intake = Intake(edge)
         self._order_updates = OrderUpdates(edge.redis, edge.settings)
         self._pixel = UnsignedPixel(edge, self._intake)
+        self._requested = RequestedAdjustments(edge.early)
         self._warned_keys: set[int] = set()
 
     def routes(self) -> list[BaseRoute]:
@@ -188,7 +200,11 @@ class Postbacks:
         """Records a postback as a conversion, or as a change of one."""
         is_signed = postback.signature_digest != ""
         authority = authority_of(key, signed=is_signed, order_scope=postback.order_scope)
-        pending = await self._intake.accept_post(postback.post, key, _now_ms(), authority)
+        post = with_notes(postback.post, postback.notes)
+        if postback.refunds:
+            await self._refund(postback, key, authority)
+            return
+        pending = await self._intake.accept_post(post, key, _now_ms(), authority)
         existing = await self._intake.settle(pending)
         assert not isinstance(existing, QueuedPost), "postbacks are not spooled"
         later_post = LaterPost(
@@ -196,10 +212,34 @@ class Postbacks:
             postback.status or pending.posted.conversion.status,
             changes_value=postback.has_value,
             changes_status=postback.status is not None,
-            refunds=postback.refunds,
             is_postback=True,
         )
         await self._order_updates.apply_later_post(existing, later_post, key)
+
+    async def _refund(self, postback: Postback, key: ApiKey, authority: Authority) -> None:
+        """Refunds the conversion of a postback's order, now or as soon as it is stored."""
+        post, now_ms = postback.post, _now_ms()
+        attribution = (await self._intake.decide(post, key, now_ms, authority)).attribution
+        campaign, currency = attribution.campaign, post.currency
+        click_id = first_click_id(post) if postback.order_scope == "click" else ""
+        order = NamedOrder(key.dataset, post.event, post.order_id or "", click_id)
+        amount = post.order_value if postback.has_value else None
+        proposed = ProposedAdjustment(
+            # The same postback again is the same refund.
+            adjustment_id=f"refund of {amount or 'all'} by {fingerprint(post, 0, currency or '')}",
+            kind="refunded",
+            author=Author(public_id("key", key.number), authority.hand, key.campaign),
+            amount=amount,
+            reason="a postback refunds the order",
+            currency=currency or "",
+            campaign=campaign.number if campaign else 0,
+            click_id=attribution.click_id,
+        )
+        try:
+            await self._requested.adjust_order(order, proposed, now_ms)
+        except Rejected as error:
+            field = _FIELDS_OF_REFUNDS.get(error.field, error.field)
+            raise Rejected(error.reason, error.message, field=field) from None
 
 
 def _body_parameters(request: Request, body: bytes, dialect: Dialect) -> bytes:
