@@ -10,7 +10,6 @@ import time
 from collections import Counter, deque
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 
-import msgspec
 from redis.exceptions import RedisError
 
 from ingest.conversions.body import named_as_sent
@@ -27,23 +26,6 @@ ACCEPTED_STATUSES = (200, 201, 202)
 _TURN_ENTRIES = 128
 # Turns of one body awaiting their frames: while one is written the next one is prepared.
 _TURNS_IN_FLIGHT_MAX = 4
-_decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
-
-
-def read_array(body: bytes) -> list[bytes]:
-    """Splits a JSON array into its undecoded entries; Rejected for anything else."""
-    try:
-        entries = _decode_array(body)
-    except RecursionError:
-        raise Rejected(
-            Reason.too_deep, f"the body nests deeper than {requests.NESTING_MAX} levels"
-        ) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Rejected(Reason.malformed_json, f"the body is not JSON: {error}") from None
-    if len(entries) > ARRAY_MAX:
-        message = f"has over {ARRAY_MAX} entries"
-        raise Rejected(Reason.invalid_field, message, field="body")
-    return [bytes(entry) for entry in entries]
 
 
 async def read_lines(chunks: AsyncIterator[bytes]) -> AsyncGenerator[list[bytes]]:

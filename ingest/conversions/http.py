@@ -7,10 +7,10 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ingest.conversions.batch import (
+    ARRAY_MAX,
     BODY_MAX_BYTES,
     BatchBrokenOffError,
     ConversionBatch,
-    read_array,
     read_lines,
 )
 from ingest.conversions.body import named_as_sent
@@ -88,7 +88,7 @@ class ConversionEndpoint:
 
     async def _accept_array(self, body: bytes, key: ApiKey) -> bytes:
         batch = ConversionBatch(self._intake, key)
-        await batch.accept(read_array(body))
+        await batch.accept(requests.split_array(body, ARRAY_MAX))
         return b"{%b}" % await batch.results()
 
 

@@ -26,7 +26,6 @@ from linkjolt.conversions.forms import (
     check_adjustment,
     check_target,
     decode_form,
-    order_id_text,
     proposal_of,
 )
 from linkjolt.conversions.history import (
@@ -43,7 +42,7 @@ from linkjolt.reasons import FieldError, Reason, Rejected
 from linkjolt.registry.entries import ApiKey, Campaign
 from linkjolt.registry.reads import read_entry
 from linkjolt.storage.redis import RedisError
-from linkjolt.web import requests
+from linkjolt.web import posted_fields, requests
 from linkjolt.web.forms import Instant, unknown_reference
 from linkjolt.web.openapi import Operation, Parameter, of, page_of, text_body
 
@@ -147,16 +146,15 @@ class Adjustments:
         if media_type not in requests.NDJSON:
             requests.require_json(request)
         body = await requests.read_body(request, BATCH_MAX_BYTES)
+        body = body.removeprefix(requests.BYTE_ORDER_MARK)
         if media_type in requests.NDJSON:
             entries = [line for line in body.split(b"\n") if line.strip()]
-        elif body.removeprefix(requests.BYTE_ORDER_MARK).lstrip()[:1] == b"[":
-            entries = requests.split_array(body)
+            requests.check_entries(len(entries), BATCH_MAX)
+        elif body.lstrip()[:1] == b"[":
+            entries = requests.split_array(body, BATCH_MAX)
         else:
             requests.check_size(len(body), requests.BODY_MAX_BYTES)
             return _single_response(await self._adjust_one(body, key, {}))
-        if len(entries) > BATCH_MAX:
-            message = f"has over {BATCH_MAX} entries"
-            raise Rejected(Reason.invalid_field, message, field="body")
         return _json_response(await self._adjust_many(entries, key))
 
     async def list_early(self, request: Request) -> Response:
@@ -164,7 +162,7 @@ class Adjustments:
         key = await identify(bearer_secret(request.scope), self._directory)
         require_any_scope(key, READ_SCOPES)
         query = _parse_query(request.query_params.multi_items())
-        order_id = order_id_text(query.order_id)
+        order_id = posted_fields.normalize_identifier(query.order_id)
         order = NamedOrder(key.dataset, query.event, order_id, query.click_id)
         waiting, failed = await self._early.list_order(order, _now_ms())
         earlies = [*waiting, *(one.early for one in failed)]
@@ -207,7 +205,7 @@ class Adjustments:
         if proposed.campaign:
             await self._check_campaign(proposed.campaign, key, campaigns)
         assert form.order_id is not None
-        order = NamedOrder(key.dataset, form.event or _EVENT, order_id_text(form.order_id))
+        order = NamedOrder(key.dataset, form.event or _EVENT, form.order_id)
         return await self._requested.adjust_order(order, proposed, now_ms)
 
     async def _check_campaign(self, campaign: int, key: ApiKey, known: dict[int, bool]) -> None:

@@ -15,12 +15,10 @@ from linkjolt.conversions.answer import EXAMPLE
 from linkjolt.conversions.forms import (
     AdjustmentForm,
     AttributionForm,
-    adjustment_id_of,
     check_adjustment,
     check_attribution,
     decode_form,
     proposal_of,
-    reason_of,
 )
 from linkjolt.conversions.history import (
     AdjustmentAnswer,
@@ -114,8 +112,7 @@ class Conversions:
         form = decode_form(body, AttributionForm)
         check_attribution(form)
         payee_of = await find_payee(self._redis, form, key.account)
-        author, adjustment_id = author_of(key), adjustment_id_of(form)
-        request_for = propose_payee(adjustment_id, author, reason_of(form), payee_of)
+        request_for = propose_payee(form.adjustment_id, author_of(key), form.reason, payee_of)
         return _adjusted(await self._requested.adjust(stored, request_for, _now_ms()))
 
 

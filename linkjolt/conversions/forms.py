@@ -20,15 +20,14 @@ Text64 = Annotated[str, Meta(min_length=1, max_length=64)]
 EventName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,31}\Z")]
 Note = Annotated[str, Meta(max_length=500)]
 AdjustmentVerb = Literal["approve", "reject", "refund", "reinstate", "restate", "pay", "unpay"]
-_ID_MAX = 128
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _READERS: dict[str, posted_fields.Reader] = {
     **dict.fromkeys(
-        ("adjustment_id", "conversion_id", "order_id"),
+        (
+            *("adjustment_id", "conversion_id", "order_id"),
+            *("tracking_code", "affiliate_id", "campaign_id"),
+        ),
         posted_fields.read_identifier,
-    ),
-    **dict.fromkeys(
-        ("tracking_code", "affiliate_id", "campaign_id"), posted_fields.read_identifier
     ),
     "event": posted_fields.read_optional,
     "amount": posted_fields.read_amount,
@@ -58,7 +57,7 @@ class AdjustmentForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     adjustment_id: Text128
     amount: Decimal | None = None
     order_value: Decimal | None = None
-    reason: Note | None = None
+    reason: Note = ""
 
 
 class OrderAdjustmentForm(AdjustmentForm, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -81,12 +80,7 @@ class AttributionForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     tracking_code: Text128 | None = None
     affiliate_id: Text128 | None = None
     campaign_id: Text128 | None = None
-    reason: Note | None = None
-
-
-def order_id_text(order_id: str) -> str:
-    """Returns an order id in the spelling under which its conversion is stored."""
-    return _checked_text(order_id, "order_id")
+    reason: Note = ""
 
 
 def decode_form(body: bytes, form: type[F]) -> F:
@@ -96,6 +90,7 @@ def decode_form(body: bytes, form: type[F]) -> F:
 
 def check_adjustment(form: AdjustmentForm) -> None:
     """Rejected, naming the field, for what no conversion could take."""
+    _check_texts(adjustment_id=form.adjustment_id, reason=form.reason)
     amounts = (
         ("amount", form.amount, ("refund", "reinstate")),
         ("order_value", form.order_value, ("restate",)),
@@ -118,10 +113,11 @@ def check_adjustment(form: AdjustmentForm) -> None:
 
 def check_target(form: OrderAdjustmentForm) -> None:
     """Rejected, naming the field, unless the form names a conversion or an order."""
+    _check_texts(conversion_id=form.conversion_id, order_id=form.order_id)
     if form.conversion_id is None:
         if form.order_id is None:
-            message = "or order_id is required"
-            raise Rejected(Reason.missing_field, message, field="conversion_id")
+            message = "or conversion_id is required"
+            raise Rejected(Reason.missing_field, message, field="order_id")
         return
     for name, value in (
         ("order_id", form.order_id),
@@ -134,6 +130,7 @@ def check_target(form: OrderAdjustmentForm) -> None:
 
 def check_attribution(form: AttributionForm) -> None:
     """As `check_adjustment`."""
+    _check_texts(adjustment_id=form.adjustment_id, reason=form.reason)
     if form.tracking_code is not None:
         if form.affiliate_id is not None or form.campaign_id is not None:
             message = "says affiliate and campaign by itself: leave them out"
@@ -145,41 +142,21 @@ def check_attribution(form: AttributionForm) -> None:
         raise Rejected(Reason.missing_field, "is required", field="campaign_id")
 
 
-def adjustment_id_of(form: AdjustmentForm | AttributionForm) -> str:
-    """Returns the id of an adjustment; Rejected if it is none."""
-    return _checked_text(form.adjustment_id, "adjustment_id")
-
-
-def reason_of(form: AdjustmentForm | AttributionForm) -> str:
-    """Returns the reason of an adjustment, '' for none; Rejected for control characters."""
-    return _without_control(form.reason or "", "reason")
-
-
 def proposal_of(form: AdjustmentForm, author: Author) -> ProposedAdjustment:
-    """Returns what a checked form proposes; Rejected, naming the field, for unreadable texts."""
+    """Returns what a checked form proposes."""
     campaign_id = form.campaign_id if isinstance(form, OrderAdjustmentForm) else None
     return ProposedAdjustment(
-        adjustment_id=adjustment_id_of(form),
+        adjustment_id=form.adjustment_id,
         kind=_KINDS[form.kind],
         author=author,
         amount=form.amount,
         order_value=form.order_value,
-        reason=reason_of(form),
+        reason=form.reason,
         campaign=reference("campaign", campaign_id) if campaign_id else 0,
     )
 
 
-def _checked_text(value: str, field: str) -> str:
-    text = posted_fields.normalize_identifier(value)
-    if not text:
-        raise Rejected(Reason.missing_field, "is required", field=field)
-    if len(text) > _ID_MAX:
-        message = f"must be text of length <= {_ID_MAX}"
-        raise Rejected(Reason.invalid_field, message, field=field)
-    return _without_control(text, field)
-
-
-def _without_control(text: str, field: str) -> str:
-    if _CONTROL.search(text):
-        raise Rejected(Reason.invalid_field, "has control characters", field=field)
-    return text
+def _check_texts(**texts: str | None) -> None:
+    for field, text in texts.items():
+        if _CONTROL.search(text or ""):
+            raise Rejected(Reason.invalid_field, "has control characters", field=field)

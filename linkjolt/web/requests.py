@@ -317,15 +317,23 @@ def decode_value(body: bytes, kind: type[T]) -> T:
         raise Rejected(Reason.malformed_json, f"the body is not JSON: {error}") from None
 
 
-def split_array(body: bytes) -> list[bytes]:
+def split_array(body: bytes, entries_max: int) -> list[bytes]:
     """Splits a JSON array into its undecoded entries; Rejected for anything else."""
     try:
-        return [bytes(entry) for entry in _decode_array(body)]
+        entries = _decode_array(body)
     except RecursionError:
         message = f"the body nests deeper than {NESTING_MAX} levels"
         raise Rejected(Reason.too_deep, message) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Rejected(Reason.malformed_json, f"the body is not JSON: {error}") from None
+    check_entries(len(entries), entries_max)
+    return [bytes(entry) for entry in entries]
+
+
+def check_entries(entries: int, entries_max: int) -> None:
+    """Rejected where a body has too many entries."""
+    if entries > entries_max:
+        raise Rejected(Reason.invalid_field, f"has over {entries_max} entries", field="body")
 
 
 def invalid(error: msgspec.ValidationError) -> Rejected:

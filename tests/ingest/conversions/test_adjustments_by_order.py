@@ -57,18 +57,24 @@ async def test_the_event_tells_orders_of_one_id_apart(shop: Shop) -> None:
     assert (await read(shop, lead))["net_value"] == 89.99
 
 
-async def test_whole_numbers_and_spaces_are_read_as_texts(shop: Shop) -> None:
+async def test_what_shops_write_is_read(shop: Shop) -> None:
     conversion = await created(shop, order_id="1001")
-    numbers = {"order_id": 1001, "kind": "approve", "adjustment_id": 7}
+    empty = {"amount": "", "order_value": None, "reason": "", "event": "", "campaign_id": None}
+    numbers = {"order_id": 1001, "kind": "approve", "adjustment_id": 7, **empty}
     assert (await post(shop, **numbers)).status_code == 201
-    texts = {"order_id": " 1001 ", "kind": "approve", "adjustment_id": "7"}
+    texts = {"order_id": " 1001\u200b ", "kind": "approve", "adjustment_id": "7"}
     assert (await post(shop, **texts)).status_code == 200
     again = await adjust(shop, conversion, kind="approve", adjustment_id=7)
     assert again.status_code == 200
+    twice = b'{"order_id":"1001","kind":"refund","amount":1,"amount":90,"adjustment_id":"r"}'
+    for body in (twice, b"\xef\xbb\xbf[" + twice + b"]"):
+        answer = (await shop.post(body, path=PATH)).json()
+        error = answer["errors"] if "errors" in answer else answer["data"][0]["errors"]
+        assert error == [{"field": "amount", "message": "is given twice"}]
 
 
 REFUSED: list[tuple[dict[str, object], int, str, Reason]] = [
-    ({"kind": "approve"}, 422, "conversion_id", Reason.missing_field),
+    ({"kind": "approve"}, 422, "order_id", Reason.missing_field),
     ({**REFUND, "conversion_id": "conv_1"}, 422, "order_id", Reason.invalid_field),
     (
         {"kind": "approve", "conversion_id": "conv_1", "event": "sale"},
@@ -76,7 +82,7 @@ REFUSED: list[tuple[dict[str, object], int, str, Reason]] = [
         "event",
         Reason.invalid_field,
     ),
-    ({**REFUND, "order_id": "  "}, 422, "conversion_id", Reason.missing_field),
+    ({**REFUND, "order_id": "  "}, 422, "order_id", Reason.missing_field),
     ({**REFUND, "order_id": "a\x07b"}, 422, "order_id", Reason.invalid_field),
     ({**REFUND, "order_id": 10**128}, 422, "order_id", Reason.invalid_field),
     ({**REFUND, "event": "Sale"}, 422, "event", Reason.invalid_field),
@@ -94,6 +100,8 @@ REFUSED: list[tuple[dict[str, object], int, str, Reason]] = [
     ({"order_id": ORDER_ID, "kind": "pay"}, 409, "kind", Reason.not_adjustable),
     ({"order_id": ORDER_ID, "kind": "reinstate"}, 409, "kind", Reason.not_adjustable),
     ({**REFUND, "adjustment_id": ""}, 422, "adjustment_id", Reason.missing_field),
+    ({**REFUND, "adjustment_id": "x" * 129}, 422, "adjustment_id", Reason.invalid_field),
+    ({**REFUND, "amount": "1,5"}, 422, "amount", Reason.invalid_field),
     ({**REFUND, "because": "x"}, 422, "because", Reason.unknown_field),
 ]
 
