@@ -1,4 +1,4 @@
-"""Computes when a delivery is tried again; pure."""
+"""Computes when a delivery is tried again, and when a failing endpoint is tested; pure."""
 
 import random
 from collections.abc import Sequence
@@ -9,6 +9,10 @@ from email.utils import parsedate_to_datetime
 DELAYS_SECONDS = (0, 5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
 _JITTER = 0.2
 _RETRY_AFTER_MAX_SECONDS = 86_400
+_TEST_PAUSE_MAX_SECONDS = 60.0
+# What a 429 without a Retry-After asks for.
+_RATE_LIMITED_SECONDS = 1.0
+_SETTLING_SECONDS = 60.0
 
 
 def next_delay_seconds(
@@ -21,8 +25,25 @@ def next_delay_seconds(
     """
     if attempt >= len(delays):
         return None
-    delay = delays[attempt] * random.uniform(1 - _JITTER, 1 + _JITTER)
-    return max(delay, retry_after)
+    return max(delays[attempt] * _spread(), retry_after)
+
+
+def pause_before_test_seconds(failed_tests: int) -> float:
+    """Computes the pause before a failing endpoint is tested: a second, doubled up to a minute."""
+    return min(2.0 ** min(failed_tests, 10), _TEST_PAUSE_MAX_SECONDS) * _spread()
+
+
+def longest_seconds(delays: Sequence[float]) -> float:
+    """Computes how long all tries of a delivery take at most, unless its endpoint asks to wait."""
+    return sum(delays) * (1 + _JITTER) + _SETTLING_SECONDS
+
+
+def pause_seconds(status: int, retry_after: str, now: datetime) -> float:
+    """Computes how long an endpoint asks to be left alone by an answer: 429, or 503 with a time."""
+    if status not in (429, 503):
+        return 0.0
+    asked = retry_after_seconds(retry_after, now)
+    return max(asked, _RATE_LIMITED_SECONDS) if status == 429 else asked
 
 
 def retry_after_seconds(value: str, now: datetime) -> float:
@@ -37,3 +58,7 @@ def retry_after_seconds(value: str, now: datetime) -> float:
             return 0.0
         seconds = (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() - now.timestamp()
     return min(max(seconds, 0.0), _RETRY_AFTER_MAX_SECONDS)
+
+
+def _spread() -> float:
+    return random.uniform(1 - _JITTER, 1 + _JITTER)
