@@ -160,6 +160,11 @@ def webhook_delivery(webhook: int, webhook_id: str) -> str:
     return f"lj:{{w:{webhook}}}:delivery:{webhook_id}"
 
 
+def webhook_state(webhook: int) -> str:
+    """Names the hash of an endpoint's last success, and of its failures in a row."""
+    return f"lj:{{w:{webhook}}}:state"
+
+
 def worker(number: int) -> str:
     """Names the lease of an edge worker number (12 bits of the click id)."""
     return f"lj:worker:{number}"

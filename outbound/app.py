@@ -13,14 +13,20 @@ from linkjolt.settings import SharedSettings
 from linkjolt.storage.redis import RedisError
 from linkjolt.webhooks.queue import DeliveryQueue
 from outbound import metrics
+from outbound.endpoint_state import delete_state, forget_failures
 from outbound.endpoints import Endpoints
 from outbound.feed import WebhookFeed
+from outbound.resolver import Resolver
 from outbound.retries import DELAYS_SECONDS
 from outbound.sender import EndpointSender
 
 _BLOCK_MS = 1_000
 _PAUSE_SECONDS = 1.0
 _POLL_SECONDS = 0.5
+# Less than `linkjolt up` waits for this process.
+_DRAIN_SECONDS = 2.5
+# redis-py may swallow a cancellation.
+_CANCEL_SECONDS = 0.5
 log = structlog.get_logger()
 
 
@@ -28,76 +34,114 @@ class WebhookDelivery:
     """Reads events from the streams and delivers them."""
 
     def __init__(
-        self, redis: Redis, settings: SharedSettings, delays: Sequence[float] = DELAYS_SECONDS
+        self,
+        redis: Redis,
+        settings: SharedSettings,
+        delays: Sequence[float] = DELAYS_SECONDS,
+        resolver: Resolver | None = None,
     ) -> None:
         self._redis = redis
         self._settings = settings
         self._delays = delays
+        self._resolver = resolver or Resolver()
         self._endpoints = Endpoints(redis)
         self._queue = DeliveryQueue(redis)
         self._feed = WebhookFeed(redis, self._endpoints, self._queue, settings.shards)
         self._purged: set[int] = set()
-        self._senders: dict[int, tuple[EndpointSender, asyncio.Task[None]]] = {}
+        self._forgiven: set[int] = set()
+        self._senders: dict[int, EndpointSender] = {}
+        # Those that were stopped, too, until what they have under way has ended.
+        self._tasks: dict[asyncio.Task[None], int] = {}
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Delivers until `stop`; deliveries in progress then are retried by the next process."""
+        """Delivers until `stop`; waits a little for what is under way then."""
         async with asyncio.TaskGroup() as tasks:
             running = [
                 tasks.create_task(self._read(stop)),
-                tasks.create_task(self._poll(tasks)),
+                tasks.create_task(self._poll(tasks, stop)),
             ]
             await stop.wait()
-            for task in [*running, *(task for _, task in self._senders.values())]:
+            for task in running:
                 task.cancel()
+            for sender in self._senders.values():
+                sender.stop()
+            if self._tasks:
+                await asyncio.wait(self._tasks, timeout=_DRAIN_SECONDS)
+            # The next process sends again what has no answer yet.
+            while self._tasks:
+                for task in self._tasks:
+                    task.cancel()
+                await asyncio.wait(self._tasks, timeout=_CANCEL_SECONDS)
 
     async def _read(self, stop: asyncio.Event) -> None:
         while not stop.is_set():
             try:
                 for number in await self._feed.enqueue_new(_BLOCK_MS):
                     if number in self._senders:
-                        self._senders[number][0].wake()
+                        self._senders[number].wake()
             except RedisError as error:
                 metrics.RETRIES.inc()
                 log.warning("webhooks wait for redis, nothing is lost", error=str(error)[:200])
                 await asyncio.sleep(_PAUSE_SECONDS)
 
-    async def _poll(self, tasks: asyncio.TaskGroup) -> None:
+    async def _poll(self, tasks: asyncio.TaskGroup, stop: asyncio.Event) -> None:
         """Keeps a sender for each active endpoint, and wakes those with a delivery that is due."""
-        while True:
+        while not stop.is_set():
             with suppress(RedisError):
                 await self._endpoints.refresh()
-                await self._update_senders(tasks)
-                await self._purge_deleted()
-                due = await self._queue.next_due_ms([*self._senders])
-                now_ms = time.time_ns() // 1_000_000
-                for number, due_ms in due.items():
-                    if due_ms <= now_ms:
-                        self._senders[number][0].wake()
+                if not stop.is_set():
+                    self._update_senders(tasks)
+                await self._clean_up()
+                await self._wake_due()
             await asyncio.sleep(_POLL_SECONDS)
 
-    async def _update_senders(self, tasks: asyncio.TaskGroup) -> None:
+    async def _wake_due(self) -> None:
+        due = await self._queue.next_due_ms([*self._senders])
+        now_ms = time.time_ns() // 1_000_000
+        for number, due_ms in due.items():
+            if due_ms <= now_ms and number in self._senders:
+                self._senders[number].wake()
+
+    def _update_senders(self, tasks: asyncio.TaskGroup) -> None:
         active = {webhook.number: webhook for webhook in self._endpoints.active}
-        for number, (sender, task) in [*self._senders.items()]:
-            # Changed, disabled or deleted: deliveries in progress are due again after their lease.
-            if active.get(number) != sender.webhook or task.done():
-                task.cancel()
+        for number, sender in [*self._senders.items()]:
+            webhook = active.get(number)
+            if webhook is None or webhook.url != sender.webhook.url or sender.stopping:
+                sender.stop()
                 del self._senders[number]
+            else:
+                sender.update(webhook)
         for number, webhook in active.items():
             if number not in self._senders:
-                self._senders[number] = self._start_sender(webhook, tasks)
+                self._start_sender(webhook, tasks)
         metrics.ENDPOINTS.set(len(active))
 
-    async def _purge_deleted(self) -> None:
+    async def _clean_up(self) -> None:
+        """Forgets the failures of disabled endpoints, and whatever deleted ones had."""
+        under_way = set(self._tasks.values())
         for webhook in self._endpoints.all:
-            if webhook.deleted_at is not None and webhook.number not in self._purged:
-                await self._queue.delete(webhook.number)
-                self._purged.add(webhook.number)
+            number = webhook.number
+            if number in under_way or number in self._purged:
+                continue
+            if webhook.deleted_at is not None:
+                await self._queue.delete(number)
+                await delete_state(self._redis, number)
+                self._purged.add(number)
+            elif webhook.status == "disabled" and number not in self._forgiven:
+                await forget_failures(self._redis, number)
+                self._forgiven.add(number)
 
-    def _start_sender(
-        self, webhook: Webhook, tasks: asyncio.TaskGroup
-    ) -> tuple[EndpointSender, asyncio.Task[None]]:
-        allow = self._settings.webhook_allow_private
+    def _start_sender(self, webhook: Webhook, tasks: asyncio.TaskGroup) -> None:
+        self._forgiven.discard(webhook.number)
         sender = EndpointSender(
-            self._redis, self._queue, webhook, delays=self._delays, allow_private=allow
+            self._redis,
+            self._queue,
+            webhook,
+            self._resolver,
+            delays=self._delays,
+            allow_private=self._settings.webhook_allow_private,
         )
-        return sender, tasks.create_task(sender.run())
+        task = tasks.create_task(sender.run())
+        self._senders[webhook.number] = sender
+        self._tasks[task] = webhook.number
+        task.add_done_callback(self._tasks.pop)

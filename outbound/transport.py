@@ -1,9 +1,11 @@
 """Posts to an endpoint: only to checked addresses, within bounds of time and size."""
 
 import asyncio
-import socket
 import ssl
 import time
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from functools import lru_cache
 from types import TracebackType
 from typing import Self
 
@@ -12,15 +14,22 @@ import msgspec
 
 from linkjolt import __version__
 from linkjolt.reasons import Rejected
-from linkjolt.webhooks.allowed_targets import WebhookTarget, is_public, parse_target
+from linkjolt.webhooks.allowed_targets import WebhookTarget, is_public, parse_address, parse_target
+from outbound.failures import Progress, explain_failure, explain_timeout
+from outbound.resolver import ResolveFailed, Resolver
 
+# From the connection to the status of the answer; the name is looked up before.
 TIMEOUT_SECONDS = 10.0
 ANSWER_MAX_BYTES = 64 << 10
 _RECORDED_MAX_BYTES = 1_024
-_RESOLVED_SECONDS = 30.0
+_ADDRESSES_MAX = 3
+# Of the time, for TCP, and for TLS: less than all for both, as the transport leaves the socket open
+# when a handshake is cancelled from outside.
+_CONNECT_SHARE = 0.45
 _HEADERS = {
     "Content-Type": "application/json",
     "User-Agent": f"LinkJolt-Webhooks/{__version__}",
+    "Accept": "*/*",
     # No answer is decompressed.
     "Accept-Encoding": "identity",
 }
@@ -36,22 +45,48 @@ class EndpointResponse(msgspec.Struct, frozen=True):
     start: str = ""
     error: str = ""
 
+    @property
+    def succeeded(self) -> bool:
+        return 200 <= self.status < 300
+
 
 class TargetNotAllowed(Exception):
-    """The host resolves to an address that webhooks may not reach."""
+    """The host resolves to an address that webhooks may not reach; the message is a sentence."""
+
+
+class _OutgoingRequest(httpx2.AsyncByteStream):
+    """One request's body, and what is known of its answer so far."""
+
+    __slots__ = ("_body", "progress", "retry_after", "start", "status")
+
+    def __init__(self, body: bytes) -> None:
+        self._body = body
+        self.progress = Progress.connecting
+        self.status = 0
+        self.retry_after = ""
+        self.start = b""
+
+    async def __aiter__(self) -> AsyncIterator[bytes]:
+        # Asked for once the head is sent, and continued once the body is.
+        self.progress = Progress.sending
+        yield self._body
+        self.progress = Progress.sent
 
 
 class EndpointClient:
     """Posts to the URL of one endpoint; keeps its connections between deliveries."""
 
-    def __init__(self, url: str, *, connections: int, allow_private: bool) -> None:
+    def __init__(
+        self, url: str, resolver: Resolver, *, connections: int, allow_private: bool
+    ) -> None:
         self._url = url
+        self._target: WebhookTarget | None = None
+        self._resolver = resolver
         self._allow_private = allow_private
         limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections)
-        self._client = httpx2.AsyncClient(
-            verify=_tls, limits=limits, follow_redirects=False, trust_env=False, headers=_HEADERS
-        )
-        self._resolved: tuple[float, list[str]] = (0.0, [])
+        # Without a client around it: that keeps cookies and sends them back.
+        self._transport = httpx2.AsyncHTTPTransport(verify=_tls, limits=limits, trust_env=False)
+        self._connected_to = ""
 
     async def __aenter__(self) -> Self:
         return self
@@ -62,83 +97,114 @@ class EndpointClient:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        await self._client.aclose()
+        await self._transport.aclose()
 
     async def post(self, body: bytes, headers: dict[str, str]) -> EndpointResponse:
-        """Sends a body; any failure is returned in the response."""
+        """Sends a body; any failure is returned in the response.
+
+        A status that arrives in time is the response, however its body goes on.
+        """
         started_at = time.monotonic()
+        sent = _OutgoingRequest(body)
+        failure = await self._failure(sent, headers | {"Content-Length": str(len(body))})
+        took_ms = round((time.monotonic() - started_at) * 1000)
+        if not sent.status:
+            return EndpointResponse(0, took_ms, error=failure)
+        start = sent.start.decode("utf-8", "replace")
+        return EndpointResponse(sent.status, took_ms, sent.retry_after, start)
+
+    async def _failure(self, sent: _OutgoingRequest, headers: dict[str, str]) -> str:
+        """Makes the request; returns why it failed, or an empty text."""
         try:
+            target = self._parsed_target()
+            addresses = await self._addresses(target)
             async with asyncio.timeout(TIMEOUT_SECONDS):
-                target = parse_target(self._url, allow_private=self._allow_private)
-                status, retry_after, start = await self._post(target, body, headers)
+                await self._post(target, addresses, headers, sent)
         except TimeoutError:
-            return _failed(started_at, f"no answer within {TIMEOUT_SECONDS:.0f} s")
+            return explain_timeout(sent.progress, TIMEOUT_SECONDS)
         except Rejected as error:
-            return _failed(started_at, f"the url {error.message}")
-        except TargetNotAllowed as error:
-            return _failed(started_at, str(error))
-        except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ssl.SSLError, ValueError) as error:
-            return _failed(started_at, f"{type(error).__name__}: {error}"[:200])
-        return EndpointResponse(status, _ms_since(started_at), retry_after, start)
+            return f"The URL {error.message}."
+        except (TargetNotAllowed, ResolveFailed) as error:
+            return str(error)
+        except (httpx2.HTTPError, httpx2.InvalidURL, OSError, ValueError) as error:
+            return explain_failure(error, sent.progress)
+        return ""
+
+    def _parsed_target(self) -> WebhookTarget:
+        if self._target is None:
+            self._target = parse_target(self._url, allow_private=self._allow_private)
+        return self._target
 
     async def _post(
-        self, target: WebhookTarget, body: bytes, headers: dict[str, str]
-    ) -> tuple[int, str, str]:
-        addresses = await self._addresses(target)
+        self,
+        target: WebhookTarget,
+        addresses: list[str],
+        headers: dict[str, str],
+        sent: _OutgoingRequest,
+    ) -> None:
+        """Posts to the first address that accepts a connection."""
+        # The one that did last time first: one that swallows packets costs its share of the time.
+        addresses = sorted(addresses, key=lambda address: address != self._connected_to)
+        connect_seconds = TIMEOUT_SECONDS * _CONNECT_SHARE / len(addresses)
         for number, address in enumerate(addresses, 1):
             try:
-                return await self._post_to(target, address, body, headers)
-            except httpx2.ConnectError:
+                await self._post_to(target, address, connect_seconds, headers, sent)
+                return
+            except (httpx2.ConnectError, httpx2.ConnectTimeout):
                 if number == len(addresses):
-                    self._resolved = (0.0, [])
+                    self._resolver.forget(target.host)
                     raise
-        raise TargetNotAllowed(f"{target.host} has no address")
 
     async def _post_to(
-        self, target: WebhookTarget, address: str, body: bytes, headers: dict[str, str]
-    ) -> tuple[int, str, str]:
-        url = httpx2.URL(target.url)
-        host = url.netloc.decode()
+        self,
+        target: WebhookTarget,
+        address: str,
+        connect_seconds: float,
+        headers: dict[str, str],
+        sent: _OutgoingRequest,
+    ) -> None:
         # The address replaces the name, so that it is not resolved again; TLS and the Host header
         # still have the name.
-        request = self._client.build_request(
+        url, host = _url_at(target.url, address)
+        request = httpx2.Request(
             "POST",
-            url.copy_with(host=address),
-            content=body,
-            headers={**headers, "Host": host},
-            extensions={"sni_hostname": target.host},
+            url,
+            headers={"Host": host, **_HEADERS, **headers},
+            stream=sent,
+            extensions={"sni_hostname": target.host, "timeout": {"connect": connect_seconds}},
         )
-        response = await self._client.send(request, stream=True)
+        response = await self._transport.handle_async_request(request)
+        self._connected_to = address
         try:
-            start, size = b"", 0
-            async for chunk in response.aiter_raw():
-                start, size = (start + chunk)[:_RECORDED_MAX_BYTES], size + len(chunk)
-                if size > ANSWER_MAX_BYTES:
-                    break
+            sent.retry_after = response.headers.get("retry-after", "")
+            sent.status = response.status_code
+            # The status counts, whatever becomes of the body.
+            with suppress(httpx2.HTTPError):
+                await _read_start(response, sent)
         finally:
             await response.aclose()
-        retry_after = response.headers.get("retry-after", "")
-        return response.status_code, retry_after, start.decode("utf-8", "replace")
 
     async def _addresses(self, target: WebhookTarget) -> list[str]:
         """Resolves the host to its addresses; raises TargetNotAllowed if one is not allowed."""
-        expires_at, cached = self._resolved
-        if cached and time.monotonic() < expires_at:
-            return cached
-        loop = asyncio.get_running_loop()
-        infos = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
-        addresses = list(dict.fromkeys(str(info[4][0]) for info in infos))
-        if not self._allow_private:
-            for address in addresses:
-                if not is_public(address):
-                    raise TargetNotAllowed(f"{target.host} leads to an address that is not public")
-        self._resolved = (time.monotonic() + _RESOLVED_SECONDS, addresses)
-        return addresses
+        address = parse_address(target.host)
+        addresses = [address] if address else await self._resolver.resolve(target.host)
+        if not self._allow_private and not all(map(is_public, addresses)):
+            raise TargetNotAllowed(f"{target.host} leads to an address that is not public.")
+        return addresses[:_ADDRESSES_MAX]
 
 
-def _failed(started_at: float, error: str) -> EndpointResponse:
-    return EndpointResponse(0, _ms_since(started_at), error=error)
+@lru_cache(maxsize=1_024)
+def _url_at(url: str, address: str) -> tuple[httpx2.URL, str]:
+    """Puts an address in place of a URL's host; returns both."""
+    parsed = httpx2.URL(url)
+    return parsed.copy_with(host=address), parsed.netloc.decode()
 
 
-def _ms_since(started_at: float) -> int:
-    return round((time.monotonic() - started_at) * 1000)
+async def _read_start(response: httpx2.Response, sent: _OutgoingRequest) -> None:
+    """Reads the body up to its bound, so that the connection can be used again."""
+    size = 0
+    async for chunk in response.aiter_raw():
+        sent.start = (sent.start + chunk)[:_RECORDED_MAX_BYTES]
+        size += len(chunk)
+        if size > ANSWER_MAX_BYTES:
+            break

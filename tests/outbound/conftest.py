@@ -23,6 +23,7 @@ from linkjolt.settings import EdgeSettings, SharedSettings
 from linkjolt.webhooks.queue import Delivery, DeliveryQueue
 from linkjolt.webhooks.signing import make_secret
 from outbound.app import WebhookDelivery
+from outbound.resolver import Resolver
 
 SECRET = make_secret()
 # Quick ones, of which the last are never reached but by what fails for good.
@@ -83,11 +84,14 @@ class Line:
         return await self.registry.get(Webhook, webhook.account, webhook.number)
 
     @asynccontextmanager
-    async def delivering(self, delays: Sequence[float] = DELAYS) -> AsyncGenerator[None]:
+    async def delivering(
+        self, delays: Sequence[float] = DELAYS, resolver: Resolver | None = None
+    ) -> AsyncGenerator[None]:
         """Runs the webhooks process, with private targets allowed."""
         stop = asyncio.Event()
         settings = SharedSettings(webhook_allow_private=True)
-        running = asyncio.create_task(WebhookDelivery(self.redis, settings, delays).run(stop))
+        process = WebhookDelivery(self.redis, settings, delays, resolver)
+        running = asyncio.create_task(process.run(stop))
         try:
             yield
         finally:
