@@ -313,7 +313,7 @@ ENDPOINTS = [
             "rotateWebhookSecret",
             "rotate",
             "Rotate a webhook's secret.",
-            "Makes a new secret; both sign each delivery until the overlap ends.",
+            "Makes a new secret. Those before sign, too, until their overlap ends: 5 in all.",
             {200: of(NewWebhookAnswer, example=_NEW_EXAMPLE)},
             of(WebhookRotateForm, example={"overlap_seconds": 86400}),
         ),

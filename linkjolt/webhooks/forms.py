@@ -18,6 +18,8 @@ from linkjolt.webhooks.signing import make_secret
 
 _FILTERED_MAX = 100
 _OVERLAP_MAX_SECONDS = 30 * 86_400
+# Valid at the same time, the new one among them: each adds to the headers of a delivery.
+SECRETS_MAX = 5
 Events = Annotated[tuple[str, ...], Meta(min_length=1, max_length=len(EVENT_TYPES))]
 Ids = Annotated[tuple[str, ...], Meta(max_length=_FILTERED_MAX)]
 
@@ -48,7 +50,7 @@ class WebhookPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class WebhookRotateForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How long the former secret signs, too."""
+    """How long the secret before signs, too; 0 drops it at once."""
 
     overlap_seconds: Annotated[int, Meta(ge=0, le=_OVERLAP_MAX_SECONDS)] = 86_400
 
@@ -109,10 +111,22 @@ def patched_webhook(webhook: Webhook, patch: WebhookPatch, *, allow_private: boo
 
 
 def rotated(webhook: Webhook, now: datetime, overlap_seconds: int) -> Webhook:
-    """The webhook with a new secret; the one before stays valid for a while, older ones go."""
-    until = now + timedelta(seconds=overlap_seconds)
-    former = WebhookSecret(webhook.secrets[0].secret, until.astimezone(UTC))
-    return msgspec.structs.replace(webhook, secrets=(WebhookSecret(make_secret()), former))
+    """Returns the webhook with a new secret; former ones stay valid as long as was promised.
+
+    Rejected if too many would be valid. Without an overlap the secret before is dropped at once.
+    """
+    kept = [one for one in webhook.secrets[1:] if one.expires_at and one.expires_at > now]
+    if overlap_seconds:
+        if len(kept) >= SECRETS_MAX - 1:
+            first = min(one.expires_at for one in kept if one.expires_at)
+            message = (
+                f"must be 0 before {first:%Y-%m-%dT%H:%M:%SZ}:"
+                f" {SECRETS_MAX} secrets sign each delivery already"
+            )
+            raise Rejected(Reason.invalid_field, message, field="overlap_seconds")
+        until = now.astimezone(UTC) + timedelta(seconds=overlap_seconds)
+        kept.insert(0, WebhookSecret(webhook.secrets[0].secret, until))
+    return msgspec.structs.replace(webhook, secrets=(WebhookSecret(make_secret()), *kept))
 
 
 def _filtered(webhook: Webhook, wanted: WebhookFilterForm) -> Webhook:

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 from redis.asyncio import Redis
 
-from linkjolt.datasets import Account
+from linkjolt.datasets import Account, live_dataset
 from linkjolt.reasons import Reason
-from linkjolt.registry.entries import Webhook
+from linkjolt.registry.entries import Webhook, WebhookSecret
+from linkjolt.webhooks.forms import rotated
 from linkjolt.webhooks.queue import Delivery, DeliveryQueue
 from tests.linkjolt.api.client import Api, serving
 
@@ -83,6 +84,44 @@ async def test_a_rotated_secret_is_shown_once_and_the_former_one_stays_a_while(a
     until = webhook.secrets[1].expires_at
     assert until is not None
     assert timedelta(0) < until - datetime.now(UTC) <= timedelta(seconds=60)
+
+
+async def test_every_secret_stays_as_long_as_was_promised_and_their_number_is_bounded(
+    api: Api,
+) -> None:
+    made = [(await api.post("/v1/webhooks", HOOK))["secret"]]
+    for overlap in (86_400, 60, 3_600, 7_200):
+        answer = await api.send("POST", f"{ONE}/rotate", {"overlap_seconds": overlap})
+        made.insert(0, answer.json()["secret"])
+    valid = (await api.registry.get(Webhook, Account(1), 1)).secrets
+    assert [one.secret for one in valid] == made
+    seconds = [
+        (one.expires_at - datetime.now(UTC)).total_seconds() for one in valid if one.expires_at
+    ]
+    assert seconds == [pytest.approx(promised, abs=30) for promised in (7_200, 3_600, 60, 86_400)]
+    status, reason, fields = await api.refused("POST", f"{ONE}/rotate", {"overlap_seconds": 1})
+    assert (status, reason, fields) == (422, Reason.invalid_field, ["overlap_seconds"])
+    assert (await api.registry.get(Webhook, Account(1), 1)).secrets == valid
+    answer = await api.send("POST", f"{ONE}/rotate", {"overlap_seconds": 0})
+    kept = (await api.registry.get(Webhook, Account(1), 1)).secrets
+    assert [one.secret for one in kept] == [answer.json()["secret"], *made[1:]]
+
+
+def test_secrets_that_have_expired_make_room() -> None:
+    now = datetime(2026, 5, 4, 10, tzinfo=UTC)
+    webhook = Webhook(
+        number=1,
+        account=live_dataset(Account(1)),
+        url="https://shop.example/",
+        events=("conversion.created",),
+        secrets=(WebhookSecret("first"),),
+        created_at=now,
+    )
+    for hour in range(20):
+        webhook = rotated(webhook, now + timedelta(hours=hour), 3 * 3_600)
+        later = now + timedelta(hours=hour)
+        assert all(one.expires_at > later for one in webhook.secrets if one.expires_at)
+        assert len(webhook.secrets) == min(hour + 2, 4)
 
 
 async def test_a_test_key_sees_its_own_webhooks_only(api: Api) -> None:
