@@ -22,7 +22,7 @@ from linkjolt.stream_lines import parse_fact
 from linkjolt.webhooks.events import (
     WebhookEvent,
     click_event,
-    event_of_fact,
+    events_of_fact,
     is_subscribed,
     webhook_id,
 )
@@ -153,14 +153,14 @@ class WebhookFeed:
         for line in frame.split(b"\n"):
             try:
                 if stream.kind == "clicks":
-                    event = click_event(_read_click(line))
+                    click = click_event(_read_click(line))
+                    events = (click,) if click else ()
                 else:
-                    event = event_of_fact(parse_fact(line))
+                    events = events_of_fact(parse_fact(line))
             except _DECODE_ERRORS:
                 # The aggregator stores the line as a reject.
                 continue
-            if event is not None and event.account in accounts:
-                yield event
+            yield from (event for event in events if event.account in accounts)
 
 
 def _entries(rows: Any) -> list[StreamEntry]:

@@ -104,6 +104,7 @@ async def test_what_is_under_way_ends_when_its_endpoint_is_disabled_or_deleted(
     async with receiving(gate.reply) as shop, receiving() as other, line.delivering():
         webhook = await line.endpoint(shop.url)
         await line.convert(12)
+        await wait_until(lambda: _states(line, webhook, pending=12))
         await wait_until(lambda: len(shop.arrived) == 8)
         await change(line, webhook, end)
         # It takes effect at a poll: this endpoint is noticed by the same one, or a later one.

@@ -43,7 +43,7 @@ async def test_an_event_arrives_signed_by_both_schemes(line: Line) -> None:
     ]
 
 
-async def test_an_adjustment_is_told_of_with_what_it_comes_to(line: Line) -> None:
+async def test_an_adjustment_arrives_with_the_amounts_after_it(line: Line) -> None:
     wanted = ("conversion.refunded", "conversion.rejected", "conversion.approved")
     adjusting = ConversionAdjuster(line.redis, 1, 0)
     async with receiving() as shop, line.delivering():
@@ -60,11 +60,21 @@ async def test_an_adjustment_is_told_of_with_what_it_comes_to(line: Line) -> Non
     told = {one["event"]: one["data"] for one in map(_body, shop.arrived)}
     assert told.keys() == set(wanted)
     refund = told["conversion.refunded"]
-    assert (refund["order_value"], refund["status"]) == (90.0, "pending")
-    assert refund["adjustment"]["order_value_change"] == -9.99
-    assert refund["adjustment"]["reason"] == "so"
-    assert told["conversion.rejected"]["adjustment"]["order_value_change"] == -90.0
-    assert told["conversion.approved"]["adjustment"]["order_value_change"] == 90.0
+    assert (refund["order_value"], refund["net_value"]) == (99.99, 90.0)
+    assert (refund["status"], refund["adjustment"]["reason"]) == ("pending", "so")
+    changes = {
+        name: refund["adjustment"][f"{name}_change"] for name in ("order_value", "net_value")
+    }
+    assert changes == {"order_value": 0.0, "net_value": -9.99}
+    rejection = told["conversion.rejected"]
+    assert (rejection["order_value"], rejection["net_value"]) == (99.99, 0.0)
+    assert rejection["adjustment"]["net_value_change"] == -90.0
+    assert told["conversion.approved"]["adjustment"]["net_value_change"] == 90.0
+    assert {name: one["sequence"] for name, one in told.items()} == {
+        "conversion.refunded": 2,
+        "conversion.rejected": 3,
+        "conversion.approved": 4,
+    }
 
 
 def _body(arrived: Arrived) -> dict[str, Any]:

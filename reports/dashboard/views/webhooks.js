@@ -6,7 +6,10 @@ import { time } from "../format.js";
 import { change, zone } from "../state.js";
 import { table, tag } from "../table.js";
 
-const EVENTS = ["conversion.created", "conversion.approved", "conversion.rejected", "conversion.refunded", "click.created"];
+const EVENTS = [
+  ...["created", "approved", "rejected", "refunded", "reinstated", "restated", "attributed", "paid", "unpaid"].map((what) => `conversion.${what}`),
+  "click.created",
+];
 
 export function open(frame) {
   const hooks = h("div", {});
