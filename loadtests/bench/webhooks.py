@@ -83,10 +83,10 @@ async def _measure(url: str, folder: Path, plan: BenchPlan, deliveries: int) -> 
     server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with connect(url) as redis:
-        await Registry(redis).create(_endpoint(f"http://127.0.0.1:{port}/"))
+        await Registry(redis).create(webhook_endpoint(f"http://127.0.0.1:{port}/"))
         stream = redis_keys.conversions(0).key
         for start in range(0, deliveries, _FRAME):
-            frame = _frame(start, min(deliveries, start + _FRAME))
+            frame = conversion_frame(start, min(deliveries, start + _FRAME))
             await call(redis, "XADD", stream, "*", "f", frame)
     variables = {"LINKJOLT_REDIS_URL": url, "LINKJOLT_WEBHOOK_ALLOW_PRIVATE": "1"}
     log = folder / "webhooks.log"
@@ -101,7 +101,7 @@ async def _measure(url: str, folder: Path, plan: BenchPlan, deliveries: int) -> 
     return receiver
 
 
-def _endpoint(url: str) -> Webhook:
+def webhook_endpoint(url: str) -> Webhook:
     return Webhook(
         number=0,
         account=datasets.live_dataset(datasets.ACCOUNT_DEFAULT),
@@ -112,7 +112,7 @@ def _endpoint(url: str) -> Webhook:
     )
 
 
-def _frame(start: int, end: int) -> bytes:
+def conversion_frame(start: int, end: int) -> bytes:
     """Builds a frame of conversions as an edge publishes it."""
     now_ms = time.time_ns() // 1_000_000
     lines = [
