@@ -28,8 +28,10 @@ from linkjolt.registry.entries import (
     Coupon,
     EntryKind,
     Link,
+    Rate,
 )
 from linkjolt.registry.keyring import Keyring
+from linkjolt.registry.rates import RateTable
 from linkjolt.registry.reads import (
     ENTRY_KINDS,
     FEED_START,
@@ -105,6 +107,13 @@ class SqliteRegistrySnapshot:
         affiliate = await self._entry(Affiliate, "number", coupon.affiliate)
         return CouponRoute(coupon, campaign, affiliate) if campaign and affiliate else None
 
+    async def rates(self, account: Account) -> RateTable:
+        """Returns the account's exchange rates as last copied."""
+        sql = "SELECT body FROM entries WHERE kind = 'rate' AND handle = ?"
+        handle = _rate_handle(account)
+        rows = await self._in_thread(lambda: self._database.execute(sql, (handle,)).fetchall())
+        return RateTable(msgspec.json.decode(body, type=Rate) for (body,) in rows)
+
     async def _route(self, link: Link | None) -> Route | None:
         if link is None:
             return None
@@ -175,7 +184,7 @@ class SqliteRegistrySnapshot:
             await asyncio.sleep(_RETRY_SECONDS)
 
     def _write(self, entries: Sequence[StoredEntry], meta: dict[str, bytes]) -> None:
-        rows = [(kind, number, _lookup_handle(body), body) for kind, number, body in entries]
+        rows = [(kind, number, _lookup_handle(kind, body), body) for kind, number, body in entries]
         with self._database as database:
             database.executemany("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?)", rows)
             database.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", meta.items())
@@ -206,10 +215,16 @@ def _without_secret(body: bytes) -> bytes:
     return msgspec.json.encode(msgspec.structs.replace(key, signing_secret=""))
 
 
-def _lookup_handle(body: bytes) -> str:
+def _lookup_handle(kind: EntryKind, body: bytes) -> str:
     handle = msgspec.json.decode(body, type=_LookupFields)
+    if kind == "rate":
+        return _rate_handle(handle.account)
     coupon = _coupon_handle(handle.account, handle.code) if handle.code else ""
     return handle.tracking_code or handle.digest or coupon
+
+
+def _rate_handle(account: Account) -> str:
+    return f"rates of {account}"
 
 
 def _coupon_handle(account: Account, code: str) -> str:

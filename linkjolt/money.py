@@ -1,6 +1,7 @@
 """Parses amounts exactly into minor units and computes commissions, always truncated."""
 
 from decimal import Context, Decimal, Inexact, InvalidOperation
+from fractions import Fraction
 from functools import lru_cache
 from itertools import pairwise
 from math import ceil, floor
@@ -186,11 +187,32 @@ def _check_tiers(tiers: tuple[Tier, ...], currency: str) -> None:
         raise Rejected(Reason.invalid_field, message, field="commission.tiers")
 
 
-def commission_minor(rule: Commission, order_value_minor: int, currency: str) -> int:
-    """Computes the commission in minor units, truncated: 30 % of 9999 is 2999."""
-    amount, steps, cap = _compile_rule(rule, currency)
+def has_amounts(rule: Commission) -> bool:
+    """Returns whether a rule has amounts, which are in the campaign's currency."""
+    return rule.cap is not None or not isinstance(rule, Percentage)
+
+
+def format_exchange_rate(base: str, rate: Decimal, quote: str) -> str:
+    """Formats `1 JPY = 0.0067 USD`, the form in which a conversion keeps its exchange rate."""
+    return f"1 {base} = {rate:f} {quote}"
+
+
+def commission_minor(
+    rule: Commission,
+    order_value_minor: int,
+    currency: str,
+    exchange_rate: str = "",
+    tier_value_minor: int | None = None,
+) -> int:
+    """Computes the commission in minor units, truncated: 30 % of 9999 is 2999.
+
+    `exchange_rate` converts the rule's amounts into `currency`; '' where they are in it. The tier
+    is that of `tier_value_minor`, None for that of the order value.
+    """
+    amount, steps, cap = _compile_rule(rule, currency, exchange_rate)
+    reached_minor = order_value_minor if tier_value_minor is None else tier_value_minor
     for from_minor, rate in steps:
-        if order_value_minor >= from_minor:
+        if reached_minor >= from_minor:
             # Rates have at most 4 decimals, so this is whole-number arithmetic without rounding.
             amount = order_value_minor * rate // (100 * _RATE_SCALE)
             break
@@ -198,20 +220,32 @@ def commission_minor(rule: Commission, order_value_minor: int, currency: str) ->
 
 
 @lru_cache(maxsize=4_096)
-def _compile_rule(rule: Commission, currency: str) -> tuple[int, tuple[tuple[int, int], ...], int]:
+def _compile_rule(
+    rule: Commission, currency: str, exchange_rate: str
+) -> tuple[int, tuple[tuple[int, int], ...], int]:
     """Compiles a commission into whole numbers: (amount, steps, cap), once for each rule.
 
     A step is (order value from which it applies, rate), the highest first. The amount is paid
     where no step applies.
     """
-    digits = check_currency(currency)
-    cap = _MINOR_MAX if rule.cap is None else floor(_shift(rule.cap, digits))
+    scale = Fraction(10 ** check_currency(currency))
+    if exchange_rate:
+        scale *= _units_of(currency, exchange_rate)
+    cap = _MINOR_MAX if rule.cap is None else min(floor(Fraction(rule.cap) * scale), _MINOR_MAX)
     match rule:
         case Percentage():
             return 0, ((0, int(rule.rate * _RATE_SCALE)),), cap
         case Flat():
-            return floor(_shift(rule.amount, digits)), (), cap
+            return floor(Fraction(rule.amount) * scale), (), cap
         case Tiered():
-            tiers = rule.tiers
-            steps = [(ceil(_shift(t.from_, digits)), int(t.rate * _RATE_SCALE)) for t in tiers]
+            steps = [
+                (ceil(Fraction(tier.from_) * scale), int(tier.rate * _RATE_SCALE))
+                for tier in rule.tiers
+            ]
             return 0, tuple(reversed(steps)), cap
+
+
+def _units_of(currency: str, exchange_rate: str) -> Fraction:
+    """Returns how many units of `currency` one unit of the rate's other currency is worth."""
+    _, base, _, rate, _ = exchange_rate.split(" ")
+    return 1 / Fraction(rate) if base == currency else Fraction(rate)

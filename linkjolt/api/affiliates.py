@@ -9,19 +9,28 @@ from linkjolt.datasets import Account
 from linkjolt.registry.checks import check_name
 from linkjolt.registry.entries import Affiliate, public_id
 from linkjolt.web.collections import Call, Collection, Described
-from linkjolt.web.forms import Instant, Name, given
+from linkjolt.web.forms import (
+    EarningStatus,
+    Instant,
+    Name,
+    earning_status,
+    given,
+    suspension,
+)
 
 
 class AffiliateForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An affiliate to create."""
+    """An affiliate to create; one that is suspended earns nothing from now on."""
 
     name: Name
+    status: EarningStatus = "active"
 
 
 class AffiliatePatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The changes to an affiliate."""
+    """The changes to an affiliate; one that is suspended earns nothing from now on."""
 
     name: Name | UnsetType = UNSET
+    status: EarningStatus | UnsetType = UNSET
 
 
 class AffiliateAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,24 +38,38 @@ class AffiliateAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     name: str
+    status: EarningStatus
     created_at: Instant
 
 
 def new_affiliate(form: AffiliateForm, account: Account, now: datetime) -> Affiliate:
     """The affiliate of a form, its number still 0; Rejected, naming the field."""
     check_name(form.name)
-    return Affiliate(number=0, account=account, name=form.name, created_at=now)
+    return Affiliate(
+        number=0,
+        account=account,
+        name=form.name,
+        created_at=now,
+        suspended_at=suspension(form.status, None, now),
+    )
 
 
-def patched_affiliate(affiliate: Affiliate, patch: AffiliatePatch) -> Affiliate:
-    patched = msgspec.structs.replace(affiliate, **given(patch))
+def patched_affiliate(affiliate: Affiliate, patch: AffiliatePatch, now: datetime) -> Affiliate:
+    changes = given(patch)
+    changes.pop("status", None)
+    suspended_at = suspension(patch.status, affiliate.suspended_at, now)
+    patched = msgspec.structs.replace(affiliate, suspended_at=suspended_at, **changes)
     check_name(patched.name)
     return patched
 
 
 def affiliate_answer(affiliate: Affiliate) -> AffiliateAnswer:
-    identity = public_id("affiliate", affiliate.number)
-    return AffiliateAnswer(id=identity, name=affiliate.name, created_at=affiliate.created_at)
+    return AffiliateAnswer(
+        id=public_id("affiliate", affiliate.number),
+        name=affiliate.name,
+        status=earning_status(affiliate.suspended_at),
+        created_at=affiliate.created_at,
+    )
 
 
 async def _create(call: Call, form: AffiliateForm) -> AffiliateAnswer:
@@ -64,7 +87,12 @@ AFFILIATES = Collection(
         answer=AffiliateAnswer,
         form_example={"name": "Coupon Corner"},
         patch_example={"name": "Coupon Corner Ltd"},
-        example={"id": "aff_1", "name": "Coupon Corner", "created_at": "2026-05-04T10:00:00Z"},
+        example={
+            "id": "aff_1",
+            "name": "Coupon Corner",
+            "status": "active",
+            "created_at": "2026-05-04T10:00:00Z",
+        },
     ),
     entry=Affiliate,
     form=AffiliateForm,
@@ -72,6 +100,6 @@ AFFILIATES = Collection(
     read_scope="links:read",
     write_scope="links:write",
     create=_create,
-    patch=lambda _, affiliate, patch: patched_affiliate(affiliate, patch),
+    patch=lambda call, affiliate, patch: patched_affiliate(affiliate, patch, call.now),
     answer=lambda _, affiliate: affiliate_answer(affiliate),
 )

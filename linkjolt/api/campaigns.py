@@ -1,28 +1,41 @@
 """`/v1/campaigns`: the terms under which affiliates earn."""
 
 from datetime import datetime
+from decimal import Decimal
 from typing import Annotated, Any, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
 from linkjolt.datasets import Account
-from linkjolt.money import Commission, check_commission, check_currency
+from linkjolt.money import Commission, check_commission, check_currency, to_minor
 from linkjolt.registry.checks import check_click_id_param, check_events, check_name
 from linkjolt.registry.commission_rules import general_rule, with_rule
 from linkjolt.registry.entries import Campaign, Duplicates, public_id
 from linkjolt.web.collections import Call, Collection, Described
-from linkjolt.web.forms import Instant, Name, given
+from linkjolt.web.forms import (
+    EarningStatus,
+    Instant,
+    Name,
+    earning_status,
+    given,
+    suspension,
+)
 
 WindowSeconds = Annotated[int, Meta(ge=0, le=3650 * 86_400)]
 WindowDays = Annotated[int, Meta(ge=0, le=3650)]
 Events = Annotated[tuple[str, ...], Meta(max_length=50)]
 ConversionStatus = Literal["pending", "approved"]
 ClickChoice = Literal["last", "first"]
+Switch = Literal["off", "on"]
 
 
 class CampaignForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A campaign to create."""
+    """A campaign to create; nothing is earned in one that is suspended.
+
+    `pixel_max_value` bounds the value of an unverified conversion, in the campaign's currency.
+    `lifetime`: a customer's later conversions earn for the customer's first affiliate.
+    """
 
     name: Name
     currency: str
@@ -34,10 +47,17 @@ class CampaignForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     events: Events = ()
     duplicates: Duplicates = "refuse"
     attribution: ClickChoice = "last"
+    pixel: Switch = "off"
+    pixel_max_value: Decimal | None = None
+    lifetime: bool = False
+    status: EarningStatus = "active"
 
 
 class CampaignPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The changes to a campaign; another commission is a new version, from now on."""
+    """The changes to a campaign; another commission is a new version, from now on.
+
+    Nothing is earned in a suspended one from now on.
+    """
 
     name: Name | UnsetType = UNSET
     commission: Commission | UnsetType = UNSET
@@ -48,6 +68,10 @@ class CampaignPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     events: Events | UnsetType = UNSET
     duplicates: Duplicates | UnsetType = UNSET
     attribution: ClickChoice | UnsetType = UNSET
+    pixel: Switch | UnsetType = UNSET
+    pixel_max_value: Decimal | UnsetType | None = UNSET
+    lifetime: bool | UnsetType = UNSET
+    status: EarningStatus | UnsetType = UNSET
 
 
 class CampaignAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -64,6 +88,10 @@ class CampaignAnswer(msgspec.Struct, frozen=True, kw_only=True):
     events: tuple[str, ...]
     duplicates: Duplicates
     attribution: ClickChoice
+    pixel: Switch
+    pixel_max_value: Decimal | None
+    lifetime: bool
+    status: EarningStatus
     created_at: Instant
 
 
@@ -75,6 +103,8 @@ def _checked(campaign: Campaign) -> Campaign:
         check_commission(campaign.rules[-1].commission, campaign.currency)
     check_click_id_param(campaign.click_id_param)
     check_events(campaign.events)
+    if campaign.pixel_max_value is not None:
+        to_minor(campaign.pixel_max_value, campaign.currency, "pixel_max_value")
     return campaign
 
 
@@ -94,6 +124,10 @@ def new_campaign(form: CampaignForm, account: Account, now: datetime) -> Campaig
             events=form.events,
             duplicates=form.duplicates,
             attribution=form.attribution,
+            pixel=form.pixel,
+            pixel_max_value=form.pixel_max_value,
+            lifetime=form.lifetime,
+            suspended_at=suspension(form.status, None, now),
             created_at=now,
         )
     )
@@ -103,7 +137,9 @@ def patched_campaign(campaign: Campaign, patch: CampaignPatch, now: datetime) ->
     """The campaign with the patch applied; another commission is a new version, from now on."""
     changes = given(patch)
     commission = changes.pop("commission", None)
-    patched = msgspec.structs.replace(campaign, **changes)
+    changes.pop("status", None)
+    suspended_at = suspension(patch.status, campaign.suspended_at, now)
+    patched = msgspec.structs.replace(campaign, suspended_at=suspended_at, **changes)
     if commission is not None and commission != general_rule(campaign, now):
         patched = with_rule(patched, commission, starts_at=now)
     return _checked(patched)
@@ -122,6 +158,10 @@ def campaign_answer(campaign: Campaign, now: datetime) -> CampaignAnswer:
         events=campaign.events,
         duplicates=campaign.duplicates,
         attribution=campaign.attribution,
+        pixel=campaign.pixel,
+        pixel_max_value=campaign.pixel_max_value,
+        lifetime=campaign.lifetime,
+        status=earning_status(campaign.suspended_at),
         created_at=campaign.created_at,
     )
 
@@ -156,6 +196,10 @@ CAMPAIGNS = Collection(
             "events": [],
             "duplicates": "refuse",
             "attribution": "last",
+            "pixel": "off",
+            "pixel_max_value": None,
+            "lifetime": False,
+            "status": "active",
             "created_at": "2026-05-04T10:00:00Z",
         },
     ),

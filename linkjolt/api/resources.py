@@ -13,7 +13,8 @@ from linkjolt.api.api_keys import API_KEYS, ME, SIGNING_SECRET
 from linkjolt.api.campaigns import CAMPAIGNS
 from linkjolt.api.coupons import COUPONS
 from linkjolt.api.links import LINKS
-from linkjolt.auth.access import bearer_secret, identify, require_scope
+from linkjolt.api.rates import RATES
+from linkjolt.auth.access import bearer_secret, identify, require_any_scope
 from linkjolt.directory.directory import Directory
 from linkjolt.registry.store import Registry
 from linkjolt.settings import SharedSettings
@@ -31,6 +32,7 @@ _ENDPOINTS: list[Endpoint] = [
     *LINKS.endpoints(),
     *link_preview.ENDPOINTS,
     *COUPONS.endpoints(),
+    *RATES.endpoints(),
     *API_KEYS.endpoints(),
     SIGNING_SECRET,
     *webhooks.WEBHOOKS.endpoints(),
@@ -53,7 +55,7 @@ def routes(registry: Registry, directory: Directory, settings: SharedSettings) -
             endpoint = methods["GET" if request.method == "HEAD" else request.method]
             key = await identify(bearer_secret(request.scope), directory)
             if endpoint.operation.scope:
-                require_scope(key, endpoint.operation.scope)
+                require_any_scope(key, endpoint.operation.scope.split(" or "))
             now = datetime.now(UTC)
             call = Call(request, key, now, registry, edge_url, allow_private)
             return await endpoint.action(call)

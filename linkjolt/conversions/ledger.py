@@ -2,7 +2,8 @@
 
 A conversion's state holds its totals, each adjustment the difference it made. A rejected conversion
 counts nothing, an unverified one only as such. The commission is computed from the part that is not
-refunded, by the rule that applied at creation; as far as more was paid than that, it is owed back.
+refunded, by the rule and the exchange rate that applied at creation; its tier is that of the value
+before refunds. As far as more was paid than that, it is owed back.
 """
 
 import msgspec
@@ -66,7 +67,9 @@ def commission_of(state: ConversionState, rule: Commission | None) -> int:
     nothing_left = had_value and state.refundable_minor == 0
     if rule is None or state.status == "rejected" or not state.verified or nothing_left:
         return 0
-    return commission_minor(rule, state.refundable_minor, state.currency)
+    return commission_minor(
+        rule, state.refundable_minor, state.currency, state.rate, state.order_value_minor
+    )
 
 
 def find_repeat(state: ConversionState, request: AdjustmentRequest) -> HistoryEntry | None:

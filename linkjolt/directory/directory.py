@@ -11,9 +11,10 @@ from linkjolt import redis_keys
 from linkjolt.clicks.route import Route
 from linkjolt.directory.caches import KeyCache, LruCache, RouteCache, SingleFlight
 from linkjolt.directory.coupons import CouponDirectory
+from linkjolt.directory.rates import RateDirectory
 from linkjolt.directory.redis_outage import CircuitBreaker, RegistrySnapshot
 from linkjolt.registry import api_key_secrets
-from linkjolt.registry.entries import Affiliate, ApiKey, Campaign, Link, RegistryChange
+from linkjolt.registry.entries import Affiliate, ApiKey, Campaign, Link, Rate, RegistryChange
 from linkjolt.registry.reads import (
     feed_block_ms,
     feed_contains,
@@ -65,7 +66,8 @@ class Directory:
         self._campaign_loads: SingleFlight[tuple[int, int], Campaign | None] = SingleFlight()
         self._affiliate_loads: SingleFlight[tuple[int, int], Affiliate | None] = SingleFlight()
         self._key_loads: SingleFlight[tuple[int, str], ApiKey | None] = SingleFlight()
-        self.coupons = CouponDirectory(redis, self._breaker, self.campaign, self._affiliate)
+        self.coupons = CouponDirectory(redis, self._breaker, self.campaign, self.affiliate)
+        self.rates = RateDirectory(redis, self._breaker)
         self._block_ms = feed_block_ms(redis)
         self._position = ""
 
@@ -141,11 +143,11 @@ class Directory:
             return None
         # Through their own caches, so that the routes of one campaign share one object.
         campaign, affiliate = await asyncio.gather(
-            self.campaign(link.campaign), self._affiliate(link.affiliate)
+            self.campaign(link.campaign), self.affiliate(link.affiliate)
         )
         return Route(link, campaign, affiliate) if campaign and affiliate else None
 
-    async def _affiliate(self, number: int) -> Affiliate | None:
+    async def affiliate(self, number: int) -> Affiliate | None:
         if affiliate := self._affiliates.get(number):
             return affiliate
         at = self._generation, number
@@ -179,17 +181,21 @@ class Directory:
         """Drops everything these changes touch; the next look-up reads it again."""
         links = [change.number for change in changes if change.kind == "link"]
         api_keys = [change.number for change in changes if change.kind == "key"]
+        rates = [change.number for change in changes if change.kind == "rate"]
         # A change has only a number; codes and digests that are cached as unknown must be read.
         codes = [
             link.tracking_code for link in await read_entries(self._redis, Link, links) if link
         ]
         digests = [key.digest for key in await read_entries(self._redis, ApiKey, api_keys) if key]
+        changed_rates = [rate for rate in await read_entries(self._redis, Rate, rates) if rate]
         # No await from here on: a load that ends in between would cache an older value.
         self._generation += 1
         for code in codes:
             self._unknown_codes.pop(code)
         for digest in digests:
             self._keys.pop(digest)
+        if changed_rates:
+            self.rates.apply(changed_rates)
         for change in changes:
             self._drop(change)
 
@@ -204,14 +210,14 @@ class Directory:
                 self.coupons.clear()
             case "coupon":
                 self.coupons.clear()
-            case "key" | "webhook":
+            case "key" | "webhook" | "rate":
                 pass
 
     def clear(self) -> None:
         """Drops everything."""
         self._generation += 1
         known = self._routes, self._campaigns, self._affiliates, self._keys
-        for memory in (*known, self._unknown_codes, self.coupons):
+        for memory in (*known, self._unknown_codes, self.coupons, self.rates):
             memory.clear()
 
     async def follow(self) -> None:

@@ -10,6 +10,7 @@ from redis.exceptions import RedisError
 from linkjolt.clicks.route import CouponRoute, Route
 from linkjolt.datasets import Account
 from linkjolt.registry.entries import ApiKey
+from linkjolt.registry.rates import RateTable
 
 _OPEN_SECONDS = 1.0
 T = TypeVar("T")
@@ -25,6 +26,8 @@ class RegistrySnapshot(Protocol):
     async def key(self, digest: str) -> ApiKey | None: ...
 
     async def coupon(self, account: Account, code: str) -> CouponRoute | None: ...
+
+    async def rates(self, account: Account) -> RateTable: ...
 
 
 class CircuitBreaker:

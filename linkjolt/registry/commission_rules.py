@@ -5,7 +5,7 @@ from datetime import datetime
 import msgspec
 
 from linkjolt.money import Commission
-from linkjolt.registry.entries import Campaign, RuleVersion
+from linkjolt.registry.entries import Affiliate, Campaign, RuleVersion
 
 _FIRST_VERSION = 1
 
@@ -27,6 +27,27 @@ def rule_at(campaign: Campaign, affiliate: int, time_ms: int) -> tuple[int, Comm
             if last.commission is not None:
                 return last.version, last.commission
     return campaign_rule
+
+
+def deletion_reason(campaign: Campaign, affiliate: Affiliate, time_ms: int) -> str:
+    """Returns which of the two was deleted at `time_ms`, as a reason; '' for neither."""
+    if _is_past(affiliate.deleted_at, time_ms):
+        return "affiliate_deleted"
+    return "campaign_deleted" if _is_past(campaign.deleted_at, time_ms) else ""
+
+
+def unpaid_reason(campaign: Campaign, affiliate: Affiliate, time_ms: int) -> str:
+    """Returns why an affiliate's conversion at `time_ms` earns nothing; '' where it earns."""
+    if deleted := deletion_reason(campaign, affiliate, time_ms):
+        return deleted
+    if _is_past(affiliate.suspended_at, time_ms):
+        return "affiliate_suspended"
+    return "campaign_suspended" if _is_past(campaign.suspended_at, time_ms) else ""
+
+
+def _is_past(at: datetime | None, time_ms: int) -> bool:
+    # Conversions have milliseconds: one of the same millisecond is after it.
+    return at is not None and time_ms >= int(at.timestamp() * 1000)
 
 
 def rule_of_version(campaign: Campaign, version: int) -> Commission | None:

@@ -9,7 +9,7 @@ import msgspec
 from linkjolt.datasets import Account, Dataset, dataset_of_tests, live_dataset
 from linkjolt.money import Commission
 
-EntryKind = Literal["campaign", "affiliate", "link", "key", "coupon", "webhook"]
+EntryKind = Literal["campaign", "affiliate", "link", "key", "coupon", "webhook", "rate"]
 ID_PREFIXES: dict[EntryKind, str] = {
     "campaign": "cmp",
     "affiliate": "aff",
@@ -17,6 +17,7 @@ ID_PREFIXES: dict[EntryKind, str] = {
     "key": "key",
     "coupon": "cpn",
     "webhook": "whk",
+    "rate": "rate",
 }
 
 Duplicates = Literal["refuse", "allow", "rebill", "update"]
@@ -30,6 +31,7 @@ SCOPES = (
     "webhooks:write",
     "keys:write",
     "events:read",
+    "rates:write",
 )
 
 
@@ -115,6 +117,19 @@ class Coupon(msgspec.Struct, frozen=True, kw_only=True):
     deleted_at: datetime | None = None
 
 
+class Rate(msgspec.Struct, frozen=True, kw_only=True, rename={"from_": "from"}):
+    """An exchange rate: from `valid_from` on, 1 of the currency `from_` is worth `rate` of `to`."""
+
+    number: int
+    account: Account
+    from_: str
+    to: str
+    rate: Decimal
+    valid_from: datetime
+    created_at: datetime
+    deleted_at: datetime | None = None
+
+
 class WebhookSecret(msgspec.Struct, frozen=True):
     """A signing secret, `whsec_` and base64; a rotated one signs until `expires_at`."""
 
@@ -175,7 +190,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
         return self.expires_at is not None and self.expires_at <= now
 
 
-RegistryEntry = Campaign | Affiliate | Link | ApiKey | Coupon | Webhook
+RegistryEntry = Campaign | Affiliate | Link | ApiKey | Coupon | Webhook | Rate
 ENTRY_TYPES: dict[EntryKind, type[RegistryEntry]] = {
     "campaign": Campaign,
     "affiliate": Affiliate,
@@ -183,6 +198,7 @@ ENTRY_TYPES: dict[EntryKind, type[RegistryEntry]] = {
     "key": ApiKey,
     "coupon": Coupon,
     "webhook": Webhook,
+    "rate": Rate,
 }
 
 

@@ -7,6 +7,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from linkjolt import redis_keys
+from linkjolt.datasets import Account, Dataset
 from linkjolt.registry.entries import (
     ENTRY_TYPES,
     Affiliate,
@@ -15,16 +16,19 @@ from linkjolt.registry.entries import (
     Coupon,
     EntryKind,
     Link,
+    Rate,
     RegistryChange,
     RegistryEntry,
     Webhook,
 )
+from linkjolt.storage.redis import call
 
-E = TypeVar("E", Campaign, Affiliate, Link, ApiKey, Coupon, Webhook)
+E = TypeVar("E", Campaign, Affiliate, Link, ApiKey, Coupon, Webhook, Rate)
 ENTRY_KINDS: dict[type[RegistryEntry], EntryKind] = {
     entry: kind for kind, entry in ENTRY_TYPES.items()
 }
 _BLOCK_MAX_MS = 1000
+_PAGE = 1_000
 # Before the first entry of the change feed.
 FEED_START = "0-0"
 
@@ -45,6 +49,17 @@ async def read_entries(redis: Redis, entry: type[E], numbers: Sequence[int]) -> 
 
 async def read_entry(redis: Redis, entry: type[E], number: int) -> E | None:
     return (await read_entries(redis, entry, [number]))[0]
+
+
+async def read_all(redis: Redis, entry: type[E], owner: Account | Dataset) -> list[E]:
+    """Reads all entries of a kind in order of number, without deleted ones."""
+    index = redis_keys.registry_index(ENTRY_KINDS[entry], owner)
+    numbers = [int(number) for number in await call(redis, "ZRANGE", index, 0, -1)]
+    entries: list[E] = []
+    for start in range(0, len(numbers), _PAGE):
+        page = await read_entries(redis, entry, numbers[start : start + _PAGE])
+        entries += [one for one in page if one is not None and one.deleted_at is None]
+    return entries
 
 
 async def read_pointer(redis: Redis, key: str) -> int | None:

@@ -47,7 +47,7 @@ class EntryPage(msgspec.Struct, Generic[E], frozen=True):
 
 
 class Registry:
-    """Campaigns, affiliates, links, keys, coupons and webhooks.
+    """Campaigns, affiliates, links, keys, coupons, webhooks and exchange rates.
 
     Raises Rejected: `not_found` for entries that are missing, deleted or another account's,
     `tracking_code_taken`, `coupon_code_taken`, `conflict`. RedisError passes through; then a write
@@ -98,6 +98,11 @@ class Registry:
         # An entry may have been deleted between the two reads.
         entries = [entry for entry in loaded if entry is not None and entry.deleted_at is None]
         return EntryPage(entries, numbers[limit - 1] if len(numbers) > limit else None)
+
+    async def count(self, kind: type[E], owner: Owner) -> int:
+        """Counts the entries of a kind that are not deleted."""
+        index = redis_keys.registry_index(ENTRY_KINDS[kind], owner)
+        return await self.redis.zcard(index)
 
     async def iterate(self, kind: type[E], owner: Owner) -> AsyncIterator[E]:
         """Yields all entries of a kind in order of number."""

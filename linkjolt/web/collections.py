@@ -58,7 +58,8 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
     """How the document describes a collection: its words, the types answered, examples.
 
     `id` ends the ids of its operations (`createCampaign`); `created` is the type that answers a
-    creation where it shows more than `answer`, and `created_example` its example.
+    creation where it shows more than `answer`, and `created_example` its example. Entries that
+    cannot be patched have no `patch_example`.
     """
 
     id: str
@@ -67,8 +68,8 @@ class Described(msgspec.Struct, frozen=True, kw_only=True):
     note: str
     answer: type[msgspec.Struct]
     form_example: Mapping[str, object]
-    patch_example: Mapping[str, object]
     example: Mapping[str, object]
+    patch_example: Mapping[str, object] = {}
     created: type[msgspec.Struct] | None = None
     created_example: Mapping[str, object] | None = None
 
@@ -80,12 +81,13 @@ class Collection(msgspec.Struct, Generic[E, F, P], frozen=True, kw_only=True):
     described: Described
     entry: type[E]
     form: type[F]
-    patch_form: type[P]
     read_scope: str
     write_scope: str
     create: Callable[[Call, F], Awaitable[object]]
-    patch: Callable[[Call, E, P], E]
     answer: Callable[[Call, E], object]
+    # None where an entry is never changed.
+    patch_form: type[P] | None = None
+    patch: Callable[[Call, E, P], E] | None = None
     # Checks the references of a patched entry; Rejected where one leads nowhere.
     check: Callable[[Call, E], Awaitable[None]] | None = None
     # Whose the entries are.
@@ -93,13 +95,15 @@ class Collection(msgspec.Struct, Generic[E, F, P], frozen=True, kw_only=True):
 
     def endpoints(self) -> list[Endpoint]:
         """The endpoints of the whole collection and of one entry."""
-        return [
+        endpoints = [
             Endpoint(self._list_operation(), self.get_page),
             Endpoint(self._create_operation(), self.post),
             Endpoint(self._get_operation(), self.get_one),
-            Endpoint(self._update_operation(), self.change),
-            Endpoint(self._delete_operation(), self.delete),
         ]
+        if self.patch_form and self.patch:
+            change = self._changing(self.patch_form, self.patch)
+            endpoints.append(Endpoint(self._update_operation(self.patch_form), change))
+        return [*endpoints, Endpoint(self._delete_operation(), self.delete)]
 
     def _list_operation(self) -> Operation:
         described = self.described
@@ -145,7 +149,7 @@ class Collection(msgspec.Struct, Generic[E, F, P], frozen=True, kw_only=True):
             refusals=(404,),
         )
 
-    def _update_operation(self) -> Operation:
+    def _update_operation(self, patch_form: type[P]) -> Operation:
         described = self.described
         return Operation(
             id=f"update{described.id}",
@@ -155,7 +159,7 @@ class Collection(msgspec.Struct, Generic[E, F, P], frozen=True, kw_only=True):
             summary=f"Update {_a(described.noun)}.",
             description="Sets the fields that are sent; all others stay as they are.",
             scope=self.write_scope,
-            bodies=[of(self.patch_form, example=described.patch_example)],
+            bodies=[of(patch_form, example=described.patch_example)],
             answers={
                 200: of(described.answer, example={**described.example, **described.patch_example})
             },
@@ -191,16 +195,19 @@ class Collection(msgspec.Struct, Generic[E, F, P], frozen=True, kw_only=True):
         entry = await call.registry.get(self.entry, self.owner(call), self._number(call))
         return json_response(self.answer(call, entry))
 
-    async def change(self, call: Call) -> Response:
-        number = self._number(call)
-        patch = await self._patch_body(call.request)
-        if self.check:
-            seen = await call.registry.get(self.entry, self.owner(call), number)
-            await self.check(call, self.patch(call, seen, patch))
-        entry = await call.registry.patch(
-            self.entry, self.owner(call), number, lambda entry: self.patch(call, entry, patch)
-        )
-        return json_response(self.answer(call, entry))
+    def _changing(self, patch_form: type[P], apply: Callable[[Call, E, P], E]) -> Action:
+        async def change(call: Call) -> Response:
+            number = self._number(call)
+            patch = await self._patch_body(call.request, patch_form)
+            if self.check:
+                seen = await call.registry.get(self.entry, self.owner(call), number)
+                await self.check(call, apply(call, seen, patch))
+            entry = await call.registry.patch(
+                self.entry, self.owner(call), number, lambda entry: apply(call, entry, patch)
+            )
+            return json_response(self.answer(call, entry))
+
+        return change
 
     async def delete(self, call: Call) -> Response:
         await call.registry.delete(self.entry, self.owner(call), self._number(call), call.now)
@@ -209,9 +216,9 @@ class Collection(msgspec.Struct, Generic[E, F, P], frozen=True, kw_only=True):
     def _number(self, call: Call) -> int:
         return entry_number(call, ENTRY_KINDS[self.entry])
 
-    async def _patch_body(self, request: Request) -> P:
+    async def _patch_body(self, request: Request, patch_form: type[P]) -> P:
         try:
-            return await body_of(request, self.patch_form)
+            return await body_of(request, patch_form)
         except Rejected as error:
             settled = error.field in IMMUTABLE[ENTRY_KINDS[self.entry]]
             if error.reason is Reason.unknown_field and settled:

@@ -1,16 +1,18 @@
 """Reads the bodies of creations and patches: references by public id, fields that never change."""
 
 from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import msgspec
-from msgspec import UNSET, Meta
+from msgspec import UNSET, Meta, UnsetType
 
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.entries import EntryKind, parse_public_id
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
 Instant = Annotated[datetime, Meta(tz=True)]
+# Whether a campaign or an affiliate earns.
+EarningStatus = Literal["active", "suspended"]
 
 # Fields of a creation that a PATCH refuses as settled, not as unknown.
 IMMUTABLE: dict[EntryKind, frozenset[str]] = {
@@ -22,6 +24,7 @@ IMMUTABLE: dict[EntryKind, frozenset[str]] = {
     "key": frozenset({"id", "scopes", "hint", "key", "campaign_id", "test", "created_at"}),
     "coupon": frozenset({"id", "code", "created_at"}),
     "webhook": frozenset({"id", "secret", "status", "created_at"}),
+    "rate": frozenset(),
 }
 
 
@@ -43,6 +46,20 @@ def reference(kind: EntryKind, text: str) -> int:
     if number is None:
         raise unknown_reference(kind)
     return number
+
+
+def earning_status(suspended_at: datetime | None) -> EarningStatus:
+    """Returns the status of an entry that is suspended from `suspended_at` on, if it is."""
+    return "active" if suspended_at is None else "suspended"
+
+
+def suspension(
+    status: EarningStatus | UnsetType, suspended_at: datetime | None, now: datetime
+) -> datetime | None:
+    """Returns since when an entry is suspended, after a patch of its status."""
+    if status is UNSET:
+        return suspended_at
+    return None if status == "active" else suspended_at or now
 
 
 def in_utc(instant: datetime, field: str) -> datetime:

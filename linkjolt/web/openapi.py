@@ -20,6 +20,7 @@ TAGS: dict[str, str] = {
     "Affiliates": "Manage affiliates, the partners who send traffic.",
     "Links": "Manage tracking links, one or many at once.",
     "Coupons": "Manage coupon codes that earn an affiliate a commission without a click.",
+    "Rates": "Manage exchange rates, by which a commission's amounts are converted.",
     "API keys": "Manage API keys, and see what a key may do.",
     "Webhooks": "Manage webhook endpoints, their deliveries and their secrets.",
     "Server": "Check the health of a listener, read its metrics and this documentation.",
