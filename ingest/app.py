@@ -74,6 +74,7 @@ async def open_edge(settings: Settings, stop: asyncio.Event) -> AsyncGenerator[E
         loops = (
             *(edge.directory.follow(), snapshot.follow(control), apply_early_adjustments(edge)),
             *(keep_worker_lease(control, worker), report_status(edge, worker, spools)),
+            edge.customer_claims.make_late_claims(),
         )
         running = [tasks.create_task(loop) for loop in loops]
         parse_user_agent(_FIRST_AGENT)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from redis.asyncio import Redis
 
+from ingest.conversions.customer_claims import CustomerClaims
 from ingest.publishing.publishers import ClickPublisher, ConversionPublisher
 from ingest.publishing.spools import Spools
 from ingest.visitor_fields import VisitorReader
@@ -41,8 +42,10 @@ class Edge:
     stop: asyncio.Event
     visitor_reader: VisitorReader = field(init=False)
     early: EarlyAdjustments = field(init=False)
+    customer_claims: CustomerClaims = field(init=False)
 
     def __post_init__(self) -> None:
+        self.customer_claims = CustomerClaims(self.fast_redis, self.settings)
         proxies = parse_networks(self.settings.trusted_proxies)
         settings = self.settings
         self.visitor_reader = VisitorReader(

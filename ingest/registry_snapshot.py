@@ -18,7 +18,7 @@ import structlog
 from redis.asyncio import Redis
 
 from linkjolt import redis_keys
-from linkjolt.clicks.route import CouponRoute, Route
+from linkjolt.clicks.route import CouponRoute, Route, coupon_route
 from linkjolt.datasets import Account
 from linkjolt.registry.entries import (
     ENTRY_TYPES,
@@ -99,13 +99,13 @@ class SqliteRegistrySnapshot:
         return key if key and key.deleted_at is None else None
 
     async def coupon(self, account: Account, code: str) -> CouponRoute | None:
-        """Returns the coupon of a code if it was not deleted when last copied."""
+        """Returns the coupon of a code as last copied, if nothing of it was deleted then."""
         coupon = await self._entry(Coupon, "handle", _coupon_handle(account, code))
-        if coupon is None or coupon.deleted_at is not None:
+        if coupon is None:
             return None
         campaign = await self._entry(Campaign, "number", coupon.campaign)
         affiliate = await self._entry(Affiliate, "number", coupon.affiliate)
-        return CouponRoute(coupon, campaign, affiliate) if campaign and affiliate else None
+        return coupon_route(coupon, campaign, affiliate)
 
     async def rates(self, account: Account) -> RateTable:
         """Returns the account's exchange rates as last copied."""

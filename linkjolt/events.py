@@ -76,7 +76,10 @@ class Click(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 ConversionStatus = Literal["pending", "approved", "rejected"]
 PayoutStatus = Literal["unpaid", "paid"]
-AttributionMethod = Literal["click", "tracking_code", "coupon", "manual", "none"]
+# By an earlier conversion of the order or of the customer, too.
+AttributionMethod = Literal[
+    "click", "tracking_code", "coupon", "manual", "none", "order", "customer"
+]
 AdjustmentKind = Literal[
     "approved",
     "rejected",

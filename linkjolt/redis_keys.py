@@ -115,6 +115,11 @@ def customer(shard: int, digest: str) -> str:
     return f"lj:{{{shard}}}:customer:{digest}"
 
 
+def earner(shard: int, digest: str) -> str:
+    """Names the conversion whose affiliate earns all others of a customer."""
+    return f"lj:{{{shard}}}:earner:{digest}"
+
+
 def idempotency(shard: int, digest: str) -> str:
     """Names the first post under an Idempotency-Key: its fingerprint and conversion id."""
     return f"lj:{{{shard}}}:idempotency:{digest}"

@@ -9,11 +9,14 @@ from linkjolt.click_ids import ClickRef
 from linkjolt.clicks.route import CouponRoute, Route
 from linkjolt.datasets import Account
 from linkjolt.events import AttributionMethod
+from linkjolt.registry.commission_rules import deletion_reason
 from linkjolt.registry.entries import Affiliate, Campaign, Link
 
 # A shop's clock may differ: a conversion may appear this much older than its click.
 _SKEW_MS = 5 * 60_000
 _DAY_MS = 86_400_000
+# Why a click or a code earned though the post names another affiliate's coupon, too.
+COUPON_OF_ANOTHER = "coupon_of_another"
 
 
 class ClickRefusal(StrEnum):
@@ -25,6 +28,8 @@ class ClickRefusal(StrEnum):
     click_too_old = "click_too_old"
     click_too_recent = "click_too_recent"
     click_after_conversion = "click_after_conversion"
+    affiliate_deleted = "affiliate_deleted"
+    campaign_deleted = "campaign_deleted"
 
 
 _NOT_OURS = (ClickRefusal.click_forged, ClickRefusal.click_of_unknown_link)
@@ -36,6 +41,21 @@ class PostedClick(msgspec.Struct, frozen=True):
     click_id: str
     click: ClickRef | None = None
     route: Route | None = None
+
+
+class Earner(msgspec.Struct, frozen=True, kw_only=True):
+    """The affiliate of an earlier conversion of the order or the customer; None if it had none.
+
+    `outranks`: earns before any click, code and coupon; otherwise after them. `click_id` is the
+    click of that conversion.
+    """
+
+    method: AttributionMethod
+    campaign: Campaign | None = None
+    affiliate: Affiliate | None = None
+    link: Link | None = None
+    click_id: str = ""
+    outranks: bool = False
 
 
 class Attribution(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,17 +82,18 @@ def judge_click(
         return ClickRefusal.click_forged
     if route is None or route.link.account != account:
         return ClickRefusal.click_of_unknown_link
-    elapsed_ms = time_ms - click.time_ms
+    if deleted := deletion_reason(route.campaign, route.affiliate, click.time_ms):
+        return ClickRefusal(deleted)
+    return _judge_age(time_ms - click.time_ms, route.campaign)
+
+
+def _judge_age(elapsed_ms: int, campaign: Campaign) -> ClickRefusal:
     if elapsed_ms < -_SKEW_MS:
         return ClickRefusal.click_after_conversion
-    if elapsed_ms < route.campaign.window_min_seconds * 1000:
+    if elapsed_ms < campaign.window_min_seconds * 1000:
         # Within the skew a window without minimum is open.
-        return (
-            ClickRefusal.click_too_recent
-            if route.campaign.window_min_seconds
-            else ClickRefusal.none
-        )
-    if elapsed_ms > route.campaign.window_days * _DAY_MS:
+        return ClickRefusal.click_too_recent if campaign.window_min_seconds else ClickRefusal.none
+    if elapsed_ms > campaign.window_days * _DAY_MS:
         return ClickRefusal.click_too_old
     return ClickRefusal.none
 
@@ -83,12 +104,31 @@ def attribute(
     coupon: CouponRoute | None,
     account: Account,
     time_ms: int,
+    earner: Earner | None = None,
 ) -> Attribution:
     """Attributes a conversion: a click inside its window, else a code, else a coupon, else nobody.
 
     `account` is the registry's. Of several clicks the last earns, or the first of the last one's
-    campaign where that campaign attributes to the first.
+    campaign where that campaign attributes to the first. `earner` comes before all of them, or
+    after all.
     """
+    if earner is not None and earner.outranks:
+        return _by_earner(earner)
+    attribution = _attribute_as_posted(clicks, code, coupon, account, time_ms)
+    if attribution.affiliate is None:
+        return _by_earner(earner, attribution) if earner is not None else attribution
+    if coupon is None or coupon.affiliate.number == attribution.affiliate.number:
+        return attribution
+    return msgspec.structs.replace(attribution, reason=COUPON_OF_ANOTHER)
+
+
+def _attribute_as_posted(
+    clicks: Sequence[PostedClick],
+    code: Route | None,
+    coupon: CouponRoute | None,
+    account: Account,
+    time_ms: int,
+) -> Attribution:
     if not clicks and code is not None:
         return _by_code(code)
     judged = [(judge_click(c.click, c.route, account, time_ms), c) for c in clicks]
@@ -109,6 +149,17 @@ def attribute(
         )
     campaign = route.campaign if route else None
     return Attribution(method="none", reason=late, campaign=campaign, click_id=click_id)
+
+
+def _by_earner(earner: Earner, unattributed: Attribution | None = None) -> Attribution:
+    return Attribution(
+        method=earner.method,
+        reason=unattributed.reason if unattributed else "",
+        campaign=earner.campaign,
+        affiliate=earner.affiliate,
+        link=earner.link,
+        click_id=unattributed.click_id if unattributed else earner.click_id,
+    )
 
 
 def _by_code(

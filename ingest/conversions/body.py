@@ -236,8 +236,10 @@ def _check(post: ConversionPost) -> None:
         or post.click_id
         or post.click_ids
         or post.coupon_code
-        # The earner of an earlier order goes on earning.
-        or (post.event == "rebill" and (post.customer_id or post.order_id))
+        # The order's or the customer's earlier conversion may have an affiliate.
+        or post.customer_id
+        or post.customer_email
+        or (post.event == "rebill" and post.order_id)
     ):
         message = "or click_id is required"
         raise Rejected(Reason.missing_field, message, field="tracking_code")

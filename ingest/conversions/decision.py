@@ -2,18 +2,13 @@
 
 from decimal import Decimal
 from hashlib import blake2s
+from typing import Literal
 
 import msgspec
 
 from ingest.conversions import body
-from ingest.conversions.attribution import Attribution, PostedClick, attribute
-from ingest.conversions.authority import (
-    OWN_KEY,
-    Authority,
-    OrderDigests,
-    authority_of,
-    order_digests,
-)
+from ingest.conversions.attribution import Attribution, Earner, PostedClick, attribute
+from ingest.conversions.authority import OWN_KEY, Authority, authority_of, order_digests
 from ingest.conversions.body import ConversionPost, conversion_time_ms, customer_hash
 from ingest.publishing.publishers import PostedConversion
 from linkjolt.clicks.route import CouponRoute, Route
@@ -21,27 +16,36 @@ from linkjolt.conversion_ids import make_conversion_id
 from linkjolt.conversions.adjustment_kinds import UNVERIFIED
 from linkjolt.datasets import Account, Dataset
 from linkjolt.events import Conversion, ConversionState
-from linkjolt.money import Commission, commission_minor, to_minor
+from linkjolt.money import Commission, commission_minor, has_amounts, to_minor
 from linkjolt.reasons import Reason, Rejected
-from linkjolt.registry.commission_rules import rule_at
+from linkjolt.registry.commission_rules import NOT_FIRST, rule_at, unpaid_reason
 from linkjolt.registry.entries import Affiliate, ApiKey, Campaign, Duplicates, EntryKind, public_id
 from linkjolt.settings import EdgeSettings as Settings
 
-REBILL = "rebill"
+SALE, REBILL = "sale", "rebill"
 _ZERO = Decimal(0)
+# By what a post is known when it is sent again: its content, its Idempotency-Key, or its order
+# alone, as postbacks are.
+RepeatKey = Literal["content", "idempotency_key", "order"]
 
 
 class CommissionChoice(msgspec.Struct, frozen=True):
-    """The commission that pays and its rule's version, or the reason why none does."""
+    """The commission that pays and its rule's version, or the reason why none does.
+
+    `exchange_rate` converts its amounts into the currency of the order, '' where that is theirs.
+    """
 
     rule: int = 0
     commission: Commission | None = None
     reason: str = ""
+    exchange_rate: str = ""
 
     def minor(self, order_value_minor: int, currency: str) -> int:
         """Computes the commission in minor units."""
         rule = self.commission
-        return commission_minor(rule, order_value_minor, currency) if rule else 0
+        if rule is None:
+            return 0
+        return commission_minor(rule, order_value_minor, currency, self.exchange_rate)
 
 
 _NO_COMMISSION = CommissionChoice()
@@ -59,18 +63,20 @@ class ConversionOrigin(msgspec.Struct, frozen=True):
 
 
 class Lookups(msgspec.Struct, frozen=True):
-    """The registry entries and verified clicks that a post names."""
+    """The registry entries and verified clicks that a post names, and the earner it inherits."""
 
     clicks: tuple[PostedClick, ...]
     code: Route | None
     coupon: CouponRoute | None
+    earner: Earner | None = None
 
 
 class Decision(msgspec.Struct, frozen=True):
     """A post with its key, attribution and commission; `customer` is '' where unknown.
 
-    `duplicates` is the policy for another post of its order. `first_order_only`: the commission
-    depends on the customer's earlier orders.
+    `duplicates` is the policy for another post of its order; `rebill` is what a post is decided to
+    be where that policy makes a rebill of it. `unsettled`: something else must be read first, or
+    claimed (the customer's other conversions, an exchange rate).
     """
 
     post: ConversionPost
@@ -80,8 +86,9 @@ class Decision(msgspec.Struct, frozen=True):
     commission_choice: CommissionChoice
     customer: str
     duplicates: Duplicates = "refuse"
-    first_order_only: bool = False
+    unsettled: bool = False
     authority: Authority = OWN_KEY
+    rebill: "Decision | None" = None
 
 
 def resolve_conversion(
@@ -116,6 +123,7 @@ def resolve_conversion(
         customer=origin.customer,
         rule=commission_choice.rule,
         commission_reason=commission_choice.reason,
+        rate=commission_choice.exchange_rate,
         hand=origin.authority.hand,
         order_scope=origin.authority.order_scope,
         notes=post.notes,
@@ -134,7 +142,7 @@ def unverified(conversion: Conversion) -> Conversion:
         verified=False,
         status="pending",
         commission_minor=0,
-        commission_reason=UNVERIFIED if conversion.rule else "",
+        commission_reason=UNVERIFIED if conversion.rule else conversion.commission_reason,
     )
 
 
@@ -166,7 +174,9 @@ def _check_references(post: ConversionPost, attribution: Attribution) -> None:
         ("campaign", post.campaign_id, attribution.campaign),
         ("affiliate", post.affiliate_id, attribution.affiliate),
     )
-    for kind, posted_id, entry in named:
+    # A click earns whatever affiliate a composite code names beside it.
+    is_composite = post.tracking_code and post.click_id and attribution.method == "click"
+    for kind, posted_id, entry in named[:1] if is_composite else named:
         if posted_id and entry and posted_id != public_id(kind, entry.number):
             message = f"is not the {kind} of this link"
             raise Rejected(Reason.unknown_reference, message, field=f"{kind}_id")
@@ -215,37 +225,102 @@ def decide(
     now_ms: int,
     customer_key: bytes,
     authority: Authority | None = None,
+    repeat_key: RepeatKey = "content",
 ) -> Decision:
     """Decides a post; Rejected, naming the field, where this key may not post it."""
-    if post.tracking_code is not None:
-        _check_code(lookups.code, key.account)
-    elif post.coupon_code is not None:
-        _check_coupon(post, lookups.coupon)
     time_ms = conversion_time_ms(post, now_ms)
-    attribution = attribute(lookups.clicks, lookups.code, lookups.coupon, key.account, time_ms)
+    attribution = attribute(
+        lookups.clicks, lookups.code, lookups.coupon, key.account, time_ms, lookups.earner
+    )
+    if attribution.method != "click":
+        _check_names(post, lookups, attribution, key.account)
     if key.campaign:
         _check_key_campaign(post, attribution.campaign, key.campaign)
     authority = authority or authority_of(key)
-    customer = customer_hash(post.customer_email, customer_key)
-    campaign = attribution.campaign
-    # A post without an order has no other post of its order; and an unverified one has no other.
-    duplicates: Duplicates = "refuse"
-    if campaign and post.order_id and authority.hand != "pixel":
-        duplicates = campaign.duplicates
-    version, commission, first_order_only = 0, None, False
-    if campaign and attribution.affiliate:
-        version, commission = rule_at(campaign, attribution.affiliate.number, time_ms)
-        first_order_only = commission.first_order_only
+    commission_choice = choose_commission(attribution, time_ms, post.event)
     return Decision(
         post,
         key,
         time_ms,
         attribution,
-        CommissionChoice(version, commission) if commission else _NO_COMMISSION,
-        customer,
-        duplicates,
-        first_order_only,
+        commission_choice,
+        customer_hash(post.customer_email, customer_key),
+        _duplicates(post, attribution.campaign, authority, repeat_key),
+        _is_unsettled(post, attribution, commission_choice),
         authority,
+    )
+
+
+def choose_commission(attribution: Attribution, time_ms: int, event: str) -> CommissionChoice:
+    """Chooses the commission of an attributed conversion by its affiliate, time and event."""
+    campaign, affiliate = attribution.campaign, attribution.affiliate
+    if campaign is None or affiliate is None:
+        return _NO_COMMISSION
+    if reason := unpaid_reason(campaign, affiliate, time_ms):
+        return CommissionChoice(reason=reason)
+    version, commission = rule_at(campaign, affiliate.number, time_ms)
+    if commission.first_order_only and event != SALE:
+        return CommissionChoice(reason=NOT_FIRST)
+    return CommissionChoice(version, commission)
+
+
+def _duplicates(
+    post: ConversionPost, campaign: Campaign | None, authority: Authority, repeat_key: RepeatKey
+) -> Duplicates:
+    """Returns the policy for another post of the order; Rejected where a retry would be another."""
+    # A post without an order has no other post of its order; and an unverified one has no other.
+    if campaign is None or not post.order_id or authority.hand == "pixel":
+        return "refuse"
+    duplicates = campaign.duplicates
+    if duplicates in ("refuse", "update"):
+        return duplicates
+    if repeat_key == "content" and post.timestamp is None:
+        message = (
+            "or an Idempotency-Key is required: the campaign takes another post of an order as"
+            " another conversion"
+        )
+        raise Rejected(Reason.missing_field, message, field="timestamp")
+    return "refuse" if repeat_key == "order" else duplicates
+
+
+def is_known_by_order(decision: Decision) -> bool:
+    """Returns whether a post that is sent again is known as the same by its order alone."""
+    has_instant = decision.post.timestamp is not None
+    return decision.post.order_id is not None and (
+        has_instant or decision.duplicates in ("refuse", "update")
+    )
+
+
+def _is_unsettled(
+    post: ConversionPost, attribution: Attribution, commission_choice: CommissionChoice
+) -> bool:
+    campaign, commission = attribution.campaign, commission_choice.commission
+    if commission is not None and (
+        commission.first_order_only or needs_exchange_rate(post, campaign, commission)
+    ):
+        return True
+    if post.customer_id is None and post.customer_email is None:
+        return False
+    return campaign.lifetime if campaign else attribution.affiliate is None
+
+
+def needs_exchange_rate(
+    post: ConversionPost, campaign: Campaign | None, commission: Commission
+) -> bool:
+    """Returns whether the commission has amounts in another currency than the order's."""
+    posted = post.currency
+    is_foreign = campaign is not None and posted is not None and posted != campaign.currency
+    return is_foreign and has_amounts(commission)
+
+
+def decide_rebill(decision: Decision, earner: Earner | None) -> Decision:
+    """Decides a post as a rebill of its order, which `earner` earned."""
+    attribution = decision.attribution
+    if earner is not None and earner.affiliate is not None:
+        attribution = attribute((), None, None, decision.key.account, decision.time_ms, earner)
+    commission_choice = choose_commission(attribution, decision.time_ms, REBILL)
+    return msgspec.structs.replace(
+        decision, attribution=attribution, commission_choice=commission_choice
     )
 
 
@@ -274,7 +349,26 @@ def make_conversion(
     conversion, fingerprint = resolve_conversion(
         post, decision.attribution, decision.commission_choice, origin
     )
-    posted = _of_policy(decision.duplicates, post, conversion, digests, fingerprint, shard)
+    repeat = conversion
+    if rebill := decision.rebill:
+        repeat, _ = resolve_conversion(post, rebill.attribution, rebill.commission_choice, origin)
+    # The same explicit instant means the same conversion, sent twice.
+    own_digest = origin.conversion_id
+    if post.timestamp is not None and digests.reserved:
+        own_digest = _repeat_digest(digests.reserved, fingerprint)
+    match decision.duplicates:
+        case "allow":
+            posted = _posted_conversion(_free_of_order(conversion), own_digest, fingerprint, shard)
+        case "rebill":
+            posted = msgspec.structs.replace(
+                _posted_conversion(conversion, digests.reserved, fingerprint, shard),
+                repeat=_posted_conversion(
+                    _free_of_order(repeat, REBILL), own_digest, fingerprint, shard
+                ),
+            )
+        case _:
+            digest = digests.reserved or origin.conversion_id
+            posted = _posted_conversion(conversion, digest, fingerprint, shard)
     is_claim = decision.authority.order_scope == "campaign" and decision.duplicates != "allow"
     if post.timestamp is None and not is_claim:
         return posted
@@ -285,31 +379,6 @@ def make_conversion(
         has_timestamp=post.timestamp is not None,
         account_digest=digests.account if is_claim else "",
     )
-
-
-def _of_policy(
-    duplicates: Duplicates,
-    post: ConversionPost,
-    conversion: Conversion,
-    digests: OrderDigests,
-    fingerprint: str,
-    shard: int,
-) -> PostedConversion:
-    """Makes the conversion to publish under the campaign's policy for another post of its order."""
-    conversion_id, digest = conversion.conversion_id, digests.reserved
-    if duplicates == "allow":
-        return _posted_conversion(_free_of_order(conversion), conversion_id, fingerprint, shard)
-    posted = _posted_conversion(conversion, digest or conversion_id, fingerprint, shard)
-    if duplicates != "rebill":
-        return posted
-    # The same explicit instant means the same sale, sent twice.
-    repeat = _posted_conversion(
-        _free_of_order(conversion, REBILL),
-        conversion_id if post.timestamp is None else _repeat_digest(digest, fingerprint),
-        fingerprint,
-        shard,
-    )
-    return msgspec.structs.replace(posted, repeat=repeat)
 
 
 def _posted_conversion(
@@ -327,8 +396,31 @@ def _repeat_digest(digest: str, fingerprint: str) -> str:
     return blake2s(f"{digest}{fingerprint}".encode(), digest_size=16).hexdigest()
 
 
+def _check_names(
+    post: ConversionPost, lookups: Lookups, attribution: Attribution, account: Account
+) -> None:
+    """Refuses a code or coupon of nobody, unless the conversion is attributed without it."""
+    earner = lookups.earner
+    if earner is not None and earner.outranks:
+        return
+    if post.tracking_code is not None:
+        _check_code(lookups.code, account)
+    elif not (attribution.affiliate or earner or post.click_id or post.click_ids):
+        if post.coupon_code is not None:
+            message = "is no coupon of an affiliate"
+            raise Rejected(Reason.unknown_reference, message, field="coupon_code")
+        message = "or click_id is required: nobody is known to earn for this customer or order"
+        raise Rejected(Reason.missing_field, message, field="tracking_code")
+
+
 def _check_code(route: Route | None, account: Account) -> None:
-    if route is None or route.link.account != account or route.link.deleted_at is not None:
+    if (
+        route is None
+        or route.link.account != account
+        or route.link.deleted_at is not None
+        or route.campaign.deleted_at is not None
+        or route.affiliate.deleted_at is not None
+    ):
         message = "names no link of this account"
         raise Rejected(Reason.unknown_tracking_code, message, field="tracking_code")
 
@@ -342,11 +434,3 @@ def _check_key_campaign(post: ConversionPost, campaign: Campaign | None, bound_t
         raise Rejected(Reason.unknown_reference, message, field=field)
     if campaign.number != bound_to:
         raise Rejected(Reason.forbidden, "the API key is for another campaign")
-
-
-def _check_coupon(post: ConversionPost, coupon: CouponRoute | None) -> None:
-    """Refuses an unknown coupon that is posted without a click."""
-    if coupon or post.click_id or post.click_ids:
-        return
-    message = "is no coupon of an affiliate"
-    raise Rejected(Reason.unknown_reference, message, field="coupon_code")

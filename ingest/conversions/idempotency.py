@@ -10,8 +10,8 @@ import msgspec
 from starlette.types import Scope
 
 from ingest.conversions.body import ConversionPost, parse_post
-from ingest.conversions.decision import Decision
-from ingest.conversions.first_orders import Claims
+from ingest.conversions.customer_claims import Claims, hashed_key
+from ingest.conversions.decision import Decision, is_known_by_order, make_conversion
 from ingest.conversions.intake import Intake
 from ingest.edge import Edge
 from ingest.publishing.publishers import PostedConversion
@@ -64,17 +64,17 @@ class IdempotentIntake:
     ) -> tuple[int, bytes]:
         """Returns status and answer as `Intake.answer`; Rejected or RedisError if not accepted."""
         post = parse_post(body)
-        decision = await self._intake.decide(post, key, now_ms)
-        posted = await self._intake.make_conversion(decision, now_ms)
+        decision = await self._intake.decide(post, key, now_ms, repeat_key="idempotency_key")
+        posted = make_conversion(decision, self._edge.settings, now_ms)
         claim = IdempotencyClaim(_post_digest(post, posted), posted.conversion.conversion_id)
         valid_claim = await self._claim(
-            idempotency_key, key, claim, has_order=post.order_id is not None
+            idempotency_key, key, claim, is_known_by_order=is_known_by_order(decision)
         )
         if valid_claim.post_digest != claim.post_digest:
             message = "was used for another body within 24 hours"
             raise Rejected(Reason.idempotency_key_reused, message, field=HEADER)
         if valid_claim.conversion_id == claim.conversion_id:
-            return await self._publish(decision, posted)
+            return await self._publish(decision, posted, now_ms)
         stored = await find_reservation(
             self._edge.redis, self._edge.settings.shards, valid_claim.conversion_id
         )
@@ -82,30 +82,32 @@ class IdempotentIntake:
             state = stored.reservation.state
             return 200, answer(state.first or state, duplicate=True)
         # The claimant never published it, or its order was taken.
-        posted = await self._intake.make_conversion(decision, now_ms, valid_claim.conversion_id)
-        return await self._publish(decision, posted)
+        posted = make_conversion(decision, self._edge.settings, now_ms, valid_claim.conversion_id)
+        return await self._publish(decision, posted, now_ms)
 
-    async def _publish(self, decision: Decision, posted: PostedConversion) -> tuple[int, bytes]:
-        pending = self._intake.publish(decision, posted)
+    async def _publish(
+        self, decision: Decision, posted: PostedConversion, now_ms: int
+    ) -> tuple[int, bytes]:
+        pending = await self._intake.publish(decision, posted, now_ms)
         status, body = await self._intake.answer(pending)
         if status == 201 and pending.existed_before(await pending.outcomes):
             # Another post under the same key was quicker.
-            return 200, answer(posted.state, duplicate=True)
+            return 200, answer(pending.posted.state, duplicate=True)
         return status, body
 
     async def _claim(
-        self, idempotency_key: str, key: ApiKey, claim: IdempotencyClaim, *, has_order: bool
+        self, idempotency_key: str, key: ApiKey, claim: IdempotencyClaim, *, is_known_by_order: bool
     ) -> IdempotencyClaim:
-        """Returns the valid claim; without Redis an order serves as one, else RedisError."""
+        """Returns the valid claim; without Redis an order may serve as one, else RedisError."""
         # A key that is bound to a campaign must not use up the account's idempotency keys.
         owner = f"{key.dataset}/{key.campaign}" if key.campaign else key.dataset
-        digest = blake2s(f"{owner}:{idempotency_key}".encode(), digest_size=16).hexdigest()
-        redis_key = redis_keys.idempotency(int(digest, 16) % self._edge.settings.shards, digest)
+        text = f"{owner}:{idempotency_key}"
+        redis_key = hashed_key(redis_keys.idempotency, text, self._edge.settings.shards)
         encoded = msgspec.json.encode(claim)
         try:
             valid_claim = await self._claims.claim(redis_key, encoded, keep_seconds=_CLAIM_SECONDS)
         except RedisError:
-            if has_order:
+            if is_known_by_order:
                 return claim
             raise
         return msgspec.json.decode(valid_claim, type=IdempotencyClaim)

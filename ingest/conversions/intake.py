@@ -1,15 +1,27 @@
 """Accepts posted conversions: parses, attributes, resolves and hands them to their shard."""
 
 import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
 
 import msgspec
 
 from ingest import metrics
-from ingest.conversions import first_orders
 from ingest.conversions.attribution import PostedClick
 from ingest.conversions.authority import Authority
-from ingest.conversions.body import ConversionPost, click_ids, parse_post
-from ingest.conversions.decision import Decision, Lookups, decide, make_conversion
+from ingest.conversions.body import ConversionPost, click_ids, conversion_time_ms, parse_post
+from ingest.conversions.customer_claims import MadeClaim, choose_first_order_commission
+from ingest.conversions.decision import (
+    REBILL,
+    Decision,
+    Lookups,
+    RepeatKey,
+    decide,
+    decide_rebill,
+    make_conversion,
+    needs_exchange_rate,
+)
+from ingest.conversions.earners import Earners
 from ingest.conversions.later_posts import OrderUpdates
 from ingest.conversions.supersession import Supersession, supersedes
 from ingest.edge import Edge
@@ -89,6 +101,8 @@ class Intake:
         self._edge = edge
         self._order_updates = OrderUpdates(edge.redis, edge.settings)
         self._supersession = Supersession(edge.redis, edge.settings)
+        self._earners = Earners(edge)
+        self._settling: set[asyncio.Future[list[bytes] | None]] = set()
 
     def accept_now(self, body: bytes, key: ApiKey, now_ms: int) -> PendingConversion | None:
         """As `accept`, without waiting; None where something must be read from Redis first."""
@@ -97,11 +111,11 @@ class Intake:
         if lookups is None:
             return None
         decision = decide(post, key, lookups, now_ms, self._edge.keyring.customer_key)
-        if decision.first_order_only or decision.duplicates == "update":
+        if decision.unsettled or decision.duplicates in ("update", "rebill"):
             return None
         if _may_be_claimed(decision):
             return None
-        return self.publish(decision, make_conversion(decision, self._edge.settings, now_ms))
+        return self._hand_over(decision, make_conversion(decision, self._edge.settings, now_ms))
 
     async def accept(self, body: bytes, key: ApiKey, now_ms: int) -> PendingConversion:
         """Parses and publishes a post; Rejected or RedisError if it is not accepted."""
@@ -116,33 +130,104 @@ class Intake:
     ) -> PendingConversion:
         """As `accept`, for a parsed post; with an authority (a postback) it is never spooled."""
         decision = await self.decide(post, key, now_ms, authority)
-        posted = await self.make_conversion(decision, now_ms)
+        posted = make_conversion(decision, self._edge.settings, now_ms)
         if authority:
             posted = msgspec.structs.replace(posted, direct_only=True)
-        return self.publish(decision, posted)
+        return await self.publish(decision, posted, now_ms)
 
     async def decide(
-        self, post: ConversionPost, key: ApiKey, now_ms: int, authority: Authority | None = None
+        self,
+        post: ConversionPost,
+        key: ApiKey,
+        now_ms: int,
+        authority: Authority | None = None,
+        repeat_key: RepeatKey = "content",
     ) -> Decision:
-        """Decides a post; Rejected or RedisError if it cannot be accepted."""
-        lookups = await self._look_up(post, key.account)
-        customer_key = self._edge.keyring.customer_key
-        return decide(post, key, lookups, now_ms, customer_key, authority)
+        """Decides a post; Rejected or RedisError if it cannot be accepted.
 
-    async def make_conversion(
-        self, decision: Decision, now_ms: int, conversion_id: str = ""
-    ) -> PostedConversion:
-        """Makes the conversion to publish; `conversion_id` is the id of an earlier attempt."""
-        posted = make_conversion(decision, self._edge.settings, now_ms, conversion_id)
-        if not decision.first_order_only:
-            return posted
-        commission_choice = await first_orders.choose_commission(
-            self._edge, decision, posted.order_digest, now_ms
+        A post with an authority (a postback) is known by its order when it is sent again.
+        """
+        lookups = await self._look_up(post, key.account)
+        earner = await self._earners.find(post, key, lookups, conversion_time_ms(post, now_ms))
+        if earner is not None:
+            lookups = msgspec.structs.replace(lookups, earner=earner)
+        decision = decide(
+            post,
+            key,
+            lookups,
+            now_ms,
+            self._edge.keyring.customer_key,
+            authority,
+            "order" if authority else repeat_key,
         )
-        if commission_choice == decision.commission_choice:
-            return posted
-        paid = msgspec.structs.replace(decision, commission_choice=commission_choice)
-        return make_conversion(paid, self._edge.settings, now_ms, posted.conversion.conversion_id)
+        if decision.duplicates == REBILL:
+            earner = await self._earners.of_order(decision, post.event)
+            rebill = await self._with_exchange_rate(decide_rebill(decision, earner))
+            decision = msgspec.structs.replace(decision, rebill=rebill)
+        return await self._with_exchange_rate(decision)
+
+    async def _with_exchange_rate(self, decision: Decision) -> Decision:
+        """Adds the rate that converts a commission's amounts; Rejected if the account has none."""
+        post, campaign = decision.post, decision.attribution.campaign
+        choice = decision.commission_choice
+        if choice.commission is None or campaign is None:
+            return decision
+        if not needs_exchange_rate(post, campaign, choice.commission):
+            return decision
+        rates = await self._edge.directory.rates.table(decision.key.account)
+        rate = rates.require(post.currency or "", campaign.currency, decision.time_ms)
+        choice = msgspec.structs.replace(choice, exchange_rate=rate)
+        return msgspec.structs.replace(decision, commission_choice=choice)
+
+    async def publish(
+        self, decision: Decision, posted: PostedConversion, now_ms: int
+    ) -> PendingConversion:
+        """Makes the claims of a conversion, and hands it to its shard; Rejected as `accept`."""
+        if not decision.unsettled:
+            return self._hand_over(decision, posted)
+        posted, made = await self._claim(decision, posted, now_ms)
+        try:
+            pending = self._hand_over(decision, posted)
+        except Rejected:
+            with suppress(RedisError):
+                await self._edge.customer_claims.release(made)
+            raise
+        if not made:
+            return pending
+        settled = asyncio.ensure_future(self._settle_claims(pending, made))
+        # They are settled even if nobody awaits the answer any more.
+        self._settling.add(settled)
+        settled.add_done_callback(self._settling.discard)
+        return msgspec.structs.replace(pending, outcomes=settled)
+
+    async def _claim(
+        self, decision: Decision, posted: PostedConversion, now_ms: int
+    ) -> tuple[PostedConversion, list[MadeClaim]]:
+        """Claims what a conversion is the first of; returns it with its commission."""
+        commission, campaign = decision.commission_choice.commission, decision.attribution.campaign
+        made: list[MadeClaim] = []
+        if commission is not None and commission.first_order_only:
+            settings, direct_only = self._edge.settings, posted.direct_only
+            choice, made = await choose_first_order_commission(
+                self._edge.customer_claims, decision, posted, settings.shards, now_ms
+            )
+            paid = msgspec.structs.replace(decision, commission_choice=choice)
+            posted = make_conversion(paid, settings, now_ms, posted.conversion.conversion_id)
+            posted = msgspec.structs.replace(posted, direct_only=direct_only)
+        if campaign is not None and campaign.lifetime:
+            made += await self._earners.claim_customer(decision, posted, now_ms)
+        return posted, made
+
+    async def _settle_claims(
+        self, pending: PendingConversion, made: Sequence[MadeClaim]
+    ) -> list[bytes] | None:
+        outcomes, posted = await pending.outcomes, pending.posted
+        outcome = pending.outcome(outcomes)
+        is_awaited = isinstance(outcome, Reservation) and supersedes(posted, outcome)
+        # A claim that is not settled is void once its conversion cannot be stored any more.
+        with suppress(RedisError):
+            await self._edge.customer_claims.settle(made, posted, outcome, is_awaited=is_awaited)
+        return outcomes
 
     async def answer(self, pending: PendingConversion) -> tuple[int, bytes]:
         """Awaits the frame and answers; a later post of an order may update the first one."""
@@ -174,7 +259,7 @@ class Intake:
             await self._supersession.drop_unverified(posted.conversion)
         return existing
 
-    def publish(self, decision: Decision, posted: PostedConversion) -> PendingConversion:
+    def _hand_over(self, decision: Decision, posted: PostedConversion) -> PendingConversion:
         """Hands the conversion to its shard; Rejected(unavailable) where too much waits."""
         updates_order = decision.duplicates == "update"
         if updates_order and not posted.direct_only:
@@ -186,9 +271,9 @@ class Intake:
     def _look_up_now(self, post: ConversionPost, account: Account) -> Lookups | None:
         directory = self._edge.directory
         code = directory.cached_route(post.tracking_code) if post.tracking_code else None
-        if post.tracking_code and not code:
+        if (post.tracking_code and not code) or post.event == REBILL:
             return None
-        if code and not post.click_id and not post.click_ids:
+        if code and not post.click_id and not post.click_ids and not post.coupon_code:
             # Most posts are like this.
             return Lookups((), code, None)
         clicks: list[PostedClick] = []
@@ -198,10 +283,13 @@ class Intake:
                 return None
             clicks.append(PostedClick(posted.click_id, posted.click, route))
         coupon = None
-        if post.coupon_code and not code:
+        if post.coupon_code:
             coupon = directory.coupons.cached(account, post.coupon_code)
             if coupon is None and not directory.coupons.is_known_missing(account, post.coupon_code):
                 return None
+        if not (code or clicks or coupon):
+            # Only a customer, who may have an earner.
+            return None
         return Lookups(tuple(clicks), code, coupon)
 
     async def _look_up(self, post: ConversionPost, account: Account) -> Lookups:
@@ -212,13 +300,13 @@ class Intake:
             route = await directory.route_by_number(posted.click.link) if posted.click else None
             clicks.append(PostedClick(posted.click_id, posted.click, route))
         coupon = None
-        if post.coupon_code and not code:
+        if post.coupon_code:
             try:
                 coupon = await directory.coupons.find(account, post.coupon_code)
             except RedisError:
-                if not any(click.route for click in clicks):
+                if code is None and not any(click.route for click in clicks):
                     raise
-                # A click earns it anyway, or the conversion is listed as unattributed.
+                # A click or a code earns it anyway, or the conversion is listed as unattributed.
         return Lookups(tuple(clicks), code, coupon)
 
     def _posted_clicks(self, post: ConversionPost) -> list[PostedClick]:

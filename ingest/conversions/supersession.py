@@ -11,7 +11,7 @@ from pathlib import Path
 import msgspec
 from redis.asyncio import Redis
 
-from ingest.conversions.first_orders import Claims
+from ingest.conversions.customer_claims import Claims
 from ingest.publishing.publishers import PostedConversion
 from linkjolt import redis_keys
 from linkjolt.conversions.adjust import ConversionAdjuster

@@ -11,8 +11,8 @@ import msgspec
 
 from ingest.conversions.authority import PIXEL
 from ingest.conversions.body import ConversionPost
-from ingest.conversions.decision import Decision
-from ingest.conversions.first_orders import Claims
+from ingest.conversions.customer_claims import Claims
+from ingest.conversions.decision import Decision, make_conversion
 from ingest.conversions.intake import Intake
 from ingest.conversions.supersession import Supersession, pixel_claim_key
 from ingest.edge import Edge
@@ -52,13 +52,14 @@ class UnsignedPixel:
         if posted is None:
             return
         noted = await self._supersession.note_order(posted.conversion)
-        pending = self._intake.publish(decision, msgspec.structs.replace(posted, direct_only=True))
+        posted = msgspec.structs.replace(posted, direct_only=True)
+        pending = await self._intake.publish(decision, posted, now_ms)
         pending.answer(await pending.outcomes)
         await self._yield_order(posted.conversion, noted)
 
     async def _claimed(self, decision: Decision, now_ms: int) -> PostedConversion | None:
         """Returns the conversion that claims its click and event; None if another one has."""
-        posted = await self._intake.make_conversion(decision, now_ms)
+        posted = make_conversion(decision, self._edge.settings, now_ms)
         key = pixel_claim_key(posted.conversion, self._edge.settings.shards)
         conversion_id = posted.conversion.conversion_id
         claimant = (await self._claims.claim(key, conversion_id.encode())).decode()
@@ -68,7 +69,7 @@ class UnsignedPixel:
         if await find_reservation(self._edge.redis, shards, claimant) is not None:
             return None
         # Its edge was killed before it published it.
-        return await self._intake.make_conversion(decision, now_ms, claimant)
+        return make_conversion(decision, self._edge.settings, now_ms, claimant)
 
     async def _yield_order(self, conversion: Conversion, noted: set[bytes]) -> None:
         """Supersedes the conversion at once if its order was posted by a key before."""

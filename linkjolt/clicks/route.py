@@ -45,3 +45,13 @@ class CouponRoute(msgspec.Struct, frozen=True):
     coupon: Coupon
     campaign: Campaign
     affiliate: Affiliate
+
+
+def coupon_route(
+    coupon: Coupon, campaign: Campaign | None, affiliate: Affiliate | None
+) -> CouponRoute | None:
+    """Returns the route of a coupon; None if the coupon, its campaign or affiliate is deleted."""
+    if campaign is None or affiliate is None:
+        return None
+    is_deleted = any(entry.deleted_at is not None for entry in (coupon, campaign, affiliate))
+    return None if is_deleted else CouponRoute(coupon, campaign, affiliate)

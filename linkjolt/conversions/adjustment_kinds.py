@@ -14,12 +14,16 @@ UNVERIFIED = "unverified"
 
 
 class Payee(msgspec.Struct, frozen=True, kw_only=True):
-    """The affiliate to whom a conversion is given by hand, and the version that pays."""
+    """The affiliate to whom a conversion is given by hand, and the version that pays.
+
+    `exchange_rate` converts the version's amounts into the conversion's currency.
+    """
 
     campaign: int
     affiliate: int
     rule: int
     link: int = 0
+    exchange_rate: str = ""
 
 
 class AdjustmentRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,6 +158,7 @@ def _attribute(state: ConversionState, request: AdjustmentRequest) -> Conversion
         affiliate=payee.affiliate,
         link=payee.link,
         rule=payee.rule,
+        rate=payee.exchange_rate,
         commission_reason="",
     )
 

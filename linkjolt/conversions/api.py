@@ -111,7 +111,8 @@ class Conversions:
         stored = await self._requested.find(key, request.path_params["conversion_id"])
         form = decode_form(body, AttributionForm)
         check_attribution(form)
-        payee_of = await find_payee(self._redis, form, key.account)
+        rates = await self._directory.rates.table(key.account)
+        payee_of = await find_payee(self._redis, rates, form, key.account)
         request_for = propose_payee(form.adjustment_id, author_of(key), form.reason, payee_of)
         return _adjusted(await self._requested.adjust(stored, request_for, _now_ms()))
 

@@ -9,19 +9,22 @@ from linkjolt.conversions.adjustment_kinds import Payee
 from linkjolt.conversions.forms import AttributionForm
 from linkjolt.datasets import Account
 from linkjolt.events import ConversionState
+from linkjolt.money import has_amounts
 from linkjolt.reasons import Reason, Rejected
-from linkjolt.registry.commission_rules import rule_at
+from linkjolt.registry.commission_rules import rule_at, unpaid_reason
 from linkjolt.registry.entries import Affiliate, Campaign, Link, parse_public_id
+from linkjolt.registry.rates import RateTable
 from linkjolt.registry.reads import E, read_entry, read_pointer
 
 
 async def find_payee(
-    redis: Redis, form: AttributionForm, account: Account
+    redis: Redis, rates: RateTable, form: AttributionForm, account: Account
 ) -> Callable[[ConversionState], Payee]:
     """Returns a function of the conversion's state: the payee, by the rule of that time.
 
     The payee is the link's affiliate and campaign, or the named ones. Rejected, naming the field,
-    if the account has none of these.
+    if the account has none of these. The function raises Rejected if nothing could be earned at
+    that time, or if the account has no rate for the rule's amounts.
     """
     if form.tracking_code is None:
         link, affiliate_id, campaign_id = 0, form.affiliate_id or "", form.campaign_id or ""
@@ -34,14 +37,26 @@ async def find_payee(
             active_link.affiliate,
             active_link.campaign,
         )
-    await _read_active_entry(redis, Affiliate, affiliate, account, "affiliate_id")
+    payee = await _read_active_entry(redis, Affiliate, affiliate, account, "affiliate_id")
     campaign = await _read_active_entry(redis, Campaign, campaign_number, account, "campaign_id")
 
-    def payee(state: ConversionState) -> Payee:
-        version, _ = rule_at(campaign, affiliate or 0, state.time_ms)
-        return Payee(campaign=campaign.number, affiliate=affiliate or 0, link=link, rule=version)
+    def payee_of(state: ConversionState) -> Payee:
+        if reason := unpaid_reason(campaign, payee, state.time_ms):
+            message = f"the conversion would earn nothing: {reason}"
+            raise Rejected(Reason.not_adjustable, message)
+        version, rule = rule_at(campaign, payee.number, state.time_ms)
+        rate = ""
+        if has_amounts(rule) and state.currency != campaign.currency:
+            rate = rates.require(state.currency, campaign.currency, state.time_ms)
+        return Payee(
+            campaign=campaign.number,
+            affiliate=payee.number,
+            link=link,
+            rule=version,
+            exchange_rate=rate,
+        )
 
-    return payee
+    return payee_of
 
 
 async def _read_active_link(redis: Redis, code: str, account: Account) -> Link:

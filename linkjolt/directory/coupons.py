@@ -5,7 +5,7 @@ from collections.abc import Awaitable, Callable
 from redis.asyncio import Redis
 
 from linkjolt import redis_keys
-from linkjolt.clicks.route import CouponRoute
+from linkjolt.clicks.route import CouponRoute, coupon_route
 from linkjolt.datasets import Account
 from linkjolt.directory.caches import LruCache
 from linkjolt.directory.redis_outage import CircuitBreaker
@@ -42,7 +42,7 @@ class CouponDirectory:
         return (account, code.upper()) in self._unknown
 
     async def find(self, account: Account, code: str) -> CouponRoute | None:
-        """Returns the coupon of a code; None if the account has none, or has deleted it."""
+        """Returns the coupon of a code; None if the account has none that earns, or deleted it."""
         key = account, code.upper()
         if (route := self._routes.get(key)) or key in self._unknown:
             return route
@@ -54,7 +54,7 @@ class CouponDirectory:
         generation = self._generation
         number = await read_pointer(self._redis, redis_keys.coupon_code(*key))
         coupon = await read_entry(self._redis, Coupon, number) if number else None
-        route = await self._route(coupon) if coupon and coupon.deleted_at is None else None
+        route = await self._route(coupon) if coupon else None
         if generation == self._generation:
             if route:
                 self._routes.put(key, route)
@@ -65,7 +65,7 @@ class CouponDirectory:
     async def _route(self, coupon: Coupon) -> CouponRoute | None:
         campaign = await self._campaign(coupon.campaign)
         affiliate = await self._affiliate(coupon.affiliate)
-        return CouponRoute(coupon, campaign, affiliate) if campaign and affiliate else None
+        return coupon_route(coupon, campaign, affiliate)
 
     def clear(self) -> None:
         self._generation += 1

@@ -7,6 +7,9 @@ import msgspec
 from linkjolt.money import Commission
 from linkjolt.registry.entries import Affiliate, Campaign, RuleVersion
 
+# Why a rule for first orders pays nothing, or pays though it could not be checked.
+NOT_FIRST = "not_first_order"
+UNCHECKED = "first_order_unchecked"
 _FIRST_VERSION = 1
 
 
@@ -38,6 +41,14 @@ def deletion_reason(campaign: Campaign, affiliate: Affiliate, time_ms: int) -> s
 
 def unpaid_reason(campaign: Campaign, affiliate: Affiliate, time_ms: int) -> str:
     """Returns why an affiliate's conversion at `time_ms` earns nothing; '' where it earns."""
+    if (
+        affiliate.deleted_at is None
+        and campaign.deleted_at is None
+        and affiliate.suspended_at is None
+        and campaign.suspended_at is None
+    ):
+        # Most are like this.
+        return ""
     if deleted := deletion_reason(campaign, affiliate, time_ms):
         return deleted
     if _is_past(affiliate.suspended_at, time_ms):

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from decimal import Decimal
 
 from linkjolt.money import format_exchange_rate
+from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.entries import Rate
 
 
@@ -39,3 +40,13 @@ class RateTable:
             if at:
                 return format_exchange_rate(base, rates[at - 1][2], quote)
         return ""
+
+    def require(self, currency: str, campaign_currency: str, time_ms: int) -> str:
+        """As `find`, for the amounts of a campaign's rule; Rejected if there is no rate."""
+        if rate := self.find(currency, campaign_currency, time_ms):
+            return rate
+        message = (
+            f"is not the campaign's, {campaign_currency}, which the amounts of its commission are"
+            f" in, and the account has no rate of {currency} and {campaign_currency} at that time"
+        )
+        raise Rejected(Reason.invalid_field, message, field="currency")

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import get_args
 
 import msgspec
 
+from linkjolt.events import AttributionMethod
 from reports.log.listing import (
     IDS,
     check_choices,
@@ -25,7 +27,7 @@ FILTERS = (
 )
 _CHOICES: dict[str, tuple[str, ...]] = {
     "status": ("pending", "approved", "rejected"),
-    "attribution": ("click", "tracking_code", "coupon", "manual", "none"),
+    "attribution": get_args(AttributionMethod),
     "payout": ("unpaid", "paid"),
     "verified": ("true", "false"),
     "format": FORMATS,

@@ -42,7 +42,7 @@ export function open(frame) {
     const order = h("input", { name: "order", value: frame.params.get("order_id") ?? "", "aria-label": "Order id" });
     replace(tools,
       choice("Status", any(["pending", "approved", "rejected"]), frame.params.get("status") ?? "", (value) => set({ status: value })),
-      choice("Attribution", any(["click", "tracking_code", "coupon", "manual", "none"]), frame.params.get("attribution") ?? "", (value) => set({ attribution: value })),
+      choice("Attribution", any(["click", "tracking_code", "coupon", "order", "customer", "manual", "none"]), frame.params.get("attribution") ?? "", (value) => set({ attribution: value })),
       choice("Payout", any(["unpaid", "paid"]), frame.params.get("payout") ?? "", (value) => set({ payout: value })),
       choice("Verified", [["", "Any"], ["true", "verified"], ["false", "unverified"]], frame.params.get("verified") ?? "", (value) => set({ verified: value })),
       h("form", { onsubmit: (event) => { event.preventDefault(); set({ order_id: order.value.trim() }); } }, h("label", {}, "Order id", order)),

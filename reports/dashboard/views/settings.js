@@ -6,7 +6,7 @@ import { time } from "../format.js";
 import { zone } from "../state.js";
 import { table, tag } from "../table.js";
 
-const SCOPES = ["reports:read", "events:read", "links:read", "links:write", "conversions:write", "postback", "webhooks:write", "keys:write", "admin"];
+const SCOPES = ["reports:read", "events:read", "links:read", "links:write", "conversions:write", "postback", "webhooks:write", "rates:write", "keys:write", "admin"];
 
 export function open(frame) {
   const { key, account } = frame.me;

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
@@ -17,25 +17,64 @@ from linkjolt.settings import EdgeSettings as Settings
 from linkjolt.storage.redis import RedisConnectionError
 from tests.ingest.conftest import Shop
 from tests.ingest.conversions.test_attribution import change_campaign
-from tests.ingest.conversions.test_http import ORDER
+from tests.ingest.conversions.test_http import ORDER, click_id
 from tests.ingest.producers import Lossy
 from tests.waiting import wait_until
 
 LEAD = {"tracking_code": "tc_ABC123", "event": "lead"}
 
 
+def at_times(count: int) -> list[dict[str, object]]:
+    """Makes posts of one order, each of its own instant."""
+    now = datetime.now(UTC)
+    instants = [(now - timedelta(seconds=number)).isoformat() for number in range(count)]
+    return [{**ORDER, "timestamp": instant} for instant in instants]
+
+
 async def test_where_they_are_allowed_every_post_is_a_conversion(shop: Shop) -> None:
     await change_campaign(shop, duplicates="allow")
-    answers = [await shop.post(ORDER) for _ in range(3)]
-    assert [answer.status_code for answer in answers] == [201] * 3
+    posts = at_times(3)
+    answers = [await shop.post(post) for post in [*posts, posts[0]]]
+    assert [answer.status_code for answer in answers] == [201, 201, 201, 200]
+    assert answers[3].json()["conversion_id"] == answers[0].json()["conversion_id"]
     assert [stored.order_free for stored in await shop.conversions()] == [True] * 3
+
+
+@pytest.mark.parametrize("duplicates", ["allow", "rebill"])
+async def test_where_another_post_is_another_conversion_a_retry_must_be_known(
+    shop: Shop, duplicates: str
+) -> None:
+    await change_campaign(shop, duplicates=duplicates)
+    refused = await shop.post(ORDER)
+    assert refused.status_code == 422
+    assert [error["field"] for error in refused.json()["errors"]] == ["timestamp"]
+    [result] = (await shop.post([ORDER])).json()["data"]
+    assert (result["status"], result["errors"][0]["field"]) == (422, "timestamp")
+    once = {"Idempotency-Key": "k1"}
+    statuses = [(await shop.post(ORDER, **once)).status_code for _ in range(2)]
+    assert statuses == [201, 200]
+    # A post without an order is no other post of an order.
+    assert (await shop.post(LEAD)).status_code == 201
+    assert len(await shop.conversions()) == 2
+
+
+@pytest.mark.parametrize("duplicates", ["allow", "rebill"])
+async def test_a_postback_sent_again_is_the_same_conversion_in_every_campaign(
+    shop: Shop, duplicates: str
+) -> None:
+    await change_campaign(shop, duplicates=duplicates)
+    query = f"click_id={click_id(shop)}&payout=10&order_id=o1&key={shop.key}"
+    for _ in range(2):
+        assert (await shop.client.get(f"/postback?{query}")).status_code == 200
+    [stored] = await shop.conversions()
+    assert (stored.event, stored.order_free) == ("sale", False)
 
 
 async def test_where_they_are_rebills_the_first_is_a_sale_and_the_others_rebills(
     shop: Shop,
 ) -> None:
     await change_campaign(shop, duplicates="rebill")
-    answers = [(await shop.post(ORDER)).json() for _ in range(3)]
+    answers = [(await shop.post(post)).json() for post in at_times(3)]
     assert [answer["event"] for answer in answers] == ["sale", "rebill", "rebill"]
     assert [answer["commission_amount"] for answer in answers] == [29.99] * 3
     stored = await shop.conversions()
@@ -51,8 +90,8 @@ async def test_where_they_are_rebills_the_first_is_a_sale_and_the_others_rebills
 
 async def test_a_rebill_of_the_same_instant_is_the_same_rebill(shop: Shop) -> None:
     await change_campaign(shop, duplicates="rebill")
-    at = datetime.now(UTC).isoformat()
-    posts = [ORDER, {**ORDER, "timestamp": at}, {**ORDER, "timestamp": at}, ORDER]
+    first, second, third = at_times(3)
+    posts = [first, second, second, third]
     answers = await asyncio.gather(*(shop.post(post) for post in posts))
     assert [answer.status_code for answer in answers] == [201, 201, 200, 201]
     assert answers[2].json()["conversion_id"] == answers[1].json()["conversion_id"]
@@ -62,10 +101,11 @@ async def test_a_rebill_of_the_same_instant_is_the_same_rebill(shop: Shop) -> No
 @pytest.mark.parametrize("executed", [True, False])
 async def test_a_rebill_whose_reply_is_lost_counts_once(shop: Shop, executed: bool) -> None:
     await change_campaign(shop, duplicates="rebill")
-    await shop.post(ORDER)
+    first, second = at_times(2)
+    await shop.post(first)
     producer = shop.edge.conversion_publishers[0].producer
     producer.publish = Lossy(producer.publish, 1, executed=executed)
-    queued = await shop.post(ORDER)
+    queued = await shop.post(second)
     assert queued.status_code == 202
     await wait_until(lambda: producer.spooled_events == 0)
     stored = await shop.conversions()

@@ -44,6 +44,10 @@ async def test_a_created_campaign_is_answered_whole(api: Api) -> None:
         "events": [],
         "duplicates": "refuse",
         "attribution": "last",
+        "pixel": "off",
+        "pixel_max_value": None,
+        "lifetime": False,
+        "status": "active",
     }
 
 
