@@ -11,6 +11,7 @@ import pytest
 from ingest.publishing.stream_producer import PublishReply, ScriptCall
 from linkjolt.click_ids import ClickIdGenerator
 from linkjolt.conversions.reservations import StoredReservation, find_reservation
+from linkjolt.registry.entries import Link
 from linkjolt.storage.redis import RedisConnectionError
 from tests.ingest.conftest import Shop
 from tests.waiting import wait_until
@@ -24,11 +25,13 @@ ORDER: dict[str, Any] = {
 DAY_MS = 86_400_000
 
 
-def click_id(shop: Shop, age_ms: int = 1_000) -> str:
-    """A genuine click on the shop's link, so old."""
+def click_id(shop: Shop, age_ms: int = 1_000, link: Link | None = None) -> str:
+    """A genuine click on the shop's link or another one, so old."""
     key = shop.edge.keyring.click_keys[0]
     now_ms = time.time_ns() // 1_000_000
-    return ClickIdGenerator(9, key, lambda: (now_ms - age_ms) * 1_000_000).make(shop.link.number)
+    return ClickIdGenerator(9, key, lambda: (now_ms - age_ms) * 1_000_000).make(
+        (link or shop.link).number
+    )
 
 
 async def test_a_conversion_is_created_with_its_truncated_commission(shop: Shop) -> None:
