@@ -93,7 +93,7 @@ async def test_a_rebill_of_the_same_instant_is_the_same_rebill(shop: Shop) -> No
     first, second, third = at_times(3)
     posts = [first, second, second, third]
     answers = await asyncio.gather(*(shop.post(post) for post in posts))
-    assert [answer.status_code for answer in answers] == [201, 201, 200, 201]
+    assert Counter(answer.status_code for answer in answers) == {201: 3, 200: 1}
     assert answers[2].json()["conversion_id"] == answers[1].json()["conversion_id"]
     assert len(await shop.conversions()) == 3
 
