@@ -18,6 +18,7 @@ from tests.linkjolt.api.test_registry import CAMPAIGN
 
 COUPON = {"code": "spring-10", "campaign_id": "cmp_1", "affiliate_id": "aff_1"}
 RULES = "/v1/campaigns/cmp_1/commissions"
+SUSPENDED = {"status": "suspended"}
 
 
 @pytest.fixture
@@ -88,6 +89,55 @@ async def test_a_bad_rule_is_refused_by_its_field(api: Api) -> None:
         assert (status, fields) == (422, [field])
     assert len((await api.get(RULES))["data"]) == 1
     assert (await api.send("GET", "/v1/campaigns/cmp_9/commissions")).status_code == 404
+
+
+async def suspended_at(api: Api, path: str, number: int) -> datetime | None:
+    if path == "/v1/campaigns":
+        return (await api.registry.get(Campaign, Account(1), number)).suspended_at
+    return (await api.registry.get(Affiliate, Account(1), number)).suspended_at
+
+
+@pytest.mark.parametrize("path", ["/v1/campaigns", "/v1/affiliates"])
+async def test_a_campaign_or_affiliate_is_suspended_and_active_again(api: Api, path: str) -> None:
+    body = CAMPAIGN if path == "/v1/campaigns" else {"name": "Bo"}
+    active, suspended = await api.post(path, body), await api.post(path, body | SUSPENDED)
+    assert (active["status"], suspended["status"]) == ("active", "suspended")
+    one, number = f"{path}/{active['id']}", int(active["id"][4:])
+    before = datetime.now(UTC)
+    for _ in range(2):
+        assert (await api.send("PATCH", one, SUSPENDED)).json()["status"] == "suspended"
+        assert (await api.send("PATCH", one, {"name": "New"})).json()["status"] == "suspended"
+    since = await suspended_at(api, path, number)
+    assert since is not None
+    # Suspended again, it stays so from the first time on.
+    assert before <= since <= datetime.now(UTC)
+    await api.send("PATCH", one, SUSPENDED)
+    assert await suspended_at(api, path, number) == since
+    assert (await api.send("PATCH", one, {"status": "active"})).json()["status"] == "active"
+    assert await suspended_at(api, path, number) is None
+    for status in ("paused", None, ""):
+        assert (await api.refused("PATCH", one, {"status": status}))[2] == ["status"]
+
+
+async def test_a_campaigns_pixel_and_customers_are_its_terms(api: Api) -> None:
+    terms = {"pixel": "on", "pixel_max_value": 99.5, "lifetime": True}
+    made = await api.post("/v1/campaigns", CAMPAIGN | terms)
+    assert {name: made[name] for name in terms} == terms
+    one = f"/v1/campaigns/{made['id']}"
+    changed = {"pixel": "off", "pixel_max_value": None, "lifetime": False}
+    patched = (await api.send("PATCH", one, changed)).json()
+    assert {name: patched[name] for name in changed} == changed
+    for name, value in (
+        ("pixel", "maybe"),
+        ("pixel_max_value", -1),
+        ("pixel_max_value", "0.001"),
+        ("pixel_max_value", "NaN"),
+        ("lifetime", "yes"),
+        ("lifetime", None),
+    ):
+        assert (await api.refused("PATCH", one, {name: value}))[::2] == (422, [name])
+        assert (await api.refused("POST", "/v1/campaigns", CAMPAIGN | {name: value}))[2] == [name]
+    assert (await api.send("PATCH", one, {"pixel_max_value": 0})).json()["pixel_max_value"] == 0
 
 
 async def test_a_coupon_is_made_read_given_to_another_and_deleted(api: Api) -> None:
