@@ -84,9 +84,8 @@ async def open_edge(settings: Settings, stop: asyncio.Event) -> AsyncGenerator[E
         await spools.stop()
         for task in running:
             task.cancel()
-    await snapshot.close()
-    await fast.aclose()
-    await control.aclose()
+    for resource in (snapshot.close, fast.aclose, control.aclose):
+        await resource()
     log.info("edge stopped", worker=worker)
 
 

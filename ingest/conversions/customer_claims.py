@@ -16,7 +16,7 @@ from pathlib import Path
 import msgspec
 from redis.asyncio import Redis
 
-from ingest.conversions.decision import SALE, CommissionChoice, Decision
+from ingest.conversions.decision import Decision
 from ingest.publishing.publishers import PostedConversion, QueuedPost
 from linkjolt import redis_keys
 from linkjolt.conversion_ids import shard_of
@@ -28,7 +28,7 @@ from linkjolt.conversions.reservations import (
     read_stored_reservation,
 )
 from linkjolt.events import ConversionState
-from linkjolt.registry.commission_rules import NOT_FIRST, UNCHECKED
+from linkjolt.registry.commission_rules import NOT_FIRST, SALE, UNCHECKED, CommissionChoice
 from linkjolt.registry.entries import Campaign
 from linkjolt.runtime.back_off import BackOff
 from linkjolt.settings import EdgeSettings as Settings

@@ -16,39 +16,21 @@ from linkjolt.conversion_ids import make_conversion_id
 from linkjolt.conversions.adjustment_kinds import UNVERIFIED
 from linkjolt.datasets import Account, Dataset
 from linkjolt.events import Conversion, ConversionState
-from linkjolt.money import Commission, commission_minor, has_amounts, to_minor
+from linkjolt.money import Commission, to_minor
 from linkjolt.reasons import Reason, Rejected
-from linkjolt.registry.commission_rules import NOT_FIRST, rule_at, unpaid_reason
+from linkjolt.registry.commission_rules import (
+    CommissionChoice,
+    choose_commission,
+    needs_exchange_rate,
+)
 from linkjolt.registry.entries import Affiliate, ApiKey, Campaign, Duplicates, EntryKind, public_id
 from linkjolt.settings import EdgeSettings as Settings
 
-SALE, REBILL = "sale", "rebill"
+REBILL = "rebill"
 _ZERO = Decimal(0)
 # By what a post is known when it is sent again: its content, its Idempotency-Key, or its order
 # alone, as postbacks are.
 RepeatKey = Literal["content", "idempotency_key", "order"]
-
-
-class CommissionChoice(msgspec.Struct, frozen=True):
-    """The commission that pays and its rule's version, or the reason why none does.
-
-    `exchange_rate` converts its amounts into the currency of the order, '' where that is theirs.
-    """
-
-    rule: int = 0
-    commission: Commission | None = None
-    reason: str = ""
-    exchange_rate: str = ""
-
-    def minor(self, order_value_minor: int, currency: str) -> int:
-        """Computes the commission in minor units."""
-        rule = self.commission
-        if rule is None:
-            return 0
-        return commission_minor(rule, order_value_minor, currency, self.exchange_rate)
-
-
-_NO_COMMISSION = CommissionChoice()
 
 
 class ConversionOrigin(msgspec.Struct, frozen=True):
@@ -94,13 +76,12 @@ class Decision(msgspec.Struct, frozen=True):
 def resolve_conversion(
     post: ConversionPost,
     attribution: Attribution,
-    commission_choice: CommissionChoice,
+    choice: CommissionChoice,
     origin: ConversionOrigin,
 ) -> tuple[Conversion, str]:
     """Resolves a post into its event and fingerprint; Rejected, naming a field that is wrong."""
     campaign, affiliate, link = attribution.campaign, attribution.affiliate, attribution.link
-    _check_references(post, attribution)
-    _check_event(post, campaign)
+    _check_fields(post, attribution)
     currency = post.currency or (campaign.currency if campaign else origin.default_currency)
     value_minor = to_minor(post.order_value or _ZERO, currency, "order_value")
     conversion = Conversion(
@@ -110,7 +91,7 @@ def resolve_conversion(
         time_ms=origin.time_ms,
         currency=currency,
         order_value_minor=value_minor,
-        commission_minor=commission_choice.minor(value_minor, currency),
+        commission_minor=choice.minor(value_minor, currency),
         status=post.status or (campaign.conversion_status if campaign else "pending"),
         attribution=attribution.method,
         reason=attribution.reason,
@@ -121,9 +102,9 @@ def resolve_conversion(
         click_id=attribution.click_id,
         given_click_id="" if attribution.click_id else body.first_click_id(post),
         customer=origin.customer,
-        rule=commission_choice.rule,
-        commission_reason=commission_choice.reason,
-        rate=commission_choice.exchange_rate,
+        rule=choice.rule,
+        commission_reason=choice.reason,
+        rate=choice.exchange_rate,
         hand=origin.authority.hand,
         order_scope=origin.authority.order_scope,
         notes=post.notes,
@@ -168,8 +149,8 @@ def _copy_extra_fields(conversion: Conversion, post: ConversionPost) -> Conversi
     )
 
 
-def _check_references(post: ConversionPost, attribution: Attribution) -> None:
-    """Refuses a `campaign_id` or `affiliate_id` that contradicts the link."""
+def _check_fields(post: ConversionPost, attribution: Attribution) -> None:
+    """Refuses ids that contradict the link, and an event that the campaign does not have."""
     named: tuple[tuple[EntryKind, str | None, Campaign | Affiliate | None], ...] = (
         ("campaign", post.campaign_id, attribution.campaign),
         ("affiliate", post.affiliate_id, attribution.affiliate),
@@ -180,10 +161,7 @@ def _check_references(post: ConversionPost, attribution: Attribution) -> None:
         if posted_id and entry and posted_id != public_id(kind, entry.number):
             message = f"is not the {kind} of this link"
             raise Rejected(Reason.unknown_reference, message, field=f"{kind}_id")
-
-
-def _check_event(post: ConversionPost, campaign: Campaign | None) -> None:
-    campaign_events = campaign.events if campaign else ()
+    campaign_events = attribution.campaign.events if attribution.campaign else ()
     if post.event not in body.EVENTS and post.event not in campaign_events:
         message = "is neither sale, lead, signup, rebill nor an event of the campaign"
         raise Rejected(Reason.invalid_field, message, field="event")
@@ -237,31 +215,18 @@ def decide(
     if key.campaign:
         _check_key_campaign(post, attribution.campaign, key.campaign)
     authority = authority or authority_of(key)
-    commission_choice = choose_commission(attribution, time_ms, post.event)
+    choice = choose_commission(attribution.campaign, attribution.affiliate, time_ms, post.event)
     return Decision(
         post,
         key,
         time_ms,
         attribution,
-        commission_choice,
+        choice,
         customer_hash(post.customer_email, customer_key),
         _duplicates(post, attribution.campaign, authority, repeat_key),
-        _is_unsettled(post, attribution, commission_choice),
+        _is_unsettled(post, attribution, choice.commission),
         authority,
     )
-
-
-def choose_commission(attribution: Attribution, time_ms: int, event: str) -> CommissionChoice:
-    """Chooses the commission of an attributed conversion by its affiliate, time and event."""
-    campaign, affiliate = attribution.campaign, attribution.affiliate
-    if campaign is None or affiliate is None:
-        return _NO_COMMISSION
-    if reason := unpaid_reason(campaign, affiliate, time_ms):
-        return CommissionChoice(reason=reason)
-    version, commission = rule_at(campaign, affiliate.number, time_ms)
-    if commission.first_order_only and event != SALE:
-        return CommissionChoice(reason=NOT_FIRST)
-    return CommissionChoice(version, commission)
 
 
 def _duplicates(
@@ -292,11 +257,11 @@ def is_known_by_order(decision: Decision) -> bool:
 
 
 def _is_unsettled(
-    post: ConversionPost, attribution: Attribution, commission_choice: CommissionChoice
+    post: ConversionPost, attribution: Attribution, commission: Commission | None
 ) -> bool:
-    campaign, commission = attribution.campaign, commission_choice.commission
+    campaign = attribution.campaign
     if commission is not None and (
-        commission.first_order_only or needs_exchange_rate(post, campaign, commission)
+        commission.first_order_only or needs_exchange_rate(commission, campaign, post.currency)
     ):
         return True
     if post.customer_id is None and post.customer_email is None:
@@ -304,24 +269,15 @@ def _is_unsettled(
     return campaign.lifetime if campaign else attribution.affiliate is None
 
 
-def needs_exchange_rate(
-    post: ConversionPost, campaign: Campaign | None, commission: Commission
-) -> bool:
-    """Returns whether the commission has amounts in another currency than the order's."""
-    posted = post.currency
-    is_foreign = campaign is not None and posted is not None and posted != campaign.currency
-    return is_foreign and has_amounts(commission)
-
-
 def decide_rebill(decision: Decision, earner: Earner | None) -> Decision:
     """Decides a post as a rebill of its order, which `earner` earned."""
     attribution = decision.attribution
     if earner is not None and earner.affiliate is not None:
         attribution = attribute((), None, None, decision.key.account, decision.time_ms, earner)
-    commission_choice = choose_commission(attribution, decision.time_ms, REBILL)
-    return msgspec.structs.replace(
-        decision, attribution=attribution, commission_choice=commission_choice
+    choice = choose_commission(
+        attribution.campaign, attribution.affiliate, decision.time_ms, REBILL
     )
+    return msgspec.structs.replace(decision, attribution=attribution, commission_choice=choice)
 
 
 def make_conversion(
@@ -346,29 +302,7 @@ def make_conversion(
         settings.default_currency,
         decision.authority,
     )
-    conversion, fingerprint = resolve_conversion(
-        post, decision.attribution, decision.commission_choice, origin
-    )
-    repeat = conversion
-    if rebill := decision.rebill:
-        repeat, _ = resolve_conversion(post, rebill.attribution, rebill.commission_choice, origin)
-    # The same explicit instant means the same conversion, sent twice.
-    own_digest = origin.conversion_id
-    if post.timestamp is not None and digests.reserved:
-        own_digest = _repeat_digest(digests.reserved, fingerprint)
-    match decision.duplicates:
-        case "allow":
-            posted = _posted_conversion(_free_of_order(conversion), own_digest, fingerprint, shard)
-        case "rebill":
-            posted = msgspec.structs.replace(
-                _posted_conversion(conversion, digests.reserved, fingerprint, shard),
-                repeat=_posted_conversion(
-                    _free_of_order(repeat, REBILL), own_digest, fingerprint, shard
-                ),
-            )
-        case _:
-            digest = digests.reserved or origin.conversion_id
-            posted = _posted_conversion(conversion, digest, fingerprint, shard)
+    posted = _of_policy(decision, origin, digests.reserved, shard)
     is_claim = decision.authority.order_scope == "campaign" and decision.duplicates != "allow"
     if post.timestamp is None and not is_claim:
         return posted
@@ -378,6 +312,31 @@ def make_conversion(
         state=msgspec.structs.replace(posted.state, stated_ms=stated_ms),
         has_timestamp=post.timestamp is not None,
         account_digest=digests.account if is_claim else "",
+    )
+
+
+def _of_policy(
+    decision: Decision, origin: ConversionOrigin, digest: str, shard: int
+) -> PostedConversion:
+    """Makes the conversion to publish under the campaign's policy for another post of its order."""
+    post, rebill = decision.post, decision.rebill
+    conversion, fingerprint = resolve_conversion(
+        post, decision.attribution, decision.commission_choice, origin
+    )
+    # The same explicit instant means the same conversion, sent twice.
+    is_known = digest and post.timestamp is not None
+    own_digest = _repeat_digest(digest, fingerprint) if is_known else origin.conversion_id
+    if decision.duplicates == "allow":
+        return _posted_conversion(_free_of_order(conversion), own_digest, fingerprint, shard)
+    posted = _posted_conversion(conversion, digest or origin.conversion_id, fingerprint, shard)
+    if decision.duplicates != "rebill":
+        return posted
+    repeat = conversion
+    if rebill:
+        repeat, _ = resolve_conversion(post, rebill.attribution, rebill.commission_choice, origin)
+    repeat = _free_of_order(repeat, REBILL)
+    return msgspec.structs.replace(
+        posted, repeat=_posted_conversion(repeat, own_digest, fingerprint, shard)
     )
 
 

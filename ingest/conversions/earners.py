@@ -16,7 +16,7 @@ from ingest.conversions.customer_claims import (
     Standing,
     hashed_key,
 )
-from ingest.conversions.decision import REBILL, SALE, Decision, Lookups
+from ingest.conversions.decision import REBILL, Decision, Lookups
 from ingest.edge import Edge
 from ingest.publishing.publishers import PostedConversion
 from linkjolt import redis_keys
@@ -28,6 +28,7 @@ from linkjolt.conversions.reservations import (
 )
 from linkjolt.datasets import Dataset
 from linkjolt.events import AttributionMethod
+from linkjolt.registry.commission_rules import SALE
 from linkjolt.registry.entries import ApiKey, parse_public_id
 from linkjolt.storage.redis import RedisError, call
 

@@ -19,7 +19,6 @@ from ingest.conversions.decision import (
     decide,
     decide_rebill,
     make_conversion,
-    needs_exchange_rate,
 )
 from ingest.conversions.earners import Earners
 from ingest.conversions.later_posts import OrderUpdates
@@ -33,6 +32,7 @@ from linkjolt.conversions.reservations import Reservation
 from linkjolt.datasets import Account
 from linkjolt.events import ConversionState
 from linkjolt.reasons import Reason, Rejected
+from linkjolt.registry.commission_rules import needs_exchange_rate
 from linkjolt.registry.entries import ApiKey
 from linkjolt.storage.redis import RedisError
 
@@ -170,9 +170,7 @@ class Intake:
         """Adds the rate that converts a commission's amounts; Rejected if the account has none."""
         post, campaign = decision.post, decision.attribution.campaign
         choice = decision.commission_choice
-        if choice.commission is None or campaign is None:
-            return decision
-        if not needs_exchange_rate(post, campaign, choice.commission):
+        if campaign is None or not needs_exchange_rate(choice.commission, campaign, post.currency):
             return decision
         rates = await self._edge.directory.rates.table(decision.key.account)
         rate = rates.require(post.currency or "", campaign.currency, decision.time_ms)

@@ -16,7 +16,8 @@ UNVERIFIED = "unverified"
 class Payee(msgspec.Struct, frozen=True, kw_only=True):
     """The affiliate to whom a conversion is given by hand, and the version that pays.
 
-    `exchange_rate` converts the version's amounts into the conversion's currency.
+    `exchange_rate` converts the version's amounts into the conversion's currency. `reason` says why
+    no version pays.
     """
 
     campaign: int
@@ -24,6 +25,7 @@ class Payee(msgspec.Struct, frozen=True, kw_only=True):
     rule: int
     link: int = 0
     exchange_rate: str = ""
+    reason: str = ""
 
 
 class AdjustmentRequest(msgspec.Struct, frozen=True, kw_only=True):
@@ -159,7 +161,7 @@ def _attribute(state: ConversionState, request: AdjustmentRequest) -> Conversion
         link=payee.link,
         rule=payee.rule,
         rate=payee.exchange_rate,
-        commission_reason="",
+        commission_reason=payee.reason,
     )
 
 

@@ -1,6 +1,7 @@
 """Looks up the affiliate to whom a person attributes a conversion."""
 
 from collections.abc import Callable
+from functools import partial
 
 from redis.asyncio import Redis
 
@@ -9,9 +10,12 @@ from linkjolt.conversions.adjustment_kinds import Payee
 from linkjolt.conversions.forms import AttributionForm
 from linkjolt.datasets import Account
 from linkjolt.events import ConversionState
-from linkjolt.money import has_amounts
 from linkjolt.reasons import Reason, Rejected
-from linkjolt.registry.commission_rules import rule_at, unpaid_reason
+from linkjolt.registry.commission_rules import (
+    choose_commission,
+    needs_exchange_rate,
+    unpaid_reason,
+)
 from linkjolt.registry.entries import Affiliate, Campaign, Link, parse_public_id
 from linkjolt.registry.rates import RateTable
 from linkjolt.registry.reads import E, read_entry, read_pointer
@@ -39,24 +43,27 @@ async def find_payee(
         )
     payee = await _read_active_entry(redis, Affiliate, affiliate, account, "affiliate_id")
     campaign = await _read_active_entry(redis, Campaign, campaign_number, account, "campaign_id")
+    return partial(_payee_of, campaign, payee, link, rates)
 
-    def payee_of(state: ConversionState) -> Payee:
-        if reason := unpaid_reason(campaign, payee, state.time_ms):
-            message = f"the conversion would earn nothing: {reason}"
-            raise Rejected(Reason.not_adjustable, message)
-        version, rule = rule_at(campaign, payee.number, state.time_ms)
-        rate = ""
-        if has_amounts(rule) and state.currency != campaign.currency:
-            rate = rates.require(state.currency, campaign.currency, state.time_ms)
-        return Payee(
-            campaign=campaign.number,
-            affiliate=payee.number,
-            link=link,
-            rule=version,
-            exchange_rate=rate,
-        )
 
-    return payee_of
+def _payee_of(
+    campaign: Campaign, affiliate: Affiliate, link: int, rates: RateTable, state: ConversionState
+) -> Payee:
+    if reason := unpaid_reason(campaign, affiliate, state.time_ms):
+        message = f"the conversion would earn nothing: {reason}"
+        raise Rejected(Reason.not_adjustable, message)
+    choice = choose_commission(campaign, affiliate, state.time_ms, state.event)
+    rate = ""
+    if needs_exchange_rate(choice.commission, campaign, state.currency):
+        rate = rates.require(state.currency, campaign.currency, state.time_ms)
+    return Payee(
+        campaign=campaign.number,
+        affiliate=affiliate.number,
+        link=link,
+        rule=choice.rule,
+        exchange_rate=rate,
+        reason=choice.reason,
+    )
 
 
 async def _read_active_link(redis: Redis, code: str, account: Account) -> Link:

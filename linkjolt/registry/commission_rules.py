@@ -4,13 +4,63 @@ from datetime import datetime
 
 import msgspec
 
-from linkjolt.money import Commission
+from linkjolt.money import Commission, commission_minor, has_amounts
 from linkjolt.registry.entries import Affiliate, Campaign, RuleVersion
 
 # Why a rule for first orders pays nothing, or pays though it could not be checked.
 NOT_FIRST = "not_first_order"
 UNCHECKED = "first_order_unchecked"
+# The event of an order.
+SALE = "sale"
 _FIRST_VERSION = 1
+
+
+class CommissionChoice(msgspec.Struct, frozen=True):
+    """The commission that pays and its rule's version, or the reason why none does.
+
+    `exchange_rate` converts its amounts into the currency of the order, '' where that is theirs.
+    """
+
+    rule: int = 0
+    commission: Commission | None = None
+    reason: str = ""
+    exchange_rate: str = ""
+
+    def minor(self, order_value_minor: int, currency: str) -> int:
+        """Computes the commission in minor units."""
+        rule = self.commission
+        if rule is None:
+            return 0
+        return commission_minor(rule, order_value_minor, currency, self.exchange_rate)
+
+
+_NO_COMMISSION = CommissionChoice()
+
+
+def choose_commission(
+    campaign: Campaign | None, affiliate: Affiliate | None, time_ms: int, event: str
+) -> CommissionChoice:
+    """Chooses the commission of a conversion by its campaign, affiliate, time and event."""
+    if campaign is None or affiliate is None:
+        return _NO_COMMISSION
+    if reason := unpaid_reason(campaign, affiliate, time_ms):
+        return CommissionChoice(reason=reason)
+    version, commission = rule_at(campaign, affiliate.number, time_ms)
+    if commission.first_order_only and event != SALE:
+        return CommissionChoice(reason=NOT_FIRST)
+    return CommissionChoice(version, commission)
+
+
+def needs_exchange_rate(
+    commission: Commission | None, campaign: Campaign | None, currency: str | None
+) -> bool:
+    """Returns whether a commission has amounts in another currency than the order's.
+
+    The order's is the campaign's where it has none.
+    """
+    if commission is None or campaign is None or currency is None or currency == campaign.currency:
+        return False
+    return has_amounts(commission)
 
 
 def rule_at(campaign: Campaign, affiliate: int, time_ms: int) -> tuple[int, Commission]:
