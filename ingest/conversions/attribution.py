@@ -112,6 +112,9 @@ def attribute(
     campaign where that campaign attributes to the first. `earner` comes before all of them, or
     after all.
     """
+    if code is not None and not clicks and coupon is None and earner is None:
+        # Most are like this.
+        return _by_code(code)
     if earner is not None and earner.outranks:
         return _by_earner(earner)
     attribution = _attribute_as_posted(clicks, code, coupon, account, time_ms)

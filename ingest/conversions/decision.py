@@ -214,8 +214,9 @@ def decide(
         _check_names(post, lookups, attribution, key.account)
     if key.campaign:
         _check_key_campaign(post, attribution.campaign, key.campaign)
-    authority = authority or authority_of(key)
-    choice = choose_commission(attribution.campaign, attribution.affiliate, time_ms, post.event)
+    authority, campaign = authority or authority_of(key), attribution.campaign
+    is_refusing = campaign is None or campaign.duplicates == "refuse"
+    choice = choose_commission(campaign, attribution.affiliate, time_ms, post.event)
     return Decision(
         post,
         key,
@@ -223,7 +224,7 @@ def decide(
         attribution,
         choice,
         customer_hash(post.customer_email, customer_key),
-        _duplicates(post, attribution.campaign, authority, repeat_key),
+        "refuse" if is_refusing else _duplicates(post, campaign, authority, repeat_key),
         _is_unsettled(post, attribution, choice.commission),
         authority,
     )
@@ -260,9 +261,9 @@ def _is_unsettled(
     post: ConversionPost, attribution: Attribution, commission: Commission | None
 ) -> bool:
     campaign = attribution.campaign
-    if commission is not None and (
-        commission.first_order_only or needs_exchange_rate(commission, campaign, post.currency)
-    ):
+    if commission is not None and commission.first_order_only:
+        return True
+    if post.currency is not None and needs_exchange_rate(commission, campaign, post.currency):
         return True
     if post.customer_id is None and post.customer_email is None:
         return False
