@@ -255,7 +255,7 @@ def _check(post: ConversionPost) -> None:
 def _check_needs_no_order(post: ConversionPost) -> None:
     if post.event == "sale":
         raise Rejected(Reason.missing_field, "is required", field="order_id")
-    if not (post.customer_id or post.click_id or post.click_ids):
+    if not (post.customer_id or post.customer_email or post.click_id or post.click_ids):
         message = "or customer_id or click_id is required"
         raise Rejected(Reason.missing_field, message, field="order_id")
 

@@ -28,6 +28,7 @@ from linkjolt.settings import EdgeSettings as Settings
 
 REBILL = "rebill"
 _ZERO = Decimal(0)
+_NO_EARNER = "or click_id is required: nobody is known to earn for this customer or order"
 # By what a post is known when it is sent again: its content, its Idempotency-Key, or its order
 # alone, as postbacks are.
 RepeatKey = Literal["content", "idempotency_key", "order"]
@@ -249,14 +250,6 @@ def _duplicates(
     return "refuse" if repeat_key == "order" else duplicates
 
 
-def is_known_by_order(decision: Decision) -> bool:
-    """Returns whether a post that is sent again is known as the same by its order alone."""
-    has_instant = decision.post.timestamp is not None
-    return decision.post.order_id is not None and (
-        has_instant or decision.duplicates in ("refuse", "update")
-    )
-
-
 def _is_unsettled(
     post: ConversionPost, attribution: Attribution, commission: Commission | None
 ) -> bool:
@@ -369,8 +362,10 @@ def _check_names(
         if post.coupon_code is not None:
             message = "is no coupon of an affiliate"
             raise Rejected(Reason.unknown_reference, message, field="coupon_code")
-        message = "or click_id is required: nobody is known to earn for this customer or order"
-        raise Rejected(Reason.missing_field, message, field="tracking_code")
+        if post.event == REBILL:
+            # Its sale may be in another system, and it may be attributed by hand.
+            return
+        raise Rejected(Reason.missing_field, _NO_EARNER, field="tracking_code")
 
 
 def _check_code(route: Route | None, account: Account) -> None:
@@ -388,7 +383,9 @@ def _check_code(route: Route | None, account: Account) -> None:
 def _check_key_campaign(post: ConversionPost, campaign: Campaign | None, bound_to: int) -> None:
     """Refuses a post that is not for the campaign to which its key is bound."""
     if campaign is None:
-        # A code or coupon would have a campaign: only clicks were posted, and none is genuine.
+        # A code or coupon would have a campaign.
+        if not (post.click_id or post.click_ids):
+            raise Rejected(Reason.missing_field, _NO_EARNER, field="tracking_code")
         field = "click_id" if post.click_id else "click_ids"
         message = "is not a genuine click of this account"
         raise Rejected(Reason.unknown_reference, message, field=field)

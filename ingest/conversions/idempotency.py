@@ -11,7 +11,7 @@ from starlette.types import Scope
 
 from ingest.conversions.body import ConversionPost, parse_post
 from ingest.conversions.customer_claims import Claims, hashed_key
-from ingest.conversions.decision import Decision, is_known_by_order, make_conversion
+from ingest.conversions.decision import Decision, make_conversion
 from ingest.conversions.intake import Intake
 from ingest.edge import Edge
 from ingest.publishing.publishers import PostedConversion
@@ -68,7 +68,7 @@ class IdempotentIntake:
         posted = make_conversion(decision, self._edge.settings, now_ms)
         claim = IdempotencyClaim(_post_digest(post, posted), posted.conversion.conversion_id)
         valid_claim = await self._claim(
-            idempotency_key, key, claim, is_known_by_order=is_known_by_order(decision)
+            idempotency_key, key, claim, is_known_by_order=_is_known_by_order(decision)
         )
         if valid_claim.post_digest != claim.post_digest:
             message = "was used for another body within 24 hours"
@@ -111,6 +111,14 @@ class IdempotentIntake:
                 return claim
             raise
         return msgspec.json.decode(valid_claim, type=IdempotencyClaim)
+
+
+def _is_known_by_order(decision: Decision) -> bool:
+    """Returns whether a post that is sent again is known as the same by its order alone."""
+    has_instant = decision.post.timestamp is not None
+    return decision.post.order_id is not None and (
+        has_instant or decision.duplicates in ("refuse", "update")
+    )
 
 
 def _post_digest(post: ConversionPost, posted: PostedConversion) -> str:

@@ -138,6 +138,8 @@ _DETAILS: dict[str, Any] = {
     "verified": True,
     "commission_rule": 1,
     "rate": None,
+    "rate_from": None,
+    "rate_to": None,
     "notes": [],
     "history_length": 1,
     "history": [

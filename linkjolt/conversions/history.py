@@ -15,7 +15,7 @@ from linkjolt.events import (
     HistoryEntry,
     PayoutStatus,
 )
-from linkjolt.money import to_major
+from linkjolt.money import parse_exchange_rate, to_major
 from linkjolt.web import requests
 from linkjolt.web.forms import Instant
 
@@ -43,8 +43,9 @@ class HistoryEntryAnswer(msgspec.Struct, frozen=True, kw_only=True):
 class AdjustedConversionAnswer(ConversionAnswer, frozen=True, kw_only=True):
     """A conversion as it is now.
 
-    `clawback` is how much of a paid commission is no longer earned. `rate` is the rate by which
-    amounts of the commission's rule were converted, `notes` are words about what was posted.
+    `clawback` is how much of a paid commission is no longer earned. The commission's amounts were
+    converted by `rate`: 1 of `rate_from` is that much of `rate_to`. `notes` are words about what
+    was posted.
     """
 
     refunded: Decimal
@@ -52,7 +53,9 @@ class AdjustedConversionAnswer(ConversionAnswer, frozen=True, kw_only=True):
     clawback: Decimal
     verified: bool
     commission_rule: int | None
-    rate: str | None
+    rate: Decimal | None
+    rate_from: str | None
+    rate_to: str | None
     notes: tuple[str, ...]
 
 
@@ -77,7 +80,9 @@ class _Totals(msgspec.Struct, frozen=True, kw_only=True):
     clawback: Decimal
     verified: bool
     commission_rule: int | None
-    rate: str | None
+    rate: Decimal | None
+    rate_from: str | None
+    rate_to: str | None
     notes: tuple[str, ...]
 
 
@@ -107,13 +112,16 @@ def adjusted_answer(
 
 
 def _state_answer(state: ConversionState) -> bytes:
+    rate_from, rate, rate_to = parse_exchange_rate(state.rate) if state.rate else (None,) * 3
     totals = _Totals(
         refunded=to_major(state.order_value_minor - state.refundable_minor, state.currency),
         payout=state.payout,
         clawback=to_major(clawback_minor(state), state.currency),
         verified=state.verified,
         commission_rule=state.rule or None,
-        rate=state.rate or None,
+        rate=rate,
+        rate_from=rate_from,
+        rate_to=rate_to,
         notes=state.all_notes,
     )
     return _joined(answer(state), requests.encode(totals))

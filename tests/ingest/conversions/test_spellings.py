@@ -223,7 +223,7 @@ async def test_a_click_earns_in_every_spelling_of_its_id(served: Shop) -> None:
         sale = {"order_id": str(number), "order_value": 10}
         posts = [
             {**sale, "click_id": spelling},
-            {**sale, "event": "rebill", "click_ids": [spelling]},
+            {**sale, "order_id": f"r{number}", "event": "rebill", "click_ids": [spelling]},
             {"event": "lead", "tracking_code": f"tc_ABC123_aff_1_cid_{click.lower()}"},
         ]
         for post in posts:
