@@ -108,7 +108,6 @@ def resolve_conversion(
         rate=choice.exchange_rate,
         hand=origin.authority.hand,
         order_scope=origin.authority.order_scope,
-        notes=post.notes,
     )
     if conversion.hand == "pixel":
         conversion = unverified(conversion)
@@ -131,7 +130,8 @@ def unverified(conversion: Conversion) -> Conversion:
 def _has_extra_fields(post: ConversionPost) -> object:
     """Returns a true value where a post has fields to copy unchanged; most have none."""
     texts = post.customer_id or post.coupon_code or post.adv1 or post.adv2 or post.adv3
-    return texts or post.adv4 or post.adv5 or post.items is not None or post.metadata is not None
+    nested = post.items is not None or post.metadata is not None
+    return texts or post.adv4 or post.adv5 or nested or post.notes
 
 
 def _copy_extra_fields(conversion: Conversion, post: ConversionPost) -> Conversion:
@@ -142,6 +142,7 @@ def _copy_extra_fields(conversion: Conversion, post: ConversionPost) -> Conversi
         coupon_code=post.coupon_code or "",
         items=body.encode_raw(post.items),
         metadata=body.encode_raw(post.metadata),
+        notes=post.notes,
         adv1=post.adv1,
         adv2=post.adv2,
         adv3=post.adv3,

@@ -55,6 +55,5 @@ def test_an_answer_tells_the_state_exactly(
         "commission_reason": state.commission_reason or None,
         "currency": state.currency,
         "attribution": {"method": state.attribution, "reason": state.reason or None},
-        "commission_reason": state.commission_reason or None,
         "duplicate": duplicate,
     }
