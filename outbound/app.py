@@ -115,6 +115,7 @@ class WebhookDelivery:
             if number not in self._senders:
                 self._start_sender(webhook, tasks)
         metrics.ENDPOINTS.set(len(active))
+        metrics.FAILING.set(sum(sender.is_failing for sender in self._senders.values()))
 
     async def _clean_up(self) -> None:
         """Forgets the failures of disabled endpoints, and whatever deleted ones had."""

@@ -12,6 +12,11 @@ GIVEN_UP = Counter(
 ENDPOINTS = Gauge(
     "linkjolt_webhook_endpoints", "Endpoints that are active.", multiprocess_mode="mostrecent"
 )
+FAILING = Gauge(
+    "linkjolt_webhook_failing_endpoints",
+    "Endpoints that get one request at a time, with pauses, as they fail or ask to wait.",
+    multiprocess_mode="mostrecent",
+)
 RETRIES = Counter(
     "linkjolt_webhook_feed_retries", "Reads of the streams retried because Redis failed."
 )

@@ -77,6 +77,10 @@ class EndpointSender:
         self._disabling = False
         self.stopping = False
 
+    @property
+    def is_failing(self) -> bool:
+        return self._state.circuit.is_open
+
     def wake(self) -> None:
         """Makes `run` look for deliveries that are due."""
         self._due = True
