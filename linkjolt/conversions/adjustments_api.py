@@ -176,7 +176,7 @@ class Adjustments:
 
     async def _adjust_many(self, entries: Sequence[bytes], key: ApiKey) -> bytes:
         results: list[bytes] = []
-        rejected, campaigns = 0, dict[int, bool]()
+        rejected, campaigns = 0, dict[int, Campaign | None]()
         unavailable: RedisError | None = None
         for entry in entries:
             try:
@@ -193,31 +193,38 @@ class Adjustments:
         return b'{"data":[' + b",".join(results) + counts
 
     async def _adjust_one(
-        self, body: bytes, key: ApiKey, campaigns: dict[int, bool]
+        self, body: bytes, key: ApiKey, campaigns: dict[int, Campaign | None]
     ) -> AdjustmentResult | EarlyAdjustment:
         form = decode_form(body, OrderAdjustmentForm)
-        check_adjustment(form)
         check_target(form)
-        proposed, now_ms = proposal_of(form, author_of(key)), _now_ms()
         if form.conversion_id is not None:
             stored = await self._requested.find(key, form.conversion_id)
-            return await self._requested.adjust(stored, proposed.request_for, now_ms)
-        if proposed.campaign:
-            await self._check_campaign(proposed.campaign, key, campaigns)
+            check_adjustment(form)
+            request_for = proposal_of(form, author_of(key)).request_for
+            return await self._requested.adjust(stored, request_for, _now_ms())
+        check_adjustment(form)
+        proposed = proposal_of(form, author_of(key))
+        if campaign := proposed.campaign or key.campaign:
+            await self._check_campaign(campaign, key, campaigns)
         assert form.order_id is not None
         order = NamedOrder(key.dataset, form.event or _EVENT, form.order_id)
-        return await self._requested.adjust_order(order, proposed, now_ms)
+        return await self._requested.adjust_order(order, proposed, _now_ms())
 
-    async def _check_campaign(self, campaign: int, key: ApiKey, known: dict[int, bool]) -> None:
-        """Rejected if the key has no such campaign; `known` are those that were looked up."""
-        if key.campaign and campaign != key.campaign:
+    async def _check_campaign(
+        self, number: int, key: ApiKey, known: dict[int, Campaign | None]
+    ) -> None:
+        """Rejected if an order cannot be of a campaign; `known` are those that were looked up."""
+        if key.campaign and number != key.campaign:
             message = "is another campaign than the API key's"
             raise Rejected(Reason.forbidden, message, field="campaign_id")
-        if campaign not in known:
-            entry = await read_entry(self._redis, Campaign, campaign)
-            known[campaign] = entry is not None and entry.account == key.account
-        if not known[campaign]:
+        if number not in known:
+            known[number] = await read_entry(self._redis, Campaign, number)
+        campaign = known[number]
+        if campaign is None or campaign.account != key.account:
             raise unknown_reference("campaign")
+        if campaign.duplicates == "allow":
+            message = "is not enough: its campaign allows an order many conversions"
+            raise Rejected(Reason.not_adjustable, message, field="order_id")
 
 
 def _single_response(result: AdjustmentResult | EarlyAdjustment) -> Response:

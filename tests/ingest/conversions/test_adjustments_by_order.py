@@ -11,6 +11,7 @@ from linkjolt.reasons import Reason
 from linkjolt.registry.entries import Campaign
 from tests.ingest.conftest import Shop, make_key
 from tests.ingest.conversions.test_adjustments import adjust, created, read
+from tests.ingest.conversions.test_attribution import change_campaign
 from tests.ingest.conversions.test_http import ORDER
 
 PATH = "/v1/adjustments"
@@ -206,6 +207,18 @@ async def test_a_reinstatement_takes_refunds_back_up_to_what_was_refunded(shop: 
     assert sums == (99.99, 99.99, 0, 29.99)
     changes = sum(Decimal(str(entry["commission_change"])) for entry in now["history"])
     assert changes == Decimal("29.99")
+
+
+async def test_of_rebills_the_first_sale_is_adjusted_and_of_many_none(shop: Shop) -> None:
+    await change_campaign(shop, duplicates="rebill")
+    sale, rebill = [await created(shop) for _ in range(2)]
+    assert (sale["event"], rebill["event"]) == ("sale", "rebill")
+    answer = await post(shop, **REFUND)
+    assert answer.json()["conversion"]["conversion_id"] == sale["conversion_id"]
+    await change_campaign(shop, duplicates="allow")
+    refused = await post(shop, **{**REFUND, "order_id": "many", "campaign_id": "cmp_1"})
+    assert (refused.status_code, refused.json()["code"]) == (409, "not_adjustable")
+    assert refused.json()["errors"][0]["field"] == "order_id"
 
 
 async def test_an_account_and_its_tests_have_orders_of_their_own(shop: Shop) -> None:

@@ -89,7 +89,9 @@ async def test_a_bound_key_neither_changes_nor_reads_another_campaign_s_conversi
     path = f"/v1/conversions/{conversion.conversion_id}/adjustments"
     answers.append(await shop.post({"nonsense": 1}, key, path))
     answers.append(await shop.post({**REFUND, "amount": 1000}, key, path))
-    assert [(one.status_code, one.json()["code"]) for one in answers] == [(403, "forbidden")] * 8
+    by_id = {"conversion_id": conversion.conversion_id, "kind": "reject", "adjustment_id": "a"}
+    answers.append(await shop.post(by_id, key, PATH))
+    assert [(one.status_code, one.json()["code"]) for one in answers] == [(403, "forbidden")] * 9
     assert await shop.adjustments() == []
 
 
