@@ -1,6 +1,8 @@
 """Runs one installation for all rows; each row has a campaign and affiliates of its own."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,11 +21,22 @@ SETTINGS = {
 PATIENT = {"LINKJOLT_REDIS_TIMEOUT_SECONDS": "5"}
 
 
+@contextmanager
+def running(folder: Path, **settings: str) -> Generator[Api]:
+    """Runs an installation under a folder."""
+    instance = start(folder / "data", **(SETTINGS | settings))
+    api = Api(instance)
+    try:
+        yield api
+    finally:
+        api.http.close()
+        instance.stop()
+
+
 @pytest.fixture(scope="session")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
-    instance = start(tmp_path_factory.mktemp("money") / "data", **SETTINGS, **PATIENT)
-    yield Api(instance)
-    instance.stop()
+    with running(tmp_path_factory.mktemp("money"), **PATIENT) as one:
+        yield one
 
 
 @pytest.fixture

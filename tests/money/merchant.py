@@ -12,8 +12,7 @@ from typing import Any
 from tests.money.shop import Api, Shop, wait_for
 
 CONVERSION_EVENTS = [
-    f"conversion.{what}"
-    for what in ("created", "approved", "rejected", "refunded")
+    f"conversion.{what}" for what in ("created", "approved", "rejected", "refunded")
 ]
 # Longer than a sender waits for an answer.
 HANG_SECONDS = 15.0
@@ -41,7 +40,11 @@ class Hook(BaseHTTPRequestHandler):
     """Answers one connection's requests."""
 
     protocol_version = "HTTP/1.1"
-    server: "HookServer"
+
+    @property
+    def hooks(self) -> "HookServer":
+        assert isinstance(self.server, HookServer)
+        return self.server
 
     def do_POST(self) -> None:
         length = int(self.headers["Content-Length"])
@@ -51,9 +54,9 @@ class Hook(BaseHTTPRequestHandler):
             return
         headers = {name.lower(): value for name, value in self.headers.items()}
         arrival = Arrival(self.path, headers, body)
-        self.server.arrived.append(arrival)
+        self.hooks.arrived.append(arrival)
         with suppress(ConnectionError):
-            self.server.replies[self.path](self, arrival)
+            self.hooks.replies[self.path](self, arrival)
 
     def reply(self, status: int, body: bytes = b"", **headers: str) -> None:
         """Sends a whole answer."""
@@ -67,7 +70,7 @@ class Hook(BaseHTTPRequestHandler):
 
     def hold(self, seconds: float = HANG_SECONDS) -> None:
         """Waits, at most until the server closes."""
-        self.server.closing.wait(seconds)
+        self.hooks.closing.wait(seconds)
 
     def log_message(self, format: str, *args: Any) -> None:
         pass

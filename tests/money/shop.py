@@ -119,7 +119,7 @@ class Shop:
         assert found
         return found[1]
 
-    def post(self, *, headers: dict[str, str] | None = None, **body: Any) -> httpx2.Response:
+    def post(self, headers: dict[str, str] | None = None, /, **body: Any) -> httpx2.Response:
         """Posts a conversion."""
         return self.api.send("POST", "/v1/conversions", json=body, headers=headers or {})
 
@@ -129,7 +129,7 @@ class Shop:
         content = body if isinstance(body, bytes) else body.encode()
         return self.api.send("POST", "/v1/conversions", content=content, headers=sent)
 
-    def sale(self, value: Any = 100, **fields: Any) -> dict[str, Any]:
+    def sale(self, value: Any = 100, /, **fields: Any) -> dict[str, Any]:
         """Posts an order of Ann's code that must be accepted, and returns the answer."""
         body = {"order_id": unique(), "order_value": value} | fields
         if not {"tracking_code", "click_id", "coupon_code"} & body.keys():
@@ -138,7 +138,7 @@ class Shop:
         assert answer.status_code == 201, answer.text
         return answer.json()
 
-    def postback(self, dialect: str = "", **parameters: Any) -> httpx2.Response:
+    def postback(self, dialect: str = "", /, **parameters: Any) -> httpx2.Response:
         """Sends a postback under the admin key, or under the `key` given."""
         return self.postback_text(urlencode({"key": self.api.key} | parameters), dialect)
 
@@ -163,20 +163,20 @@ class Shop:
         assert answer.status_code == 201, answer.text
         return answer.json()["conversion"]
 
-    def listed(self, **filters: str) -> list[dict[str, Any]]:
+    def listed(self, **filters: Any) -> list[dict[str, Any]]:
         """Lists conversions of the campaign once everything sent so far is stored."""
         filters = {"campaign_id": self.campaign, "limit": "1000"} | filters
         return self.api.fresh("/v1/conversions", **filters)["data"]
 
-    def only(self, **filters: str) -> dict[str, Any]:
+    def only(self, **filters: Any) -> dict[str, Any]:
         """Reads the only conversion of the list with these filters, with its history."""
         rows = self.listed(**filters)
         assert len(rows) == 1, rows
         return self.api.read(rows[0]["conversion_id"])
 
-    def totals(self, metrics: str = "conversions,revenue,commission", **filters: str) -> Any:
+    def totals(self, metrics: str = "conversions,revenue,commission", /, **filters: Any) -> Any:
         """Reads the metrics of the campaign once everything sent so far is stored."""
-        filters = {"campaign": self.campaign, "metrics": metrics} | filters
+        filters = {"campaign": self.campaign, "metrics": metrics, "from": "30d"} | filters
         found = self.api.fresh("/v1/reports", **filters)["totals"]
         return tuple(found[name] for name in metrics.split(","))
 
@@ -210,6 +210,12 @@ def eventually(condition: Callable[[], bool], seconds: float = 3) -> bool:
             return False
         time.sleep(0.02)
     return True
+
+
+def days_ago(days: int) -> str:
+    """Returns the instant so many days ago, to the second."""
+    at = datetime.now(UTC).replace(microsecond=0) - timedelta(days=days)
+    return at.strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def lines(bodies: list[dict[str, Any]]) -> str:

@@ -2,30 +2,39 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import httpx2
 import pytest
 
-from tests.money.conftest import SETTINGS
+from tests.money.conftest import running
 from tests.money.shop import Api, Shop, money, net, unique
-from tests.system.conftest import start, wait_for
+from tests.system.conftest import wait_for
 
 Call = Callable[[], httpx2.Response]
 
 
 @pytest.fixture(scope="module")
-def frail(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
-    """Runs an installation whose Redis server is stopped by these rows."""
-    instance = start(tmp_path_factory.mktemp("frail") / "data", **SETTINGS)
-    yield Api(instance)
-    instance.stop()
+def installation(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
+    with running(tmp_path_factory.mktemp("frail")) as one:
+        yield one
+
+
+@pytest.fixture
+def frail(installation: Api) -> Iterator[Api]:
+    """Provides an installation whose Redis may be stopped; the next row finds it recovered."""
+    probe = Shop(installation)
+    yield installation
+    body = {"tracking_code": probe.ann.code, "order_id": unique(), "order_value": 1}
+    _again(lambda: probe.post(**body))
 
 
 @contextmanager
-def _redis_stopped(api: Api) -> Iterator[None]:
+def _redis_stopped(api: Api) -> Generator[None]:
     redis = api.instance.run["pids"]["redis"]
     os.kill(redis, signal.SIGSTOP)
     try:
@@ -46,39 +55,39 @@ def _again(call: Call) -> httpx2.Response:
     return answers[-1]
 
 
-def _call_later(shop: Shop, sale: dict[str, Any], told: dict[str, Any]) -> Call:
-    """Makes a postback of a sale's click and order."""
-    return lambda: shop.postback(click_id=sale["click_id"], order_id=sale["order_id"], **told)
+# By what a postback asks of an approved order of 100: the status and the sums that it leaves.
+_CHANGES: dict[str, tuple[dict[str, Any], str, tuple[float, float]]] = {
+    "a rejection": ({"status": "rejected"}, "rejected", (0, 0)),
+    "a chargeback": ({"status": "chargeback"}, "rejected", (0, 0)),
+    "a refund": ({"status": "refunded"}, "approved", (0, 0)),
+    "a refund of a part": ({"status": "refunded", "payout": 20}, "approved", (80, 24)),
+    "a negative amount": ({"payout": -20}, "approved", (80, 24)),
+    "another amount": ({"payout": 40}, "approved", (40, 12)),
+    "another amount, approved": ({"payout": 40, "status": "approved"}, "approved", (40, 12)),
+}
 
 
-@pytest.mark.parametrize(
-    ("told", "status", "left"),
-    [
-        ({"status": "rejected"}, "rejected", (0, 0)),
-        ({"status": "chargeback"}, "rejected", (0, 0)),
-        ({"status": "refunded"}, "approved", (0, 0)),
-        ({"status": "refunded", "payout": 20}, "approved", (80, 24)),
-        ({"payout": -20}, "approved", (80, 24)),
-        ({"payout": 40}, "approved", (40, 12)),
-        ({"payout": 40, "status": "approved"}, "approved", (40, 12)),
-    ],
-)
-def test_a_postback_that_changes_an_order_is_refused_and_then_made(
-    frail: Api, told: dict[str, Any], status: str, left: tuple[float, float]
-) -> None:
-    shop = Shop(frail)
-    first = {"click_id": shop.click(), "order_id": unique(), "payout": 100, "status": "approved"}
-    assert shop.postback(**first).status_code == 200
-    order = shop.only(order_id=first["order_id"])
-    call = _call_later(shop, order, told)
-    with _redis_stopped(frail):
-        answer = call()
-    assert answer.status_code == 503, answer.text
-    assert int(answer.headers["retry-after"]) > 0
-    assert _again(call).status_code == 200
-    now = frail.read(order["conversion_id"])
-    assert (now["status"], *net(now)) == (status, *left)
-    assert shop.totals("revenue,commission") == left
+def test_postbacks_that_change_an_order_are_refused_and_then_made(frail: Api) -> None:
+    shop, calls, orders = Shop(frail), dict[str, Call](), dict[str, str]()
+    for name, (told, _, _) in _CHANGES.items():
+        order = {"click_id": shop.click(), "order_id": unique()}
+        assert shop.postback(**order, payout=100, status="approved").status_code == 200
+        calls[name], orders[order["order_id"]] = partial(shop.postback, **order, **told), name
+    ids = {orders[row["order_id"]]: row["conversion_id"] for row in shop.listed()}
+    with _redis_stopped(frail), ThreadPoolExecutor() as threads:
+        sent = {name: threads.submit(call) for name, call in calls.items()}
+        refused = {name: answer.result() for name, answer in sent.items()}
+    assert {name: answer.status_code for name, answer in refused.items()} == dict.fromkeys(ids, 503)
+    assert all(int(answer.headers["retry-after"]) > 0 for answer in refused.values())
+    untouched = {name: frail.read(one)["status"] for name, one in ids.items()}
+    assert untouched == dict.fromkeys(ids, "approved")
+    assert {name: _again(call).status_code for name, call in calls.items()} == dict.fromkeys(
+        ids, 200
+    )
+    now = {name: frail.read(one) for name, one in ids.items()}
+    assert {name: (one["status"], net(one)) for name, one in now.items()} == {
+        name: (status, left) for name, (_, status, left) in _CHANGES.items()
+    }
 
 
 def test_the_rejection_of_a_new_click_leaves_no_sale(frail: Api) -> None:

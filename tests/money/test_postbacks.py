@@ -7,7 +7,7 @@ import pytest
 
 from tests.money.conftest import OpenShop
 from tests.money.merchant import Merchant
-from tests.money.shop import BROWSER, Shop, kinds, money, net, refused_field, unique
+from tests.money.shop import BROWSER, Shop, days_ago, kinds, money, net, refused_field, unique
 
 # By dialect: its parameters for the click, the order and the amount.
 DIALECTS = {
@@ -50,9 +50,7 @@ def test_no_dialect_restates_the_conversion_of_another_click(shop: Shop, dialect
         assert refused_field(second, 409) == order
 
 
-@pytest.mark.parametrize(
-    ("dialect", "transaction"), [("voluum", "PURCHASE"), ("keitaro", "1")]
-)
+@pytest.mark.parametrize(("dialect", "transaction"), [("voluum", "PURCHASE"), ("keitaro", "1")])
 def test_a_transaction_id_is_unique_within_its_click_alone(
     shop: Shop, dialect: str, transaction: str
 ) -> None:
@@ -343,7 +341,7 @@ def test_a_click_id_is_the_same_order_in_either_letter_case(shop: Shop) -> None:
 def test_a_postback_has_a_customer_and_a_time(open_shop: OpenShop, dialect: str) -> None:
     first = {"kind": "percentage", "rate": "10", "first_order_only": True}
     shop, email = open_shop(commission=first), f"{unique()}@shop.example"
-    at, orders = "2026-11-20T10:00:00Z", [unique(), unique()]
+    at, orders = days_ago(10), [unique(), unique()]
     for order in orders:
         told = {"tracking_code": shop.ann.code, "order_id": order, "payout": 100}
         answer = shop.postback(dialect, **told, customer_email=email, timestamp=at)
