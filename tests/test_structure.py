@@ -134,7 +134,7 @@ def test_planted_names_and_docstrings_are_found(tmp_path: Path) -> None:
     assert rules.dialect(tmp_path) == ["ingest/b.py:2"]
 
 
-@pytest.mark.parametrize("folder", ["system", "docs"])
+@pytest.mark.parametrize("folder", ["system", "docs", "money"])
 def test_tests_from_outside_import_nothing_of_the_application(folder: str) -> None:
     paths = sorted((_ROOT / "tests" / folder).rglob("*.py"))
     assert paths

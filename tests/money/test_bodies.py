@@ -42,7 +42,7 @@ def test_an_optional_field_that_is_empty_is_absent(
 
 
 @pytest.mark.parametrize("field", ["metadata", "items", "click_ids"])
-@pytest.mark.parametrize("empty", [[], None], ids=["[]", "null"])
+@pytest.mark.parametrize("empty", [[], None], ids=["an empty list", "null"])
 def test_an_optional_list_or_object_that_is_empty_is_absent(
     shop: Shop, field: str, empty: list[Any] | None
 ) -> None:
@@ -82,7 +82,7 @@ def test_whole_numbers_are_read_as_ids(shop: Shop) -> None:
     assert shop.adjust(made, "refund", **(refund | {"adjustment_id": "7"})).status_code == 200
 
 
-@pytest.mark.parametrize("number", [1.5, True])
+@pytest.mark.parametrize("number", [1.5, True], ids=["a fraction", "true"])
 def test_other_values_are_no_ids(shop: Shop, number: Any) -> None:
     assert refused_field(shop.post(**_body(shop, order_id=number))) == "order_id"
 

@@ -36,7 +36,7 @@ def test_a_rule_with_amounts_pays_no_order_in_a_currency_without_a_rate(
 
 @pytest.mark.parametrize(
     ("dialect", "click", "name"),
-    [("", "click_id", "currency"), ("binom", "cnv_id", "cnv_currency")],
+    [("linkjolt", "click_id", "currency"), ("binom", "cnv_id", "cnv_currency")],
 )
 def test_a_postback_in_a_currency_without_a_rate_is_refused_by_its_parameter(
     open_shop: OpenShop, dialect: str, click: str, name: str

@@ -46,7 +46,9 @@ def test_an_order_restated_to_nothing_earns_nothing(open_shop: OpenShop) -> None
     assert shop.totals("revenue,commission") == (0, 0)
 
 
-@pytest.mark.parametrize("amount", ["70.01", "-1", "0", "NaN"])
+@pytest.mark.parametrize(
+    "amount", ["70.01", "-1", "0", "NaN"], ids=["too much", "negative", "nothing", "no number"]
+)
 def test_a_refund_of_more_than_is_left_or_of_no_amount_is_refused(shop: Shop, amount: str) -> None:
     sale = shop.sale()["conversion_id"]
     shop.adjusted(sale, "refund", amount=30)
@@ -81,6 +83,7 @@ def test_a_refund_sent_again_counts_once_and_another_under_its_id_is_a_conflict(
         ({"kind": "restate", "order_value": 50}, 15),
         ({"kind": "reject"}, 30),
     ],
+    ids=["a part refunded", "all refunded", "restated", "rejected"],
 )
 def test_what_was_paid_and_is_earned_no_more_is_owed_back(
     shop: Shop, change: dict[str, Any], owed: float
@@ -119,6 +122,7 @@ def _adjust_by_order(shop: Shop, **body: Any) -> httpx2.Response:
         ({"kind": "reject"}, "rejected", (0, 0)),
         ({"kind": "restate", "order_value": 50}, "pending", (50, 15)),
     ],
+    ids=["refunded", "approved", "rejected", "restated"],
 )
 def test_an_order_is_adjusted_by_its_order_id(
     shop: Shop, change: dict[str, Any], status: str, left: tuple[float, float]

@@ -94,7 +94,9 @@ def test_a_retry_that_differs_names_the_first_conversion_and_adds_none(
     assert shop.totals() == (1, 100, 30)
 
 
-@pytest.mark.parametrize("change", [{"order_value": 99}, {"currency": "EUR"}])
+@pytest.mark.parametrize(
+    "change", [{"order_value": 99}, {"currency": "EUR"}], ids=["another value", "another currency"]
+)
 def test_another_amount_of_a_known_order_is_a_conflict(shop: Shop, change: dict[str, Any]) -> None:
     body = _body(shop)
     first = shop.post(**body).json()["conversion_id"]

@@ -34,7 +34,9 @@ def test_the_rule_of_an_order_is_that_of_its_millisecond(shop: Shop) -> None:
     assert earned == [30] * 500 + [20] * 500
 
 
-@pytest.mark.parametrize("minutes", [-60 * 24 * 30, 0, 4])
+@pytest.mark.parametrize(
+    "minutes", [-60 * 24 * 30, 0, 4], ids=["a month ago", "now", "4 minutes ahead"]
+)
 def test_an_order_of_the_past_or_of_a_clock_ahead_is_taken(shop: Shop, minutes: int) -> None:
     at = datetime.now(UTC) + timedelta(minutes=minutes)
     sale = shop.sale(timestamp=_written(at))
