@@ -167,7 +167,7 @@ def test_a_customer_nobody_brought_is_refused(open_shop: OpenShop, lifetime: boo
 
 
 def test_a_rebill_needs_no_order_id(shop: Shop) -> None:
-    body = {"tracking_code": shop.ann.code, "event": "rebill", "order_value": 50}
+    body = {"click_id": shop.click(), "event": "rebill", "order_value": 50, "customer_id": "c1"}
     key = {"Idempotency-Key": unique("rebill")}
     statuses = [shop.post(key, **body).status_code for _ in range(2)]
     assert statuses == [201, 200]
