@@ -116,13 +116,14 @@ class Merchant:
         *,
         events: list[str] = CONVERSION_EVENTS,
         host: str = "http://127.0.0.1",
+        url: str = "",
         **filters: Any,
     ) -> "HookEndpoint":
-        """Registers an endpoint for the shop's campaign, which answers by `reply`."""
+        """Registers an endpoint for the shop's campaign: one that answers by `reply`, or a URL."""
         path = f"/{len(self._server.replies)}"
         self._server.replies[path] = reply
         scope = {"campaign_id": [shop.campaign]} | filters
-        url = f"{host}:{self.port}{path}"
+        url = url or f"{host}:{self.port}{path}"
         made = shop.api.create("webhooks", url=url, events=events, filter=scope)
         self._made.append((shop.api, made["id"]))
         return HookEndpoint(self._server, shop.api, path, made)

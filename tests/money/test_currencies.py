@@ -3,10 +3,11 @@
 from decimal import Decimal
 from typing import Any
 
+import httpx2
 import pytest
 
 from tests.money.conftest import OpenShop
-from tests.money.shop import Api, Shop, days_ago, lines, money, refused_field, unique
+from tests.money.shop import Api, Shop, days_ago, eventually, lines, money, refused_field, unique
 
 _FLAT_5 = {"kind": "flat", "amount": "5"}
 _CAP_50 = {"kind": "percentage", "rate": "30", "cap": "50"}
@@ -80,6 +81,19 @@ def _rate(api: Api, currency: str, rate: str, since_days: int = 300) -> None:
     assert answer.status_code == 201, answer.text
 
 
+def _sell(shop: Shop, value: int, **fields: Any) -> dict[str, Any]:
+    """Sells for yen, once the rate has reached the edge, which may take a second."""
+    body = {"tracking_code": shop.ann.code, "order_id": unique(), "order_value": value} | fields
+    answers: list[httpx2.Response] = []
+
+    def taken() -> bool:
+        answers.append(shop.post(**body, currency="JPY"))
+        return answers[-1].status_code == 201
+
+    assert eventually(taken), answers[-1].text
+    return answers[-1].json()
+
+
 @pytest.mark.parametrize(
     ("currency", "commission", "value", "earned"),
     [
@@ -95,7 +109,7 @@ def test_a_rule_with_amounts_pays_another_currency_by_the_accounts_rate(
 ) -> None:
     shop = open_shop(currency=currency, commission=commission)
     _rate(shop.api, currency, "0.0067")
-    sale = shop.sale(value, currency="JPY")
+    sale = _sell(shop, value)
     assert money(sale) == (value, earned)
     kept = shop.api.read(sale["conversion_id"])
     assert Decimal(str(kept["rate"])) == Decimal("0.0067")
@@ -107,7 +121,8 @@ def test_a_conversion_is_paid_by_the_rate_of_its_day(open_shop: OpenShop) -> Non
     _rate(shop.api, "NOK", "0.01", 100)
     midnight = f"{days_ago(100)[:10]}T00:00:00Z"
     times = [days_ago(101), midnight, days_ago(1)]
-    sales = [shop.sale(1000, currency="JPY", timestamp=at) for at in times]
+    assert eventually(lambda: _sell(shop, 1000)["commission_amount"] == 500)
+    sales = [_sell(shop, 1000, timestamp=at) for at in times]
     assert [sale["commission_amount"] for sale in sales] == [746, 500, 500]
     before = {"order_id": unique(), "order_value": 1000, "timestamp": days_ago(201)}
     answer = shop.post(tracking_code=shop.ann.code, currency="JPY", **before)
@@ -117,8 +132,9 @@ def test_a_conversion_is_paid_by_the_rate_of_its_day(open_shop: OpenShop) -> Non
 def test_a_later_rate_changes_no_conversion_that_was_made(open_shop: OpenShop) -> None:
     shop = open_shop(currency="DKK", commission=_FLAT_5)
     _rate(shop.api, "DKK", "0.0067")
-    sale = shop.sale(1000, currency="JPY")
+    sale = _sell(shop, 1000)
     _rate(shop.api, "DKK", "0.01", 0)
+    assert eventually(lambda: _sell(shop, 1000)["commission_amount"] == 500)
     refunded = shop.adjusted(sale["conversion_id"], "refund", amount=400)
     assert (refunded["commission_amount"], Decimal(str(refunded["rate"]))) == (
         746,

@@ -134,8 +134,7 @@ def test_an_endpoint_without_an_answer_is_described(
 
 
 def test_a_port_where_nobody_listens_is_described(shop: Shop, merchant: Merchant) -> None:
-    endpoint = merchant.endpoint(shop)
-    endpoint.patch(url="http://127.0.0.1:1/hook")
+    endpoint = merchant.endpoint(shop, url="http://127.0.0.1:1/hook")
     shop.sale()
     error = endpoint.first_try()["error"].lower()
     assert "refused" in error or "connection" in error
@@ -178,8 +177,7 @@ def self_signed(tmp_path: Path) -> Iterator[str]:
 def test_a_certificate_that_nobody_signed_is_described(
     shop: Shop, merchant: Merchant, self_signed: str
 ) -> None:
-    endpoint = merchant.endpoint(shop)
-    endpoint.patch(url=self_signed)
+    endpoint = merchant.endpoint(shop, url=self_signed)
     shop.sale()
     assert "certificate" in endpoint.first_try()["error"].lower()
 
