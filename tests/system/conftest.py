@@ -97,7 +97,11 @@ def start(data: Path, *words: str, **variables: str) -> Instance:
             pytest.fail(f"linkjolt up ended with {process.returncode}: {instance.log[-2000:]}")
         return "A report" in instance.printed
 
-    wait_for("the banner is printed", ready, START_SECONDS)
+    try:
+        wait_for("the banner is printed", ready, START_SECONDS)
+    except BaseException:
+        process.terminate()
+        raise
     return instance
 
 
