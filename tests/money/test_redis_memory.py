@@ -123,6 +123,25 @@ def test_a_deleted_endpoint_leaves_none_of_its_deliveries(
     assert eventually(lambda: not left(), 10)
 
 
+def test_the_endpoints_of_an_account_are_bounded(small: Api) -> None:
+    body = {"url": "http://127.0.0.1:1/hook", "events": ["conversion.created"]}
+    made: list[str] = []
+
+    def create() -> int:
+        answer = small.send("POST", "/v1/webhooks", json=body)
+        if answer.status_code == 201:
+            made.append(answer.json()["id"])
+        return answer.status_code
+
+    try:
+        assert any(create() == 409 for _ in range(200))
+        assert small.send("DELETE", f"/v1/webhooks/{made.pop()}").status_code == 204
+        assert create() == 201
+    finally:
+        for webhook in made:
+            small.send("DELETE", f"/v1/webhooks/{webhook}")
+
+
 def _sell(shop: Shop, note: str = "") -> int:
     order = {"tracking_code": shop.ann.code, "order_id": unique(), "order_value": 1}
     return shop.post(**order, items=[{"note": note}]).status_code
