@@ -29,6 +29,7 @@ class Reason(StrEnum):
     conflict = "conflict"
     tracking_code_taken = "tracking_code_taken"
     coupon_code_taken = "coupon_code_taken"
+    limit_reached = "limit_reached"
     not_adjustable = "not_adjustable"
     amount_exceeds = "amount_exceeds"
     too_many_waiting = "too_many_waiting"
@@ -69,6 +70,7 @@ STATUS: dict[Reason, int] = {
     Reason.conflict: 409,
     Reason.tracking_code_taken: 409,
     Reason.coupon_code_taken: 409,
+    Reason.limit_reached: 409,
     Reason.not_adjustable: 409,
     Reason.amount_exceeds: 422,
     Reason.too_many_waiting: 429,
@@ -116,6 +118,7 @@ ADVICE: dict[Reason, str] = {
     Reason.conflict: "Read what is stored, then change that instead of sending other content.",
     Reason.tracking_code_taken: "Choose another tracking code, or leave it out to have one made.",
     Reason.coupon_code_taken: "Choose another coupon code, or delete the coupon that has it.",
+    Reason.limit_reached: "Delete what is not used, or have the operator raise the bound.",
     Reason.not_adjustable: "Read the conversion's status: it does not allow this adjustment.",
     Reason.amount_exceeds: "Refund at most what is left of the order value.",
     Reason.too_many_waiting: "Post the conversions that adjustments wait for, then adjust others.",

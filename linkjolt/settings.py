@@ -56,6 +56,9 @@ class SharedSettings(msgspec.Struct, frozen=True, kw_only=True):
         bool,
         _doc("Allow webhooks to private addresses, over http and to any port: for development."),
     ] = False
+    webhook_endpoints_max: Annotated[
+        Count, _doc("Webhook endpoints that an account may have, with those of its test keys.")
+    ] = 100
     shutdown_seconds: Annotated[
         Seconds, _doc("How long open requests may still run after SIGTERM.")
     ] = 5.0
@@ -120,7 +123,11 @@ class AggregatorSettings(SharedSettings, frozen=True, kw_only=True):
         float, Meta(ge=0), _doc("How long stored events stay in the streams.")
     ] = 24.0
     stream_memory_max_bytes: Annotated[
-        Bytes, _doc("Redis memory above which stored events are trimmed before their time.")
+        Bytes,
+        _doc(
+            "Redis memory above which stored events are trimmed before their time; at most half of"
+            " what Redis may use."
+        ),
     ] = 1 << 30
     minute_rollup_hours: Annotated[
         int, Meta(ge=50, le=10_000), _doc("How long the minute rollup is kept.")

@@ -42,6 +42,13 @@ class ClosedSlices(msgspec.Struct, frozen=True):
     rewound: bool
 
 
+class RedisMemory(msgspec.Struct, frozen=True):
+    """The bytes that Redis uses, and its own bound (0: none)."""
+
+    used: int
+    maximum: int
+
+
 def _parse_entry(row: StreamEntry) -> FrameEntry:
     key, fields = row
     frame = fields[b"f"]
@@ -166,6 +173,6 @@ class Streams:
         """Returns the number of events that running edges hold on disk for a stream."""
         return (await read_edge_totals(self._redis)).spooled
 
-    async def memory_bytes(self) -> int:
+    async def memory(self) -> RedisMemory:
         info = await call(self._redis, "INFO", "memory")
-        return int(info["used_memory"])
+        return RedisMemory(int(info["used_memory"]), int(info["maxmemory"]))

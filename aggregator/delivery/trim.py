@@ -26,6 +26,14 @@ def trim_below_ms(stored_ms: int, now_ms: int, retention_hours: float, *, over_m
     return min(stored_ms, now_ms - int(retention_hours * 3_600_000))
 
 
+def memory_bound(setting_bytes: int, redis_max_bytes: int) -> int:
+    """Returns the bytes above which memory matters more than retention.
+
+    At most half of what Redis may use: a Redis smaller than the setting would be full all day.
+    """
+    return min(setting_bytes, redis_max_bytes // 2) if redis_max_bytes else setting_bytes
+
+
 class Trimmer:
     """Trims all streams every ten seconds."""
 
@@ -47,7 +55,8 @@ class Trimmer:
         self._next_at = time.monotonic() + _EVERY_SECONDS
         fault("aggregator_before_trim")
         settings = self._settings
-        over_memory = await self._streams.memory_bytes() > settings.stream_memory_max_bytes
+        memory = await self._streams.memory()
+        over_memory = memory.used > memory_bound(settings.stream_memory_max_bytes, memory.maximum)
         for stream in redis_keys.streams(settings.shards):
             stored_ms = await self._unneeded_below_ms(stream, over_memory=over_memory)
             hours = settings.stream_retention_hours

@@ -48,6 +48,7 @@ def operations() -> list[Operation]:
 def routes(registry: Registry, directory: Directory, settings: SharedSettings) -> list[BaseRoute]:
     """Every route of the registry."""
     edge_url, allow_private = settings.edge_url(), settings.webhook_allow_private
+    webhooks_max = settings.webhook_endpoints_max
 
     def route(path: str, methods: Mapping[str, Endpoint]) -> Route:
         async def answer(request: Request) -> Response:
@@ -57,7 +58,7 @@ def routes(registry: Registry, directory: Directory, settings: SharedSettings) -
             if endpoint.operation.scope:
                 require_any_scope(key, endpoint.operation.scope.split(" or "))
             now = datetime.now(UTC)
-            call = Call(request, key, now, registry, edge_url, allow_private)
+            call = Call(request, key, now, registry, edge_url, allow_private, webhooks_max)
             return await endpoint.action(call)
 
         return Route(path, answer, methods=list(methods))

@@ -4,17 +4,17 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
 from enum import Enum
 from pathlib import Path
-from typing import Any, Generic, cast
+from typing import Any, Generic, Literal, cast
 
 import msgspec
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
-from linkjolt import redis_keys
+from linkjolt import datasets, redis_keys
 from linkjolt.click_ids import LINK_NUMBER_MAX
 from linkjolt.datasets import Account, Dataset
 from linkjolt.reasons import Reason, Rejected
-from linkjolt.registry.entries import ApiKey, Coupon, EntryKind, Link, RegistryEntry
+from linkjolt.registry.entries import ApiKey, Coupon, EntryKind, Link, RegistryEntry, Webhook
 from linkjolt.registry.reads import ENTRY_KINDS, E, read_entries, read_pointer, read_raw
 from linkjolt.registry.tracking_codes import make_tracking_code
 from linkjolt.storage.lua import LuaScript, read_script
@@ -37,6 +37,7 @@ class WriteReply(bytes, Enum):
     written = b"written"
     changed = b"changed"
     taken = b"taken"
+    full = b"full"
 
 
 class EntryPage(msgspec.Struct, Generic[E], frozen=True):
@@ -65,6 +66,16 @@ class Registry:
         if isinstance(outcome, Rejected):
             raise outcome
         return outcome
+
+    async def create_webhook(self, webhook: Webhook, most: int) -> Webhook:
+        """Stores a new endpoint, unless its account has `most` of them, with those of test keys."""
+        number = await self._reserve_numbers("webhook", 1)
+        created = msgspec.structs.replace(webhook, number=number)
+        [reply] = await self._write([_bounded_write(created, most)])
+        if reply == WriteReply.full:
+            message = f"the account has {most} webhooks, the most that it may have"
+            raise Rejected(Reason.limit_reached, message)
+        return _entry_or_raise(created, reply)
 
     async def create_many(self, entries: Sequence[E]) -> list[E | Rejected]:
         """Stores new entries of one kind; returns one outcome per entry, in order."""
@@ -188,8 +199,25 @@ def _entry_write(expected: bytes, entry: RegistryEntry) -> _Write:
         redis_keys.REGISTRY_CHANGES,
         *_pointer_keys(entry),
     ]
-    deleted = "1" if entry.deleted_at else "0"
-    return (keys, [expected, msgspec.json.encode(entry), str(entry.number), kind, deleted])
+    body = msgspec.json.encode(entry)
+    state = _state_of(entry) if expected else "live"
+    return (keys, [expected, body, str(entry.number), kind, state, ""])
+
+
+def _bounded_write(webhook: Webhook, most: int) -> _Write:
+    account = datasets.account_of(webhook.account)
+    test = datasets.is_test(webhook.account)
+    other = datasets.live_dataset(account) if test else datasets.dataset_of_tests(account)
+    keys, arguments = _entry_write(b"", webhook)
+    return [*keys, redis_keys.registry_index("webhook", other)], [*arguments[:-1], str(most)]
+
+
+def _state_of(entry: RegistryEntry) -> Literal["live", "stopped", "deleted"]:
+    """Returns whether a write takes something away, which works when Redis is full, too."""
+    if entry.deleted_at:
+        return "deleted"
+    status: str = getattr(entry, "status", "active")
+    return "live" if status == "active" else "stopped"
 
 
 def _pointer_keys(entry: RegistryEntry) -> list[str]:

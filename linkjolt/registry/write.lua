@@ -1,13 +1,27 @@
 -- Writes one registry entry whole or not at all: entry, index, pointer and change feed.
--- KEYS: entry, index, change feed, and the pointer of a link (its code) or key (its digest).
--- ARGV: the JSON that the writer read ('' for a new entry), the JSON to store, number, kind, and '1'
--- if deleted. Returns 'changed' (the stored JSON is another), 'taken' (the pointer is another
--- entry's) or 'written'.
-local seen, body, number, kind, deleted = unpack(ARGV)
-local entry, index, changes, pointer = unpack(KEYS)
+-- KEYS: entry, index, change feed, then the pointer of a link (its code) or key (its digest), or,
+-- with a bound, the index whose entries count, too.
+-- ARGV: the JSON that the writer read ('' for a new entry), the JSON to store, number, kind, 'live',
+-- 'stopped' or 'deleted', and the most entries that there may be ('': no bound).
+-- Returns 'changed' (the stored JSON is another), 'full' (there are that many), 'taken' (the pointer
+-- is another entry's) or 'written'.
+local seen, body, number, kind, state, most = unpack(ARGV)
+local entry, index, changes, last = unpack(KEYS)
 
 if (redis.call('GET', entry) or '') ~= seen then
   return 'changed'
+end
+local pointer = last
+if most ~= '' then
+  pointer = nil
+  if redis.call('ZCARD', index) + redis.call('ZCARD', last) >= tonumber(most) then
+    return 'full'
+  end
+end
+if state ~= 'live' then
+  -- A full server refuses a script's first write if that may take memory, and no later one. So this
+  -- lets a key be revoked and an entry be deleted or disabled when nothing can be created.
+  redis.call('XTRIM', changes, 'MAXLEN', '~', 100000)
 end
 -- The pointer is written first on purpose: a full server refuses it, and nothing is changed.
 if pointer and not redis.call('SET', pointer, number, 'NX') then
@@ -16,7 +30,7 @@ if pointer and not redis.call('SET', pointer, number, 'NX') then
   end
 end
 redis.call('SET', entry, body)
-if deleted == '1' then
+if state == 'deleted' then
   redis.call('ZREM', index, number)
 else
   redis.call('ZADD', index, number, number)

@@ -31,6 +31,7 @@ class Call(msgspec.Struct, frozen=True):
     registry: Registry
     edge_url: str
     allow_private: bool = False
+    webhooks_max: int = 100
 
     @property
     def account(self) -> Account:
@@ -90,6 +91,8 @@ class Collection(msgspec.Struct, Generic[E, F, P], frozen=True, kw_only=True):
     patch: Callable[[Call, E, P], E] | None = None
     # Checks the references of a patched entry; Rejected where one leads nowhere.
     check: Callable[[Call, E], Awaitable[None]] | None = None
+    # Deletes what an entry had elsewhere, after the entry.
+    forget: Callable[[Call, int], Awaitable[None]] | None = None
     # Whose the entries are.
     owner: Callable[[Call], Owner] = lambda call: call.account
 
@@ -210,7 +213,10 @@ class Collection(msgspec.Struct, Generic[E, F, P], frozen=True, kw_only=True):
         return change
 
     async def delete(self, call: Call) -> Response:
-        await call.registry.delete(self.entry, self.owner(call), self._number(call), call.now)
+        number = self._number(call)
+        await call.registry.delete(self.entry, self.owner(call), number, call.now)
+        if self.forget:
+            await self.forget(call, number)
         return Response(status_code=204)
 
     def _number(self, call: Call) -> int:

@@ -1,6 +1,7 @@
 """`/v1/webhooks`: endpoints, their deliveries (listed, resent, replayed, tested), their secrets."""
 
 import secrets
+from contextlib import suppress
 from datetime import UTC, datetime
 from typing import Any, cast
 
@@ -9,6 +10,7 @@ from starlette.responses import Response
 
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.entries import Webhook
+from linkjolt.storage.redis import RedisError
 from linkjolt.web.collections import (
     Call,
     Collection,
@@ -175,7 +177,13 @@ def _ms(at: datetime) -> int:
 async def _create(call: Call, form: WebhookForm) -> NewWebhookAnswer:
     webhook = new_webhook(form, call.key.dataset, call.now, allow_private=call.allow_private)
     await check_filter(call.registry, webhook, call.account)
-    return new_webhook_answer(await call.registry.create(webhook))
+    return new_webhook_answer(await call.registry.create_webhook(webhook, call.webhooks_max))
+
+
+async def _forget(call: Call, number: int) -> None:
+    # What is left now, the webhooks process deletes.
+    with suppress(RedisError):
+        await _queue(call).delete(number)
 
 
 _FORM: dict[str, Any] = {
@@ -232,6 +240,7 @@ WEBHOOKS = Collection(
     ),
     answer=lambda _, webhook: webhook_answer(webhook),
     check=lambda call, webhook: check_filter(call.registry, webhook, call.account),
+    forget=_forget,
     # Those of a test key receive test events.
     owner=lambda call: call.key.dataset,
 )

@@ -49,6 +49,14 @@ async def test_a_webhook_is_changed_and_deleted(api: Api) -> None:
     assert (await api.send("GET", f"{ONE}/deliveries")).status_code == 404
 
 
+async def test_an_account_cannot_have_more_webhooks_than_its_bound(api: Api) -> None:
+    for _ in range(100):
+        await api.post("/v1/webhooks", HOOK)
+    assert (await api.refused("POST", "/v1/webhooks", HOOK))[:2] == (409, "limit_reached")
+    assert (await api.send("DELETE", ONE)).status_code == 204
+    await api.post("/v1/webhooks", HOOK)
+
+
 RULE = {"kind": "percentage", "rate": 1}
 REFUSED: list[tuple[dict[str, Any], Reason, str]] = [
     ({"url": "https://127.0.0.1/"}, Reason.target_refused, "url"),

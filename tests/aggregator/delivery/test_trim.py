@@ -1,7 +1,7 @@
 """A trim keeps entries that some consumer group has not read or not acknowledged."""
 
 from aggregator.delivery.streams import GROUP, MAX_POSITION, Streams
-from aggregator.delivery.trim import Trimmer
+from aggregator.delivery.trim import Trimmer, memory_bound
 from linkjolt import redis_keys
 from linkjolt.position import position
 from linkjolt.settings import AggregatorSettings
@@ -41,3 +41,9 @@ async def test_a_reader_that_is_gone_does_not_fill_redis(line: Line) -> None:
     bounded = AggregatorSettings(stream_retention_hours=0, stream_memory_max_bytes=1)
     await Trimmer(Streams(line.redis), line.aggregation.trimmable_position, bounded).step()
     assert await call(line.redis, "XLEN", STREAM.key) < 500
+
+
+def test_retention_is_given_up_at_half_of_a_small_redis() -> None:
+    assert memory_bound(1 << 30, 48 << 20) == 24 << 20
+    assert memory_bound(1 << 30, 8 << 30) == 1 << 30
+    assert memory_bound(1 << 30, 0) == 1 << 30

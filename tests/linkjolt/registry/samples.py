@@ -3,10 +3,10 @@
 from datetime import UTC, datetime
 from decimal import Decimal
 
-from linkjolt.datasets import ACCOUNT_DEFAULT, Account
+from linkjolt.datasets import ACCOUNT_DEFAULT, Account, Dataset
 from linkjolt.money import Percentage
 from linkjolt.registry import api_key_secrets
-from linkjolt.registry.entries import Affiliate, ApiKey, Campaign, Link
+from linkjolt.registry.entries import Affiliate, ApiKey, Campaign, Link, Webhook, WebhookSecret
 from linkjolt.registry.store import Registry
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -49,6 +49,17 @@ def key(secret: str, *scopes: str, expires_at: datetime | None = None) -> ApiKey
         digest=api_key_secrets.digest(secret),
         hint=api_key_secrets.hint(secret),
         expires_at=expires_at,
+        created_at=NOW,
+    )
+
+
+def webhook(dataset: Dataset) -> Webhook:
+    return Webhook(
+        number=0,
+        account=dataset,
+        url="https://shop.example/hook",
+        events=("conversion.created",),
+        secrets=(WebhookSecret("whsec_x"),),
         created_at=NOW,
     )
 

@@ -4,15 +4,15 @@ import asyncio
 import itertools
 import re
 import time
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
-from typing import Any, cast
 
 import msgspec
 import pytest
 from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
-from linkjolt import redis_keys
+from linkjolt import datasets, redis_keys
 from linkjolt.click_ids import LINK_NUMBER_MAX
 from linkjolt.datasets import Account
 from linkjolt.reasons import Reason, Rejected
@@ -24,11 +24,12 @@ from linkjolt.registry.entries import (
     Link,
     RegistryChange,
     RegistryEntry,
+    Webhook,
 )
-from linkjolt.registry.reads import FEED_START, read_changes
+from linkjolt.registry.reads import FEED_START, read_changes, read_feed_end
 from linkjolt.registry.store import PATCH_ATTEMPTS_MAX, Registry, WriteReply
 from linkjolt.runtime.redis_server import RedisServer
-from linkjolt.storage.redis import connect
+from linkjolt.storage.redis import call, connect
 from tests.linkjolt.registry import samples
 
 
@@ -242,21 +243,74 @@ async def test_link_numbers_end_where_click_ids_end(redis: Redis, registry: Regi
     assert await redis.get(redis_keys.tracking_code("tc_OVER")) is None
 
 
-async def test_a_full_server_refuses_a_write_whole(redis: Redis, registry: Registry) -> None:
+@pytest.fixture
+async def full(redis: Redis) -> AsyncIterator[Callable[[], Awaitable[None]]]:
+    """Makes the server full when it is called."""
+
+    async def fill() -> None:
+        await call(redis, "CONFIG", "SET", "maxmemory", 1)
+
+    yield fill
+    await call(redis, "CONFIG", "SET", "maxmemory", 0)
+
+
+Fill = Callable[[], Awaitable[None]]
+
+
+async def test_a_full_server_refuses_a_write_whole(
+    redis: Redis, registry: Registry, full: Fill
+) -> None:
     link = await samples.stored_link(registry)
-    server = cast(Any, redis)
-    before = await server.keys()
-    await server.config_set("maxmemory", 1)
-    try:
-        with pytest.raises(RedisError):
-            await registry.create(samples.link("tc_NEW"))
-        with pytest.raises(Rejected) as caught:
-            await registry.delete(Link, Account(1), link.number, samples.NOW)
-    finally:
-        await server.config_set("maxmemory", 0)
+    before = await call(redis, "KEYS", "*")
+    await full()
+    with pytest.raises(RedisError):
+        await registry.create(samples.link("tc_NEW"))
+    changed = msgspec.structs.replace(link, destination="https://shop.example/other")
+    with pytest.raises(Rejected) as caught:
+        await registry.patch(Link, Account(1), link.number, lambda _: changed)
     assert caught.value.reason is Reason.unavailable
-    assert set(await server.keys()) == set(before)
+    assert {*await call(redis, "KEYS", "*")} == {*before}
     assert await registry.get(Link, Account(1), link.number) == link
+
+
+async def test_whatever_stops_something_works_on_a_full_server(
+    registry: Registry, full: Fill
+) -> None:
+    link = await samples.stored_link(registry)
+    other = await registry.create(samples.link("tc_OTHER"))
+    key = await registry.create(samples.key("lj_live_x", "admin"))
+    start = await read_feed_end(registry.redis)
+    await full()
+    await registry.delete(Link, Account(1), link.number, samples.NOW)
+    await registry.delete(ApiKey, Account(1), key.number, samples.NOW)
+    disabled = msgspec.structs.replace(other, status="disabled")
+    await registry.patch(Link, Account(1), other.number, lambda _: disabled)
+    assert await registry.existing(Link, Account(1), {link.number}) == set()
+    assert await registry.existing(ApiKey, Account(1), {key.number}) == set()
+    assert await registry.get(Link, Account(1), other.number) == disabled
+    _, changes = await read_changes(registry.redis, start, 10, 1)
+    told = [(change.kind, change.number) for change in changes]
+    assert told == [("link", link.number), ("key", key.number), ("link", other.number)]
+    # It stays stopped: what makes it live again needs memory.
+    with pytest.raises(Rejected):
+        await registry.patch(Link, Account(1), other.number, lambda _: other)
+
+
+async def test_an_account_has_a_bounded_number_of_webhooks(registry: Registry) -> None:
+    def one(account: Account, *, test: bool = False) -> Webhook:
+        owner = datasets.dataset_of_tests(account) if test else datasets.live_dataset(account)
+        return samples.webhook(owner)
+
+    created = await registry.create_webhook(one(Account(1)), 3)
+    await registry.create_webhook(one(Account(1), test=True), 3)
+    racing = [registry.create_webhook(one(Account(1), test=n % 2 > 0), 3) for n in range(6)]
+    outcomes = await asyncio.gather(*racing, return_exceptions=True)
+    refused = [one for one in outcomes if isinstance(one, Rejected)]
+    assert len(refused) == 5
+    assert {one.reason for one in refused} == {Reason.limit_reached}
+    await registry.create_webhook(one(Account(2)), 3)
+    await registry.delete(Webhook, created.account, created.number, samples.NOW)
+    await registry.create_webhook(one(Account(1)), 3)
 
 
 async def test_a_registry_without_its_server_raises(redis_server: RedisServer) -> None:
