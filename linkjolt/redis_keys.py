@@ -150,18 +150,48 @@ def early_turn(shard: int) -> str:
     return f"lj:{{{shard}}}:early-turn"
 
 
+def webhook_pending(webhook: int) -> str:
+    """Names the hash of an endpoint's pending deliveries, JSON by id."""
+    return f"lj:{{w:{webhook}}}:pending"
+
+
 def webhook_due(webhook: int) -> str:
     """Names the sorted set of an endpoint's pending deliveries, by the time they are due."""
     return f"lj:{{w:{webhook}}}:due"
 
 
-def webhook_log(webhook: int) -> str:
-    """Names the sorted set of an endpoint's stored deliveries, by the time of their events."""
+def webhook_later(webhook: int) -> str:
+    """Names the sorted set of those that wait until no other is due: replayed ones."""
+    return f"lj:{{w:{webhook}}}:later"
+
+
+def webhook_order(webhook: int) -> str:
+    """Names the sorted set of all of an endpoint's pending deliveries, by their events."""
+    return f"lj:{{w:{webhook}}}:order"
+
+
+def webhook_backlog(webhook: int) -> str:
+    """Names the hash of the bytes that wait for an endpoint, and of ranges that are not queued."""
+    return f"lj:{{w:{webhook}}}:backlog"
+
+
+def webhook_outcomes(webhook: int) -> str:
+    """Names the list of an endpoint's last finished deliveries, JSON, the newest first."""
+    return f"lj:{{w:{webhook}}}:outcomes"
+
+
+def webhook_finished(webhook: int) -> str:
+    """Names the stream of an endpoint's finished deliveries that the warehouse lacks."""
+    return f"lj:{{w:{webhook}}}:finished"
+
+
+def former_webhook_log(webhook: int) -> str:
+    """Names the sorted set in which a former release listed an endpoint's deliveries."""
     return f"lj:{{w:{webhook}}}:log"
 
 
-def webhook_delivery(webhook: int, webhook_id: str) -> str:
-    """Names the JSON of one delivery: its body, and the result of each attempt."""
+def former_webhook_delivery(webhook: int, webhook_id: str) -> str:
+    """Names the JSON of one delivery of a former release."""
     return f"lj:{{w:{webhook}}}:delivery:{webhook_id}"
 
 

@@ -59,6 +59,12 @@ class SharedSettings(msgspec.Struct, frozen=True, kw_only=True):
     webhook_endpoints_max: Annotated[
         Count, _doc("Webhook endpoints that an account may have, with those of its test keys.")
     ] = 100
+    webhook_backlog_count: Annotated[
+        Count, _doc("Deliveries that may be pending for an endpoint; later events wait in raw.")
+    ] = 100_000
+    webhook_backlog_bytes: Annotated[
+        Bytes, _doc("Bytes of Redis that an endpoint's pending deliveries may take.")
+    ] = 64 << 20
     shutdown_seconds: Annotated[
         Seconds, _doc("How long open requests may still run after SIGTERM.")
     ] = 5.0

@@ -19,6 +19,7 @@ from outbound.feed import WebhookFeed
 from outbound.resolver import Resolver
 from outbound.retries import DELAYS_SECONDS
 from outbound.sender import EndpointSender
+from outbound.upkeep import QueueUpkeep
 
 _BLOCK_MS = 1_000
 _PAUSE_SECONDS = 1.0
@@ -47,6 +48,7 @@ class WebhookDelivery:
         self._endpoints = Endpoints(redis)
         self._queue = DeliveryQueue(redis)
         self._feed = WebhookFeed(redis, self._endpoints, self._queue, settings.shards)
+        self._upkeep = QueueUpkeep(redis, self._endpoints, self._queue, settings)
         self._purged: set[int] = set()
         self._forgiven: set[int] = set()
         self._senders: dict[int, EndpointSender] = {}
@@ -55,10 +57,12 @@ class WebhookDelivery:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Delivers until `stop`; waits a little for what is under way then."""
+        await self._upkeep.adopt_pending()
         async with asyncio.TaskGroup() as tasks:
             running = [
                 tasks.create_task(self._read(stop)),
                 tasks.create_task(self._poll(tasks, stop)),
+                tasks.create_task(self._upkeep.run(stop)),
             ]
             await stop.wait()
             for task in running:
@@ -125,7 +129,6 @@ class WebhookDelivery:
             if number in under_way or number in self._purged:
                 continue
             if webhook.deleted_at is not None:
-                await self._queue.delete(number)
                 await delete_state(self._redis, number)
                 self._purged.add(number)
             elif webhook.status == "disabled" and number not in self._forgiven:

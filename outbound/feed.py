@@ -17,14 +17,14 @@ from redis.asyncio import Redis
 from linkjolt import redis_keys
 from linkjolt.events import Click
 from linkjolt.redis_keys import Stream
-from linkjolt.storage.redis import ResponseError, StreamEntry, call
+from linkjolt.storage.redis import OutOfMemoryError, ResponseError, StreamEntry, call
 from linkjolt.stream_lines import parse_fact
+from linkjolt.webhooks.deliveries.delivery import delivery_of, make_place
 from linkjolt.webhooks.events import (
     WebhookEvent,
     click_event,
     events_of_fact,
     is_subscribed,
-    webhook_id,
 )
 from linkjolt.webhooks.queue import Delivery, DeliveryQueue
 from outbound import metrics
@@ -52,12 +52,19 @@ class WebhookFeed:
         self._conversions = [redis_keys.conversions(shard) for shard in range(shards)]
         self._clicks = [redis_keys.clicks(shard) for shard in range(shards)]
         self._grouped: set[str] = set()
+        self._left: set[str] = set()
+        # The last entry of a stream that this process read.
+        self._read_until: dict[str, bytes] = {}
         self._claimed_at = 0.0
 
     async def enqueue_new(self, block_ms: int) -> set[int]:
         """Queues new entries, waiting up to `block_ms` for one; returns the endpoints concerned."""
         await self._endpoints.refresh()
-        streams = [*self._conversions, *(self._clicks if self._has_click_subscribers() else ())]
+        streams = [*self._conversions]
+        if self._endpoints.subscribed_accounts("click.created"):
+            streams += self._clicks
+        else:
+            await self._leave(self._clicks)
         await self._create_groups(streams)
         try:
             received = await self._claim_abandoned(streams)
@@ -75,23 +82,38 @@ class WebhookFeed:
             queued_for |= await self._enqueue(stream, entries)
             ids = [entry_id for entry_id, _ in entries]
             await call(self._redis, "XACK", stream.key, GROUP, *ids)
+            self._read_until[stream.key] = ids[-1]
         return queued_for
 
-    def _has_click_subscribers(self) -> bool:
-        return bool(self._endpoints.subscribed_accounts("click.created"))
+    async def _leave(self, streams: Sequence[Stream]) -> None:
+        """Destroys the groups of streams that no endpoint needs: a trim would wait for them."""
+        for stream in streams:
+            if stream.key in self._left:
+                continue
+            try:
+                await call(self._redis, "XGROUP", "DESTROY", stream.key, GROUP)
+            except ResponseError as error:
+                if "requires the key to exist" not in str(error):
+                    raise
+            self._left.add(stream.key)
+            self._grouped.discard(stream.key)
+            self._read_until.pop(stream.key, None)
 
     async def _create_groups(self, streams: Sequence[Stream]) -> None:
         for stream in streams:
             if stream.key in self._grouped:
                 continue
             # Clicks from now on: no endpoint subscribed to earlier ones.
-            start = "0" if stream.kind == "conversions" else "$"
+            first = "0" if stream.kind == "conversions" else "$"
+            # Another process may have destroyed the group that this one reads.
+            start = self._read_until.get(stream.key, first)
             try:
                 await call(self._redis, "XGROUP", "CREATE", stream.key, GROUP, start, "MKSTREAM")
             except ResponseError as error:
                 if not str(error).startswith("BUSYGROUP"):
                     raise
             self._grouped.add(stream.key)
+            self._left.discard(stream.key)
 
     async def _read_new(
         self, streams: Sequence[Stream], block_ms: int
@@ -131,36 +153,42 @@ class WebhookFeed:
     async def _enqueue(self, stream: Stream, entries: Sequence[StreamEntry]) -> set[int]:
         deliveries: list[tuple[int, Delivery]] = []
         for entry_id, fields in entries:
-            event_ms = int(entry_id.split(b"-")[0])
-            for event in self._events(stream, fields[b"f"]):
+            event_ms, sequence = map(int, entry_id.split(b"-"))
+            for line, event in self._events(stream, fields[b"f"]):
                 for webhook in self._endpoints.existing:
                     if is_subscribed(webhook, event, event_ms):
-                        delivery = Delivery(
-                            webhook_id=webhook_id(event, webhook.number),
-                            event=event.type,
-                            body=event.body.decode(),
-                            event_ms=event_ms,
-                        )
+                        place = make_place(sequence, line)
+                        delivery = delivery_of(event, webhook, event_ms, place)
                         deliveries.append((webhook.number, delivery))
-        await self._queue.enqueue(deliveries, time.time_ns() // 1_000_000)
-        metrics.QUEUED.inc(len(deliveries))
+        metrics.QUEUED.inc(await self._queue_all(stream, deliveries))
         return {webhook for webhook, _ in deliveries}
 
-    def _events(self, stream: Stream, frame: bytes) -> Iterator[WebhookEvent]:
+    async def _queue_all(self, stream: Stream, deliveries: Sequence[tuple[int, Delivery]]) -> int:
+        """Queues deliveries; if Redis is full, only records that they wait in the warehouse."""
+        now_ms = time.time_ns() // 1_000_000
+        try:
+            return await self._queue.enqueue(deliveries, now_ms, stream)
+        except OutOfMemoryError:
+            log.error("redis is full, webhooks wait in the warehouse", stream=stream.key)
+            return await self._queue.enqueue(deliveries, now_ms, stream, full=True)
+
+    def _events(self, stream: Stream, frame: bytes) -> Iterator[tuple[int, WebhookEvent]]:
+        """Yields the events of a frame with their numbers in it."""
         accounts = self._endpoints.subscribed_accounts()
-        if not accounts:
-            return
-        for line in frame.split(b"\n"):
-            try:
-                if stream.kind == "clicks":
-                    click = click_event(_read_click(line))
-                    events = (click,) if click else ()
-                else:
-                    events = events_of_fact(parse_fact(line))
-            except _DECODE_ERRORS:
-                # The aggregator stores the line as a reject.
-                continue
-            yield from (event for event in events if event.account in accounts)
+        if accounts:
+            found = (event for line in frame.split(b"\n") for event in _events_of(stream, line))
+            yield from enumerate(event for event in found if event.account in accounts)
+
+
+def _events_of(stream: Stream, line: bytes) -> Sequence[WebhookEvent]:
+    try:
+        if stream.kind == "conversions":
+            return events_of_fact(parse_fact(line))
+        click = click_event(_read_click(line))
+    except _DECODE_ERRORS:
+        # The aggregator stores the line as a reject.
+        return ()
+    return (click,) if click else ()
 
 
 def _entries(rows: Any) -> list[StreamEntry]:

@@ -20,3 +20,23 @@ FAILING = Gauge(
 RETRIES = Counter(
     "linkjolt_webhook_feed_retries", "Reads of the streams retried because Redis failed."
 )
+PENDING = Gauge(
+    "linkjolt_webhook_pending",
+    "Deliveries that are pending, of all endpoints.",
+    multiprocess_mode="mostrecent",
+)
+WAITING_ENDPOINTS = Gauge(
+    "linkjolt_webhook_waiting_endpoints",
+    "Endpoints whose newer events wait in the warehouse, for too many deliveries are pending.",
+    multiprocess_mode="mostrecent",
+)
+LOG_BYTES = Gauge(
+    "linkjolt_webhook_log_bytes",
+    "Bytes of finished deliveries in Redis that the warehouse has not stored.",
+    multiprocess_mode="mostrecent",
+)
+LOG_DROPPED = Gauge(
+    "linkjolt_webhook_log_dropped",
+    "Finished deliveries of which the log lost the record, for none of it was stored in time.",
+    multiprocess_mode="mostrecent",
+)

@@ -21,6 +21,9 @@ from linkjolt.settings import SharedSettings
 from linkjolt.web.collections import Call, Endpoint
 from linkjolt.web.openapi import Operation
 from linkjolt.webhooks import api as webhooks
+from linkjolt.webhooks.deliveries import api as deliveries
+from linkjolt.webhooks.deliveries.api import DeliveryLog, DeliveryResource
+from linkjolt.webhooks.deliveries.backlog import QueueBounds
 
 # `/v1/links/bulk` before `/v1/links/{id}`, which would match it, too.
 _ENDPOINTS: list[Endpoint] = [
@@ -42,11 +45,16 @@ _ENDPOINTS: list[Endpoint] = [
 
 def operations() -> list[Operation]:
     """The operation of every route."""
-    return [endpoint.operation for endpoint in _ENDPOINTS]
+    return [*(endpoint.operation for endpoint in _ENDPOINTS), *deliveries.OPERATIONS]
 
 
-def routes(registry: Registry, directory: Directory, settings: SharedSettings) -> list[BaseRoute]:
-    """Every route of the registry."""
+def routes(
+    registry: Registry,
+    directory: Directory,
+    settings: SharedSettings,
+    delivery_log: DeliveryLog | None = None,
+) -> list[BaseRoute]:
+    """Every route of the registry; deliveries of webhooks reach as far back as `delivery_log`."""
     edge_url, allow_private = settings.edge_url(), settings.webhook_allow_private
     webhooks_max = settings.webhook_endpoints_max
 
@@ -63,8 +71,12 @@ def routes(registry: Registry, directory: Directory, settings: SharedSettings) -
 
         return Route(path, answer, methods=list(methods))
 
+    bounds = QueueBounds(
+        pending=settings.webhook_backlog_count, pending_bytes=settings.webhook_backlog_bytes
+    )
+    delivered = DeliveryResource(registry.redis, bounds, delivery_log)
     by_path: dict[str, dict[str, Endpoint]] = {}
-    for endpoint in _ENDPOINTS:
+    for endpoint in [*_ENDPOINTS, *delivered.endpoints()]:
         operation = endpoint.operation
         by_path.setdefault(operation.path, {})[operation.method] = endpoint
     return [route(path, methods) for path, methods in by_path.items()]

@@ -9,9 +9,10 @@ from redis.asyncio.connection import AbstractConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 from redis.exceptions import ConnectionError as RedisConnectionError
-from redis.exceptions import RedisError, ResponseError
+from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 __all__ = [
+    "OutOfMemoryError",
     "RedisConnectionError",
     "RedisError",
     "ResponseError",

@@ -1,31 +1,15 @@
-"""`/v1/webhooks`: endpoints, their deliveries (listed, resent, replayed, tested), their secrets."""
+"""Serves `/v1/webhooks`: endpoints and their secrets."""
 
-import secrets
 from contextlib import suppress
-from datetime import UTC, datetime
-from typing import Any, cast
+from typing import Any
 
-import msgspec
 from starlette.responses import Response
 
-from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.entries import Webhook
 from linkjolt.storage.redis import RedisError
-from linkjolt.web.collections import (
-    Call,
-    Collection,
-    Described,
-    Endpoint,
-    Page,
-    body_of,
-    entry_number,
-    page_of,
-)
-from linkjolt.web.forms import Instant
-from linkjolt.web.openapi import Body, Operation, of, paging
-from linkjolt.web.openapi import page_of as page_body
+from linkjolt.web.collections import Call, Collection, Described, Endpoint, body_of, entry_number
+from linkjolt.web.openapi import Operation, of
 from linkjolt.web.requests import json_response
-from linkjolt.webhooks.events import test_body
 from linkjolt.webhooks.forms import (
     NewWebhookAnswer,
     WebhookAnswer,
@@ -39,102 +23,14 @@ from linkjolt.webhooks.forms import (
     rotated,
     webhook_answer,
 )
-from linkjolt.webhooks.queue import Delivery, DeliveryQueue, DeliveryState
+from linkjolt.webhooks.queue import DeliveryQueue
 
 SCOPE = "webhooks:write"
 
 
-class WebhookReplayForm(
-    msgspec.Struct,
-    frozen=True,
-    kw_only=True,
-    forbid_unknown_fields=True,
-    rename={"from_": "from"},
-):
-    """The range to replay: events received at or after `from` and before `to`."""
-
-    from_: Instant
-    to: Instant
-
-
-class DeliveryAttemptAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """`status` is null where the endpoint did not answer; `answer` is its first kilobyte."""
-
-    at: Instant
-    took_ms: int
-    status: int | None
-    error: str | None
-    answer: str
-
-
-class DeliveryAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """One delivery: `body` is sent exactly so, under the same `webhook_id` each time."""
-
-    webhook_id: str
-    event: str
-    state: DeliveryState
-    event_at: Instant
-    body: str
-    tries: list[DeliveryAttemptAnswer]
-
-
-class QueuedDeliveriesAnswer(msgspec.Struct, frozen=True):
-    """How many deliveries were queued."""
-
-    queued: int
-
-
-async def _found(call: Call) -> Webhook:
-    number = entry_number(call, "webhook")
-    return await call.registry.get(Webhook, call.key.dataset, number)
-
-
-def _queue(call: Call) -> DeliveryQueue:
-    return DeliveryQueue(call.registry.redis)
-
-
-async def _deliveries(call: Call) -> Response:
-    webhook = await _found(call)
-    offset, limit = page_of(call.request.query_params)
-    found = await _queue(call).read_newest(webhook.number, offset, limit + 1)
-    data = cast(list[object], [_answer(one) for one in found[:limit]])
-    cursor = str(offset + limit) if len(found) > limit else None
-    return json_response(Page(data=data, next_cursor=cursor))
-
-
-async def _resend(call: Call) -> Response:
-    webhook = await _found(call)
-    webhook_id: str = call.request.path_params["webhook_id"]
-    queued = await _queue(call).resend(webhook.number, [webhook_id], _ms(call.now))
-    if not queued:
-        raise Rejected(Reason.not_found, "there is no such delivery, or it is too old")
-    return json_response(QueuedDeliveriesAnswer(queued), 202)
-
-
-async def _replay(call: Call) -> Response:
-    webhook = await _found(call)
-    form = await body_of(call.request, WebhookReplayForm)
-    if form.to <= form.from_:
-        raise Rejected(Reason.invalid_field, "must be after from", field="to")
-    queue, now_ms = _queue(call), _ms(call.now)
-    queued = await queue.replay(webhook.number, _ms(form.from_), _ms(form.to), now_ms)
-    return json_response(QueuedDeliveriesAnswer(queued), 202)
-
-
-async def _test(call: Call) -> Response:
-    webhook = await _found(call)
-    one = Delivery(
-        webhook_id=f"msg_{secrets.token_hex(16)}",
-        event="test",
-        body=test_body(call.now).decode(),
-        event_ms=_ms(call.now),
-    )
-    await _queue(call).enqueue([(webhook.number, one)], _ms(call.now))
-    return json_response(_answer(one), 202)
-
-
 async def _rotate(call: Call) -> Response:
-    webhook = await _found(call)
+    number = entry_number(call, "webhook")
+    webhook = await call.registry.get(Webhook, call.key.dataset, number)
     form = await body_of(call.request, WebhookRotateForm)
     changed = await call.registry.patch(
         Webhook,
@@ -143,35 +39,6 @@ async def _rotate(call: Call) -> Response:
         lambda entry: rotated(entry, call.now, form.overlap_seconds),
     )
     return json_response(new_webhook_answer(changed))
-
-
-def _answer(one: Delivery) -> DeliveryAnswer:
-    tries = [
-        DeliveryAttemptAnswer(
-            at=_at(this.at_ms),
-            took_ms=this.took_ms,
-            status=this.status or None,
-            error=this.error or None,
-            answer=this.answer,
-        )
-        for this in one.tries
-    ]
-    return DeliveryAnswer(
-        webhook_id=one.webhook_id,
-        event=one.event,
-        state=one.state,
-        event_at=_at(one.event_ms),
-        body=one.body,
-        tries=tries,
-    )
-
-
-def _at(time_ms: int) -> datetime:
-    return datetime.fromtimestamp(time_ms / 1000, UTC)
-
-
-def _ms(at: datetime) -> int:
-    return int(at.timestamp() * 1000)
 
 
 async def _create(call: Call, form: WebhookForm) -> NewWebhookAnswer:
@@ -183,7 +50,7 @@ async def _create(call: Call, form: WebhookForm) -> NewWebhookAnswer:
 async def _forget(call: Call, number: int) -> None:
     # What is left now, the webhooks process deletes.
     with suppress(RedisError):
-        await _queue(call).delete(number)
+        await DeliveryQueue(call.registry.redis).delete(number)
 
 
 _FORM: dict[str, Any] = {
@@ -199,22 +66,6 @@ _EXAMPLE: dict[str, Any] = {
     "created_at": "2026-05-04T10:00:00Z",
 }
 _NEW_EXAMPLE = {**_EXAMPLE, "secret": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"}
-_DELIVERY: dict[str, Any] = {
-    "webhook_id": "msg_5f0c2a9be1d347085f0c2a9be1d34708",
-    "event": "conversion.created",
-    "state": "delivered",
-    "event_at": "2026-05-04T10:00:00Z",
-    "body": '{"type":"conversion.created","timestamp":"2026-05-04T10:00:00Z","data":{}}',
-    "tries": [
-        {
-            "at": "2026-05-04T10:00:01Z",
-            "took_ms": 84,
-            "status": 200,
-            "error": None,
-            "answer": "ok",
-        }
-    ],
-}
 WEBHOOKS = Collection(
     path="/v1/webhooks",
     described=Described(
@@ -246,85 +97,19 @@ WEBHOOKS = Collection(
 )
 
 
-def _post(
-    id: str, path: str, summary: str, description: str, answer: dict[int, Body], form: Body | None
-) -> Operation:
-    return Operation(
-        id=id,
-        tag="Webhooks",
-        method="POST",
-        path=f"/v1/webhooks/{{id}}/{path}",
-        summary=summary,
-        description=description,
-        scope=SCOPE,
-        bodies=[form] if form else (),
-        answers=answer,
-        refusals=(404, 409),
-        texts={202: "Accepted; the deliveries are queued."},
-    )
-
-
-_QUEUED = {202: of(QueuedDeliveriesAnswer, example={"queued": 1})}
 ENDPOINTS = [
     Endpoint(
         Operation(
-            id="listDeliveries",
+            id="rotateWebhookSecret",
             tag="Webhooks",
-            method="GET",
-            path="/v1/webhooks/{id}/deliveries",
-            summary="List an endpoint's deliveries.",
-            description="Returns deliveries, the newest first, each with its attempts.",
+            method="POST",
+            path="/v1/webhooks/{id}/rotate",
+            summary="Rotate a webhook's secret.",
+            description="Makes a new secret. Those before sign, too, until their overlap ends: 5 in all.",
             scope=SCOPE,
-            parameters=paging(),
-            answers={200: page_body(DeliveryAnswer, _DELIVERY)},
-            refusals=(404,),
-        ),
-        _deliveries,
-    ),
-    Endpoint(
-        _post(
-            "resendDelivery",
-            "deliveries/{webhook_id}/resend",
-            "Resend a delivery.",
-            "Queues one delivery again, with the same body and id.",
-            _QUEUED,
-            None,
-        ),
-        _resend,
-    ),
-    Endpoint(
-        _post(
-            "replayDeliveries",
-            "replay",
-            "Replay the deliveries of a range.",
-            "Queues all deliveries again whose events were received in the range.",
-            _QUEUED,
-            of(
-                WebhookReplayForm,
-                example={"from": "2026-05-04T00:00:00Z", "to": "2026-05-05T00:00:00Z"},
-            ),
-        ),
-        _replay,
-    ),
-    Endpoint(
-        _post(
-            "testWebhook",
-            "test",
-            "Send a test event.",
-            "Queues a signed event of type `test`; its delivery is listed like any other.",
-            {202: of(DeliveryAnswer, example={**_DELIVERY, "state": "pending", "tries": []})},
-            None,
-        ),
-        _test,
-    ),
-    Endpoint(
-        _post(
-            "rotateWebhookSecret",
-            "rotate",
-            "Rotate a webhook's secret.",
-            "Makes a new secret. Those before sign, too, until their overlap ends: 5 in all.",
-            {200: of(NewWebhookAnswer, example=_NEW_EXAMPLE)},
-            of(WebhookRotateForm, example={"overlap_seconds": 86400}),
+            bodies=[of(WebhookRotateForm, example={"overlap_seconds": 86400})],
+            answers={200: of(NewWebhookAnswer, example=_NEW_EXAMPLE)},
+            refusals=(404, 409),
         ),
         _rotate,
     ),

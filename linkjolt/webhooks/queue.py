@@ -1,181 +1,266 @@
-"""Queues webhook deliveries in Redis once, leases them to senders and records their attempts."""
+"""Queues webhook deliveries in Redis, leases them to senders and records their attempts.
 
-from collections.abc import Sequence
+Redis keeps what is pending, each endpoint's last outcomes, and the log of finished deliveries until
+the warehouse has stored it.
+"""
+
+import time
+from collections.abc import AsyncIterator, Iterable, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
-import msgspec
 from redis.asyncio import Redis
 
 from linkjolt import redis_keys
+from linkjolt.redis_keys import Stream
 from linkjolt.storage.lua import LuaScript, read_script
 from linkjolt.storage.redis import call
+from linkjolt.webhooks.deliveries.backlog import FULL, QueueBounds
+from linkjolt.webhooks.deliveries.delivery import (
+    ATTEMPTS_KEPT,
+    ClaimedDelivery,
+    Delivery,
+    DeliveryAttempt,
+    DeliveryKey,
+    DeliveryState,
+    bounded,
+    decode_delivery,
+    encode_delivery,
+    finished,
+    requeued,
+    score,
+)
 
-# Longer than all attempts take (`outbound.retries`), plus a weekend to look into failures.
-RETENTION_SECONDS = 7 * 86_400
+__all__ = [
+    "ATTEMPTS_KEPT",
+    "LEASE_MS",
+    "OUTCOMES_KEPT",
+    "ClaimedDelivery",
+    "Delivery",
+    "DeliveryAttempt",
+    "DeliveryQueue",
+    "DeliveryState",
+]
+
 # An attempt takes 10 s at most: after this time the sender that claimed it is dead.
 LEASE_MS = 30_000
-ATTEMPTS_KEPT = 20
-_FOLDER = Path(__file__).parent
-_ENQUEUE = read_script(_FOLDER / "enqueue.lua")
-_CLAIM = read_script(_FOLDER / "claim.lua")
-_RECORD = read_script(_FOLDER / "record.lua")
+OUTCOMES_KEPT = 100
+_FOLDER = Path(__file__).parent / "deliveries"
+# Deliveries of one call of a script, which Redis executes in one go.
+_PER_CALL = 200
 _PAGE = 500
-_encode = msgspec.json.Encoder().encode
-DeliveryState = Literal["pending", "delivered", "failed"]
+Queueing = list[str | int | float | bytes]
 
 
-class DeliveryAttempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One request: `status` 0 if there was no answer (`error` says why); `answer` is cut."""
-
-    at_ms: int
-    took_ms: int
-    status: int = 0
-    error: str = ""
-    answer: str = ""
+def read_queue_script(*names: str) -> str:
+    """Reads a script that changes pending deliveries, with what precedes it."""
+    return "\n".join(read_script(_FOLDER / f"{name}.lua") for name in ("pending", *names))
 
 
-class Delivery(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """An event on its way to one endpoint.
-
-    `round` counts how often people resent it, `attempt` the attempts since then.
-    """
-
-    webhook_id: str
-    event: str
-    body: str
-    event_ms: int
-    state: DeliveryState = "pending"
-    round: int = 0
-    attempt: int = 0
-    tries: tuple[DeliveryAttempt, ...] = ()
+def pending_keys(webhook: int) -> list[str]:
+    """Lists the keys of `pending.lua`."""
+    return [
+        redis_keys.webhook_pending(webhook),
+        redis_keys.webhook_due(webhook),
+        redis_keys.webhook_later(webhook),
+        redis_keys.webhook_order(webhook),
+        redis_keys.webhook_backlog(webhook),
+    ]
 
 
-class ClaimedDelivery(msgspec.Struct, frozen=True):
-    """A delivery to attempt now, with the bytes it was read as."""
+def log_keys(webhook: int) -> list[str]:
+    """Lists the keys of the scripts that finish deliveries."""
+    outcomes, log = redis_keys.webhook_outcomes(webhook), redis_keys.webhook_finished(webhook)
+    return [*pending_keys(webhook), outcomes, log]
 
-    delivery: Delivery
-    raw: bytes
 
-
-_decode = msgspec.json.Decoder(Delivery).decode
+def queueing(delivery: Delivery, now_ms: int) -> Queueing:
+    """Lists the arguments that queue a delivery: in the order of events, and due now."""
+    at = delivery.score
+    return [delivery.webhook_id, encode_delivery(delivery), min(at, now_ms), at]
 
 
 class DeliveryQueue:
-    """The deliveries of every endpoint; RedisError passes through."""
+    """The deliveries of every endpoint within `bounds`; RedisError passes through."""
 
-    def __init__(self, redis: Redis) -> None:
+    def __init__(self, redis: Redis, bounds: QueueBounds | None = None) -> None:
+        self.bounds = bounds or QueueBounds()
         self._redis = redis
-        self._enqueue = LuaScript(redis, _ENQUEUE)
-        self._claim = LuaScript(redis, _CLAIM)
-        self._record = LuaScript(redis, _RECORD)
+        self._enqueue = LuaScript(redis, read_queue_script("enqueue"))
+        self._claim = LuaScript(redis, read_queue_script("claim"))
+        self._record = LuaScript(redis, read_queue_script("log", "record"))
+        self._requeue = LuaScript(redis, read_queue_script("requeue"))
 
-    async def enqueue(self, deliveries: Sequence[tuple[int, Delivery]], now_ms: int) -> None:
-        """Queues (endpoint, delivery) pairs at once; leaves existing ones unchanged."""
-        oldest_ms = now_ms - RETENTION_SECONDS * 1000
-        calls: list[tuple[list[str], list[Any]]] = []
+    async def enqueue(
+        self,
+        deliveries: Sequence[tuple[int, Delivery]],
+        now_ms: int,
+        stream: Stream | None = None,
+        *,
+        full: bool = False,
+    ) -> int:
+        """Queues (endpoint, delivery) pairs and returns how many are new; pending ones stay as is.
+
+        Those for which there is no room are left out; if they are of a stream, the endpoint's range
+        has them. `full`: Redis has no room for any.
+        """
+        bounds = FULL if full else self.bounds
+        name = "" if stream is None else stream.number
+        by_webhook: dict[int, list[Delivery]] = {}
         for webhook, delivery in deliveries:
-            keys = [
-                redis_keys.webhook_delivery(webhook, delivery.webhook_id),
-                redis_keys.webhook_due(webhook),
-                redis_keys.webhook_log(webhook),
-            ]
-            arguments = [
-                delivery.webhook_id,
-                now_ms,
-                delivery.event_ms,
-                RETENTION_SECONDS,
-                oldest_ms,
-            ]
-            calls.append((keys, [_encode(delivery), *arguments]))
-        if calls:
-            await self._enqueue(calls)
+            by_webhook.setdefault(webhook, []).append(delivery)
+        calls: list[tuple[list[str], list[Any]]] = []
+        for webhook, found in by_webhook.items():
+            for page in _pages(found, _PER_CALL):
+                arguments: list[Any] = [name, bounds.pending, bounds.pending_bytes]
+                for one in page:
+                    arguments += [f"{one.position:020d}", *queueing(one, now_ms)]
+                calls.append((pending_keys(webhook), arguments))
+        replies = await self._enqueue(calls) if calls else []
+        return sum(queued for queued, _ in replies)
 
     async def claim(self, webhook: int, now_ms: int, count: int) -> list[ClaimedDelivery]:
-        """Leases at most `count` deliveries that are due."""
-        arguments = [now_ms, now_ms + LEASE_MS, count]
-        [ids_raw] = await self._claim([([redis_keys.webhook_due(webhook)], arguments)])
-        ids = [raw.decode() for raw in cast(list[bytes], ids_raw)]
-        bodies = await self._read(webhook, ids)
-        if expired := [
-            identity for identity, body in zip(ids, bodies, strict=True) if body is None
-        ]:
-            await call(self._redis, "ZREM", redis_keys.webhook_due(webhook), *expired)
-        return [ClaimedDelivery(_decode(body), body) for body in bodies if body is not None]
+        """Leases at most `count` deliveries that are due: replayed ones if no others are."""
+        lease_ms = now_ms + LEASE_MS
+        [found] = await self._claim([(pending_keys(webhook), [now_ms, lease_ms, count])])
+        return [ClaimedDelivery(decode_delivery(raw), lease_ms) for raw in found]
 
     async def record(
         self, webhook: int, outcomes: Sequence[tuple[ClaimedDelivery, Delivery, int]]
     ) -> None:
         """Records attempts: as claimed, as it is now, and when it is due again (0: never)."""
+        now_ms, keys = time.time_ns() // 1_000_000, log_keys(webhook)
         calls: list[tuple[list[str], list[Any]]] = []
         for claimed, delivery, due_ms in outcomes:
-            keys = [
-                redis_keys.webhook_delivery(webhook, delivery.webhook_id),
-                redis_keys.webhook_due(webhook),
-            ]
-            calls.append((keys, [claimed.raw, _encode(delivery), delivery.webhook_id, due_ms]))
-        await self._record(calls)
+            due_at: float = due_ms
+            if delivery is claimed.delivery:
+                # Not tried: it keeps its place among the events.
+                due_at = min(due_ms, delivery.score)
+            kept = bounded(delivery) if due_ms else finished(delivery, now_ms)
+            arguments = [delivery.webhook_id, claimed.lease_ms, due_at, encode_delivery(kept)]
+            calls.append((keys, [*arguments, OUTCOMES_KEPT, self.bounds.log_bytes]))
+        if calls:
+            await self._record(calls)
 
-    async def resend(self, webhook: int, ids: Sequence[str], now_ms: int) -> int:
-        """Queues stored deliveries again, under their ids; returns how many."""
-        deliveries = await self.read(webhook, ids)
-        if not deliveries:
-            return 0
-        due = redis_keys.webhook_due(webhook)
-        async with self._redis.pipeline(transaction=True) as pipe:
-            for delivery in deliveries:
-                requeued = msgspec.structs.replace(
-                    delivery, state="pending", round=delivery.round + 1, attempt=0
-                )
-                key = redis_keys.webhook_delivery(webhook, delivery.webhook_id)
-                pipe.execute_command("SET", key, _encode(requeued), "KEEPTTL")  # pyright: ignore[reportUnknownMemberType]
-                pipe.execute_command("ZADD", due, now_ms, delivery.webhook_id)  # pyright: ignore[reportUnknownMemberType]
-            await pipe.execute()
-        return len(deliveries)
+    async def resend(self, webhook: int, deliveries: Sequence[Delivery], now_ms: int) -> int:
+        """Queues deliveries again, to be sent next; returns for how many there was room."""
+        arguments = [
+            [one.webhook_id, encode_delivery(requeued(one)), now_ms, one.score]
+            for one in deliveries
+        ]
+        return await self._requeue_all(webhook, arguments, later=False)
 
     async def replay(self, webhook: int, from_ms: int, to_ms: int, now_ms: int) -> int:
-        """Resends all whose events were accepted in [from, to); returns how many."""
-        log = redis_keys.webhook_log(webhook)
-        command = ("ZRANGE", log, from_ms, f"({to_ms}", "BYSCORE")
-        ids = [raw.decode() for raw in await call(self._redis, *command)]
-        pages = [ids[at : at + _PAGE] for at in range(0, len(ids), _PAGE)]
-        return sum([await self.resend(webhook, page, now_ms) for page in pages])
+        """Queues again all whose events were accepted in [from, to), behind new ones.
+
+        Reaches what Redis holds: pending deliveries, and outcomes with their bodies. Returns for
+        how many there was room.
+        """
+        found = {one.webhook_id: one for one in await self.read_outcomes(webhook) if one.body}
+        found |= {
+            one.webhook_id: one async for one in self._pending_between(webhook, from_ms, to_ms)
+        }
+        chosen = [one for one in found.values() if from_ms <= one.event_ms < to_ms]
+        arguments = [queueing(requeued(one), now_ms) for one in chosen]
+        return await self._requeue_all(webhook, arguments, later=True)
+
+    async def _requeue_all(
+        self, webhook: int, arguments: Sequence[Queueing], *, later: bool
+    ) -> int:
+        bounds, keys = self.bounds, pending_keys(webhook)
+        first = ["1" if later else "0", bounds.pending, bounds.pending_bytes]
+        pages = _pages(arguments, _PER_CALL)
+        calls = [(keys, [*first, *(value for one in page for value in one)]) for page in pages]
+        return sum(await self._requeue(calls)) if calls else 0
 
     async def read(self, webhook: int, ids: Sequence[str]) -> list[Delivery]:
-        """Reads the deliveries with these ids that are still stored."""
-        return [_decode(body) for body in await self._read(webhook, ids) if body is not None]
-
-    async def _read(self, webhook: int, ids: Sequence[str]) -> list[bytes | None]:
+        """Reads the deliveries with these ids that are pending."""
         if not ids:
             return []
-        keys = [redis_keys.webhook_delivery(webhook, identity) for identity in ids]
-        return await call(self._redis, "MGET", *keys)
+        bodies = await call(self._redis, "HMGET", redis_keys.webhook_pending(webhook), *ids)
+        return [decode_delivery(body) for body in bodies if body is not None]
+
+    async def read_pending(
+        self, webhook: int, count: int, before: DeliveryKey | None = None
+    ) -> list[Delivery]:
+        """Reads at most `count` pending deliveries before a key, the newest events first."""
+        key, found = redis_keys.webhook_order(webhook), list[Delivery]()
+        highest = "+inf" if before is None else repr(score(before[0], before[1]))
+        offset = 0
+        while len(found) < count:
+            command = ("ZRANGE", key, highest, "-inf", "BYSCORE", "REV", "LIMIT", offset, _PAGE)
+            ids = [raw.decode() for raw in await call(self._redis, *command)]
+            page = await self.read(webhook, ids)
+            found += [one for one in page if before is None or one.key < before]
+            offset += _PAGE
+            if len(ids) < _PAGE:
+                break
+        return sorted(found, key=lambda one: one.key, reverse=True)[:count]
+
+    async def read_outcomes(self, webhook: int) -> list[Delivery]:
+        """Reads the last finished deliveries, each once, the newest outcome first."""
+        raw = await call(self._redis, "LRANGE", redis_keys.webhook_outcomes(webhook), 0, -1)
+        return newest_rounds(decode_delivery(one) for one in cast(list[bytes], raw))
+
+    async def read_unstored(self, webhook: int, count: int) -> list[Delivery]:
+        """Reads the newest entries of the log that the warehouse may lack, each delivery once."""
+        key = redis_keys.webhook_finished(webhook)
+        entries = await call(self._redis, "XREVRANGE", key, "+", "-", "COUNT", count)
+        return newest_rounds(decode_delivery(fields[b"d"]) for _, fields in entries)
 
     async def read_newest(self, webhook: int, offset: int, count: int) -> list[Delivery]:
-        """Reads a page of the log, the newest events first."""
-        log, last = redis_keys.webhook_log(webhook), offset + count - 1
-        ids = await call(self._redis, "ZRANGE", log, offset, last, "REV")
-        return await self.read(webhook, [raw.decode() for raw in ids])
+        """Reads a page of what Redis holds, the newest events first."""
+        pending = await self.read_pending(webhook, offset + count)
+        found = newest_rounds([*pending, *await self.read_outcomes(webhook)])
+        return sorted(found, key=lambda one: one.key, reverse=True)[offset : offset + count]
+
+    async def _pending_between(
+        self, webhook: int, from_ms: int, to_ms: int
+    ) -> AsyncIterator[Delivery]:
+        key = redis_keys.webhook_order(webhook)
+        command = ("ZRANGE", key, from_ms, f"({to_ms}", "BYSCORE")
+        ids = [raw.decode() for raw in await call(self._redis, *command)]
+        for page in _pages(ids, _PAGE):
+            for one in await self.read(webhook, page):
+                yield one
 
     async def next_due_ms(self, webhooks: Sequence[int]) -> dict[int, int]:
         """Reads when the first delivery of each endpoint is due; omits empty queues."""
-        if not webhooks:
-            return {}
+        lanes = (redis_keys.webhook_due, redis_keys.webhook_later)
         async with self._redis.pipeline(transaction=False) as pipe:
             for webhook in webhooks:
-                due = redis_keys.webhook_due(webhook)
-                pipe.execute_command("ZRANGE", due, 0, 0, "WITHSCORES")  # pyright: ignore[reportUnknownMemberType]
-            replies = cast(list[list[Any]], await pipe.execute())
+                for lane in lanes:
+                    pipe.execute_command("ZRANGE", lane(webhook), 0, 0, "WITHSCORES")  # pyright: ignore[reportUnknownMemberType]
+            replies = cast(list[list[Any]], await pipe.execute() if webhooks else [])
         due_ms_of: dict[int, int] = {}
-        for webhook, reply in zip(webhooks, replies, strict=True):
+        for index, reply in enumerate(replies):
             # One pair or two items in a row, depending on the protocol's version.
             if reply:
                 pair = cast(list[Any], reply[0] if isinstance(reply[0], list | tuple) else reply)
-                due_ms_of[webhook] = int(float(pair[1]))
+                webhook, due_ms = webhooks[index // len(lanes)], int(float(pair[1]))
+                due_ms_of[webhook] = min(due_ms, due_ms_of.get(webhook, due_ms))
         return due_ms_of
 
     async def delete(self, webhook: int) -> None:
-        """Deletes the queue of a deleted endpoint; its deliveries expire."""
-        await call(
-            self._redis, "DEL", redis_keys.webhook_due(webhook), redis_keys.webhook_log(webhook)
-        )
+        """Deletes all that Redis holds of a deleted endpoint."""
+        former_log = redis_keys.former_webhook_log(webhook)
+        name = partial(redis_keys.former_webhook_delivery, webhook)
+        await call(self._redis, "UNLINK", *log_keys(webhook))
+        while ids := await call(self._redis, "ZRANGE", former_log, 0, _PAGE - 1):
+            await call(self._redis, "UNLINK", *(name(raw.decode()) for raw in ids))
+            await call(self._redis, "ZREM", former_log, *ids)
+
+
+def newest_rounds(deliveries: Iterable[Delivery]) -> list[Delivery]:
+    """Keeps each delivery once: the first of its latest round."""
+    latest: dict[str, Delivery] = {}
+    for one in deliveries:
+        seen = latest.get(one.webhook_id)
+        if seen is None or one.round > seen.round:
+            latest[one.webhook_id] = one
+    return list(latest.values())
+
+
+def _pages(items: Sequence[Any], size: int) -> list[Any]:
+    return [items[start : start + size] for start in range(0, len(items), size)]
