@@ -9,6 +9,7 @@ import structlog
 from redis.asyncio import Redis
 
 from aggregator import metrics
+from aggregator.deliveries.loop import DeliveryLogLoop
 from aggregator.delivery.lease import LeaseLost, Leases
 from aggregator.delivery.step import Aggregation
 from aggregator.delivery.streams import Streams
@@ -104,10 +105,14 @@ async def run(
     settings: Settings,
     redis: Redis,
     clickhouse: ClickHouse,
+    log_clickhouse: ClickHouse,
     stop: asyncio.Event,
     control_path: str,
 ) -> None:
-    """Aggregates until `stop`, then flushes; serves the control socket meanwhile."""
+    """Aggregates until `stop`, then flushes; serves the control socket meanwhile.
+
+    The delivery log has connections of its own, so that events do not wait for it.
+    """
     migrations = await _migrate_when_reachable(settings, clickhouse, stop)
     if migrations:
         log.info("migrated", migrations=migrations)
@@ -117,5 +122,6 @@ async def run(
         if control_path:
             app = control_socket.create_app(redis, clickhouse, settings, loop.paused)
             tasks.create_task(control_socket.serve(app, control_path, stop))
+        tasks.create_task(DeliveryLogLoop(redis, log_clickhouse, settings).run(stop))
         tasks.create_task(loop.run(stop))
     log.info("aggregator stopped")

@@ -17,12 +17,12 @@ from linkjolt.storage.redis import connect
 _data_option = click.option("--data", help="Data directory of the instance.")
 
 
-def _connect_clickhouse(settings: AggregatorSettings) -> ClickHouse:
+def _connect_clickhouse(settings: AggregatorSettings, clients: int = 2) -> ClickHouse:
     if not settings.clickhouse_url:
         raise click.ClickException(
             "set LINKJOLT_CLICKHOUSE_URL (the embedded engine runs inside `linkjolt up`)"
         )
-    return clickhouse.server(settings.clickhouse_url, clients=2)
+    return clickhouse.server(settings.clickhouse_url, clients)
 
 
 @click.command()
@@ -33,11 +33,12 @@ def aggregator(data: str | None) -> None:
     async def main(stop: asyncio.Event) -> None:
         settings = load(AggregatorSettings, overrides={"data": data})
         redis = connect(find_redis_url(settings.data, settings.redis_url))
-        engine = _connect_clickhouse(settings)
+        engine, log_engine = _connect_clickhouse(settings), _connect_clickhouse(settings, 1)
         lifecycle.announce_ready()
-        await app.run(settings, redis, engine, stop, "")
+        await app.run(settings, redis, engine, log_engine, stop, "")
         await redis.aclose()
         await engine.close()
+        await log_engine.close()
 
     lifecycle.run(main)
 

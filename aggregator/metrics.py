@@ -18,3 +18,10 @@ REWOUND_STREAMS = Counter(
     ["kind"],
 )
 LEASES = Gauge("linkjolt_leases", "Streams that this aggregator stores, of several aggregators.")
+DELIVERIES_STORED = Counter(
+    "linkjolt_deliveries_stored", "Finished deliveries of webhooks stored in their log."
+)
+DELIVERY_LOG_RETRIES = Counter(
+    "linkjolt_delivery_log_retries",
+    "Steps of the delivery log begun anew because ClickHouse or Redis failed.",
+)

@@ -138,6 +138,9 @@ class AggregatorSettings(SharedSettings, frozen=True, kw_only=True):
     minute_rollup_hours: Annotated[
         int, Meta(ge=50, le=10_000), _doc("How long the minute rollup is kept.")
     ] = 50
+    webhook_log_days: Annotated[
+        Count, _doc("Days for which the warehouse keeps the log of webhook deliveries.")
+    ] = 30
     lease_seconds: Annotated[
         float,
         Meta(ge=1, le=600),

@@ -11,10 +11,10 @@ from redis.asyncio import Redis
 from linkjolt.registry.entries import Webhook
 from linkjolt.settings import SharedSettings
 from linkjolt.storage.redis import RedisError
+from linkjolt.webhooks.endpoints import Endpoints
 from linkjolt.webhooks.queue import DeliveryQueue
 from outbound import metrics
 from outbound.endpoint_state import delete_state, forget_failures
-from outbound.endpoints import Endpoints
 from outbound.feed import WebhookFeed
 from outbound.resolver import Resolver
 from outbound.retries import DELAYS_SECONDS

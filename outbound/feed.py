@@ -20,6 +20,7 @@ from linkjolt.redis_keys import Stream
 from linkjolt.storage.redis import OutOfMemoryError, ResponseError, StreamEntry, call
 from linkjolt.stream_lines import parse_fact
 from linkjolt.webhooks.deliveries.delivery import delivery_of, make_place
+from linkjolt.webhooks.endpoints import Endpoints
 from linkjolt.webhooks.events import (
     WebhookEvent,
     click_event,
@@ -28,7 +29,6 @@ from linkjolt.webhooks.events import (
 )
 from linkjolt.webhooks.queue import Delivery, DeliveryQueue
 from outbound import metrics
-from outbound.endpoints import Endpoints
 
 GROUP = "webhooks"
 _ENTRIES_MAX = 100

@@ -15,9 +15,9 @@ from linkjolt.webhooks.deliveries.backlog import (
     read_backlogs,
     read_redis_max_bytes,
 )
+from linkjolt.webhooks.endpoints import Endpoints
 from linkjolt.webhooks.queue import DeliveryQueue
 from outbound import metrics
-from outbound.endpoints import Endpoints
 from outbound.former_deliveries import FormerDeliveries
 
 _EVERY_SECONDS = 1.0

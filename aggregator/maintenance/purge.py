@@ -20,7 +20,7 @@ _COUNT = (
     "SELECT count() AS n FROM conversions WHERE account >= {least:UInt32} AND kind != 'detached'"
 )
 _DELETE = "ALTER TABLE {table} DELETE WHERE account >= {{least:UInt32}} SETTINGS mutations_sync = 2"
-_TABLES = ("conversions", *(rollup.table for rollup in ROLLUPS))
+_TABLES = ("conversions", "deliveries", *(rollup.table for rollup in ROLLUPS))
 _PAGE = 1_000
 
 

@@ -27,6 +27,10 @@ class TableOptions(msgspec.Struct, frozen=True):
     replicated: bool = False
     cluster: str = ""
 
+    @property
+    def on_cluster(self) -> str:
+        return f"ON CLUSTER '{self.cluster}'" if self.cluster else ""
+
 
 PLAIN_TABLES = TableOptions()
 
@@ -43,7 +47,7 @@ def fill_migration(
     window = _WINDOW_REPLICATED if tables.replicated else _WINDOW
     durable = f"{_FSYNC}, {_COMPACT}"
     values = {
-        "on_cluster": f"ON CLUSTER '{tables.cluster}'" if tables.cluster else "",
+        "on_cluster": tables.on_cluster,
         "merge_tree": f"{kind}MergeTree",
         "replacing_merge_tree": f"{kind}ReplacingMergeTree",
         "replacing_merge_tree_by_version": f"{kind}ReplacingMergeTree(version)",

@@ -45,6 +45,7 @@ async def _run(settings: _WarehouseSettings, redis_url: str, stop: asyncio.Event
     async with (
         _redis(redis_url) as redis,
         _clickhouse(settings.aggregator, 1) as writer,
+        _clickhouse(settings.aggregator, 1) as log,
         _clickhouse(settings.aggregator, settings.reports.report_readers) as readers,
     ):
         directory = _directory(redis, settings.edge)
@@ -55,7 +56,7 @@ async def _run(settings: _WarehouseSettings, redis_url: str, stop: asyncio.Event
             following = tasks.create_task(directory.follow())
             seconds = settings.reports.shutdown_seconds
             serving = server.serve(app, sock=sock, stop=stop, shutdown_seconds=seconds)
-            aggregating = run_aggregator(settings.aggregator, redis, writer, stop, control)
+            aggregating = run_aggregator(settings.aggregator, redis, writer, log, stop, control)
             await asyncio.wait([tasks.create_task(serving), tasks.create_task(aggregating)])
             following.cancel()
 

@@ -10,8 +10,8 @@ from linkjolt.datasets import Dataset
 from linkjolt.registry.entries import Webhook
 from linkjolt.settings import SharedSettings
 from linkjolt.storage.redis import call
+from linkjolt.webhooks.endpoints import Endpoints
 from linkjolt.webhooks.queue import Delivery
-from outbound.endpoints import Endpoints
 from outbound.upkeep import QueueUpkeep
 from tests.outbound.conftest import Line
 from tests.outbound.receiver import receiving

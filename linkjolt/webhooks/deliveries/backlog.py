@@ -43,6 +43,7 @@ class Backlog(msgspec.Struct, frozen=True, kw_only=True):
     """What waits for one endpoint; `dropped` entries of its log were never stored."""
 
     pending: int = 0
+    unstored: int = 0
     pending_bytes: int = 0
     log_bytes: int = 0
     dropped: int = 0
@@ -84,10 +85,11 @@ async def read_backlogs(redis: Redis, webhooks: Sequence[int]) -> dict[int, Back
     async with redis.pipeline(transaction=False) as pipe:
         for webhook in webhooks:
             pipe.execute_command("HLEN", redis_keys.webhook_pending(webhook))  # pyright: ignore[reportUnknownMemberType]
+            pipe.execute_command("XLEN", redis_keys.webhook_finished(webhook))  # pyright: ignore[reportUnknownMemberType]
             pipe.execute_command("HGETALL", redis_keys.webhook_backlog(webhook))  # pyright: ignore[reportUnknownMemberType]
         replies = await pipe.execute()
     return {
-        webhook: _backlog(replies[2 * index], replies[2 * index + 1])
+        webhook: _backlog(*replies[3 * index : 3 * index + 3])
         for index, webhook in enumerate(webhooks)
     }
 
@@ -97,11 +99,12 @@ async def read_redis_max_bytes(redis: Redis) -> int:
     return int((await call(redis, "INFO", "memory"))["maxmemory"])
 
 
-def _backlog(pending: int, raw: Mapping[bytes, bytes]) -> Backlog:
+def _backlog(pending: int, unstored: int, raw: Mapping[bytes, bytes]) -> Backlog:
     fields = {name.decode(): value.decode() for name, value in raw.items()}
     names = [name.removeprefix("from:") for name in fields if name.startswith("from:")]
     return Backlog(
         pending=pending,
+        unstored=unstored,
         pending_bytes=int(fields.get("bytes", 0)),
         log_bytes=int(fields.get("log_bytes", 0)),
         dropped=int(fields.get("dropped", 0)),

@@ -1,0 +1,1 @@
+"""Stores the log of webhook deliveries, and queues what waits for its turn in the warehouse."""
