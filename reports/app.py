@@ -27,6 +27,7 @@ from linkjolt.registry.store import Registry
 from linkjolt.settings import ReportsSettings
 from linkjolt.storage.clickhouse import ClickHouse, ClickHouseFailed
 from linkjolt.web import openapi_page, probes, requests
+from linkjolt.webhooks.deliveries.log import WarehouseDeliveryLog
 from reports import csv, static
 from reports.answer.cache import ReportCache
 from reports.answer.report import Report, ReportBuilder, TopRows
@@ -152,7 +153,7 @@ def create_app(
             Route("/v1/live", live.stream, methods=["GET"]),
             *_adjustment_routes(settings, redis, directory),
             *openapi_page.routes(operations(), settings.reports_url()),
-            *resources.routes(Registry(redis), directory, settings),
+            *_registry_routes(settings, redis, clickhouse, directory),
         ],
         middleware=[Middleware(requests.RequestIds)],
         exception_handlers={
@@ -171,6 +172,13 @@ def _adjustment_routes(
         *Conversions(redis, directory, settings.shards, requested).routes(),
         *Adjustments(redis, directory, early, requested).routes(),
     ]
+
+
+def _registry_routes(
+    settings: ReportsSettings, redis: Redis, clickhouse: ClickHouse, directory: Directory
+) -> list[BaseRoute]:
+    log = WarehouseDeliveryLog(clickhouse)
+    return resources.routes(Registry(redis), directory, settings, log)
 
 
 async def _watch_balance(balances: BalanceReader, redis: Redis, clickhouse: ClickHouse) -> None:

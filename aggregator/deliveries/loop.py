@@ -9,12 +9,15 @@ import structlog
 from redis.asyncio import Redis
 
 from aggregator import metrics
+from aggregator.deliveries.replays import Refiller, Replays
 from aggregator.deliveries.store import DeliveryStore
 from aggregator.warehouse.migrate import TableOptions
 from linkjolt.runtime.back_off import BackOff
 from linkjolt.settings import AggregatorSettings as Settings
 from linkjolt.storage.clickhouse import ClickHouse, ClickHouseFailed
 from linkjolt.storage.redis import RedisError
+from linkjolt.webhooks.deliveries.backlog import read_backlogs
+from linkjolt.webhooks.deliveries.log import WarehouseDeliveryLog
 from linkjolt.webhooks.endpoints import Endpoints
 
 _EVERY_SECONDS = 0.5
@@ -35,8 +38,11 @@ class DeliveryLogLoop:
     def __init__(self, redis: Redis, clickhouse: ClickHouse, settings: Settings) -> None:
         self._clickhouse = clickhouse
         self._settings = settings
+        self._redis = redis
         self._endpoints = Endpoints(redis)
         self._store = DeliveryStore(redis, clickhouse, self._endpoints)
+        refiller = Refiller(redis)
+        self._replays = Replays(redis, WarehouseDeliveryLog(clickhouse), refiller)
         self._retries = BackOff(_PAUSE_FIRST_SECONDS, _PAUSE_MAX_SECONDS)
         self._keeps_days = False
 
@@ -67,12 +73,22 @@ class DeliveryLogLoop:
         return 0.0 if more else _EVERY_SECONDS
 
     async def step(self) -> bool:
-        """Stores the next entries; returns whether there are more."""
+        """Stores what is finished, then queues what waits; returns whether there is more."""
         if not self._keeps_days:
             await self._keep_days()
         await self._endpoints.refresh()
         more = await self._store.step()
         await self._store.purge_deleted()
+        if not more:
+            # A replay reads all that was finished before it.
+            more = await self._queue_waiting()
+        return more
+
+    async def _queue_waiting(self) -> bool:
+        numbers = [webhook.number for webhook in self._endpoints.existing]
+        now_ms, more = time.time_ns() // 1_000_000, False
+        for number, backlog in (await read_backlogs(self._redis, numbers)).items():
+            more |= await self._replays.step(number, backlog, now_ms)
         return more
 
     async def _keep_days(self) -> None:

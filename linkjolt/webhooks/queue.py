@@ -152,18 +152,26 @@ class DeliveryQueue:
         return await self._requeue_all(webhook, arguments, later=False)
 
     async def replay(self, webhook: int, from_ms: int, to_ms: int, now_ms: int) -> int:
-        """Queues again all whose events were accepted in [from, to), behind new ones.
+        """Queues again all that Redis holds of events in [from, to); returns how many.
 
-        Reaches what Redis holds: pending deliveries, and outcomes with their bodies. Returns for
-        how many there was room.
+        Pending ones are sent next, finished ones behind new events.
         """
-        found = {one.webhook_id: one for one in await self.read_outcomes(webhook) if one.body}
-        found |= {
-            one.webhook_id: one async for one in self._pending_between(webhook, from_ms, to_ms)
-        }
-        chosen = [one for one in found.values() if from_ms <= one.event_ms < to_ms]
-        arguments = [queueing(requeued(one), now_ms) for one in chosen]
-        return await self._requeue_all(webhook, arguments, later=True)
+        outcomes = await self.read_outcomes(webhook)
+        queued = await self.replay_pending(webhook, from_ms, to_ms, now_ms)
+        pending = await self.read(webhook, [one.webhook_id for one in outcomes])
+        ids = {one.webhook_id for one in pending}
+        arguments = [
+            queueing(requeued(one), now_ms)
+            for one in outcomes
+            if one.body and from_ms <= one.event_ms < to_ms and one.webhook_id not in ids
+        ]
+        return queued + await self._requeue_all(webhook, arguments, later=True)
+
+    async def replay_pending(self, webhook: int, from_ms: int, to_ms: int, now_ms: int) -> int:
+        """Makes pending deliveries of events in [from, to) due; returns how many."""
+        found = [one async for one in self._pending_between(webhook, from_ms, to_ms)]
+        arguments = [queueing(requeued(one), now_ms) for one in found]
+        return await self._requeue_all(webhook, arguments, later=False)
 
     async def _requeue_all(
         self, webhook: int, arguments: Sequence[Queueing], *, later: bool

@@ -7,7 +7,7 @@ One with it reaches the whole log.
 import base64
 import binascii
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Protocol
 
@@ -21,7 +21,7 @@ from linkjolt.web.collections import Call, Endpoint, body_of, entry_number, page
 from linkjolt.web.forms import Instant
 from linkjolt.web.openapi import Body, Operation, of, paging
 from linkjolt.web.requests import json_response
-from linkjolt.webhooks.deliveries.backlog import QueueBounds, read_backlogs
+from linkjolt.webhooks.deliveries.backlog import QueueBounds, read_backlogs, record_replay
 from linkjolt.webhooks.deliveries.delivery import Delivery, DeliveryKey, DeliveryState
 from linkjolt.webhooks.events import test_body
 from linkjolt.webhooks.queue import OUTCOMES_KEPT, DeliveryQueue, newest_rounds
@@ -41,7 +41,11 @@ class DeliveryLog(Protocol):
 
     async def find(self, webhook: int, webhook_id: str) -> Delivery | None: ...
 
-    async def with_bodies(self, deliveries: list[Delivery]) -> list[Delivery]: ...
+    async def count(
+        self, webhook: int, from_ms: int, to_ms: int, without: Sequence[str]
+    ) -> int: ...
+
+    async def with_bodies(self, deliveries: Sequence[Delivery]) -> list[Delivery]: ...
 
 
 class WebhookReplayForm(
@@ -129,9 +133,8 @@ class DeliveryResource:
         """Reads a page of all there is, each delivery once, the newest events first."""
         # First what moves on: a delivery that finishes meanwhile is found in the next place.
         found = await self._queue.read_pending(webhook, count, before)
-        found += await self._queue.read_outcomes(webhook)
+        found += await self._read_finished(webhook)
         if self._log:
-            found += await self._queue.read_unstored(webhook, _UNSTORED_MAX)
             found += await self._log.page(webhook, count, before)
         page = [one for one in newest_rounds(found) if before is None or one.key < before]
         return sorted(page, key=lambda one: one.key, reverse=True)[:count]
@@ -141,32 +144,59 @@ class DeliveryResource:
         starts = [int(one.start) >> 20 for one in backlog.ranges if not one.is_replay]
         return BacklogAnswer(backlog.pending, _at(min(starts)) if starts else None)
 
+    async def _read_finished(self, webhook: int) -> list[Delivery]:
+        """Reads the finished deliveries that Redis holds."""
+        found = await self._queue.read_outcomes(webhook)
+        if self._log:
+            found += await self._queue.read_unstored(webhook, _UNSTORED_MAX)
+        return newest_rounds(found)
+
     async def resend(self, call: Call) -> Response:
-        webhook = await _found(call)
+        number = (await _found(call)).number
         webhook_id: str = call.request.path_params["webhook_id"]
-        found = await self._find(webhook.number, webhook_id)
-        if found is None:
+        one = await self._find(number, webhook_id)
+        if one is None:
             raise Rejected(Reason.not_found, "there is no such delivery, or it is too old")
-        if not await self._queue.resend(webhook.number, [found], _ms(call.now)):
+        if not one.body:
+            # The aggregator makes the body of a click again.
+            event_ms, asked_ms = one.event_ms, max(one.finished_ms, _ms(call.now))
+            await record_replay(
+                self._redis, number, event_ms, event_ms + 1, asked_ms=asked_ms, only=webhook_id
+            )
+        elif not await self._queue.resend(number, [one], _ms(call.now)):
             raise _full()
         return json_response(QueuedDeliveriesAnswer(1), 202)
 
     async def _find(self, webhook: int, webhook_id: str) -> Delivery | None:
+        """Finds a delivery, without its body if only the aggregator can make it again."""
         for one in await self._queue.read(webhook, [webhook_id]):
             return one
-        for one in await self._queue.read_outcomes(webhook):
-            if one.webhook_id == webhook_id and one.body:
-                return one
-        return await self._log.find(webhook, webhook_id) if self._log else None
+        finished = await self._read_finished(webhook)
+        found = [one for one in finished if one.webhook_id == webhook_id]
+        if self._log:
+            found = [one for one in await self._log.with_bodies(found) if one.body]
+        if found or not self._log:
+            return found[0] if found else None
+        return await self._log.find(webhook, webhook_id)
 
     async def replay(self, call: Call) -> Response:
-        webhook = await _found(call)
+        number = (await _found(call)).number
         form = await body_of(call.request, WebhookReplayForm)
         if form.to <= form.from_:
             raise Rejected(Reason.invalid_field, "must be after from", field="to")
-        now_ms = _ms(call.now)
-        queued = await self._queue.replay(webhook.number, _ms(form.from_), _ms(form.to), now_ms)
-        return json_response(QueuedDeliveriesAnswer(queued), 202)
+        from_ms, to_ms, now_ms = _ms(form.from_), _ms(form.to), _ms(call.now)
+        kept = await self._read_finished(number)
+        ids = [one.webhook_id for one in kept]
+        older = await self._log.count(number, from_ms, to_ms, ids) if self._log else 0
+        chosen = [one for one in kept if from_ms <= one.event_ms < to_ms]
+        if not older and len(kept) < OUTCOMES_KEPT and all(one.body for one in chosen):
+            queued = await self._queue.replay(number, from_ms, to_ms, now_ms)
+            return json_response(QueuedDeliveriesAnswer(queued), 202)
+        # All that are finished from the log, or the newest would come first.
+        asked_ms = max([now_ms, *(one.finished_ms for one in kept)])
+        await record_replay(self._redis, number, from_ms, to_ms, asked_ms=asked_ms)
+        pending = await self._queue.replay_pending(number, from_ms, to_ms, now_ms)
+        return json_response(QueuedDeliveriesAnswer(pending + older + len(chosen)), 202)
 
     async def test(self, call: Call) -> Response:
         webhook = await _found(call)

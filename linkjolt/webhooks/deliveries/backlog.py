@@ -4,13 +4,16 @@ Together the endpoints get a share of Redis. Each may use as much as is still fr
 half of it, many get equal parts, and each its own bound at most.
 """
 
+import time
 from collections.abc import Mapping, Sequence
 
 import msgspec
 from redis.asyncio import Redis
 
 from linkjolt import redis_keys
+from linkjolt.reasons import Reason, Rejected
 from linkjolt.storage.redis import call
+from linkjolt.webhooks.deliveries.delivery import format_key
 
 # Parts of what Redis may use: of its default of 2 GiB, 256 and 64 MiB.
 _PENDING_PART = 8
@@ -58,6 +61,10 @@ class QueueBounds(msgspec.Struct, frozen=True, kw_only=True):
     log_bytes: int = 32 << 20
 
 
+# Replays of one endpoint that wait for their turn.
+REPLAYS_MAX = 10
+# Behind every place of a range: it ends.
+RANGE_DONE = "~"
 FULL = QueueBounds(pending=0, pending_bytes=0, log_bytes=0)
 
 
@@ -92,6 +99,25 @@ async def read_backlogs(redis: Redis, webhooks: Sequence[int]) -> dict[int, Back
         webhook: _backlog(*replies[3 * index : 3 * index + 3])
         for index, webhook in enumerate(webhooks)
     }
+
+
+async def record_replay(
+    redis: Redis, webhook: int, from_ms: int, to_ms: int, *, asked_ms: int, only: str = ""
+) -> None:
+    """Records that finished deliveries are to be queued again, from the log in the warehouse.
+
+    They are those of events in [from, to) that were finished by `asked_ms`, or one of them.
+    """
+    backlog = (await read_backlogs(redis, [webhook]))[webhook]
+    if sum(one.is_replay for one in backlog.ranges) >= REPLAYS_MAX:
+        message = f"{REPLAYS_MAX} replays of this webhook are waiting for their turn"
+        raise Rejected(Reason.limit_reached, message)
+    name = f"r{time.time_ns()}"
+    fields: list[str | int] = ["from:" + name, format_key((from_ms, 0, ""))]
+    fields += ["to:" + name, format_key((to_ms, 0, "")), "asked:" + name, asked_ms]
+    if only:
+        fields += ["only:" + name, only]
+    await call(redis, "HSET", redis_keys.webhook_backlog(webhook), *fields)
 
 
 async def read_redis_max_bytes(redis: Redis) -> int:

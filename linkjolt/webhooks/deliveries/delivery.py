@@ -96,6 +96,18 @@ def make_place(sequence: int, line: int) -> int:
     return sequence << _LINES_BITS | min(line, (1 << _LINES_BITS) - 1)
 
 
+def format_key(key: DeliveryKey) -> str:
+    """Formats a key as a text that sorts as keys do."""
+    event_ms, place, webhook_id = key
+    return f"{event_ms:015d}.{place:020d}.{webhook_id}"
+
+
+def parse_key(text: str) -> DeliveryKey:
+    """Parses the text of a key; ValueError for any other."""
+    event_ms, place, webhook_id = text.split(".", 2)
+    return int(event_ms), int(place), webhook_id
+
+
 def score(event_ms: int, place: int) -> float:
     """Computes the score of an event: its millisecond, and its place where that is a small one."""
     sequence, line = place >> _LINES_BITS, place & (1 << _LINES_BITS) - 1

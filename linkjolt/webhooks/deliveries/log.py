@@ -80,6 +80,7 @@ def _sql(name: str, columns: str) -> str:
 
 _PAGE = _sql("log_page", _COLUMNS)
 _RANGE = _sql("log_range", _COLUMNS)
+_COUNT = _sql("log_count", "")
 _ONE = _sql("log_one", _COLUMNS)
 _CLICKS = _sql("clicks", ", ".join(_CLICK_COLUMNS))
 
@@ -101,6 +102,10 @@ def delivery_row(webhook: int, one: Delivery) -> DeliveryRow:
         tries=_encode_tries(one.tries).decode(),
         version=one.finished_ms,
     )
+
+
+class _DeliveryCount(msgspec.Struct, frozen=True):
+    n: int
 
 
 class WarehouseDeliveryLog:
@@ -140,6 +145,14 @@ class WarehouseDeliveryLog:
         }
         rows = await self._clickhouse.read(_RANGE, _LoggedDelivery, parameters)
         return [row.delivery() for row in rows]
+
+    async def count(
+        self, webhook: int, from_ms: int, to_ms: int, without: Sequence[str] = ()
+    ) -> int:
+        """Counts the deliveries of events in [from, to) that are not among some."""
+        parameters = {"webhook": webhook, "from_ms": from_ms, "to_ms": to_ms}
+        parameters |= {"without": [*without]}
+        return (await self._clickhouse.read(_COUNT, _DeliveryCount, parameters))[0].n
 
     async def find(self, webhook: int, webhook_id: str) -> Delivery | None:
         """Reads a delivery with its body; None if there is none, or its click is gone."""

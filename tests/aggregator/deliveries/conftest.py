@@ -20,7 +20,7 @@ from linkjolt.webhooks.deliveries.backlog import Backlog, read_backlogs
 from linkjolt.webhooks.deliveries.log import WarehouseDeliveryLog
 from linkjolt.webhooks.queue import ClaimedDelivery, Delivery, DeliveryAttempt, DeliveryQueue
 
-NOW_MS = 1_800_000_000_000
+NOW_MS = 1_700_000_000_000
 
 
 @dataclass
@@ -63,8 +63,12 @@ class Hooks:
         await self.queue.record(webhook, [(one, attempted(one, status), 0) for one in claimed])
         return [one.delivery for one in claimed]
 
+    async def step(self) -> bool:
+        """Runs one step of the aggregator's loop."""
+        return await self.loop.step()
+
     async def store(self) -> None:
-        while await self.loop.step():
+        while await self.step():
             pass
 
     async def backlog(self, webhook: int) -> Backlog:

@@ -15,15 +15,17 @@ from linkjolt.registry import api_key_secrets
 from linkjolt.registry.store import Registry
 from linkjolt.settings import SharedSettings
 from linkjolt.web.requests import EXCEPTION_HANDLERS, RequestIds
+from linkjolt.webhooks.deliveries.api import DeliveryLog
 from tests.linkjolt.registry import samples
 
 EDGE_URL = "https://go.example"
 
 
-def application(redis: Redis) -> Starlette:
+def application(redis: Redis, delivery_log: DeliveryLog | None = None) -> Starlette:
     directory = Directory(redis, links_cached=100, unknown_cached=100)
+    settings = SharedSettings(public_url=EDGE_URL)
     return Starlette(
-        routes=routes(Registry(redis), directory, SharedSettings(public_url=EDGE_URL)),
+        routes=routes(Registry(redis), directory, settings, delivery_log),
         middleware=[Middleware(RequestIds)],
         exception_handlers=EXCEPTION_HANDLERS,
     )
@@ -70,9 +72,9 @@ class Api:
 
 
 @asynccontextmanager
-async def serving(redis: Redis) -> AsyncGenerator[Api]:
-    """An Api with an admin key."""
-    transport = httpx2.ASGITransport(app=application(redis))
+async def serving(redis: Redis, delivery_log: DeliveryLog | None = None) -> AsyncGenerator[Api]:
+    """An Api with an admin key; with the log it is as the reports listener mounts it."""
+    transport = httpx2.ASGITransport(app=application(redis, delivery_log))
     async with httpx2.AsyncClient(transport=transport, base_url="http://edge") as client:
         api = Api(client, redis)
         await api.use_key("admin")
