@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from aggregator import metrics
 from aggregator.deliveries.loop import DeliveryLogLoop
+from aggregator.deliveries.skipped import SkippedEntries
 from aggregator.delivery.lease import LeaseLost, Leases
 from aggregator.delivery.step import Aggregation
 from aggregator.delivery.streams import Streams
@@ -41,7 +42,8 @@ class AggregatorLoop:
         leases = Leases(redis, settings.lease_seconds) if clickhouse.remote else None
         self._aggregation = Aggregation(streams, clickhouse, self._salts, settings, leases)
         self._mirror = RegistryMirror(redis, clickhouse)
-        self._trimmer = Trimmer(streams, self._aggregation.trimmable_position, settings)
+        trimmable, skipped = self._aggregation.trimmable_position, SkippedEntries(redis)
+        self._trimmer = Trimmer(streams, trimmable, settings, skipped.record)
         self._step_lock = asyncio.Lock()
         self._retries = BackOff(_PAUSE_FIRST_SECONDS, _PAUSE_MAX_SECONDS)
 

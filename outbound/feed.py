@@ -17,7 +17,7 @@ from redis.asyncio import Redis
 from linkjolt import redis_keys
 from linkjolt.events import Click
 from linkjolt.redis_keys import Stream
-from linkjolt.storage.redis import OutOfMemoryError, ResponseError, StreamEntry, call
+from linkjolt.storage.redis import ResponseError, StreamEntry, call, is_out_of_memory
 from linkjolt.stream_lines import parse_fact
 from linkjolt.webhooks.deliveries.delivery import delivery_of, make_place
 from linkjolt.webhooks.endpoints import Endpoints
@@ -168,7 +168,9 @@ class WebhookFeed:
         now_ms = time.time_ns() // 1_000_000
         try:
             return await self._queue.enqueue(deliveries, now_ms, stream)
-        except OutOfMemoryError:
+        except ResponseError as error:
+            if not is_out_of_memory(error):
+                raise
             log.error("redis is full, webhooks wait in the warehouse", stream=stream.key)
             return await self._queue.enqueue(deliveries, now_ms, stream, full=True)
 

@@ -9,6 +9,7 @@ import structlog
 from redis.asyncio import Redis
 
 from aggregator import metrics
+from aggregator.deliveries.ranges import BacklogRanges
 from aggregator.deliveries.replays import Refiller, Replays
 from aggregator.deliveries.store import DeliveryStore
 from aggregator.warehouse.migrate import TableOptions
@@ -16,7 +17,12 @@ from linkjolt.runtime.back_off import BackOff
 from linkjolt.settings import AggregatorSettings as Settings
 from linkjolt.storage.clickhouse import ClickHouse, ClickHouseFailed
 from linkjolt.storage.redis import RedisError
-from linkjolt.webhooks.deliveries.backlog import read_backlogs
+from linkjolt.webhooks.deliveries.backlog import (
+    QueueBounds,
+    bounds_now,
+    read_backlogs,
+    read_redis_max_bytes,
+)
 from linkjolt.webhooks.deliveries.log import WarehouseDeliveryLog
 from linkjolt.webhooks.endpoints import Endpoints
 
@@ -42,6 +48,10 @@ class DeliveryLogLoop:
         self._endpoints = Endpoints(redis)
         self._store = DeliveryStore(redis, clickhouse, self._endpoints)
         refiller = Refiller(redis)
+        self._bounds = QueueBounds(
+            pending=settings.webhook_backlog_count, pending_bytes=settings.webhook_backlog_bytes
+        )
+        self._ranges = BacklogRanges(clickhouse, refiller)
         self._replays = Replays(redis, WarehouseDeliveryLog(clickhouse), refiller)
         self._retries = BackOff(_PAUSE_FIRST_SECONDS, _PAUSE_MAX_SECONDS)
         self._keeps_days = False
@@ -85,10 +95,16 @@ class DeliveryLogLoop:
         return more
 
     async def _queue_waiting(self) -> bool:
-        numbers = [webhook.number for webhook in self._endpoints.existing]
+        """Queues the next pages of all replays and ranges; returns whether there are more."""
+        webhooks = {webhook.number: webhook for webhook in self._endpoints.existing}
+        backlogs = await read_backlogs(self._redis, [*webhooks])
+        maximum = await read_redis_max_bytes(self._redis)
+        bounds = bounds_now(self._bounds, [*backlogs.values()], maximum)
         now_ms, more = time.time_ns() // 1_000_000, False
-        for number, backlog in (await read_backlogs(self._redis, numbers)).items():
-            more |= await self._replays.step(number, backlog, now_ms)
+        for number, backlog in backlogs.items():
+            if backlog.ranges:
+                more |= await self._ranges.step(webhooks[number], backlog, bounds, now_ms)
+                more |= await self._replays.step(number, backlog, now_ms)
         return more
 
     async def _keep_days(self) -> None:

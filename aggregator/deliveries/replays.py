@@ -30,9 +30,15 @@ class Refiller:
         now_ms: int,
         *,
         later: bool,
+        closing: bool = False,
     ) -> int:
-        """Returns how many deliveries are new; -1 if the range starts elsewhere now."""
-        arguments: list[str | int | float | bytes] = [found.name, found.start, start, int(later)]
+        """Queues deliveries and moves the start of their range.
+
+        `closing`: later events are queued again. Returns how many deliveries are new; -1 if the
+        range starts elsewhere now.
+        """
+        flags = [int(later), int(closing)]
+        arguments: list[str | int | float | bytes] = [found.name, found.start, start, *flags]
         for one in deliveries:
             arguments += queueing(one, now_ms)
         [queued] = await self._script([(pending_keys(webhook), arguments)])
@@ -52,7 +58,8 @@ class Replays:
         replays = [one for one in backlog.ranges if one.is_replay]
         if not replays:
             return False
-        found = replays[0]
+        # Their names are the times at which they were asked for.
+        found = min(replays, key=lambda one: one.name)
         waiting = int(await call(self._redis, "ZCARD", redis_keys.webhook_later(webhook)))
         room = _LATER_MAX - waiting
         if room < _PAGE_MIN:

@@ -145,9 +145,15 @@ class Streams:
                 positions.append(position(pending["min"]) if pending["min"] else MAX_POSITION)
         return min(positions, default=MAX_POSITION)
 
-    async def trim(self, stream: Stream, below_ms: int) -> None:
-        """Drops entries below a millisecond (whole nodes only, so a few may stay)."""
-        await call(self._redis, "XTRIM", stream.key, "MINID", "~", f"{below_ms}-0")
+    async def oldest_position(self, stream: Stream) -> int:
+        """Returns the position of the first entry; 0 if there is none."""
+        oldest = await read_stream(self._redis, stream.key, "-", count=1)
+        return position(oldest[0][0]) if oldest else 0
+
+    async def trim(self, stream: Stream, below_ms: int, *, exact: bool = False) -> None:
+        """Drops entries below a millisecond; a few may stay, for whole nodes go, unless `exact`."""
+        how = "=" if exact else "~"
+        await call(self._redis, "XTRIM", stream.key, "MINID", how, f"{below_ms}-0")
 
     async def read_batch(
         self, stream: Stream, after: int, until_ms: int, lines_max: int

@@ -8,7 +8,7 @@ import structlog
 from aggregator.delivery.streams import Streams
 from linkjolt import redis_keys
 from linkjolt.fault_points import fault
-from linkjolt.position import time_ms
+from linkjolt.position import SEQUENCE_BITS, time_ms
 from linkjolt.redis_keys import Stream
 from linkjolt.settings import AggregatorSettings as Settings
 
@@ -42,10 +42,12 @@ class Trimmer:
         streams: Streams,
         trimmable_position: Callable[[Stream], Awaitable[int]],
         settings: Settings,
+        record_skipped: Callable[[Stream, int, int], Awaitable[None]],
     ) -> None:
         self._streams = streams
         self._trimmable_position = trimmable_position
         self._settings = settings
+        self._record_skipped = record_skipped
         self._next_at = 0.0
 
     async def step(self) -> None:
@@ -58,24 +60,33 @@ class Trimmer:
         memory = await self._streams.memory()
         over_memory = memory.used > memory_bound(settings.stream_memory_max_bytes, memory.maximum)
         for stream in redis_keys.streams(settings.shards):
-            stored_ms = await self._unneeded_below_ms(stream, over_memory=over_memory)
-            hours = settings.stream_retention_hours
-            now_ms = time.time_ns() // 1_000_000
-            below_ms = trim_below_ms(stored_ms, now_ms, hours, over_memory=over_memory)
-            if below_ms > 0:
-                await self._streams.trim(stream, below_ms)
+            await self._trim(stream, over_memory=over_memory)
 
-    async def _unneeded_below_ms(self, stream: Stream, *, over_memory: bool) -> int:
-        """Returns the millisecond below which all is stored and read by every group.
+    async def _trim(self, stream: Stream, *, over_memory: bool) -> None:
+        """Trims what is stored and past its retention, and was read by every group.
 
         Over the memory bound, groups are not waited for: that would fill Redis.
         """
         stored = await self._trimmable_position(stream)
         read = await self._streams.lowest_needed_position(stream)
+        hours, now_ms = self._settings.stream_retention_hours, time.time_ns() // 1_000_000
         if over_memory and read < stored:
+            await self._trim_unread(stream, read, time_ms(stored))
+            return
+        stored_ms = time_ms(min(stored, read))
+        below_ms = trim_below_ms(stored_ms, now_ms, hours, over_memory=over_memory)
+        if below_ms > 0:
+            await self._streams.trim(stream, below_ms)
+
+    async def _trim_unread(self, stream: Stream, read: int, below_ms: int) -> None:
+        oldest = await self._streams.oldest_position(stream)
+        start, end = max(read, oldest), (below_ms << SEQUENCE_BITS) - 1
+        if oldest and start <= end:
             log.error(
-                "memory over its bound, trimming entries that a group has not read",
+                "memory over its bound, trimming entries that webhooks have not read: they wait"
+                " in the warehouse",
                 stream=stream.key,
             )
-            return time_ms(stored)
-        return time_ms(min(stored, read))
+            await self._record_skipped(stream, start, end)
+        # Whole nodes are not enough here: what stays would be delivered twice.
+        await self._streams.trim(stream, below_ms, exact=True)

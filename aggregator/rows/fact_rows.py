@@ -27,6 +27,8 @@ _COPIED_COLUMNS = tuple(
     if name in CONVERSION_COLUMNS and name not in ("reason", "coupon_code", "notes")
 )
 
+_encode = msgspec.json.Encoder().encode
+
 
 def conversion_row(
     conversion: Conversion,
@@ -89,6 +91,7 @@ def adjustment_rows(
     rows[-1].gross_change_minor = adjustment.gross_change_minor
     for row in rows:
         row.s, row.pos = stream_number, pos
+    rows[-1].fact = _encode(adjustment).decode()
     return rows
 
 

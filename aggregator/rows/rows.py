@@ -67,7 +67,8 @@ class ConversionRow(msgspec.Struct, omit_defaults=True):
     """A fact about a conversion: amounts in minor units, counts as signed effects.
 
     Times are UTC seconds with milliseconds; `click_time` is 0.0 if no click is known. The fields
-    from `adjustment_id` on are those of adjustments; some of them the first fact has, too.
+    from `adjustment_id` on are those of adjustments; some of them the first fact has, too. An
+    adjustment's line is in `fact`.
     """
 
     account: Dataset = Dataset(0)
@@ -145,6 +146,7 @@ class ConversionRow(msgspec.Struct, omit_defaults=True):
     order_scope: str = ""
     notes: str = ""
     rate: str = ""
+    fact: str = ""
 
 
 CLICK_COLUMNS = ClickRow.__struct_fields__

@@ -12,12 +12,12 @@ from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError, RedisError, ResponseError
 
 __all__ = [
-    "OutOfMemoryError",
     "RedisConnectionError",
     "RedisError",
     "ResponseError",
     "call",
     "connect",
+    "is_out_of_memory",
     "read_stream",
 ]
 
@@ -68,6 +68,12 @@ class _Connection(AbstractConnection):
             # uvloop raises it for a write to a connection that was just reset.
             await self.disconnect(nowait=True)
             raise RedisConnectionError(str(error)) from error
+
+
+def is_out_of_memory(error: ResponseError) -> bool:
+    """Returns whether a command or a script was refused because Redis is full."""
+    # Redis 6.2 reports it as an error of the script, with the text of the command's inside.
+    return isinstance(error, OutOfMemoryError) or "OOM command not allowed" in str(error)
 
 
 async def call(redis: Redis, *arguments: str | bytes | int) -> Any:

@@ -9,6 +9,7 @@ import sys
 
 import msgspec
 
+from aggregator.deliveries.skipped import SkippedEntries
 from aggregator.delivery.step import Aggregation
 from aggregator.delivery.streams import Streams
 from aggregator.delivery.trim import Trimmer
@@ -50,7 +51,8 @@ async def _main(path: str, redis_url: str) -> Left:
     aggregation = Aggregation(streams, engine, VisitorSalts(redis, 48), SETTINGS)
     while True:
         # A new one each time, for one trims every ten seconds only.
-        await Trimmer(streams, aggregation.position, SETTINGS).step()
+        skipped = SkippedEntries(redis)
+        await Trimmer(streams, aggregation.position, SETTINGS, skipped.record).step()
         step = await aggregation.step()
         tops = [
             await streams.newest_position(stream) - await aggregation.position(stream)

@@ -7,6 +7,7 @@ import httpx2
 import pytest
 from redis.asyncio import Redis
 
+from aggregator.deliveries.skipped import SkippedEntries
 from aggregator.delivery.step import Aggregation
 from aggregator.delivery.streams import Streams
 from aggregator.delivery.trim import Trimmer
@@ -54,7 +55,8 @@ async def aggregate_and_trim(redis: Redis, engine: ClickHouse, data: Path) -> No
 
     async def done() -> bool:
         try:
-            await Trimmer(streams, aggregation.position, settings).step()
+            skipped = SkippedEntries(redis)
+            await Trimmer(streams, aggregation.position, settings, skipped.record).step()
             await aggregation.step()
         except RedisError:
             aggregation.forget()

@@ -3,6 +3,7 @@
 import pytest
 from redis.asyncio import Redis
 
+from aggregator.deliveries.skipped import SkippedEntries
 from aggregator.delivery.step import Aggregation
 from aggregator.delivery.streams import Streams
 from aggregator.delivery.trim import Trimmer, trim_below_ms
@@ -58,7 +59,8 @@ async def test_a_full_memory_trims_what_is_stored_and_not_one_entry_more(
             await aggregation.step()
         stored = await aggregation.position(STREAM)
         unread = [await call(redis, "XADD", STREAM.key, "*", "f", LINE) for _ in range(20)]
-        await Trimmer(streams, aggregation.position, settings).step()
+        skipped = SkippedEntries(redis)
+        await Trimmer(streams, aggregation.position, settings, skipped.record).step()
     finally:
         await call(redis, "CONFIG", "SET", "stream-node-max-entries", 100)
     entries = [key for key, _ in await read_stream(redis, STREAM.key, "-")]

@@ -1,6 +1,7 @@
 """Each endpoint receives the events that it subscribed to, correctly signed."""
 
 import time
+from collections.abc import Awaitable
 from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
@@ -14,9 +15,11 @@ from linkjolt.conversions.adjust import ConversionAdjuster
 from linkjolt.conversions.adjustment_kinds import AdjustmentRequest
 from linkjolt.datasets import Account, Dataset
 from linkjolt.events import Click
-from linkjolt.registry.entries import WebhookSecret
+from linkjolt.registry.entries import Webhook, WebhookSecret
 from linkjolt.storage.redis import call
+from linkjolt.webhooks.endpoints import Endpoints
 from linkjolt.webhooks.signing import make_secret, verification_error
+from outbound.feed import GROUP, WebhookFeed
 from tests.outbound.conftest import SECRET, Line
 from tests.outbound.receiver import Arrived, receiving
 from tests.waiting import wait_until
@@ -140,3 +143,57 @@ async def test_both_secrets_sign_while_one_is_rotated_out(line: Line) -> None:
         assert verification_error(arrived.headers, arrived.body, secret, time.time()) is None
         assert Verifier(secret).verify(arrived.body, arrived.headers) is not None
     assert verification_error(arrived.headers, arrived.body, gone, time.time()) is not None
+
+
+async def test_the_stream_that_no_endpoint_needs_is_left_and_joined_from_now_on(
+    line: Line,
+) -> None:
+    stream, ids = redis_keys.clicks(0).key, ClickIdGenerator(1, b"k" * 32)
+
+    async def publish() -> str:
+        click_id = ids.make(7)
+        click = Click(click_id=click_id, account=Dataset(1), link=7, campaign=2, affiliate=3)
+        await call(line.redis, "XADD", stream, "*", "f", msgspec.json.encode(click))
+        return click_id
+
+    async def groups() -> int:
+        return len(await call(line.redis, "XINFO", "GROUPS", stream))
+
+    async with receiving() as shop, line.delivering():
+        await publish()
+        first = await line.endpoint(shop.url, events=("click.created",))
+        await wait_until(lambda: _is(groups(), 1))
+        heard = [await publish()]
+        await wait_until(lambda: len(shop.arrived) == 1)
+        await line.registry.delete(Webhook, Account(1), first.number, datetime.now(UTC))
+        await wait_until(lambda: _is(groups(), 0))
+        await publish()
+        await line.endpoint(shop.url, events=("click.created",))
+        await wait_until(lambda: _is(groups(), 1))
+        heard.append(await publish())
+        await wait_until(lambda: len(shop.arrived) == 2)
+    assert [_body(one)["data"]["click_id"] for one in shop.arrived] == heard
+
+
+async def _is(found: Awaitable[int], expected: int) -> bool:
+    return await found == expected
+
+
+async def test_a_group_that_another_process_destroyed_is_read_on_where_it_ended(
+    line: Line,
+) -> None:
+    stream, ids = redis_keys.clicks(0).key, ClickIdGenerator(1, b"k" * 32)
+    webhook = await line.endpoint("https://shop.example/", events=("click.created",))
+    feed = WebhookFeed(line.redis, Endpoints(line.redis), line.queue, 1)
+    await feed.enqueue_new(1)
+    for _ in range(2):
+        click = Click(click_id=ids.make(7), account=Dataset(1), link=7, campaign=2, affiliate=3)
+        await call(line.redis, "XADD", stream, "*", "f", msgspec.json.encode(click))
+        await feed.enqueue_new(1)
+        await feed.enqueue_new(1)
+        await call(line.redis, "XGROUP", "DESTROY", stream, GROUP)
+    click = Click(click_id=ids.make(7), account=Dataset(1), link=7, campaign=2, affiliate=3)
+    await call(line.redis, "XADD", stream, "*", "f", msgspec.json.encode(click))
+    for _ in range(3):
+        await feed.enqueue_new(1)
+    assert len(await line.deliveries(webhook)) == 3

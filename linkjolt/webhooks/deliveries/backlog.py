@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 
 from linkjolt import redis_keys
 from linkjolt.reasons import Reason, Rejected
+from linkjolt.redis_keys import Stream
 from linkjolt.storage.redis import call
 from linkjolt.webhooks.deliveries.delivery import format_key
 
@@ -24,10 +25,9 @@ _UNBOUNDED_REDIS_BYTES = 2 << 30
 class BacklogRange(msgspec.Struct, frozen=True, kw_only=True):
     """Events that the warehouse holds and the queue does not, from `start` to `end`, both sorting.
 
-    The name of a range that the feed recorded is its stream's number, and positions of 20 digits
-    are its ends; `closing`: later events are queued again. That of a replay begins with `r`, and
-    `format_key` makes its ends; it is of deliveries finished by `asked_ms`, and of one alone if
-    `only` is its id.
+    The name of one of a stream begins with its number, and positions of 20 digits are its ends;
+    `closing`: later events are queued again. That of a replay begins with `r`, and `format_key`
+    makes its ends; it is of deliveries finished by `asked_ms`, or of the one with the id `only`.
     """
 
     name: str
@@ -40,6 +40,10 @@ class BacklogRange(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_replay(self) -> bool:
         return self.name.startswith("r")
+
+    @property
+    def stream(self) -> Stream:
+        return redis_keys.stream(int(self.name.rstrip("+t")))
 
 
 class Backlog(msgspec.Struct, frozen=True, kw_only=True):
@@ -101,6 +105,11 @@ async def read_backlogs(redis: Redis, webhooks: Sequence[int]) -> dict[int, Back
     }
 
 
+def skipped_range_name(stream: Stream) -> str:
+    """Names the range of a stream's entries that were trimmed before the feed read them."""
+    return f"{stream.number}t"
+
+
 async def record_replay(
     redis: Redis, webhook: int, from_ms: int, to_ms: int, *, asked_ms: int, only: str = ""
 ) -> None:
@@ -143,6 +152,6 @@ def _backlog(pending: int, unstored: int, raw: Mapping[bytes, bytes]) -> Backlog
                 asked_ms=int(fields.get(f"asked:{name}", 0)),
                 only=fields.get(f"only:{name}", ""),
             )
-            for name in sorted(names)
+            for name in sorted(names, key=lambda name: (fields[f"from:{name}"], name))
         ),
     )

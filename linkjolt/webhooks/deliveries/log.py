@@ -19,7 +19,7 @@ from linkjolt.webhooks.deliveries.delivery import (
 from linkjolt.webhooks.events import click_event
 
 _FOLDER = Path(__file__).parent / "sql"
-_CLICK_COLUMNS = ("click_id", "account", "link", "campaign", "affiliate", *RECORDED_PARAMETERS)
+CLICK_COLUMNS = ("click_id", "account", "link", "campaign", "affiliate", *RECORDED_PARAMETERS)
 # Before the first and after the last delivery that there may be.
 LOG_START: DeliveryKey = (0, 0, "")
 LOG_END: DeliveryKey = (1 << 50, 0, "")
@@ -82,7 +82,7 @@ _PAGE = _sql("log_page", _COLUMNS)
 _RANGE = _sql("log_range", _COLUMNS)
 _COUNT = _sql("log_count", "")
 _ONE = _sql("log_one", _COLUMNS)
-_CLICKS = _sql("clicks", ", ".join(_CLICK_COLUMNS))
+_CLICKS = _sql("clicks", ", ".join(CLICK_COLUMNS))
 
 
 def delivery_row(webhook: int, one: Delivery) -> DeliveryRow:

@@ -63,7 +63,7 @@ export function open(frame) {
 
   function show(one) {
     const at = zone(frame.params);
-    openPanel(one.event, h("p", {}, h("code", {}, one.webhook_id)), h("pre", {}, JSON.stringify(JSON.parse(one.body), null, 2)), table({
+    openPanel(one.event, h("p", {}, h("code", {}, one.webhook_id)), h("pre", {}, one.body ? JSON.stringify(JSON.parse(one.body), null, 2) : "The click is no longer stored."), table({
       caption: "Tries",
       rows: one.tries,
       empty: "Not tried yet.",

@@ -1,5 +1,6 @@
 """A trim keeps entries that some consumer group has not read or not acknowledged."""
 
+from aggregator.deliveries.skipped import SkippedEntries
 from aggregator.delivery.streams import GROUP, MAX_POSITION, Streams
 from aggregator.delivery.trim import Trimmer, memory_bound
 from linkjolt import redis_keys
@@ -9,6 +10,11 @@ from linkjolt.storage.redis import call, read_stream
 from tests.aggregator.conftest import Line
 
 STREAM = redis_keys.conversions(0)
+
+
+def trimmer(line: Line, settings: AggregatorSettings) -> Trimmer:
+    position, skipped = line.aggregation.trimmable_position, SkippedEntries(line.redis)
+    return Trimmer(Streams(line.redis), position, settings, skipped.record)
 
 
 async def test_a_stream_is_kept_from_the_oldest_entry_that_a_group_still_needs(line: Line) -> None:
@@ -36,10 +42,10 @@ async def test_a_reader_that_is_gone_does_not_fill_redis(line: Line) -> None:
     await call(line.redis, "XGROUP", "CREATE", STREAM.key, "gone", "0")
     await line.step_until_idle()
     unbounded = AggregatorSettings(stream_retention_hours=0)
-    await Trimmer(Streams(line.redis), line.aggregation.trimmable_position, unbounded).step()
+    await trimmer(line, unbounded).step()
     assert await call(line.redis, "XLEN", STREAM.key) == 500
     bounded = AggregatorSettings(stream_retention_hours=0, stream_memory_max_bytes=1)
-    await Trimmer(Streams(line.redis), line.aggregation.trimmable_position, bounded).step()
+    await trimmer(line, bounded).step()
     assert await call(line.redis, "XLEN", STREAM.key) < 500
 
 
