@@ -45,11 +45,15 @@ def test_a_rejected_conversion_has_a_gross_value_and_no_net_value() -> None:
 
 def test_what_is_known_of_a_conversion_is_answered() -> None:
     state = a_state(
-        verified=False, commission_reason="unverified", rate="1 JPY = 0.0067 USD", notes=["bad_email"]
+        verified=False,
+        commission_reason="unverified",
+        rate="1 JPY = 0.0067 USD",
+        notes=["bad_email"],
     )
     read = answered(state)
     assert (read["verified"], read["commission_reason"]) == (False, "unverified")
-    assert (read["rate"], read["rate_from"], read["notes"]) == (0.0067, "JPY", ["bad_email"])
+    assert (read["rate_from"], read["rate_to"], read["notes"]) == ("JPY", "USD", ["bad_email"])
+    assert read["rate"] == Decimal("0.0067")
     plain = answered(a_state())
     assert (plain["verified"], plain["commission_reason"], plain["rate"]) == (True, None, None)
 
