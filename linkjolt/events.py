@@ -194,7 +194,8 @@ class Adjustment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     the order value before refunds, the part of it that is not refunded, and the commission.
     `author` is the public id of an API key, `note` the reason that was given. `gross_change_minor`
     is the change of the order value before refunds, `created_value_minor` that value at creation.
-    `sequence` counts the conversion's facts, its creation being 1.
+    `sequence` counts the conversion's facts, its creation being 1. `rate` is the one by which the
+    commission's amounts were converted.
     """
 
     adjustment_id: str
@@ -223,6 +224,7 @@ class Adjustment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     gross_change_minor: int = 0
     verified: bool = True
     verifies: bool = False
+    rate: str = ""
 
 
 # The beginning of every adjustment's line, and of no conversion's.

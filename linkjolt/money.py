@@ -197,10 +197,12 @@ def format_exchange_rate(base: str, rate: Decimal, quote: str) -> str:
     return f"1 {base} = {rate:f} {quote}"
 
 
-def parse_exchange_rate(text: str) -> tuple[str, Decimal, str]:
-    """Parses a rate as `format_exchange_rate` formats it, into its base, the rate and its quote."""
+def exchange_rate_fields(text: str) -> tuple[Decimal | None, str | None, str | None]:
+    """Splits what `format_exchange_rate` formats into rate, base and quote; '' into None."""
+    if not text:
+        return None, None, None
     _, base, _, rate, quote = text.split(" ")
-    return base, Decimal(rate), quote
+    return Decimal(rate), base, quote
 
 
 def commission_minor(
@@ -253,5 +255,5 @@ def _compile_rule(
 
 def _units_of(currency: str, exchange_rate: str) -> Fraction:
     """Returns how many units of `currency` one unit of the rate's other currency is worth."""
-    base, rate, _ = parse_exchange_rate(exchange_rate)
+    _, base, _, rate, _ = exchange_rate.split(" ")
     return 1 / Fraction(rate) if base == currency else Fraction(rate)

@@ -126,6 +126,7 @@ def _adjustment_row(
         rule=adjustment.rule,
         author=adjustment.author,
         note=adjustment.note,
+        rate=adjustment.rate,
         unverified_now=not adjustment.verified,
         **dimensions,
         **place_fields,

@@ -109,11 +109,10 @@ def resolve_conversion(
         hand=origin.authority.hand,
         order_scope=origin.authority.order_scope,
     )
-    if conversion.hand == "pixel":
-        conversion = unverified(conversion)
     if _has_extra_fields(post):
         conversion = _copy_extra_fields(conversion, post)
-    return conversion, body.fingerprint(post, value_minor, currency)
+    verified = conversion if conversion.hand != "pixel" else unverified(conversion)
+    return verified, body.fingerprint(post, value_minor, currency)
 
 
 def unverified(conversion: Conversion) -> Conversion:

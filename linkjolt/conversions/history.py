@@ -15,7 +15,7 @@ from linkjolt.events import (
     HistoryEntry,
     PayoutStatus,
 )
-from linkjolt.money import parse_exchange_rate, to_major
+from linkjolt.money import exchange_rate_fields, to_major
 from linkjolt.web import requests
 from linkjolt.web.forms import Instant
 
@@ -112,7 +112,7 @@ def adjusted_answer(
 
 
 def _state_answer(state: ConversionState) -> bytes:
-    rate_from, rate, rate_to = parse_exchange_rate(state.rate) if state.rate else (None,) * 3
+    rate, rate_from, rate_to = exchange_rate_fields(state.rate)
     totals = _Totals(
         refunded=to_major(state.order_value_minor - state.refundable_minor, state.currency),
         payout=state.payout,

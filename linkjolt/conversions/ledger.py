@@ -143,6 +143,7 @@ def _adjustment_fact(state: ConversionState, entry: HistoryEntry, effect: Effect
         note=entry.note,
         sequence=1 + len(state.history),
         created_value_minor=state.created_value_minor,
+        rate=state.rate,
         verified=state.verified,
     )
 

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from linkjolt import datasets
 from linkjolt.datasets import Dataset
-from linkjolt.money import to_major
+from linkjolt.money import exchange_rate_fields, to_major
 from linkjolt.registry.entries import EntryKind, public_id
 from linkjolt.settings import ReportsSettings
 from linkjolt.storage.clickhouse import ClickHouse
@@ -50,7 +50,7 @@ class ConversionListRow(msgspec.Struct, frozen=True):
     last_unverified: bool
     customer: str
     notes: str
-    rate: str
+    last_rate: str
     advs: list[str]
     order_value_minor: int
     net_value_minor: int
@@ -70,7 +70,8 @@ class ListedConversion(msgspec.Struct, frozen=True, kw_only=True):
     """A conversion in its current state; `order_value` is before refunds, `net_value` after them.
 
     Of a rejected or unverified one net value and commission are 0. `clawback` is the part of a paid
-    commission that is owed back. `customer` is a keyed hash of the e-mail address.
+    commission that is owed back. The commission's amounts were converted by `rate`: 1 of
+    `rate_from` is that much of `rate_to`. `customer` is a keyed hash of the e-mail address.
     """
 
     conversion_id: str
@@ -93,7 +94,9 @@ class ListedConversion(msgspec.Struct, frozen=True, kw_only=True):
     attribution: ListedAttribution
     commission_rule: int | None
     commission_reason: str | None
-    rate: str | None
+    rate: Decimal | None
+    rate_from: str | None
+    rate_to: str | None
     customer: str | None
     customer_id: str | None
     coupon_code: str | None
@@ -203,6 +206,7 @@ def _listed(row: ConversionListRow, names: Names) -> ListedConversion:
     campaign = _name_entry(names, "campaign", row.last_campaign)
     affiliate = _name_entry(names, "affiliate", row.last_affiliate)
     link = _name_entry(names, "link", row.last_link)
+    rate, rate_from, rate_to = exchange_rate_fields(row.last_rate)
     adv1, adv2, adv3, adv4, adv5 = (text or None for text in row.advs or [""] * 5)
     return ListedConversion(
         conversion_id=row.conversion_id,
@@ -225,7 +229,9 @@ def _listed(row: ConversionListRow, names: Names) -> ListedConversion:
         attribution=ListedAttribution(row.last_attribution, row.first_reason or None),
         commission_rule=row.last_rule or None,
         commission_reason=row.commission_reason or None,
-        rate=row.rate or None,
+        rate=rate,
+        rate_from=rate_from,
+        rate_to=rate_to,
         customer=row.customer or None,
         customer_id=row.customer_id or None,
         coupon_code=row.coupon_code or None,

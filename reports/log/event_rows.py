@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from linkjolt.events import RECORDED_PARAMETERS, AttributionMethod
-from linkjolt.money import to_major
+from linkjolt.money import exchange_rate_fields, to_major
 from linkjolt.registry.entries import EntryKind, public_id
 from linkjolt.verdict_reasons import SENTENCES, VerdictReason
 from reports.answer.rows import Names
@@ -143,7 +143,9 @@ class LoggedConversion(
     attribution: AttributionMethod
     attribution_reason: str | None
     commission_reason: str | None
-    rate: str | None
+    rate: Decimal | None
+    rate_from: str | None
+    rate_to: str | None
     notes: list[str]
     click_id: str | None
     given_click_id: str | None
@@ -168,7 +170,8 @@ _TARGET_COLUMNS = AttributionTarget.__struct_fields__
 _VERDICT_COLUMNS = ("verdict", "reason")
 _FIELD_COLUMNS = (
     *("event", "order_id", "status", "verified", "order_value", "commission_amount", "clawback"),
-    *("currency", "attribution", "attribution_reason", "commission_reason", "rate", "notes"),
+    *("currency", "attribution", "attribution_reason", "commission_reason"),
+    *("rate", "rate_from", "rate_to", "notes"),
     *("customer", "customer_id", "given_click_id", "author", "note"),
     *("ip", "country", "region", "language", "device", "os", "browser", "user_agent", "referrer"),
 )
@@ -224,6 +227,7 @@ def _click_record(row: LoggedClickRow, names: Names) -> LoggedClick:
 
 
 def _conversion_record(row: LoggedConversionRow, names: Names) -> LoggedConversion:
+    rate, rate_from, rate_to = exchange_rate_fields(row.rate)
     return LoggedConversion(
         time=_at(row.time_ms),
         conversion_id=row.conversion_id,
@@ -241,7 +245,9 @@ def _conversion_record(row: LoggedConversionRow, names: Names) -> LoggedConversi
         attribution=row.attribution,
         attribution_reason=row.reason or None,
         commission_reason=row.commission_reason or None,
-        rate=row.rate or None,
+        rate=rate,
+        rate_from=rate_from,
+        rate_to=rate_to,
         notes=row.notes.split(",") if row.notes else [],
         click_id=row.click_id or None,
         given_click_id=row.given_click_id or None,

@@ -52,8 +52,8 @@ def test_what_is_known_of_a_conversion_is_answered() -> None:
     )
     read = answered(state)
     assert (read["verified"], read["commission_reason"]) == (False, "unverified")
-    assert (read["rate_from"], read["rate_to"], read["notes"]) == ("JPY", "USD", ["bad_email"])
-    assert read["rate"] == Decimal("0.0067")
+    rate = read["rate"], read["rate_from"], read["rate_to"]
+    assert (rate, read["notes"]) == ((Decimal("0.0067"), "JPY", "USD"), ["bad_email"])
     plain = answered(a_state())
     assert (plain["verified"], plain["commission_reason"], plain["rate"]) == (True, None, None)
 

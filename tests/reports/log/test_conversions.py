@@ -189,6 +189,28 @@ async def test_filters_are_of_what_it_is_now(client: Client, ledger: Ledger) -> 
     assert await ids(payout="unpaid", event="sale") == set(made)
 
 
+async def test_the_rate_that_converted_a_commissions_amounts_is_listed(
+    client: Client, ledger: Ledger, redis: Redis
+) -> None:
+    rated = await ledger.convert(1, rate="1 JPY = 0.0067 USD")
+    await ledger.adjust(rated, "approved")
+    given = await ledger.convert(2, attribution="none", affiliate=0, rule=0)
+    payee = {"campaign": 1, "affiliate": 1, "rule": 1, "exchange_rate": "1 USD = 150 JPY"}
+    await ledger.adjust(given, "attributed", payee=payee)
+    await ledger.convert(3, attribution="order")
+    rates = {
+        one["conversion_id"]: [one[name] for name in ("rate", "rate_from", "rate_to")]
+        for one in await listed(client)
+    }
+    assert rates.pop(rated) == [0.0067, "JPY", "USD"]
+    assert rates.pop(given) == [150, "USD", "JPY"]
+    assert [*rates.values()] == [[None, None, None]]
+    assert len(await listed(client, attribution="order")) == 1
+    log_reader = Client(client.http, await make_secret(redis, "events:read"))
+    logged = (await log_reader.get("/v1/events")).json()["data"]
+    assert sorted(str(one["rate"]) for one in logged) == ["0.0067", "None", "None"]
+
+
 async def test_the_inbox_loses_what_is_given_to_somebody(client: Client, ledger: Ledger) -> None:
     lost: dict[str, Any] = {
         "attribution": "none",
