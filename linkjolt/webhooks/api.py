@@ -105,8 +105,8 @@ ENDPOINTS = [
             method="POST",
             path="/v1/webhooks/{id}/rotate",
             summary="Rotate a webhook's secret.",
-            description="Makes a new secret. Those before sign, too, until their overlap ends; at most"
-            " 5 in all.",
+            description="Makes a new secret. Those before sign, too, until their overlap ends;"
+            " there are 5 at most.",
             scope=SCOPE,
             bodies=[of(WebhookRotateForm, example={"overlap_seconds": 86400})],
             answers={200: of(NewWebhookAnswer, example=_NEW_EXAMPLE)},
