@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 import structlog
 
+from linkjolt.datasets import Dataset
 from linkjolt.events import Click, Conversion
 from linkjolt.position import SEQUENCE_BITS, time_ms
 from linkjolt.redis_keys import Stream
@@ -14,13 +15,9 @@ from linkjolt.storage.clickhouse import ClickHouse
 from linkjolt.stream_lines import parse_fact
 from linkjolt.webhooks.deliveries.delivery import Delivery, delivery_of, make_place
 from linkjolt.webhooks.deliveries.log import CLICK_COLUMNS
-from linkjolt.webhooks.events import WebhookEvent, click_event, event_of_fact, is_subscribed
+from linkjolt.webhooks.events import WebhookEvent, click_event, events_of_fact, is_subscribed
 
 _FOLDER = Path(__file__).parent / "sql"
-# The fields of a conversion that its first row holds under the same name.
-_CONVERSION_COLUMNS = tuple(
-    name for name in Conversion.__struct_fields__ if name not in ("status", "time_ms", "refused")
-)
 log = structlog.get_logger()
 
 
@@ -29,24 +26,58 @@ def _sql(name: str, columns: Sequence[str]) -> str:
     return text.replace("{columns}", ", ".join(columns))
 
 
-_FACTS = _sql("stored_facts", _CONVERSION_COLUMNS)
+_FACTS = _sql("stored_facts", ())
 _CLICKS = _sql("stored_clicks", CLICK_COLUMNS)
 
 
-class _StoredFact(Conversion, frozen=True, kw_only=True):
+class _StoredFact(msgspec.Struct, frozen=True, kw_only=True):
+    """A row of a conversion, with what its event holds, or of an adjustment, with its line."""
+
     pos: int
     kind: str
     fact: str
     adjusted_ms: int
+    conversion_id: str
+    account: Dataset
+    event: str
+    time_ms: int
+    currency: str
+    order_value_minor: int
+    commission_minor: int
+    status: str
+    order_id: str
+    campaign: int
+    affiliate: int
+    click_id: str
+    unverified_now: bool
 
-    def webhook_event(self) -> WebhookEvent | None:
-        if self.kind == "created":
-            return event_of_fact(self)
+    def events(self) -> Sequence[WebhookEvent]:
+        if self.kind != "created":
+            return self._adjustment_events()
+        conversion = Conversion(
+            conversion_id=self.conversion_id,
+            account=self.account,
+            event=self.event,
+            time_ms=self.time_ms,
+            currency=self.currency,
+            order_value_minor=self.order_value_minor,
+            commission_minor=self.commission_minor,
+            status="approved" if self.status == "approved" else "pending",
+            attribution="none",
+            order_id=self.order_id,
+            campaign=self.campaign,
+            affiliate=self.affiliate,
+            click_id=self.click_id,
+            verified=not self.unverified_now,
+        )
+        return events_of_fact(conversion)
+
+    def _adjustment_events(self) -> Sequence[WebhookEvent]:
         if not self.fact:
             # Stored by a release that kept no lines.
             log.error("adjustment cannot be delivered", conversion_id=self.conversion_id)
-            return None
-        return event_of_fact(parse_fact(self.fact.encode()))
+            return ()
+        return events_of_fact(parse_fact(self.fact.encode()))
 
 
 class _StoredClick(Click, frozen=True, kw_only=True):
@@ -82,11 +113,12 @@ class StoredEvents:
         if stream.kind == "clicks":
             clicks = await self._clickhouse.read(_CLICKS, _StoredClick, parameters)
             clicks.sort(key=lambda click: (click.pos, click.click_id))
-            found = [(click.pos, click_event(click)) for click in clicks]
+            made = [(click.pos, click_event(click)) for click in clicks]
+            found = [(pos, (event,) if event else ()) for pos, event in made]
         else:
             facts = await self._clickhouse.read(_FACTS, _StoredFact, parameters)
             facts.sort(key=_fact_order)
-            found = [(fact.pos, fact.webhook_event()) for fact in facts]
+            found = [(fact.pos, fact.events()) for fact in facts]
         read_until = found[-1][0] if len(found) >= count else end
         return StoredPage(_deliveries(webhook, found), read_until)
 
@@ -96,15 +128,17 @@ def _fact_order(fact: _StoredFact) -> tuple[int, bool, int, str]:
 
 
 def _deliveries(
-    webhook: Webhook, found: Iterable[tuple[int, WebhookEvent | None]]
+    webhook: Webhook, found: Iterable[tuple[int, Sequence[WebhookEvent]]]
 ) -> list[Delivery]:
     deliveries: list[Delivery] = []
     last_pos, number = -1, 0
-    for pos, event in found:
-        number = number + 1 if pos == last_pos else 0
+    for pos, events in found:
+        number = number if pos == last_pos else 0
         last_pos = pos
         event_ms, sequence = time_ms(pos), pos & (1 << SEQUENCE_BITS) - 1
-        if event is not None and is_subscribed(webhook, event, event_ms):
-            place = make_place(sequence, number)
-            deliveries.append(delivery_of(event, webhook, event_ms, place))
+        for event in events:
+            if is_subscribed(webhook, event, event_ms):
+                place = make_place(sequence, number)
+                deliveries.append(delivery_of(event, webhook, event_ms, place))
+            number += 1
     return deliveries

@@ -82,12 +82,12 @@ class Line:
         )
 
     async def convert(self, conversion: Conversion) -> None:
-        posted = PostedConversion(
-            conversion,
-            initial_state(conversion),
-            redis_keys.order_digest(Dataset(1), conversion.event, conversion.order_id),
-            "fingerprint",
+        # An unverified one reserves its order among those of its click.
+        click_id = conversion.click_id if conversion.order_scope == "pixel" else ""
+        digest = redis_keys.order_digest(
+            Dataset(1), conversion.event, conversion.order_id, click_id=click_id
         )
+        posted = PostedConversion(conversion, initial_state(conversion), digest, "fingerprint")
         await self.conversions.publish(posted)
 
     async def step_until_idle(self) -> None:

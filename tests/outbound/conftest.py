@@ -20,7 +20,7 @@ from linkjolt.events import Conversion
 from linkjolt.registry.entries import Webhook, WebhookSecret
 from linkjolt.registry.store import Registry
 from linkjolt.settings import EdgeSettings, SharedSettings
-from linkjolt.webhooks.queue import Delivery, DeliveryQueue
+from linkjolt.webhooks.queue import Delivery, DeliveryQueue, newest_rounds
 from linkjolt.webhooks.signing import make_secret
 from outbound.app import WebhookDelivery
 from outbound.resolver import Resolver
@@ -78,7 +78,10 @@ class Line:
 
     async def deliveries(self, webhook: Webhook) -> list[Delivery]:
         """Reads the deliveries of an endpoint, the newest first."""
-        return await self.queue.read_newest(webhook.number, 0, 1_000)
+        found = await self.queue.read_pending(webhook.number, 1_000)
+        # No aggregator stores the log here.
+        found = newest_rounds([*found, *await self.queue.read_unstored(webhook.number, 1_000)])
+        return sorted(found, key=lambda one: one.key, reverse=True)
 
     async def webhook(self, webhook: Webhook) -> Webhook:
         return await self.registry.get(Webhook, webhook.account, webhook.number)

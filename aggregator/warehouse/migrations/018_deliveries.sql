@@ -22,3 +22,7 @@ PARTITION BY toYYYYMM(event_at)
 ORDER BY (webhook, event_at, place, webhook_id)
 TTL toDateTime(intDiv(version, 1000), 'UTC') + toIntervalDay(30)
 {durable}, index_granularity = 1024
+;
+-- The line of an adjustment as it was accepted, for its events hold what its row does not. Empty for
+-- conversions, and for adjustments stored before.
+ALTER TABLE conversions {on_cluster} ADD COLUMN IF NOT EXISTS fact String CODEC(ZSTD(3))

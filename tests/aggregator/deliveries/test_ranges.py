@@ -23,7 +23,7 @@ from linkjolt.settings import AggregatorSettings
 from linkjolt.storage.redis import call
 from linkjolt.webhooks.deliveries.backlog import QueueBounds
 from linkjolt.webhooks.endpoints import Endpoints
-from linkjolt.webhooks.events import EVENT_TYPES, WebhookEvent, event_of_fact, webhook_id
+from linkjolt.webhooks.events import EVENT_TYPES, WebhookEvent, events_of_fact, webhook_id
 from linkjolt.webhooks.queue import Delivery
 from outbound.feed import WebhookFeed
 from tests.aggregator.conftest import Line
@@ -38,6 +38,7 @@ STEPS: Sequence[tuple[str, dict[str, object]]] = (
     ("unpaid", {}),
     ("rejected", {"reason": "so"}),
     ("approved", {"reason": "after all"}),
+    ("reinstated", {}),
 )
 
 
@@ -88,28 +89,43 @@ async def sent(hooks: Hooks, at_once: int = 50, most: int = 1_000_000) -> list[D
     return found
 
 
-async def test_the_body_of_every_kind_of_event_is_made_again_to_the_byte(
-    hooks: Hooks, line: Line
-) -> None:
-    webhook = await hooks.endpoint(events=EVENT_TYPES)
-    await feed_clicks(hooks)
-    [click] = await line.click(1, sub1="a", source_id="b", external_id="c")
-    sale, other, nobody = (line.make_conversion(number, click.click_id) for number in range(3))
+async def make_history(line: Line, click_id: str) -> None:
+    """Publishes conversions of several sorts, and each kind of adjustment."""
+    sale, other, nobody = (line.make_conversion(number, click_id) for number in range(3))
     nobody = msgspec.structs.replace(
-        nobody, campaign=0, affiliate=0, link=0, click_id="", attribution="none", order_id=""
+        nobody, campaign=0, affiliate=0, link=0, click_id="", attribution="none"
     )
     yen = msgspec.structs.replace(other, currency="JPY", order_value_minor=1_234, event="lead")
-    for conversion in (sale, yen, nobody):
+    pixel = msgspec.structs.replace(
+        line.make_conversion(9, click_id),
+        verified=False,
+        hand="pixel",
+        order_scope="pixel",
+        commission_minor=0,
+    )
+    for conversion in (sale, yen, nobody, pixel):
         await line.convert(conversion)
     await adjust(line, sale.conversion_id)
+    adjuster = ConversionAdjuster(line.redis, 1, 0)
     given = AdjustmentRequest(
         adjustment_id="g",
         kind="attributed",
         author="key_1",
         payee=Payee(campaign=5, affiliate=6, rule=0, link=7),
     )
-    adjuster = ConversionAdjuster(line.redis, 1, 0)
     await adjuster.adjust(Dataset(1), nobody.conversion_id, lambda _: given, 5)
+    # Whatever verifies a conversion is its creation, too.
+    known = AdjustmentRequest(adjustment_id="v", kind="approved", author="key_1")
+    await adjuster.adjust(Dataset(1), pixel.conversion_id, lambda _: known, 6)
+
+
+async def test_the_body_of_every_kind_of_event_is_made_again_to_the_byte(
+    hooks: Hooks, line: Line
+) -> None:
+    webhook = await hooks.endpoint(events=EVENT_TYPES)
+    await feed_clicks(hooks)
+    [click] = await line.click(1, sub1="a", source_id="b", external_id="c")
+    await make_history(line, click.click_id)
     await feed(hooks)
     live = (await hooks.queue.read_pending(1, 100))[::-1]
     assert {one.event for one in live} >= {*EVENT_TYPES}
@@ -119,6 +135,10 @@ async def test_the_body_of_every_kind_of_event_is_made_again_to_the_byte(
     stored = StoredEvents(hooks.clickhouse)
     page = await stored.read(webhook, CONVERSIONS, 0, 1 << 62, 1_000)
     assert bodies(page.deliveries) == bodies(live)
+    assert [one.event for one in page.deliveries[-2:]] == [
+        "conversion.created",
+        "conversion.approved",
+    ]
     page = await stored.read(webhook, CLICKS, 0, 1 << 62, 1_000)
     assert bodies(page.deliveries) == bodies(clicks)
     [found] = await hooks.log.with_bodies([msgspec.structs.replace(clicks[0], body="")])
@@ -201,7 +221,9 @@ async def test_clicks_wait_in_the_warehouse_too(hooks: Hooks, line: Line) -> Non
 
 
 def webhook_id_of(click_id: str, webhook: Webhook) -> str:
-    event = WebhookEvent("click.created", click_id, Dataset(1), 0, 0, Decimal(0), b"")
+    event = WebhookEvent(
+        "click.created", click_id, Dataset(1), frozenset(), frozenset(), Decimal(0), b""
+    )
     return webhook_id(event, webhook.number)
 
 
@@ -315,6 +337,5 @@ async def test_entries_that_are_trimmed_unread_are_read_from_the_warehouse(
 
 
 def created_id(conversion: Conversion) -> str:
-    event = event_of_fact(conversion)
-    assert event is not None
+    [event] = events_of_fact(conversion)
     return webhook_id(event, 1)
