@@ -32,6 +32,7 @@ class Day:
         self._own_rule_since = datetime.now(UTC)
         self._general_rule: model.Rule = model.nothing
         self._number = 0
+        self.suspended = ""
         self.done = Counter[str]()
 
     def close(self) -> None:
@@ -74,7 +75,16 @@ class Day:
 
     def run(self, actions: int, between: Callable[[int], None] = lambda _: None) -> None:
         """Performs random actions; `between` is called before each."""
-        kinds: dict[Callable[[], None], int] = {
+        kinds = self.kinds()
+        for number in range(actions):
+            between(number)
+            [act] = self._chance.choices([*kinds], [*kinds.values()])
+            act()
+            self.done[act.__name__] += 1
+
+    def kinds(self) -> dict[Callable[[], None], int]:
+        """Returns the actions, each with its share of them."""
+        return {
             self._sale: 10,
             self._click_and_buy: 4,
             self._lost_sale: 2,
@@ -86,16 +96,22 @@ class Day:
             self._postbacks: 3,
             self._attribute: 1,
         }
-        for number in range(actions):
-            between(number)
-            [act] = self._chance.choices([*kinds], [*kinds.values()])
-            act()
-            self.done[act.__name__] += 1
+
+    def _earning_links(self) -> list[tuple[str, str, str, model.Rule]]:
+        """Returns the links of affiliates who are not suspended."""
+        return [link for link in self._links if link[1] != self.suspended]
+
+    def _current_links(self) -> list[tuple[str, str, str, model.Rule]]:
+        """Returns all links, with the rules that pay now."""
+        return [
+            (code, affiliate, currency, model.nothing if affiliate == self.suspended else rule)
+            for code, affiliate, currency, rule in self._links
+        ]
 
     def _amount(self, currency: str) -> tuple[str, int]:
         """Draws an amount: in major units as text, and in minor units."""
         minor = self._chance.randint(1, 30_000)
-        return _text(minor, DIGITS[currency]), minor
+        return text_of(minor, DIGITS[currency]), minor
 
     def _order_id(self) -> str:
         self._number += 1
@@ -108,7 +124,7 @@ class Day:
         self._posts.append((body, order))
 
     def _sale(self) -> None:
-        code, affiliate, currency, rule = self._chance.choice(self._links)
+        code, affiliate, currency, rule = self._chance.choice(self._earning_links())
         text, minor = self._amount(currency)
         at = datetime.now(UTC) - timedelta(minutes=self._chance.randint(0, 1_200))
         if at < self._own_rule_since and currency == "USD":
@@ -132,7 +148,7 @@ class Day:
         return found[1]
 
     def _click_and_buy(self) -> None:
-        code, affiliate, currency, rule = self._chance.choice(self._links)
+        code, affiliate, currency, rule = self._chance.choice(self._current_links())
         text, minor = self._amount(currency)
         body = {
             "click_id": self._click(code),
@@ -188,8 +204,8 @@ class Day:
         else:
             part = self._chance.randint(1, order.left)
             digits = DIGITS[order.currency]
-            self._adjust(order, (422,), kind="refund", amount=_text(order.left + 1, digits))
-            self._adjust(order, (200, 201), kind="refund", amount=_text(part, digits))
+            self._adjust(order, (422,), kind="refund", amount=text_of(order.left + 1, digits))
+            self._adjust(order, (200, 201), kind="refund", amount=text_of(part, digits))
             order.refunds.append(part)
 
     def _approve_or_reject(self) -> None:
@@ -208,7 +224,7 @@ class Day:
         if order is None:
             return
         value = self._chance.randint(1, 30_000)
-        body = {"kind": "restate", "order_value": _text(value, DIGITS[order.currency])}
+        body = {"kind": "restate", "order_value": text_of(value, DIGITS[order.currency])}
         if order.status == "rejected":
             self._adjust(order, (409,), **body)
         elif value < sum(order.refunds):
@@ -219,21 +235,21 @@ class Day:
 
     def _postbacks(self) -> None:
         """Sends a network's postbacks of a pending lead and its final status, each twice."""
-        code, affiliate, currency, rule = self._chance.choice(self._links)
+        code, affiliate, currency, rule = self._chance.choice(self._current_links())
         text, minor = self._amount(currency)
-        dialect = self._chance.choice([*DIALECTS])
-        click, order, amount, statuses = DIALECTS[dialect]
-        parameters = {click: self._click(code), order: self._order_id(), "currency": currency}
-        parameters |= {amount: str(minor) if dialect == "dub" else text, "key": self._key}
-        final_status = self._chance.choice([*statuses])
-        for status in (
-            statuses["pending"],
-            statuses["pending"],
-            statuses[final_status],
-            statuses[final_status],
-        ):
-            update = parameters | {"status": status}
-            self._client.send("GET", f"/postback/{dialect}", (200, 202), params=update)
+        name = self._chance.choice([*DIALECTS])
+        dialect = DIALECTS[name]
+        parameters = {
+            dialect.click: self._click(code),
+            dialect.order: self._order_id(),
+            dialect.currency: currency,
+            dialect.amount: str(minor) if dialect.minor_units else text,
+            "key": self._key,
+        }
+        final_status = self._chance.choice([*dialect.words])
+        for status in ("pending", "pending", final_status, final_status):
+            update = parameters | {dialect.status: dialect.words[status]}
+            self._client.send("GET", f"/postback/{name}", (200,), params=update)
         # Its conversion id is unknown here: it is adjusted by postbacks only.
         self.postback_orders.append(Order("", affiliate, currency, minor, final_status, rule))
 
@@ -242,7 +258,7 @@ class Day:
         if not lost:
             return
         order = self._chance.choice(lost)
-        usd = [link for link in self._links if link[2] == "USD"]
+        usd = [link for link in self._earning_links() if link[2] == "USD"]
         code, affiliate, _, rule = self._chance.choice(usd)
         self._number += 1
         path = f"/v1/conversions/{order.conversion_id}/attribute"
@@ -251,6 +267,6 @@ class Day:
         order.affiliate, order.rule = affiliate, rule
 
 
-def _text(minor: int, digits: int) -> str:
+def text_of(minor: int, digits: int) -> str:
     """Formats minor units as major ones."""
     return f"{minor // 10**digits}.{minor % 10**digits:0{digits}}" if digits else str(minor)

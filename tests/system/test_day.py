@@ -6,18 +6,21 @@ from collections import Counter
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import httpx2
 import pytest
 
 from tests.system.conftest import Instance, start, wait_for
-from tests.system.day import Day
-from tests.system.model import DIGITS, Sums, sums_of
+from tests.system.disputed_day import DisputedDay
+from tests.system.model import DIGITS, Amounts, Sums, add, sums_of, without_zeros
 from tests.system.test_webhooks import WebhookReceiver, post, shop
 
 __all__ = ["shop"]
 SEED = 20261126
+_AMOUNTS = ("revenue", "commission", "clawback")
+_STOPPED_SECONDS = 5.0
 ACTIONS = 350
 # The warehouse holds aggregator and reports.
 VICTIMS = ("edge", "warehouse", "webhooks", "redis")
@@ -32,8 +35,8 @@ def instance(tmp_path: Path) -> Iterator[Instance]:
 
 
 @pytest.fixture
-def day(instance: Instance) -> Iterator[Day]:
-    day = Day(instance, SEED)
+def day(instance: Instance) -> Iterator[DisputedDay]:
+    day = DisputedDay(instance, SEED)
     day.open()
     yield day
     day.close()
@@ -43,34 +46,32 @@ def minor(amount: float, currency: str) -> int:
     return round(amount * 10 ** DIGITS[currency])
 
 
-def reported(instance: Instance, source: str) -> Sums:
-    """Reads the sums by affiliate and currency, from the rollups or from raw events."""
+def reported(instance: Instance, source: str) -> tuple[Sums, int]:
+    """Reads the sums by affiliate and currency, and the unverified, from rollups or raw events."""
     # Between quarters of an hour only raw events can answer.
     odd = timedelta(milliseconds=1 if source == "raw" else 0)
     begin = datetime.now(UTC).replace(minute=0, second=0, microsecond=0) - timedelta(days=2)
     parameters = {
         "from": (begin + odd).isoformat().replace("+00:00", "Z"),
         "group_by": "affiliate,currency",
-        "metrics": "conversions,revenue,commission",
+        "metrics": "conversions,revenue,commission,clawback,unverified_conversions",
         "limit": "1000",
     }
     report = instance.report(**parameters)
     assert report["meta"]["source"] == source
     found: Sums = {}
     for row in report["data"]:
-        if row["currency"] is not None and row["conversions"]:
-            currency = row["currency"]
-            found[row["affiliate"], currency] = (
-                row["conversions"],
-                minor(row["revenue"], currency),
-                minor(row["commission"], currency),
-            )
-    return found
+        if row["currency"] is not None:
+            amounts = [minor(row[name], row["currency"]) for name in _AMOUNTS]
+            add(found, (row["affiliate"], row["currency"]), Amounts(row["conversions"], *amounts))
+    unverified = sum(row["unverified_conversions"] for row in report["data"])
+    return without_zeros(found), unverified
 
 
-def listed(instance: Instance) -> Sums:
-    """Sums the list of conversions, page by page."""
+def listed(instance: Instance) -> tuple[Sums, int]:
+    """Sums the list of conversions, page by page, and counts the unverified."""
     found: Sums = {}
+    unverified = 0
     cursor: dict[str, str] | None = {}
     while cursor is not None:
         answer = instance.api(
@@ -78,20 +79,24 @@ def listed(instance: Instance) -> Sums:
         )
         page: dict[str, Any] = answer.json()
         for one in page["data"]:
-            if one["status"] != "rejected":
-                key = one["affiliate_id"], one["currency"]
-                count, value, commission = found.get(key, (0, 0, 0))
-                found[key] = (
-                    count + 1,
-                    value + minor(one["order_value"], key[1]),
-                    commission + minor(one["commission_amount"], key[1]),
-                )
+            counts = one["status"] != "rejected"
+            unverified += counts and not one["verified"]
+            currency = one["currency"]
+            amounts = Amounts(
+                int(counts and one["verified"]),
+                *(
+                    minor(one[name], currency)
+                    for name in ("net_value", "commission_amount", "clawback")
+                ),
+            )
+            add(found, (one["affiliate_id"], currency), amounts)
         cursor = {"cursor": page["next_cursor"]} if page["next_cursor"] else None
-    return found
+    return without_zeros(found), unverified
 
 
-def check(instance: Instance, day: Day) -> None:
+def check(instance: Instance, day: DisputedDay) -> None:
     """Checks that list, raw events and rollups equal the model's sums."""
+    day.wait_for_early_ones()
     expected = sums_of([*day.orders, *day.postback_orders])
 
     def nothing_waits() -> bool:
@@ -110,15 +115,24 @@ def check(instance: Instance, day: Day) -> None:
     wait_for("nothing waits", nothing_waits, 40)
     audit = instance.linkjolt("audit")
     assert audit.returncode == 0, audit.stdout
-    assert listed(instance) == expected
-    assert reported(instance, "raw") == expected
-    assert reported(instance, "rollup") == expected
+    sums, unverified = listed(instance)
+    assert sums == expected
+    assert reported(instance, "raw") == (expected, unverified)
+    assert reported(instance, "rollup") == (expected, unverified)
 
 
 @pytest.mark.long
-def test_a_day_adds_up_to_the_minor_unit(instance: Instance, day: Day) -> None:
-    day.run(ACTIONS)
-    assert len(day.done) == 10
+def test_a_day_adds_up_to_the_minor_unit(instance: Instance, day: DisputedDay) -> None:
+    def disturb(number: int) -> None:
+        if number == ACTIONS // 3:
+            day.suspend()
+        if number == ACTIONS // 2:
+            redis = instance.run["pids"]["redis"]
+            os.kill(redis, signal.SIGSTOP)
+            Timer(_STOPPED_SECONDS, os.kill, (redis, signal.SIGCONT)).start()
+
+    day.run(ACTIONS, disturb)
+    assert len(day.done) == 15
     check(instance, day)
 
 
@@ -130,13 +144,19 @@ def test_a_day_adds_up_to_the_minor_unit(instance: Instance, day: Day) -> None:
     ],
 )
 def test_a_day_of_kills_adds_up_and_every_conversion_has_its_webhook(
-    instance: Instance, day: Day, shop: WebhookReceiver, actions: int, deaths: tuple[str, ...]
+    instance: Instance,
+    day: DisputedDay,
+    shop: WebhookReceiver,
+    actions: int,
+    deaths: tuple[str, ...],
 ) -> None:
     post(instance, "/v1/webhooks", {"url": shop.url, "events": ["conversion.created"]})
     killed = Counter[str]()
     every = actions // (len(deaths) + 1)
 
     def kill(number: int) -> None:
+        if number == every // 2:
+            day.suspend()
         if number and number % every == 0 and number // every <= len(deaths):
             victim = deaths[number // every - 1]
             pids: int | list[int] | None = instance.run["pids"][victim]
