@@ -46,7 +46,7 @@ class RateTable:
         if rate := self.find(currency, campaign_currency, time_ms):
             return rate
         message = (
-            f"is not the campaign's, {campaign_currency}, which the amounts of its commission are"
-            f" in, and the account has no rate of {currency} and {campaign_currency} at that time"
+            f"must be {campaign_currency}, which the commission's amounts are in: the account has"
+            f" no rate for {currency} at that time"
         )
         raise Rejected(Reason.invalid_field, message, field="currency")
