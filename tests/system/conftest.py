@@ -100,7 +100,7 @@ def start(data: Path, *words: str, **variables: str) -> Instance:
     try:
         wait_for("the banner is printed", ready, START_SECONDS)
     except BaseException:
-        process.terminate()
+        instance.stop()
         raise
     return instance
 
