@@ -1,7 +1,8 @@
 """Serves ClickHouse's HTTP interface over the embedded engine, as a process that can be killed.
 
 `python -m tests.clickhouse_front PATH PORT`. It only implements the protocol: every answer and
-error is the engine's. Sessions, users and the compression of answers are not supported.
+error is the engine's, and requests are bounded by the engine's settings. Sessions, users, external
+tables and the compression of answers are not supported.
 """
 
 import asyncio
@@ -23,6 +24,8 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from tests.clickhouse_forms import HttpLimits, RequestRefused, read_form, read_query
+
 # URL parameters that a server takes for itself; every other one is a setting.
 _RESERVED_PARAMETERS = re.compile(
     "query|database|query_id|session_id|session_check|session_timeout|user|password|quota_key|role"
@@ -34,7 +37,7 @@ _DECOMPRESS: dict[str, Callable[[bytes], bytes]] = {
     "gzip": gzip.decompress,
     "lz4": cast("Callable[[bytes], bytes]", lz4.frame.decompress),  # pyright: ignore[reportUnknownMemberType]
 }
-_CODE = re.compile(r"Code: (\d+)\.")
+_CODE = re.compile(r"Code: (\d+)[.,]")
 # The statuses of a server for its exception codes; 500 for any other.
 _STATUSES = {60: 404, 81: 404, 62: 400, 27: 400, 36: 400, 53: 400, 164: 403, 48: 501}
 _as_json = msgspec.json.encode
@@ -69,13 +72,17 @@ class Statement(msgspec.Struct, frozen=True):
     database: str
 
 
-def read_statement(method: str, query: Mapping[str, str], body: bytes) -> Statement:
-    """Reads the statement of a request whose body is already decompressed."""
-    parts = [part for part in (query.get("query", "").encode(), body) if part]
+def read_statement(
+    method: str, query: Mapping[str, str], form: Mapping[str, str] | None, body: bytes
+) -> Statement:
+    """Reads the statement of a request whose body is already decompressed, or is a form."""
+    rest = body if form is None else form.get("query", "").encode()
+    parts = [part for part in (query.get("query", "").encode(), rest) if part]
     settings = {name: v for name, v in query.items() if not _RESERVED_PARAMETERS.fullmatch(name)}
     if method == "GET":
         settings["readonly"] = "2"
-    parameters = {name[6:]: v for name, v in query.items() if name.startswith("param_")}
+    fields = {**query, **(form or {})}
+    parameters = {name[6:]: v for name, v in fields.items() if name.startswith("param_")}
     return Statement(b"\n".join(parts), parameters, settings, query.get("database", ""))
 
 
@@ -123,6 +130,24 @@ def _refusal(text: str) -> Response:
     return PlainTextResponse(text + "\n", _STATUSES.get(code, 500), headers=headers)
 
 
+def read_limits(path: str) -> HttpLimits:
+    """Reads the limits that a server of the engine's version has."""
+    sql = b"SELECT name, value FROM system.settings WHERE name LIKE 'http_max_%'"
+    rows = execute(path, Statement(sql, {}, {}, "")).bytes() or b""
+    settings = dict(line.split("\t") for line in rows.decode().splitlines())
+    return msgspec.convert(settings, HttpLimits, strict=False)
+
+
+async def read_request(request: Request, query: Mapping[str, str], limits: HttpLimits) -> Statement:
+    """Reads the statement of a request; RequestRefused if a server would not."""
+    decompress = _DECOMPRESS.get(request.headers.get("Content-Encoding", ""))
+    if decompress is None:
+        raise RequestRefused("Code: 48. DB::Exception: Unknown compression. (NOT_IMPLEMENTED)")
+    body = decompress(await request.body())
+    form = read_form(request.headers.get("Content-Type", ""), body, limits)
+    return read_statement(request.method, query, form, body)
+
+
 def create_app(path: str) -> Starlette:
     """Creates the interface to the engine's data under `path`, for one statement at a time."""
     turn = asyncio.Lock()
@@ -132,27 +157,29 @@ def create_app(path: str) -> Starlette:
 
     async def run(request: Request) -> Response:
         started_ns = time.monotonic_ns()
-        decompress = _DECOMPRESS.get(request.headers.get("Content-Encoding", ""))
-        if decompress is None:
-            return _refusal("Code: 48. DB::Exception: Unknown compression. (NOT_IMPLEMENTED)")
-        body = decompress(await request.body())
-        statement = read_statement(request.method, request.query_params, body)
+        limits: HttpLimits = request.state.limits
+        url_query: bytes = request.scope["query_string"]
+        if len("/?") + len(url_query) > limits.http_max_uri_size:
+            return Response(status_code=400, headers={"Connection": "close"})
+        query: Mapping[str, str] = {}
         try:
+            query = read_query(url_query, limits)
+            statement = await read_request(request, query, limits)
             async with turn:
                 result = await asyncio.to_thread(execute, path, statement)
-        except RuntimeError as error:
+        except (RequestRefused, RuntimeError) as error:
             response = _refusal(str(error))
         else:
             response = _answer(result, started_ns)
-        identity = request.query_params.get("query_id") or secrets.token_hex(16)
+        identity = query.get("query_id") or secrets.token_hex(16)
         response.headers["X-ClickHouse-Query-Id"] = identity
         return response
 
     @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncGenerator[None]:
+    async def lifespan(_: Starlette) -> AsyncGenerator[Mapping[str, HttpLimits]]:
         # The engine lives as long as a connection is open.
         engine = _connect(path)
-        yield
+        yield {"limits": await asyncio.to_thread(read_limits, path)}
         engine.close()
 
     routes = [Route("/ping", ping), Route("/", run, methods=["GET", "POST"])]
@@ -160,6 +187,13 @@ def create_app(path: str) -> Starlette:
 
 
 if __name__ == "__main__":
-    # Idle connections stay open for 10 s, as on a server.
-    port = int(sys.argv[2])
-    uvicorn.run(create_app(sys.argv[1]), port=port, log_level="error", timeout_keep_alive=10)
+    uvicorn.run(
+        create_app(sys.argv[1]),
+        port=int(sys.argv[2]),
+        log_level="error",
+        # Idle connections stay open for 10 s, as on a server.
+        timeout_keep_alive=10,
+        # httptools refuses a URL over 64 KiB.
+        http="h11",
+        h11_max_incomplete_event_size=2 << 20,
+    )

@@ -29,9 +29,15 @@ async def read_already_stored(
     """
     conversions = [conversion for _, conversion in conversions_in(facts)]
     orders = await warehouse.read_orders(
-        {conversion.account for conversion in conversions},
-        {conversion.order_id for conversion in conversions if conversion.order_id},
-        {conversion.conversion_id for _, conversion in conversions_in(uncertain)},
+        [
+            (conversion.account, conversion.order_id)
+            for conversion in conversions
+            if conversion.order_id
+        ],
+        [
+            (conversion.account, conversion.conversion_id)
+            for _, conversion in conversions_in(uncertain)
+        ],
     )
     return AlreadyStored(clicks, orders, await warehouse.read_facts(adjustments_in(facts)))
 

@@ -141,31 +141,31 @@ class Warehouse:
         The rows hold the columns that a conversion takes over; the others are left at defaults.
         """
         refs = [(account, _parse_click_id(text), text) for account, text in keys]
-        known = [(account, ref, text) for account, ref, text in refs if ref is not None]
-        if not known:
-            return {}
-        rows = await self._clickhouse.read(
+        rows = await self._clickhouse.look_up(
             _CLICK_ROWS.replace("{columns}", ", ".join(_CARRIED_COLUMNS)),
             ClickRow,
-            {
-                "accounts": sorted({account for account, _, _ in known}),
-                "links": sorted({ref.link for _, ref, _ in known}),
-                "times_ms": sorted({ref.time_ms for _, ref, _ in known}),
-                "ids": [text for _, _, text in known],
-            },
+            ("accounts", "links", "times_ms", "ids"),
+            [
+                (account, ref.link, ref.time_ms, text)
+                for account, ref, text in refs
+                if ref is not None
+            ],
         )
         return {row.click_id: row for row in rows}
 
     async def read_orders(
-        self, accounts: Iterable[int], orders: Iterable[str], conversion_ids: Iterable[str]
+        self, orders: Iterable[tuple[int, str]], conversion_ids: Iterable[tuple[int, str]]
     ) -> list[StoredOrder]:
-        """Reads the conversions stored under any of these order ids or conversion ids."""
-        parameters = {
-            "accounts": sorted(set(accounts)),
-            "orders": sorted(set(orders)),
-            "ids": sorted(set(conversion_ids)),
-        }
-        return await self._clickhouse.read(_ORDERS, StoredOrder, parameters)
+        """Reads the conversions stored under an order id or a conversion id, some twice.
+
+        Both come with their account.
+        """
+        look_up = self._clickhouse.look_up
+        by_order = await look_up(_ORDERS, StoredOrder, ("accounts", "orders"), orders, {"ids": []})
+        by_id = await look_up(
+            _ORDERS, StoredOrder, ("accounts", "ids"), conversion_ids, {"orders": []}
+        )
+        return by_order + by_id
 
     async def read_facts(self, adjustments: Sequence[Adjustment]) -> list[ConversionRow]:
         """Reads the stored rows of the adjusted conversions.
@@ -173,14 +173,9 @@ class Warehouse:
         The rows hold keys and the columns that adjustments take over; the others are left at
         defaults.
         """
-        if not adjustments:
-            return []
-        return await self._clickhouse.read(
+        return await self._clickhouse.look_up(
             _FACTS.replace("{columns}", ", ".join(_FACT_COLUMNS)),
             ConversionRow,
-            {
-                "accounts": sorted({fact.account for fact in adjustments}),
-                "times_ms": sorted({fact.time_ms for fact in adjustments}),
-                "ids": sorted({fact.conversion_id for fact in adjustments}),
-            },
+            ("accounts", "times_ms", "ids"),
+            [(fact.account, fact.time_ms, fact.conversion_id) for fact in adjustments],
         )

@@ -17,6 +17,8 @@ from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError
 from clickhouse_connect.driver.httpclient import HttpClient
 
+from linkjolt.storage.array_parameters import STATEMENT_MAX_BYTES, Key, cut, fit_fields
+
 DATABASE = "linkjolt"
 Parameters = Mapping[str, object]
 T = TypeVar("T")
@@ -61,14 +63,40 @@ class ClickHouse:
 
     async def read(self, sql: str, row: type[T], parameters: Parameters | None = None) -> list[T]:
         """Returns the rows of a SELECT, each decoded to `row` by its column names."""
+        statement, bound = self._fit(sql, parameters)
 
         def run(client: Client) -> list[T]:
             raw = client.raw_query(  # pyright: ignore[reportUnknownMemberType]
-                sql, parameters=dict(parameters or {}), fmt="JSONEachRow"
+                statement, parameters=bound, fmt="JSONEachRow"
             )
             return msgspec.json.decode(b"[" + b",".join(raw.splitlines()) + b"]", type=list[row])
 
         return await self._with_client(run)
+
+    async def look_up(
+        self,
+        sql: str,
+        row: type[T],
+        arrays: Sequence[str],
+        keys: Iterable[Key],
+        parameters: Parameters | None = None,
+    ) -> list[T]:
+        """Returns the rows of a SELECT for any number of keys; there may be some for other keys.
+
+        `arrays` names the parameter of each value of a key. Many keys are read in parts, sorted, so
+        that each part is a range of a primary key that they begin; a row may come from two parts.
+        """
+        rows: list[T] = []
+        for part in cut(sorted(set(keys)), STATEMENT_MAX_BYTES):
+            columns = [sorted(set(column)) for column in zip(*part, strict=True)]
+            bound = dict(zip(arrays, columns, strict=True))
+            rows += await self.read(sql, row, {**bound, **(parameters or {})})
+        return rows
+
+    def _fit(self, sql: str, parameters: Parameters | None) -> tuple[str, dict[str, object]]:
+        """Fits parameters into the form that they are sent to a server in."""
+        bound = dict(parameters or {})
+        return fit_fields(sql, bound) if self.remote else (sql, bound)
 
     @asynccontextmanager
     async def export(
@@ -78,11 +106,12 @@ class ClickHouse:
 
         The statement has ended before the first batch, so a slow reader holds no connection.
         """
+        statement, bound = self._fit(sql, parameters)
         with SpooledTemporaryFile[bytes](_EXPORT_IN_MEMORY_BYTES) as file:
 
             def run(client: Client) -> None:
                 answer = client.raw_stream(  # pyright: ignore[reportUnknownMemberType]
-                    sql, parameters=dict(parameters or {}), fmt="JSONEachRow"
+                    statement, parameters=bound, fmt="JSONEachRow"
                 )
                 with closing(cast(IOBase, answer)) as lines:
                     copyfileobj(cast(IO[bytes], lines), file)
