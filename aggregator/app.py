@@ -81,7 +81,7 @@ class AggregatorLoop:
         except (ClickHouseFailed, RedisError, LeaseLost) as error:
             metrics.RETRIES.inc()
             log.warning("aggregator retries, nothing is lost", error=str(error)[:300])
-            self._aggregation.forget()
+            self._aggregation.forget_and_shrink()
             return next(self._retries)
         self._retries.reset()
         return 0.0 if step.more_waiting else step.wait_seconds

@@ -9,13 +9,15 @@ from collections.abc import Awaitable, Callable
 _PATIENCE_SECONDS = 40.0
 
 
-async def wait_until(predicate: Callable[[], bool | Awaitable[bool]]) -> None:
+async def wait_until(
+    predicate: Callable[[], bool | Awaitable[bool]], patience_seconds: float = _PATIENCE_SECONDS
+) -> None:
     """Returns once the predicate (plain or async) holds; raises AssertionError after 40 s."""
-    deadline = time.monotonic() + _PATIENCE_SECONDS
+    deadline = time.monotonic() + patience_seconds
     while True:
         answer = predicate()
         if await answer if inspect.isawaitable(answer) else answer:
             return
         if time.monotonic() > deadline:
-            raise AssertionError(f"not so after {_PATIENCE_SECONDS:g} s: {predicate}")
+            raise AssertionError(f"not so after {patience_seconds:g} s: {predicate}")
         await asyncio.sleep(0.005)

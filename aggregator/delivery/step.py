@@ -26,6 +26,7 @@ from linkjolt.settings import AggregatorSettings as Settings
 from linkjolt.storage.clickhouse import ClickHouse
 from linkjolt.stream_lines import parse_fact
 
+_BATCH_ROWS_MIN = 100
 _read_click = msgspec.json.Decoder(Click).decode
 log = structlog.get_logger()
 
@@ -61,6 +62,7 @@ class Aggregation:
         self._conversions = [redis_keys.conversions(shard) for shard in range(settings.shards)]
         self._click_barrier = ClickBarrier()
         self._now_ms = 0
+        self._batch_rows = settings.batch_rows
         self.forget()
 
     def forget(self) -> None:
@@ -68,6 +70,16 @@ class Aggregation:
         self._positions: dict[int, int] = {}
         self._pulls = RollupPulls(self._clickhouse, self._settings.batch_rows)
         self._unpulled_lines: Counter[int] = Counter()
+
+    def forget_and_shrink(self) -> None:
+        """Forgets all after a failure, and halves the batches until some are stored.
+
+        Otherwise a batch that takes longer than its lease, or more memory than ClickHouse has,
+        would be tried for ever.
+        """
+        self.forget()
+        smallest = min(_BATCH_ROWS_MIN, self._settings.batch_rows)
+        self._batch_rows = max(smallest, self._batch_rows // 2)
 
     async def step(self) -> StepOutcome:
         """Closes ended slices and stores one batch of each stream whose lease is ours."""
@@ -158,10 +170,11 @@ class Aggregation:
         """
         # Read: from the position in the stored rows, which the consumer group's cursor follows.
         after = await self.position(stream)
+        batch_rows = self._batch_rows
         fault("aggregator_before_read")
-        frames = await self._streams.read_batch(stream, after, until_ms, self._settings.batch_rows)
+        frames = await self._streams.read_batch(stream, after, until_ms, batch_rows)
         fault("aggregator_after_read")
-        batch = cut_batch(frames, self._settings.batch_rows)
+        batch = cut_batch(frames, batch_rows)
         end_position = await self._insert(stream, batch, after)
         if end_position == after:
             await self._pull(stream, after)
@@ -171,9 +184,9 @@ class Aggregation:
         fault("aggregator_after_base_insert")
         self._positions[stream.number] = end_position
         self._unpulled_lines[stream.number] += count_lines(batch)
-        stored_all = (
-            end_position == frames[-1].pos and count_lines(frames) < self._settings.batch_rows
-        )
+        stored_all = end_position == frames[-1].pos and count_lines(frames) < batch_rows
+        if not stored_all:
+            self._batch_rows = min(self._settings.batch_rows, batch_rows + batch_rows // 4 + 1)
         with_another = self._unpulled_lines[stream.number] + self._settings.batch_rows
         if not stored_all and with_another <= self._pulls.pull_rows:
             # Far behind, rollups follow in larger steps: they cost less, and nobody reads this yet.

@@ -1,7 +1,7 @@
 """Drives one installation over HTTP and reads its warehouse."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 import httpx2
@@ -26,6 +26,19 @@ class _Text(msgspec.Struct, frozen=True):
 
 class _Count(msgspec.Struct, frozen=True):
     n: int
+
+
+class _Conversion(msgspec.Struct, frozen=True):
+    conversion_id: str
+
+
+class _Result(msgspec.Struct, frozen=True):
+    status: int
+    conversion: _Conversion
+
+
+class _Results(msgspec.Struct, frozen=True):
+    data: list[_Result]
 
 
 class Warehouse:
@@ -98,6 +111,33 @@ class Installation:
             response = await client.post(self.edge_url + path, json=body)
         assert response.status_code == 201, response.text
         return response.json()
+
+    async def post_lines(self, lines: Sequence[Mapping[str, str]]) -> list[str]:
+        """Posts conversions as NDJSON to the edge and returns their ids; some may be queued."""
+        body = b"\n".join(map(msgspec.json.encode, lines))
+        headers = {**self._headers, "Content-Type": "application/x-ndjson"}
+        async with httpx2.AsyncClient(headers=headers, timeout=60) as client:
+            response = await client.post(f"{self.edge_url}/v1/conversions", content=body)
+        results = msgspec.json.decode(response.content, type=_Results).data
+        assert {result.status for result in results} <= {201, 202}
+        return [result.conversion.conversion_id for result in results]
+
+    async def approve(self, conversion_ids: Sequence[str]) -> None:
+        """Approves conversions over a few connections, and queued ones as soon as they exist."""
+        body = {"kind": "approve", "adjustment_id": "approval"}
+
+        async def approve_all(ids: Sequence[str]) -> None:
+            async with httpx2.AsyncClient(headers=self._headers, timeout=60) as client:
+                for conversion_id in ids:
+                    url = f"{self.edge_url}/v1/conversions/{conversion_id}/adjustments"
+
+                    async def approved(url: str = url) -> bool:
+                        return (await client.post(url, json=body)).is_success
+
+                    await wait_until(approved)
+
+        shares = [conversion_ids[first::_CONNECTIONS] for first in range(_CONNECTIONS)]
+        await asyncio.gather(*map(approve_all, shares))
 
     async def click(self) -> str:
         """Follows the link once and returns the click id."""

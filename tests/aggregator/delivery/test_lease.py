@@ -1,6 +1,7 @@
 """A stream is stored by one aggregator at a time, which holds its lease."""
 
 from collections.abc import Iterable
+from typing import TypeVar, cast
 
 import pytest
 from redis.asyncio import Redis
@@ -11,10 +12,12 @@ from aggregator.delivery.streams import Streams
 from aggregator.delivery.visitor_salts import VisitorSalts
 from linkjolt import redis_keys
 from linkjolt.settings import AggregatorSettings
+from linkjolt.storage.clickhouse import ClickHouse, Parameters
 from linkjolt.storage.redis import call
 from tests.aggregator.conftest import Line, ids
 from tests.waiting import wait_until
 
+T = TypeVar("T")
 STREAM = redis_keys.clicks(0)
 CLICKS = "count()) AS n FROM clicks WHERE account != 0"
 
@@ -175,3 +178,51 @@ async def test_a_full_redis_still_lets_a_lease_be_renewed_and_its_streams_be_tri
         )
     finally:
         await call(line.redis, "CONFIG", "SET", "maxmemory", 0)
+
+
+class _SlowClickHouse(ClickHouse):
+    """A line's engine; looking up more orders than a lease has time for lets the lease run out."""
+
+    def __init__(self, line: Line, clock: Clock, orders_max: int) -> None:
+        vars(self).update(vars(line.clickhouse))
+        self._redis, self._clock, self._orders_max = line.redis, clock, orders_max
+
+    async def read(self, sql: str, row: type[T], parameters: Parameters | None = None) -> list[T]:
+        orders = (parameters or {}).get("orders", [])
+        if isinstance(orders, list) and len(cast("list[str]", orders)) > self._orders_max:
+            self._clock.now += 10
+            await call(self._redis, "DEL", redis_keys.conversions(0).lease_key)
+        return await super().read(sql, row, parameters)
+
+
+async def test_a_batch_that_takes_longer_than_its_lease_is_stored_in_smaller_ones(
+    line: Line,
+) -> None:
+    for number in range(600):
+        await line.convert(line.make_conversion(number))
+    clock = Clock()
+    settings = AggregatorSettings(slice_ms=50, batch_rows=1_000)
+    line.aggregation = Aggregation(
+        Streams(line.redis),
+        _SlowClickHouse(line, clock, orders_max=200),
+        VisitorSalts(line.redis, 72),
+        settings,
+        Leases(line.redis, 10, clock),
+    )
+    lost = 0
+
+    async def idle() -> bool:
+        nonlocal lost
+        clock.now += 20
+        try:
+            await line.step()
+        except LeaseLost:
+            lost += 1
+            line.aggregation.forget_and_shrink()
+        rows = "count()) AS n FROM conversions WHERE account != 0"
+        return await line.count(rows) == 600
+
+    await wait_until(idle)
+    # 1,000 and 500 and 250 rows were too many; 125, 157 and 197 were stored; 247 were too many.
+    assert 3 <= lost <= 4
+    assert (await line.audit()).clean
