@@ -52,6 +52,10 @@ class SharedSettings(msgspec.Struct, frozen=True, kw_only=True):
     conversion_state_days: Annotated[
         int, Meta(ge=0), _doc("Days an order's reservation is kept in Redis; 0 is for good.")
     ] = 0
+    stale_after_seconds: Annotated[
+        Seconds,
+        _doc("How long an accepted event may wait to be stored; then `linkjolt audit` fails."),
+    ] = 300.0
     webhook_allow_private: Annotated[
         bool,
         _doc("Allow webhooks to private addresses, over http and to any port: for development."),

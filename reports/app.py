@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute, Route
 
 from linkjolt.api import resources
 from linkjolt.auth.access import authorize_request, bearer_secret, identify, require_any_scope
+from linkjolt.balance.stale import stale_rule
 from linkjolt.conversions.adjustments_api import Adjustments
 from linkjolt.conversions.api import PATH, READ_SCOPES, Conversions
 from linkjolt.conversions.early.adjustments import EarlyAdjustments
@@ -64,7 +65,7 @@ class ReportEndpoints:
         self._names = NameCache(clickhouse)
         self._reports = ReportCache(ReportBuilder.report, redis, clickhouse, settings, self._names)
         self._tops = ReportCache(ReportBuilder.tops, redis, clickhouse, settings, self._names)
-        self.balances = BalanceReader(redis, clickhouse, settings.shards)
+        self.balances = BalanceReader(redis, clickhouse, settings.shards, stale_rule(settings))
 
     def routes(self) -> list[Route]:
         """Lists the routes of these endpoints."""

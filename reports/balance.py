@@ -1,13 +1,13 @@
 """Reads the balance of this installation, for its route and periodically for /metrics."""
 
 import asyncio
-import time
 from datetime import datetime
 
 import structlog
 from redis.asyncio import Redis
 
-from linkjolt.balance.balance import Balance, StreamBalance, read_balance
+from linkjolt.balance.balance import Balance, oldest_waiting_seconds, read_balance
+from linkjolt.balance.stale import StaleRule
 from linkjolt.balance.stored_counts import StoredCounts
 from linkjolt.storage.clickhouse import ClickHouse, ClickHouseFailed
 from linkjolt.storage.redis import RedisError
@@ -21,10 +21,11 @@ _log = structlog.get_logger()
 class BalanceReader:
     """Reads the balance; counts again only the hours that may have changed."""
 
-    def __init__(self, redis: Redis, clickhouse: ClickHouse, shards: int) -> None:
+    def __init__(self, redis: Redis, clickhouse: ClickHouse, shards: int, rule: StaleRule) -> None:
         self._redis = redis
         self._clickhouse = clickhouse
         self._shards = shards
+        self._rule = rule
         self._counts = StoredCounts()
         self._lock = asyncio.Lock()
 
@@ -32,7 +33,9 @@ class BalanceReader:
         """Reads the current balance. Raises ClickHouseFailed or RedisError."""
         async with self._lock:
             as_of = await data_as_of(self._redis, self._clickhouse, self._shards)
-            balance = await read_balance(self._redis, self._clickhouse, self._shards, self._counts)
+            balance = await read_balance(
+                self._redis, self._clickhouse, self._shards, self._counts, self._rule
+            )
         _set_metrics(balance, as_of)
         return balance
 
@@ -47,19 +50,19 @@ class BalanceReader:
             await asyncio.sleep(_REFRESH_SECONDS)
 
 
-def _set_metrics(balance: Balance, as_of: datetime | None) -> None:
+def _set_metrics(balance: Balance, data_as_of: datetime | None) -> None:
+    oldest_seconds = 0.0
     for stream in balance.streams:
         for state in ("accepted", "stored", "rejected", "waiting", "difference"):
             metrics.BALANCE_EVENTS.labels(stream.stream, state).set(getattr(stream, state))
-        metrics.OLDEST_WAITING_SECONDS.labels(stream.stream).set(_oldest_waiting_seconds(stream))
+        seconds = oldest_waiting_seconds(stream, balance.as_of)
+        metrics.OLDEST_WAITING_SECONDS.labels(stream.stream).set(seconds)
+        oldest_seconds = max(oldest_seconds, seconds)
     # Until every stream was read once, the oldest waiting event is the most that is known.
-    oldest = max(_oldest_waiting_seconds(stream) for stream in balance.streams)
-    metrics.BEHIND_SECONDS.set(max(0.0, time.time() - as_of.timestamp()) if as_of else oldest)
+    behind_seconds = oldest_seconds
+    if data_as_of:
+        behind_seconds = max(0.0, (balance.as_of - data_as_of).total_seconds())
+    metrics.BEHIND_SECONDS.set(behind_seconds)
+    metrics.STALE_BACKLOGS.set(len(balance.stale))
     metrics.BALANCE_SPOOLED.set(balance.spooled)
     metrics.BALANCE_SHED.set(balance.shed)
-
-
-def _oldest_waiting_seconds(stream: StreamBalance) -> float:
-    if stream.oldest_waiting_ms is None:
-        return 0.0
-    return max(0.0, time.time() - stream.oldest_waiting_ms / 1000)

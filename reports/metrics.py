@@ -22,6 +22,10 @@ OLDEST_WAITING_SECONDS = Gauge(
     "Age of the oldest event of a stream that is accepted and not stored; 0 if none waits.",
     ["stream"],
 )
+STALE_BACKLOGS = Gauge(
+    "linkjolt_balance_stale_backlogs",
+    "Streams and spools in which an event waits for longer than LINKJOLT_STALE_AFTER_SECONDS.",
+)
 BALANCE_SPOOLED = Gauge(
     "linkjolt_balance_spooled_events", "Accepted events on the edges' disks that no stream holds."
 )

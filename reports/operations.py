@@ -66,8 +66,9 @@ _BALANCE: dict[str, Any] = {
         }
     ],
     "as_of": "2026-05-04T10:00:01Z",
-    "spooled": 0,
+    "spooled": 12,
     "shed": 0,
+    "stale": [{"where": "spool of edge 3", "events": 12, "seconds": 400.5}],
 }
 _META: dict[str, Any] = {
     "data_as_of": "2026-05-04T10:00:00Z",
@@ -296,7 +297,8 @@ def _balance() -> Operation:
         path="/v1/balance",
         summary="Get the balance of the streams.",
         description="Shows by stream and hour that accepted = stored + rejected + waiting, for the"
-        " whole installation.",
+        " whole installation. `stale` names the streams and spools in which an event waits for"
+        " longer than `LINKJOLT_STALE_AFTER_SECONDS`.",
         scope=_SCOPE,
         answers={200: of(Balance, example=_BALANCE)},
     )

@@ -11,7 +11,13 @@ from linkjolt.balance.edge_status import read_edge_totals
 from linkjolt.position import entry_id, position
 from linkjolt.redis_keys import Stream
 from linkjolt.storage.lua import LuaScript, read_script
-from linkjolt.storage.redis import ResponseError, StreamEntry, call, read_stream
+from linkjolt.storage.redis import (
+    ResponseError,
+    StreamEntry,
+    call,
+    read_stream,
+    server_time_ms,
+)
 
 GROUP = "warehouse"
 # Past every position.
@@ -172,8 +178,7 @@ class Streams:
 
     async def now_ms(self) -> int:
         """Returns the time of Redis's clock."""
-        seconds, microseconds = await call(self._redis, "TIME")
-        return int(seconds) * 1000 + int(microseconds) // 1000
+        return await server_time_ms(self._redis)
 
     async def spooled_events(self) -> int:
         """Returns the number of events that running edges hold on disk for a stream."""

@@ -7,6 +7,7 @@ from aggregator.rollups import pull as pulling
 from aggregator.rollups.pull import RollupDifference
 from aggregator.rollups.statements import SOURCES
 from linkjolt.balance.balance import Balance, read_balance
+from linkjolt.balance.stale import NEVER_STALE, StaleRule
 from linkjolt.storage.clickhouse import ClickHouse
 
 
@@ -18,21 +19,31 @@ class RepeatedIds(msgspec.Struct, frozen=True):
 
 
 class Audit(msgspec.Struct, frozen=True):
-    """The result of an audit; `clean` if nothing differs and no id is stored twice."""
+    """The result of an audit.
+
+    `clean` if nothing differs, no id is stored twice, and no event waits longer than it may.
+    """
 
     clean: bool
     balance: Balance
     rollups: tuple[RollupDifference, ...]
     repeated: tuple[RepeatedIds, ...]
 
+    def adds_up(self) -> bool:
+        """Returns True if nothing differs, which it may for an instant while others write."""
+        even = all(stream.difference == 0 for stream in self.balance.streams)
+        return even and not self.rollups and not self.repeated
+
 
 class _RepeatedCount(msgspec.Struct, frozen=True):
     ids: int
 
 
-async def audit(redis: Redis, clickhouse: ClickHouse, shards: int) -> Audit:
+async def audit(
+    redis: Redis, clickhouse: ClickHouse, shards: int, rule: StaleRule = NEVER_STALE
+) -> Audit:
     """Audits everything anew; exact only while nobody writes to the warehouse."""
-    balance = await read_balance(redis, clickhouse, shards)
+    balance = await read_balance(redis, clickhouse, shards, rule=rule)
     differences = await find_differences(clickhouse)
     repeated = [
         RepeatedIds("clicks", await _count_repeated(clickhouse, "clicks", "click_id")),
@@ -41,9 +52,8 @@ async def audit(redis: Redis, clickhouse: ClickHouse, shards: int) -> Audit:
         ),
     ]
     repeated = [row for row in repeated if row.ids]
-    even = all(stream.difference == 0 for stream in balance.streams)
-    clean = even and not differences and not repeated
-    return Audit(clean, balance, tuple(differences), tuple(repeated))
+    found = Audit(True, balance, tuple(differences), tuple(repeated))
+    return msgspec.structs.replace(found, clean=found.adds_up() and not balance.stale)
 
 
 async def find_differences(clickhouse: ClickHouse) -> list[RollupDifference]:
@@ -78,5 +88,9 @@ def summarize(result: Audit) -> str:
         for d in result.rollups
     ]
     lines += [f"{row.table}: {row.ids} ids are stored more than once" for row in result.repeated]
+    lines += [
+        f"{row.where}: {row.events} events wait too long, the oldest for {row.seconds:.0f} s"
+        for row in result.balance.stale
+    ]
     lines.append("clean" if result.clean else "NOT CLEAN")
     return "\n".join(lines)

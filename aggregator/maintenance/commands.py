@@ -43,6 +43,7 @@ def _lines(values: Sequence[object], otherwise: str) -> str:
 def audit_command(data: str | None, as_json: bool, repair_too: bool) -> None:
     """Checks that accepted = stored + waiting + rejected and every rollup equals raw.
 
+    An event that waits for longer than LINKJOLT_STALE_AFTER_SECONDS is not clean either.
     With --repair the months of rollups that differ are rebuilt, then everything is checked again.
     Exit status 0 if all is clean, else 1.
     """

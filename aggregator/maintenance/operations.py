@@ -16,6 +16,7 @@ from aggregator.maintenance.repair import RebuiltPartition
 from aggregator.maintenance.restore import RestoreResult, restore
 from aggregator.rollups.statements import ROLLUPS
 from aggregator.rows.batches import Reject
+from linkjolt.balance.stale import stale_rule
 from linkjolt.settings import AggregatorSettings as Settings
 from linkjolt.storage.clickhouse import ClickHouse
 
@@ -83,7 +84,7 @@ class ReplayFilter(msgspec.Struct, frozen=True):
 async def _audit(
     redis: Redis, clickhouse: ClickHouse, settings: Settings, _: NoParameters
 ) -> Audit:
-    return await audit(redis, clickhouse, settings.shards)
+    return await audit(redis, clickhouse, settings.shards, stale_rule(settings))
 
 
 async def _repair(
@@ -92,7 +93,8 @@ async def _repair(
     before = await audit(redis, clickhouse, settings.shards)
     hours = settings.minute_rollup_hours
     rebuilt = await repair.repair(clickhouse, before.balance, hours)
-    return RepairResult(tuple(rebuilt), await audit(redis, clickhouse, settings.shards))
+    after = await audit(redis, clickhouse, settings.shards, stale_rule(settings))
+    return RepairResult(tuple(rebuilt), after)
 
 
 async def _rebuild(
@@ -133,9 +135,7 @@ async def _purge(
     return await purge_tests(redis, clickhouse, settings.shards)
 
 
-AUDIT = WarehouseOperation(
-    "audit", NoParameters, Audit, _audit, is_settled=lambda found: found.clean
-)
+AUDIT = WarehouseOperation("audit", NoParameters, Audit, _audit, is_settled=Audit.adds_up)
 REPAIR = WarehouseOperation("repair", NoParameters, RepairResult, _repair, exclusive=True)
 REBUILD = WarehouseOperation(
     "rebuild", MonthRange, list[RebuiltPartition], _rebuild, exclusive=True

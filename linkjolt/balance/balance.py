@@ -6,6 +6,7 @@ that: counts at or below P never change again, and an entry above P was not yet 
 been counted.
 """
 
+import asyncio
 from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
@@ -13,12 +14,15 @@ from typing import Any
 import msgspec
 from redis.asyncio import Redis
 
+from linkjolt import redis_keys
+from linkjolt.balance.disk_spools import read_spools
 from linkjolt.balance.edge_status import read_edge_totals
+from linkjolt.balance.stale import NEVER_STALE, StaleRule, WaitingEvents, spooled_events
 from linkjolt.balance.stored_counts import HOUR_MS, HourCounts, StoredCounts
 from linkjolt.position import entry_id, position, time_ms
-from linkjolt.redis_keys import Stream, streams
+from linkjolt.redis_keys import Stream
 from linkjolt.storage.clickhouse import ClickHouse
-from linkjolt.storage.redis import RedisError, read_stream
+from linkjolt.storage.redis import RedisError, read_stream, server_time_ms
 
 COUNTED_ENTRIES = 20_000
 # A frame holds up to 2,000 clicks, so a page may be tens of megabytes.
@@ -55,16 +59,17 @@ class StreamBalance(msgspec.Struct, frozen=True):
 
 
 class Balance(msgspec.Struct, frozen=True):
-    """The balance of all streams.
+    """The balance of all streams, at an instant of Redis's clock.
 
     `spooled`: accepted events on the disks of edges that no stream holds yet. `shed`: clicks that
-    were redirected but could not be stored anywhere.
+    were redirected but could not be stored anywhere. `stale`: what waits longer than it may.
     """
 
     streams: tuple[StreamBalance, ...]
     as_of: datetime
     spooled: int = 0
     shed: int = 0
+    stale: tuple[WaitingEvents, ...] = ()
 
 
 class StreamBacklog(msgspec.Struct, frozen=True):
@@ -85,40 +90,67 @@ class _StreamPositionRow(msgspec.Struct, frozen=True):
 
 
 async def read_balance(
-    redis: Redis, clickhouse: ClickHouse, shards: int, counts: StoredCounts | None = None
+    redis: Redis,
+    clickhouse: ClickHouse,
+    shards: int,
+    counts: StoredCounts | None = None,
+    rule: StaleRule = NEVER_STALE,
 ) -> Balance:
     """Reads the balance of every stream; `counts` caches what need not be counted again.
 
     Raises ClickHouseFailed or RedisError.
     """
-    as_of = datetime.now(UTC)
+    # Before the streams: what is stored meanwhile was not waiting for any longer then.
+    as_of = datetime.fromtimestamp(await server_time_ms(redis) / 1000, UTC)
+    streams = await _read_streams(redis, clickhouse, shards, counts or StoredCounts())
+    edges = await read_edge_totals(redis)
+    folder = rule.spool_folder
+    disk = await asyncio.to_thread(read_spools, folder) if folder else []
+    waiting = [
+        WaitingEvents(stream.stream, stream.waiting, oldest_waiting_seconds(stream, as_of))
+        for stream in streams
+    ]
+    waiting += spooled_events(disk, edges)
+    return Balance(
+        streams,
+        as_of,
+        spooled=max(edges.spooled, sum(spooled.events for spooled in disk)),
+        shed=edges.shed,
+        stale=tuple(each for each in waiting if each.seconds > rule.after_seconds),
+    )
+
+
+def oldest_waiting_seconds(stream: StreamBalance, now: datetime) -> float:
+    """Returns for how long a stream's oldest event waits by Redis's clock; 0 if none does."""
+    if stream.oldest_waiting_ms is None:
+        return 0.0
+    return max(0.0, now.timestamp() - stream.oldest_waiting_ms / 1000)
+
+
+async def _read_streams(
+    redis: Redis, clickhouse: ClickHouse, shards: int, counts: StoredCounts
+) -> tuple[StreamBalance, ...]:
     first_positions = await _read_stored_positions(clickhouse)
     backlogs = {
         stream: await _read_backlog(redis, stream, first_positions.get(stream.number, 0))
-        for stream in streams(shards)
+        for stream in redis_keys.streams(shards)
     }
     positions = await _read_stored_positions(clickhouse)
     end_positions = {
         stream.number: min(positions.get(stream.number, 0), queue.last_position)
         for stream, queue in backlogs.items()
     }
-    tables = await (counts or StoredCounts()).read(clickhouse, end_positions)
-    edges = await read_edge_totals(redis)
+    tables = await counts.read(clickhouse, end_positions)
     no_events: HourCounts = Counter()
-    return Balance(
-        tuple(
-            balance_stream(
-                stream,
-                queue,
-                positions.get(stream.number, 0),
-                stored=tables[stream.kind].get(stream.number, no_events),
-                rejected=tables["rejects"].get(stream.number, no_events),
-            )
-            for stream, queue in backlogs.items()
-        ),
-        as_of,
-        spooled=edges.spooled,
-        shed=edges.shed,
+    return tuple(
+        balance_stream(
+            stream,
+            queue,
+            positions.get(stream.number, 0),
+            stored=tables[stream.kind].get(stream.number, no_events),
+            rejected=tables["rejects"].get(stream.number, no_events),
+        )
+        for stream, queue in backlogs.items()
     )
 
 

@@ -19,6 +19,7 @@ __all__ = [
     "connect",
     "is_out_of_memory",
     "read_stream",
+    "server_time_ms",
 ]
 
 # Few: a burst opens all of them at once, and on a busy machine opening 64 took longer than an edge
@@ -90,3 +91,9 @@ async def read_stream(
 ) -> list[StreamEntry]:
     """Reads at most `count` entries of a stream; `(` before an id excludes it."""
     return await call(redis, "XRANGE", stream, start, end, "COUNT", count)
+
+
+async def server_time_ms(redis: Redis) -> int:
+    """Returns the time of Redis's clock, which stream positions are of."""
+    seconds, microseconds = await call(redis, "TIME")
+    return int(seconds) * 1000 + int(microseconds) // 1000

@@ -19,6 +19,7 @@ from ingest.publishing.spool_files import open_spool
 from ingest.publishing.stream_producer import StreamProducer, new_producer
 from linkjolt import redis_keys
 from linkjolt.balance.balance import read_balance
+from linkjolt.balance.stale import NEVER_STALE, StaleRule
 from linkjolt.click_ids import ClickIdGenerator
 from linkjolt.datasets import Dataset
 from linkjolt.events import Click, Conversion
@@ -104,8 +105,8 @@ class Line:
     async def step(self) -> StepOutcome:
         return await self.aggregation.step()
 
-    async def audit(self) -> Audit:
-        return await audit(self.redis, self.clickhouse, 1)
+    async def audit(self, rule: StaleRule = NEVER_STALE) -> Audit:
+        return await audit(self.redis, self.clickhouse, 1, rule)
 
     async def count(self, sql: str) -> int:
         return (await self.clickhouse.read(f"SELECT toInt64({sql}", Number))[0].n

@@ -16,6 +16,7 @@ from linkjolt import redis_keys
 from linkjolt.balance import balance
 from linkjolt.balance.balance import StreamBacklog, StreamBalance, balance_stream, read_balance
 from linkjolt.balance.edge_status import publish_edge_status
+from linkjolt.balance.stale import StaleRule
 from linkjolt.balance.stored_counts import StoredCounts
 from linkjolt.datasets import Dataset
 from linkjolt.position import position
@@ -190,7 +191,7 @@ async def test_spooled_events_of_living_edges_and_shed_clicks_are_told(
 
 
 async def behind_seconds(redis: Redis, clickhouse: ClickHouse) -> float:
-    await BalanceReader(redis, clickhouse, shards=2).read()
+    await BalanceReader(redis, clickhouse, 2, StaleRule()).read()
     behind = REGISTRY.get_sample_value("linkjolt_behind_seconds")
     assert behind is not None
     return behind

@@ -109,3 +109,39 @@ async def test_a_click_and_its_conversion_are_reported_within_seconds(
         ("clicks/0", 1, 1),
         ("conversions/0", 1, 1),
     ]
+
+
+async def test_an_event_that_nobody_stores_is_named_by_audit_balance_and_metrics(
+    installation: Installation,
+) -> None:
+    linkjolt = installation.linkjolt
+    soon = {"LINKJOLT_STALE_AFTER_SECONDS": "0.5"}
+    assert (await linkjolt.run("migrate")).returncode == 0
+    reports_url = f"http://127.0.0.1:{(port := free_port())}"
+    linkjolt.start("reports", LINKJOLT_REPORTS_PORT=str(port), **soon)
+    await wait_until(lambda: answers(f"{reports_url}/healthz"))
+    await installation.click()
+
+    async def stale() -> list[str]:
+        response = await installation.get(f"{reports_url}/v1/balance")
+        assert response.status_code == 200, response.text
+        balance = msgspec.json.decode(response.content, type=Balance)
+        return [waiting.where for waiting in balance.stale]
+
+    async def named() -> bool:
+        return await stale() == ["clicks/0"]
+
+    await wait_until(named)
+    metrics = (await installation.get(f"{reports_url}/metrics")).text
+    assert "\nlinkjolt_balance_stale_backlogs 1.0\n" in metrics
+    audit = await linkjolt.run("audit", **soon)
+    assert audit.returncode == 1
+    assert "\nclicks/0: 1 events wait too long, the oldest for " in audit.stdout
+    assert (await linkjolt.run("audit")).stdout.endswith("\nclean\n")
+    linkjolt.start("aggregator")
+
+    async def stored() -> bool:
+        return not await stale()
+
+    await wait_until(stored)
+    assert (await linkjolt.run("audit", **soon)).returncode == 0

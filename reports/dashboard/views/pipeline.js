@@ -24,13 +24,14 @@ export function open(frame) {
     drawWork(readMetrics(metrics));
   }
 
-  function drawSum({ streams: rows, spooled, shed, as_of: asOf }) {
+  function drawSum({ streams: rows, spooled, shed, stale, as_of: asOf }) {
     const total = (name) => rows.reduce((all, row) => all + row[name], 0);
     const even = rows.every((row) => row.difference === 0);
     const item = (name, value) => h("div", {}, h("span", { class: "soft" }, name), h("b", {}, whole(value)));
     replace(sum, h("h2", {}, "The balance of this installation"), h("div", { class: "sum" }, item("Accepted", total("accepted")), "=", item("Stored", total("stored")), "+",
       item("Rejected", total("rejected")), "+", item("Waiting", total("waiting"))),
     h("p", { role: "status" }, even ? h("span", { class: "tag good" }, "It adds up") : h("span", { class: "tag bad" }, `Difference ${whole(total("difference"))}`),
+      stale.map((row) => [" ", h("span", { class: "tag bad" }, `${row.where}: ${whole(row.events)} wait, for ${ago(row.seconds)}`)]),
       ` ${whole(spooled)} more on the edges' disks, ${whole(shed)} shed (redirected and lost, ever). Read at ${time(asOf, zone(frame.params))}.`));
   }
 

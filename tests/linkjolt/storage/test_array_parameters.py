@@ -82,10 +82,8 @@ def as_texts(value: object) -> list[str]:
 @pytest.mark.parametrize("count", [0, 1, 10_000])
 async def test_a_look_up_finds_the_rows_of_all_its_keys(clickhouse: ClickHouse, count: int) -> None:
     await clickhouse.execute("CREATE TABLE t (n UInt64, text String) ENGINE = MergeTree ORDER BY n")
-    await clickhouse.execute(
-        "INSERT INTO t SELECT number, rightPadUTF8(concat('it''s \\\\ ', toString(number)), 60, 'é')"
-        " FROM numbers(20000)"
-    )
+    text = r"rightPadUTF8(concat('it''s \\ ', toString(number)), 60, 'é')"
+    await clickhouse.execute(f"INSERT INTO t SELECT number, {text} FROM numbers(20000)")
     texts = await clickhouse.read("SELECT text FROM t WHERE n % 2 = 0 ORDER BY n", Text)
     keys: list[Key] = [(n * 2, row.text) for n, row in zip(range(count), texts, strict=False)]
     sql = "SELECT n FROM t WHERE n IN {ns:Array(UInt64)} AND text IN {texts:Array(String)}"
