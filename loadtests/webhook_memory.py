@@ -110,7 +110,7 @@ class _Run:
         async with asyncio.TaskGroup() as tasks:
             for work in (self._aggregator.run(stop), self._log_loop.run(stop)):
                 tasks.create_task(work)
-            working = [self._watch(), self._publish(), self._read(), self._upkeep.run()]
+            working = [self._watch(), self._publish(), self._read(), self._upkeep.run(stop)]
             running = [tasks.create_task(work) for work in working]
             await self._send()
             self.growth.seconds = time.monotonic() - started_at
