@@ -211,7 +211,8 @@ async def test_a_reinstatement_takes_refunds_back_up_to_what_was_refunded(shop: 
 
 async def test_of_rebills_the_first_sale_is_adjusted_and_of_many_none(shop: Shop) -> None:
     await change_campaign(shop, duplicates="rebill")
-    sale, rebill = [await created(shop) for _ in range(2)]
+    times = ("2026-01-01T10:00:00Z", "2026-02-01T10:00:00Z")
+    sale, rebill = [await created(shop, timestamp=time) for time in times]
     assert (sale["event"], rebill["event"]) == ("sale", "rebill")
     answer = await post(shop, **REFUND)
     assert answer.json()["conversion"]["conversion_id"] == sale["conversion_id"]
