@@ -9,7 +9,12 @@ import msgspec
 from ingest.conversions import body
 from ingest.conversions.attribution import Attribution, Earner, PostedClick, attribute
 from ingest.conversions.authority import OWN_KEY, Authority, authority_of, order_digests
-from ingest.conversions.body import ConversionPost, conversion_time_ms, customer_hash
+from ingest.conversions.body import (
+    ConversionPost,
+    conversion_time_ms,
+    customer_hash,
+    with_notes,
+)
 from ingest.publishing.publishers import PostedConversion
 from linkjolt.clicks.route import CouponRoute, Route
 from linkjolt.conversion_ids import make_conversion_id
@@ -218,6 +223,8 @@ def decide(
     authority, campaign = authority or authority_of(key), attribution.campaign
     is_refusing = campaign is None or campaign.duplicates == "refuse"
     choice = choose_commission(campaign, attribution.affiliate, time_ms, post.event)
+    if post.customer_email and _is_self_referral(post.customer_email, attribution.affiliate):
+        post = with_notes(post, ["self_referral"])
     return Decision(
         post,
         key,
@@ -229,6 +236,10 @@ def decide(
         _is_unsettled(post, attribution, choice.commission),
         authority,
     )
+
+
+def _is_self_referral(customer_email: str, affiliate: Affiliate | None) -> bool:
+    return affiliate is not None and affiliate.email == customer_email.strip().lower()
 
 
 def _duplicates(

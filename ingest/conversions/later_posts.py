@@ -78,6 +78,11 @@ class OrderUpdates:
         value_minor = conversion.order_value_minor
         # A late retry does not overwrite what was stated after it.
         is_old = later_post.posted.has_timestamp and conversion.time_ms < state.stated_ms
+        status = later_post.status
+        brought = ("pending", "approved") if is_first else ("pending",)
+        if later_post.changes_status and status not in (state.status, *brought):
+            kind: AdjustmentKind = "approved" if status == "approved" else "rejected"
+            state = await self._adjust(state, later_post, kind, key)
         if (
             changes_value
             and not is_old
@@ -85,11 +90,6 @@ class OrderUpdates:
             and state.status != "rejected"
         ):
             state = await self._adjust(state, later_post, "restated", key)
-        status = later_post.status
-        brought = ("pending", "approved") if is_first else ("pending",)
-        if later_post.changes_status and status != state.status and status not in brought:
-            kind: AdjustmentKind = "approved" if status == "approved" else "rejected"
-            state = await self._adjust(state, later_post, kind, key)
         return state
 
     async def _adjust(

@@ -142,8 +142,8 @@ def _read_fields(dialect: Dialect, parameters: Mapping[str, str]) -> _Given:
     given = _Given()
     for name, field in dialect.names.items():
         text = parameters.get(name, "")
-        # An empty amount is a macro without a value; an empty id or status is the default.
-        if _is_unfilled(name, text) or (name in parameters and not text and field == "order_value"):
+        # An empty value is a macro without one.
+        if _is_unfilled(name, text) or (name in parameters and not text):
             given.unfilled.add(field)
         elif text and field not in given.fields:
             given.fields[field], given.sent_as[field] = text, name

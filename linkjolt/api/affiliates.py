@@ -6,11 +6,12 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from linkjolt.datasets import Account
-from linkjolt.registry.checks import check_name
+from linkjolt.registry.checks import check_email, check_name
 from linkjolt.registry.entries import Affiliate, public_id
 from linkjolt.web.collections import Call, Collection, Described
 from linkjolt.web.forms import (
     EarningStatus,
+    Email,
     Instant,
     Name,
     earning_status,
@@ -20,9 +21,13 @@ from linkjolt.web.forms import (
 
 
 class AffiliateForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """An affiliate to create; one that is suspended earns nothing from now on."""
+    """An affiliate to create; one that is suspended earns nothing from now on.
+
+    Conversions of a customer with the affiliate's own `email` are marked `self_referral`.
+    """
 
     name: Name
+    email: Email | None = None
     status: EarningStatus = "active"
 
 
@@ -30,6 +35,7 @@ class AffiliatePatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     """The changes to an affiliate; one that is suspended earns nothing from now on."""
 
     name: Name | UnsetType = UNSET
+    email: Email | UnsetType | None = UNSET
     status: EarningStatus | UnsetType = UNSET
 
 
@@ -38,6 +44,7 @@ class AffiliateAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     name: str
+    email: str | None
     status: EarningStatus
     created_at: Instant
 
@@ -49,6 +56,7 @@ def new_affiliate(form: AffiliateForm, account: Account, now: datetime) -> Affil
         number=0,
         account=account,
         name=form.name,
+        email=check_email(form.email),
         created_at=now,
         suspended_at=suspension(form.status, None, now),
     )
@@ -57,6 +65,8 @@ def new_affiliate(form: AffiliateForm, account: Account, now: datetime) -> Affil
 def patched_affiliate(affiliate: Affiliate, patch: AffiliatePatch, now: datetime) -> Affiliate:
     changes = given(patch)
     changes.pop("status", None)
+    if "email" in changes:
+        changes["email"] = check_email(changes["email"])
     suspended_at = suspension(patch.status, affiliate.suspended_at, now)
     patched = msgspec.structs.replace(affiliate, suspended_at=suspended_at, **changes)
     check_name(patched.name)
@@ -67,6 +77,7 @@ def affiliate_answer(affiliate: Affiliate) -> AffiliateAnswer:
     return AffiliateAnswer(
         id=public_id("affiliate", affiliate.number),
         name=affiliate.name,
+        email=affiliate.email or None,
         status=earning_status(affiliate.suspended_at),
         created_at=affiliate.created_at,
     )
@@ -85,11 +96,12 @@ AFFILIATES = Collection(
         noun="affiliate",
         note="Creates an affiliate, whose links and coupons earn commissions.",
         answer=AffiliateAnswer,
-        form_example={"name": "Coupon Corner"},
+        form_example={"name": "Coupon Corner", "email": "partners@coupons.example"},
         patch_example={"name": "Coupon Corner Ltd"},
         example={
             "id": "aff_1",
             "name": "Coupon Corner",
+            "email": "partners@coupons.example",
             "status": "active",
             "created_at": "2026-05-04T10:00:00Z",
         },

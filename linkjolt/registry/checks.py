@@ -24,6 +24,7 @@ _NETLOC = re.compile(
 )
 _CLICK_ID_PARAM = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _EVENT_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
+_EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f]{1,64}@[^@\s\x00-\x1f\x7f]{1,255}\Z")
 _PASSED_NAME = re.compile(r"[^\s\x00-\x1f\x7f&=#]{1,64}")
 
 
@@ -106,3 +107,11 @@ def _check_macros(url: str, field: str) -> None:
     rest = _MACRO.sub("", url)
     if "{" in rest or "}" in rest:
         raise _invalid(field, "holds a brace that belongs to no macro: write %7B or %7D")
+
+
+def check_email(text: str | None) -> str:
+    """Returns an address in lower case, '' for none; Rejected, naming the field, if it is none."""
+    email = (text or "").strip().lower()
+    if email and not _EMAIL.match(email):
+        raise _invalid("email", "is not an e-mail address")
+    return email

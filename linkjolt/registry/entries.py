@@ -79,7 +79,10 @@ class Campaign(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Affiliate(msgspec.Struct, frozen=True, kw_only=True):
-    """A partner who sends traffic; nothing is earned from `suspended_at` on."""
+    """A partner who sends traffic; nothing is earned from `suspended_at` on.
+
+    `email` is in lower case.
+    """
 
     number: int
     account: Account
@@ -87,6 +90,7 @@ class Affiliate(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     deleted_at: datetime | None = None
     suspended_at: datetime | None = None
+    email: str = ""
 
 
 class Link(msgspec.Struct, frozen=True, kw_only=True):

@@ -10,6 +10,7 @@ from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.entries import EntryKind, parse_public_id
 
 Name = Annotated[str, Meta(min_length=1, max_length=200)]
+Email = Annotated[str, Meta(max_length=320)]
 Instant = Annotated[datetime, Meta(tz=True)]
 # Whether a campaign or an affiliate earns.
 EarningStatus = Literal["active", "suspended"]

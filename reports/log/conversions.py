@@ -4,6 +4,7 @@ from collections.abc import AsyncGenerator, Sequence, Set
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
+from typing import Any
 
 import msgspec
 from redis.asyncio import Redis
@@ -50,6 +51,8 @@ class ConversionListRow(msgspec.Struct, frozen=True):
     last_unverified: bool
     customer: str
     notes: str
+    items: str
+    metadata: str
     last_rate: str
     advs: list[str]
     order_value_minor: int
@@ -105,6 +108,8 @@ class ListedConversion(msgspec.Struct, frozen=True, kw_only=True):
     adv3: str | None
     adv4: str | None
     adv5: str | None
+    items: Any
+    metadata: Any
     notes: list[str]
     adjustments: int
     timestamp: datetime
@@ -191,6 +196,8 @@ class ConversionList:
 def _csv_row(conversion: ListedConversion) -> list[csv.Value]:
     """Lists the values of a conversion in the order of _COLUMNS."""
     flat = {**msgspec.structs.asdict(conversion), **msgspec.structs.asdict(conversion.attribution)}
+    for column in ("items", "metadata"):
+        flat[column] = msgspec.json.encode(flat[column]).decode() if flat[column] else None
     return [flat[column] for column in _COLUMNS]
 
 
@@ -240,6 +247,8 @@ def _listed(row: ConversionListRow, names: Names) -> ListedConversion:
         adv3=adv3,
         adv4=adv4,
         adv5=adv5,
+        items=msgspec.json.decode(row.items) if row.items else None,
+        metadata=msgspec.json.decode(row.metadata) if row.metadata else None,
         notes=row.notes.split(",") if row.notes else [],
         adjustments=row.adjustments,
         timestamp=datetime.fromtimestamp(row.time_ms / 1000, UTC),

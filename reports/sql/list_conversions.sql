@@ -22,6 +22,8 @@ SELECT
     argMaxIf(c.unverified_now, c.pos, c.kind != 'detached') AS last_unverified,
     anyIf(c.customer, c.kind = 'created') AS customer,
     anyIf(c.notes, c.kind = 'created') AS notes,
+    anyIf(c.items, c.kind = 'created') AS items,
+    anyIf(c.metadata, c.kind = 'created') AS metadata,
     argMaxIf(c.rate, c.pos, c.kind != 'detached') AS last_rate,
     anyIf([c.adv1, c.adv2, c.adv3, c.adv4, c.adv5], c.kind = 'created') AS advs,
     sum(c.gross_change_minor) AS order_value_minor,
