@@ -115,6 +115,7 @@ class ListedConversion(msgspec.Struct, frozen=True, kw_only=True):
     timestamp: datetime
 
 
+_ADV_NAMES = ("adv1", "adv2", "adv3", "adv4", "adv5")
 _COLUMNS = (
     *(name for name in ListedConversion.__struct_fields__ if name != "attribution"),
     *ListedAttribution.__struct_fields__,
@@ -214,7 +215,7 @@ def _listed(row: ConversionListRow, names: Names) -> ListedConversion:
     affiliate = _name_entry(names, "affiliate", row.last_affiliate)
     link = _name_entry(names, "link", row.last_link)
     rate, rate_from, rate_to = exchange_rate_fields(row.last_rate)
-    adv1, adv2, adv3, adv4, adv5 = (text or None for text in row.advs or [""] * 5)
+    advs = dict(zip(_ADV_NAMES, (text or None for text in row.advs or [""] * 5), strict=True))
     return ListedConversion(
         conversion_id=row.conversion_id,
         status=row.last_status,
@@ -242,16 +243,12 @@ def _listed(row: ConversionListRow, names: Names) -> ListedConversion:
         customer=row.customer or None,
         customer_id=row.customer_id or None,
         coupon_code=row.coupon_code or None,
-        adv1=adv1,
-        adv2=adv2,
-        adv3=adv3,
-        adv4=adv4,
-        adv5=adv5,
         items=msgspec.json.decode(row.items) if row.items else None,
         metadata=msgspec.json.decode(row.metadata) if row.metadata else None,
         notes=row.notes.split(",") if row.notes else [],
         adjustments=row.adjustments,
         timestamp=datetime.fromtimestamp(row.time_ms / 1000, UTC),
+        **advs,
     )
 
 
