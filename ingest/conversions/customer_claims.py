@@ -1,8 +1,9 @@
 """Claims a customer's first order, and a customer's first affiliate, in Redis for conversions.
 
 A claim names its conversion and is made before that is published, so that of two at once one gets
-it. It counts while the conversion is stored, verified and not rejected; one that was never stored
-(its edge was killed, or it was refused) is void, and another conversion replaces it.
+it. It counts while the conversion is stored, verified and not rejected, but not against a stronger
+hand; one that was never stored (its edge was killed, or it was refused) is void. Another conversion
+replaces a void claim.
 """
 
 import asyncio
@@ -27,7 +28,7 @@ from linkjolt.conversions.reservations import (
     find_reservation,
     read_stored_reservation,
 )
-from linkjolt.events import ConversionState
+from linkjolt.events import ConversionState, Hand, is_stronger
 from linkjolt.registry.commission_rules import NOT_FIRST, SALE, UNCHECKED, CommissionChoice
 from linkjolt.registry.entries import Campaign
 from linkjolt.runtime.back_off import BackOff
@@ -82,6 +83,7 @@ class ConversionClaim(msgspec.Struct, frozen=True, kw_only=True):
     campaign: int = 0
     affiliate: int = 0
     link: int = 0
+    hand: Hand = "key"
 
     def encode(self) -> bytes:
         """Encodes the claim for `parse_claim`."""
@@ -139,17 +141,20 @@ class CustomerClaims:
         return parse_claim(raw) if raw else None
 
     async def judge(
-        self, claim: ConversionClaim, *, of_order: bool = False
+        self, claim: ConversionClaim, by: Hand = "pixel", *, of_order: bool = False
     ) -> tuple[Standing, ConversionState | None]:
-        """Judges a claim; returns its conversion, too, while the live state of that is kept."""
+        """Judges a claim against a hand; returns its conversion, too, while that is kept."""
         found = await self._find(claim)
         if isinstance(found, StoredReservation):
             state = found.reservation.state
-            counts = state.verified and state.status != "rejected"
-            if of_order and state.event != SALE:
-                counts = False
-            return (Standing.counts if counts else Standing.void), state
-        if isinstance(found, RefusedPost):
+            is_void = (
+                not state.verified
+                or state.status == "rejected"
+                or (of_order and state.event != SALE)
+                or is_stronger(by, state.hand)
+            )
+            return (Standing.void if is_void else Standing.counts), state
+        if isinstance(found, RefusedPost) or is_stronger(by, claim.hand):
             return Standing.void, None
         age_ms = time.time_ns() // 1_000_000 - claim.claimed_ms
         if self._state_ms and age_ms > self._state_ms:
@@ -178,7 +183,7 @@ class CustomerClaims:
             if holder == text:
                 return True, MadeClaim(key, text, previous, of_order=True)
             other = parse_claim(holder)
-            standing, _ = await self.judge(other, of_order=True)
+            standing, _ = await self.judge(other, claim.hand, of_order=True)
             is_this_order = other.order_digest == claim.order_digest
             if standing is Standing.counts:
                 return is_this_order, None
@@ -199,7 +204,7 @@ class CustomerClaims:
         text = claim.encode()
         holders = await self._claims.claim_many(keys, text)
         standings = {
-            holder: (await self.judge(parse_claim(holder), of_order=of_order))[0]
+            holder: (await self.judge(parse_claim(holder), claim.hand, of_order=of_order))[0]
             for holder in {*holders} - {text}
         }
         made: list[MadeClaim] = []
@@ -283,6 +288,7 @@ async def choose_first_order_commission(
         order_digest=posted.order_digest,
         claimed_ms=now_ms,
         conversion_id=posted.conversion.conversion_id,
+        hand=posted.conversion.hand,
     )
     try:
         if not posted.conversion.verified:

@@ -1,7 +1,7 @@
 """Finds the affiliate whom a conversion inherits: a rebill its sale's, a customer's the first one.
 
 In a campaign with `lifetime` the first conversion of each customer claims the customer for its
-affiliate, by id and by e-mail address, in the campaign and in the account.
+affiliate, by id and by e-mail address, in the campaign and, by the merchant's key, in the account.
 """
 
 from collections.abc import Sequence
@@ -145,6 +145,9 @@ class Earners:
         identities = _identities(decision.post.customer_id, decision.customer)
         if not conversion.affiliate or not conversion.verified or not identities:
             return []
+        if conversion.attribution == "customer":
+            # The claim by which it was attributed stays as strong as it is.
+            return []
         claim = ConversionClaim(
             order_digest=posted.order_digest,
             claimed_ms=now_ms,
@@ -152,10 +155,13 @@ class Earners:
             campaign=conversion.campaign,
             affiliate=conversion.affiliate,
             link=conversion.link,
+            hand=conversion.hand,
         )
+        # Only the merchant's own key claims a customer in the whole account.
+        campaigns = [conversion.campaign, *([_ANY_CAMPAIGN] if conversion.hand == "key" else [])]
         keys = [
             key
-            for campaign in (conversion.campaign, _ANY_CAMPAIGN)
+            for campaign in campaigns
             for key in _keys(conversion.account, identities, campaign, self._shards)
         ]
         try:

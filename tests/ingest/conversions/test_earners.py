@@ -225,6 +225,28 @@ async def test_a_conversion_that_is_refused_or_rejected_does_not_claim_its_custo
     assert earned(await accepted(lifetime, order("o4", **ID))) == ("aff_2", 30, "customer")
 
 
+async def test_a_networks_conversions_never_take_a_customer_from_the_merchant(
+    lifetime: Shop,
+) -> None:
+    other = await add_affiliate(lifetime)
+    bound = lifetime.link.campaign
+    network = await make_key(lifetime.registry, ["conversions:write"], campaign=bound)
+    by_network = order("n1", **ID, tracking_code=other.tracking_code)
+    assert (await lifetime.post(by_network, network)).status_code == 201
+    in_campaign = {"campaign_id": f"cmp_{bound}"}
+    # A network's customer is known in its campaign only.
+    assert (await lifetime.post(order("o1", **ID))).status_code == 422
+    known = await accepted(lifetime, order("o1", **ID, **in_campaign))
+    assert known["affiliate_id"] == "aff_2"
+    await accepted(lifetime, order("o2", **ID, **CODE))
+    for number, fields in enumerate((in_campaign, {})):
+        known = await accepted(lifetime, order(f"later-{number}", **ID, **fields))
+        assert known["affiliate_id"] == "aff_1"
+    again = order("n2", **ID, tracking_code=other.tracking_code)
+    assert (await lifetime.post(again, network)).status_code == 201
+    assert (await accepted(lifetime, order("last", **ID)))["affiliate_id"] == "aff_1"
+
+
 async def test_customers_of_a_test_key_are_kept_apart(lifetime: Shop) -> None:
     test_key = await make_key(lifetime.registry, ["conversions:write"], test=True)
     assert (await lifetime.post(order("o1", **ID, **CODE), test_key)).status_code == 201

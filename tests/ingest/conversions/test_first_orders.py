@@ -17,7 +17,7 @@ from linkjolt.registry.entries import Affiliate
 from linkjolt.runtime.redis_server import RedisServer
 from linkjolt.settings import EdgeSettings as Settings
 from linkjolt.storage.redis import call
-from tests.ingest.conftest import Shop
+from tests.ingest.conftest import Shop, make_key
 from tests.ingest.conversions.test_attribution import change_campaign
 
 EMAIL, ID = {"customer_email": "ann@shop.example"}, {"customer_id": "c1"}
@@ -190,6 +190,19 @@ async def test_a_refused_order_and_a_real_one_at_once_pay_the_real_one(
         )
         assert (refused.status_code, real.status_code) == (409, 201)
         assert real.json()["commission_amount"] == 10
+
+
+async def test_a_networks_claim_never_takes_a_first_order_from_the_merchant(first: Shop) -> None:
+    network = await make_key(first.registry, ["conversions:write"], campaign=first.link.campaign)
+
+    async def by_network(order: str) -> tuple[float, str | None]:
+        answer = (await first.post(order_of(order, **ID, **EMAIL), network)).json()
+        return answer["commission_amount"], answer["commission_reason"]
+
+    assert [await by_network("n1"), await by_network("n2")] == [PAID, NOT_FIRST]
+    assert await sale(first, "o1", **ID, **EMAIL) == PAID
+    assert await sale(first, "o2", **EMAIL) == NOT_FIRST
+    assert await by_network("n3") == NOT_FIRST
 
 
 async def test_a_claim_whose_order_was_never_stored_is_replaced(first: Shop) -> None:
