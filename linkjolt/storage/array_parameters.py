@@ -1,7 +1,9 @@
 """Cuts the arrays that statements take as parameters into sizes that ClickHouse accepts."""
 
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from bisect import bisect_right
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import accumulate
 from typing import cast
 
 Key = tuple[int | str, ...]
@@ -17,22 +19,21 @@ _QUOTES_BYTES = len("''")
 _ESCAPED = "\\'`\t\n"
 
 
-def cut(keys: Iterable[Key], max_bytes: int) -> Iterator[list[Key]]:
+def cut(keys: Sequence[Key], max_bytes: int) -> Iterator[Sequence[Key]]:
     """Cuts keys, in order, into parts of which no column has over `max_bytes` as an array.
 
     A key that has more by itself is a part of its own.
     """
-    part: list[Key] = []
-    sizes: list[int] = []
-    for key in keys:
-        key_sizes = [sent_bytes(value) for value in key]
-        sizes = [a + b for a, b in zip(sizes, key_sizes, strict=True)] if part else key_sizes
-        if part and max(sizes) > max_bytes:
-            yield part
-            part, sizes = [], key_sizes
-        part.append(key)
-    if part:
-        yield part
+    # The bytes of each column before each key.
+    columns = [
+        list(accumulate(map(sent_bytes, column), initial=0)) for column in zip(*keys, strict=True)
+    ]
+    begin = 0
+    while begin < len(keys):
+        end = min([bisect_right(column, column[begin] + max_bytes) - 1 for column in columns])
+        end = max(end, begin + 1)
+        yield keys[begin:end]
+        begin = end
 
 
 def sent_bytes(value: int | str) -> int:
@@ -65,7 +66,7 @@ def fit_fields(
 def _array_parts(value: object, max_bytes: int) -> list[list[int | str]]:
     if not isinstance(value, list):
         return []
-    keys = ((element,) for element in cast("list[int | str]", value))
+    keys = [(element,) for element in cast("list[int | str]", value)]
     return [[element for (element,) in part] for part in cut(keys, max_bytes)]
 
 
