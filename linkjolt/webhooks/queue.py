@@ -254,7 +254,7 @@ class DeliveryQueue:
         """Deletes all that Redis holds of a deleted endpoint."""
         former_log = redis_keys.former_webhook_log(webhook)
         name = partial(redis_keys.former_webhook_delivery, webhook)
-        await call(self._redis, "UNLINK", *log_keys(webhook))
+        await call(self._redis, "UNLINK", *log_keys(webhook), redis_keys.webhook_state(webhook))
         while ids := await call(self._redis, "ZRANGE", former_log, 0, _PAGE - 1):
             await call(self._redis, "UNLINK", *(name(raw.decode()) for raw in ids))
             await call(self._redis, "ZREM", former_log, *ids)

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 from linkjolt.datasets import Account, live_dataset
 from linkjolt.reasons import Reason
 from linkjolt.registry.entries import Webhook, WebhookSecret
+from linkjolt.storage.redis import call
 from linkjolt.webhooks.forms import rotated
 from linkjolt.webhooks.queue import Delivery, DeliveryQueue
 from tests.linkjolt.api.client import Api, serving
@@ -55,6 +56,20 @@ async def test_an_account_cannot_have_more_webhooks_than_its_bound(api: Api) -> 
     assert (await api.refused("POST", "/v1/webhooks", HOOK))[:2] == (409, "limit_reached")
     assert (await api.send("DELETE", ONE)).status_code == 204
     await api.post("/v1/webhooks", HOOK)
+
+
+async def test_a_deleted_webhook_leaves_nothing_though_no_process_delivers(
+    api: Api, redis: Redis
+) -> None:
+    await api.post("/v1/webhooks", HOOK)
+    await api.send("POST", f"{ONE}/test")
+    await api.send("POST", f"{ONE}/test")
+    queue, now_ms = DeliveryQueue(redis), int(datetime.now(UTC).timestamp() * 1000)
+    [claimed] = await queue.claim(1, now_ms, 1)
+    await queue.record(1, [(claimed, claimed.delivery, 0)])
+    assert await call(redis, "KEYS", "lj:{w:1}:*")
+    assert (await api.send("DELETE", ONE)).status_code == 204
+    assert await call(redis, "KEYS", "lj:{w:1}:*") == []
 
 
 RULE = {"kind": "percentage", "rate": 1}

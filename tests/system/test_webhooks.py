@@ -151,6 +151,40 @@ def test_every_conversion_has_its_webhook_through_a_kill_always_under_one_id(
     assert all(len(ids) == 1 for ids in shop.ids_of().values())
 
 
+def test_the_reports_listener_has_the_whole_log_and_replays_it_in_order(
+    instance: Instance, shop: WebhookReceiver
+) -> None:
+    made = post(instance, "/v1/webhooks", {"url": shop.url, "events": ["conversion.created"]})
+    link = instance.demo("link").rpartition("/")[2]
+    order = {"tracking_code": link, "order_value": 10}
+    orders = [order | {"order_id": f"o{number}"} for number in range(150)]
+    headers = {"Authorization": f"Bearer {instance.demo('key')}"}
+    url = instance.run["edge_url"] + "/v1/conversions"
+    accepted = httpx2.post(url, json=orders, headers=headers, timeout=30).json()
+    assert accepted["accepted"] == 150
+    wait_for("all webhooks arrive", lambda: len(shop.arrived) == 150, 60)
+
+    def deliveries(listener: str) -> list[dict[str, Any]]:
+        path = f"/v1/webhooks/{made['id']}/deliveries?limit=1000"
+        return instance.api(listener, path=path).json()["data"]
+
+    def logged() -> bool:
+        return [one["state"] for one in deliveries("reports_url")] == ["delivered"] * 150
+
+    wait_for("all are listed", logged, 30)
+    assert len(deliveries("edge_url")) == 100
+    first = [one["webhook_id"] for one in deliveries("reports_url")][::-1]
+    replay = f"{instance.run['reports_url']}/v1/webhooks/{made['id']}/replay"
+    body = {"from": "2020-01-01T00:00:00Z", "to": "2100-01-01T00:00:00Z"}
+    answer = httpx2.post(replay, json=body, headers=headers)
+    assert (answer.status_code, answer.json()) == (202, {"queued": 150})
+    wait_for("all arrive again", lambda: len(shop.arrived) == 300, 60)
+    again = [sent["webhook-id"] for sent, _ in shop.arrived[150:]]
+    assert sorted(again) == sorted(first)
+    # Of those under way at once, one may overtake another.
+    assert max(abs(again.index(name) - place) for place, name in enumerate(first)) <= 40
+
+
 def test_what_listens_for_development_verifies_and_prints(
     instance: Instance, tmp_path: Path
 ) -> None:
