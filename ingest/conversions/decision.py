@@ -9,12 +9,7 @@ import msgspec
 from ingest.conversions import body
 from ingest.conversions.attribution import Attribution, Earner, PostedClick, attribute
 from ingest.conversions.authority import OWN_KEY, Authority, authority_of, order_digests
-from ingest.conversions.body import (
-    ConversionPost,
-    conversion_time_ms,
-    customer_hash,
-    with_notes,
-)
+from ingest.conversions.body import ConversionPost
 from ingest.publishing.publishers import PostedConversion
 from linkjolt.clicks.route import CouponRoute, Route
 from linkjolt.conversion_ids import make_conversion_id
@@ -212,7 +207,7 @@ def decide(
     repeat_key: RepeatKey = "content",
 ) -> Decision:
     """Decides a post; Rejected, naming the field, where this key may not post it."""
-    time_ms = conversion_time_ms(post, now_ms)
+    time_ms = body.conversion_time_ms(post, now_ms)
     attribution = attribute(
         lookups.clicks, lookups.code, lookups.coupon, key.account, time_ms, lookups.earner
     )
@@ -224,14 +219,14 @@ def decide(
     is_refusing = campaign is None or campaign.duplicates == "refuse"
     choice = choose_commission(campaign, attribution.affiliate, time_ms, post.event)
     if post.customer_email and _is_self_referral(post.customer_email, attribution.affiliate):
-        post = with_notes(post, ["self_referral"])
+        post = body.with_notes(post, ["self_referral"])
     return Decision(
         post,
         key,
         time_ms,
         attribution,
         choice,
-        customer_hash(post.customer_email, customer_key),
+        body.customer_hash(post.customer_email, customer_key),
         "refuse" if is_refusing else _duplicates(post, campaign, authority, repeat_key),
         _is_unsettled(post, attribution, choice.commission),
         authority,

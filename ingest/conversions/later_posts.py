@@ -39,6 +39,11 @@ class LaterPost(msgspec.Struct, frozen=True):
     is_postback: bool = False
 
     @property
+    def approves(self) -> bool:
+        """Returns whether the post says that the conversion is approved."""
+        return self.changes_status and self.status == "approved"
+
+    @property
     def identity(self) -> str:
         """Returns a text that is equal for equal postbacks, and for no two other posts."""
         if not self.is_postback:
@@ -78,18 +83,20 @@ class OrderUpdates:
         value_minor = conversion.order_value_minor
         # A late retry does not overwrite what was stated after it.
         is_old = later_post.posted.has_timestamp and conversion.time_ms < state.stated_ms
+        if (
+            changes_value
+            and not is_old
+            and value_minor != state.order_value_minor
+            and (state.status != "rejected" or later_post.approves)
+        ):
+            if state.status == "rejected":
+                state = await self._adjust(state, later_post, "approved", key)
+            state = await self._adjust(state, later_post, "restated", key)
         status = later_post.status
         brought = ("pending", "approved") if is_first else ("pending",)
         if later_post.changes_status and status not in (state.status, *brought):
             kind: AdjustmentKind = "approved" if status == "approved" else "rejected"
             state = await self._adjust(state, later_post, kind, key)
-        if (
-            changes_value
-            and not is_old
-            and value_minor != state.order_value_minor
-            and state.status != "rejected"
-        ):
-            state = await self._adjust(state, later_post, "restated", key)
         return state
 
     async def _adjust(

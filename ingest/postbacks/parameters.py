@@ -142,8 +142,9 @@ def _read_fields(dialect: Dialect, parameters: Mapping[str, str]) -> _Given:
     given = _Given()
     for name, field in dialect.names.items():
         text = parameters.get(name, "")
-        # An empty value is a macro without one.
-        if _is_unfilled(name, text) or (name in parameters and not text):
+        # An empty amount or id is a macro without a value; an empty status is the default.
+        is_empty = name in parameters and not text and field in ("order_value", "order_id")
+        if is_empty or _is_unfilled(name, text):
             given.unfilled.add(field)
         elif text and field not in given.fields:
             given.fields[field], given.sent_as[field] = text, name

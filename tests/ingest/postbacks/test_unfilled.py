@@ -35,10 +35,15 @@ def test_an_amount_that_nobody_filled_in_is_no_value_and_is_marked(macro: str) -
     assert postback.notes == ("payout_unfilled",)
 
 
-def test_a_missing_amount_and_empty_texts_are_not_marked() -> None:
-    query = "cid={c}&txid=&currency=&et=&status=&param1="
+def test_a_missing_amount_and_empty_words_are_not_marked() -> None:
+    query = "cid={c}&currency=&et=&status=&param1="
     postback = read("voluum", query)
     assert (postback.post.order_id, postback.notes, postback.has_value) == (CLICK, (), False)
+
+
+def test_an_empty_order_id_is_marked() -> None:
+    postback = read("voluum", "cid={c}&txid=")
+    assert (postback.post.order_id, postback.notes) == (CLICK, ("order_id_unfilled",))
 
 
 def test_every_unfilled_field_that_matters_is_marked() -> None:
