@@ -12,6 +12,7 @@ from tests.waiting import wait_until
 TABLES = {
     "clicks",
     "conversions",
+    "deliveries",
     "migrations",
     "registry",
     "rejects",
