@@ -156,7 +156,7 @@ async def measure_hanging(url: str) -> bool:
         await publish(redis, 0, ORDERS)
         queue, given_up = DeliveryQueue(redis), _LIMIT_SECONDS
         while time.monotonic() - began < _LIMIT_SECONDS:
-            found = await queue.read_newest(webhook.number, 0, ORDERS)
+            found = await queue.read_newest(webhook.number, ORDERS)
             if any(attempt.error for delivery in found for attempt in delivery.tries):
                 given_up = time.monotonic() - began
                 break

@@ -56,6 +56,7 @@ class WebhookFeed:
         # The last entry of a stream that this process read.
         self._read_until: dict[str, bytes] = {}
         self._claimed_at = 0.0
+        self._full = False
 
     async def enqueue_new(self, block_ms: int) -> set[int]:
         """Queues new entries, waiting up to `block_ms` for one; returns the endpoints concerned."""
@@ -107,13 +108,23 @@ class WebhookFeed:
             first = "0" if stream.kind == "conversions" else "$"
             # Another process may have destroyed the group that this one reads.
             start = self._read_until.get(stream.key, first)
-            try:
-                await call(self._redis, "XGROUP", "CREATE", stream.key, GROUP, start, "MKSTREAM")
-            except ResponseError as error:
-                if not str(error).startswith("BUSYGROUP"):
-                    raise
+            # A full Redis refuses to create one that exists, too.
+            if not await self._has_group(stream):
+                command = ("XGROUP", "CREATE", stream.key, GROUP, start, "MKSTREAM")
+                try:
+                    await call(self._redis, *command)
+                except ResponseError as error:
+                    if not str(error).startswith("BUSYGROUP"):
+                        raise
             self._grouped.add(stream.key)
             self._left.discard(stream.key)
+
+    async def _has_group(self, stream: Stream) -> bool:
+        try:
+            groups = await call(self._redis, "XINFO", "GROUPS", stream.key)
+        except ResponseError:
+            return False
+        return any(group[b"name"] == GROUP.encode() for group in groups)
 
     async def _read_new(
         self, streams: Sequence[Stream], block_ms: int
@@ -167,12 +178,16 @@ class WebhookFeed:
         """Queues deliveries; if Redis is full, only records that they wait in the warehouse."""
         now_ms = time.time_ns() // 1_000_000
         try:
-            return await self._queue.enqueue(deliveries, now_ms, stream)
+            queued = await self._queue.enqueue(deliveries, now_ms, stream)
         except ResponseError as error:
             if not is_out_of_memory(error):
                 raise
-            log.error("redis is full, webhooks wait in the warehouse", stream=stream.key)
+            if not self._full:
+                log.error("redis is full, new webhooks wait in the warehouse")
+            self._full = True
             return await self._queue.enqueue(deliveries, now_ms, stream, full=True)
+        self._full = False
+        return queued
 
     def _events(self, stream: Stream, frame: bytes) -> Iterator[tuple[int, WebhookEvent]]:
         """Yields the events of a frame with their numbers in it."""

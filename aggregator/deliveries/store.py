@@ -20,6 +20,8 @@ _TABLE = "deliveries"
 # Of one endpoint, and of one insert.
 _PAGE = 1_000
 _ROWS_MAX = 10_000
+# A server refuses parameters that are too long.
+_PURGED_AT_ONCE = 1_000
 _STORED = read_script(Path(__file__).parent / "stored.lua")
 _ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _encode_lines = msgspec.json.Encoder().encode_lines
@@ -70,15 +72,15 @@ class DeliveryStore:
     async def purge_deleted(self) -> None:
         """Deletes the rows of deleted endpoints."""
         deleted = {one.number for one in self._endpoints.all if one.deleted_at is not None}
-        new = deleted - self._purged
+        new = sorted(deleted - self._purged)[:_PURGED_AT_ONCE]
         if not new:
             return
         sql = f"SELECT DISTINCT webhook FROM {_TABLE} WHERE webhook IN {{numbers:Array(UInt32)}}"
-        found = await self._clickhouse.read(sql, _Webhook, {"numbers": sorted(new)})
+        found = await self._clickhouse.read(sql, _Webhook, {"numbers": new})
         if found:
             statement = f"ALTER TABLE {_TABLE} DELETE WHERE webhook IN {{numbers:Array(UInt32)}}"
             await self._clickhouse.execute(statement, {"numbers": [row.webhook for row in found]})
-        self._purged |= new
+        self._purged.update(new)
 
 
 class _Webhook(msgspec.Struct, frozen=True):

@@ -204,7 +204,7 @@ class DeliveryQueue:
             offset += _PAGE
             if len(ids) < _PAGE:
                 break
-        return sorted(found, key=lambda one: one.key, reverse=True)[:count]
+        return newest_before(found, count, before)
 
     async def read_outcomes(self, webhook: int) -> list[Delivery]:
         """Reads the last finished deliveries, each once, the newest outcome first."""
@@ -217,11 +217,14 @@ class DeliveryQueue:
         entries = await call(self._redis, "XREVRANGE", key, "+", "-", "COUNT", count)
         return newest_rounds(decode_delivery(fields[b"d"]) for _, fields in entries)
 
-    async def read_newest(self, webhook: int, offset: int, count: int) -> list[Delivery]:
-        """Reads a page of what Redis holds, the newest events first."""
-        pending = await self.read_pending(webhook, offset + count)
-        found = newest_rounds([*pending, *await self.read_outcomes(webhook)])
-        return sorted(found, key=lambda one: one.key, reverse=True)[offset : offset + count]
+    async def read_newest(
+        self, webhook: int, count: int, before: DeliveryKey | None = None
+    ) -> list[Delivery]:
+        """Reads what Redis holds before a key, the newest events first."""
+        # Pending ones first: one that ends meanwhile is among the outcomes.
+        found = await self.read_pending(webhook, count, before)
+        found = newest_rounds([*found, *await self.read_outcomes(webhook)])
+        return newest_before(found, count, before)
 
     async def _pending_between(
         self, webhook: int, from_ms: int, to_ms: int
@@ -268,6 +271,14 @@ def newest_rounds(deliveries: Iterable[Delivery]) -> list[Delivery]:
         if seen is None or one.round > seen.round:
             latest[one.webhook_id] = one
     return list(latest.values())
+
+
+def newest_before(
+    deliveries: Iterable[Delivery], count: int, before: DeliveryKey | None
+) -> list[Delivery]:
+    """Returns the newest deliveries before a key, the newest first."""
+    found = [one for one in deliveries if before is None or one.key < before]
+    return sorted(found, key=lambda one: one.key, reverse=True)[:count]
 
 
 def _pages(items: Sequence[Any], size: int) -> list[Any]:

@@ -29,7 +29,7 @@ async def test_500_then_200_is_delivered_under_the_same_id(line: Line) -> None:
 
 
 async def _settled(line: Line, number: int) -> bool:
-    return all(one.state != "pending" for one in await line.queue.read_newest(number, 0, 100))
+    return all(one.state != "pending" for one in await line.queue.read_newest(number, 100))
 
 
 async def test_a_receiver_that_was_down_gets_all_when_it_is_up(line: Line) -> None:
@@ -107,7 +107,7 @@ async def test_a_bad_answer_is_a_failure_and_tried_until_the_end(
 
 
 async def _failed(line: Line, number: int) -> bool:
-    found = await line.queue.read_newest(number, 0, 10)
+    found = await line.queue.read_newest(number, 10)
     webhook = await line.registry.get(Webhook, Account(1), number)
     return bool(found) and found[0].state == "failed" and webhook.status == "disabled"
 
@@ -148,7 +148,7 @@ async def test_no_more_of_an_answer_is_read_than_its_bound(line: Line) -> None:
 
 
 async def _settled_some(line: Line, number: int) -> bool:
-    found = await line.queue.read_newest(number, 0, 10)
+    found = await line.queue.read_newest(number, 10)
     return bool(found) and found[0].state == "delivered"
 
 
@@ -189,7 +189,7 @@ async def test_410_disables_and_what_came_meanwhile_goes_out_when_it_is_active_a
 
 
 async def _kept(line: Line, number: int, count: int) -> bool:
-    return len(await line.queue.read_newest(number, 0, 100)) == count
+    return len(await line.queue.read_newest(number, 100)) == count
 
 
 async def test_a_replay_sends_exactly_its_range_again(line: Line) -> None:
@@ -238,5 +238,5 @@ async def test_the_queue_of_a_deleted_endpoint_is_emptied(line: Line) -> None:
 
 
 async def _tried_once(line: Line, number: int) -> bool:
-    found = await line.queue.read_newest(number, 0, 10)
+    found = await line.queue.read_newest(number, 10)
     return bool(found and found[0].tries)

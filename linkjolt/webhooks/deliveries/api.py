@@ -24,7 +24,7 @@ from linkjolt.web.requests import json_response
 from linkjolt.webhooks.deliveries.backlog import QueueBounds, read_backlogs, record_replay
 from linkjolt.webhooks.deliveries.delivery import Delivery, DeliveryKey, DeliveryState
 from linkjolt.webhooks.events import test_body
-from linkjolt.webhooks.queue import OUTCOMES_KEPT, DeliveryQueue, newest_rounds
+from linkjolt.webhooks.queue import OUTCOMES_KEPT, DeliveryQueue, newest_before, newest_rounds
 
 SCOPE = "webhooks:write"
 # The log holds more only while the aggregator does not run.
@@ -131,13 +131,12 @@ class DeliveryResource:
         self, webhook: int, count: int, before: DeliveryKey | None
     ) -> list[Delivery]:
         """Reads a page of all there is, each delivery once, the newest events first."""
-        # First what moves on: a delivery that finishes meanwhile is found in the next place.
-        found = await self._queue.read_pending(webhook, count, before)
-        found += await self._read_finished(webhook)
+        # In the order in which a delivery moves on: none is missed that does so meanwhile.
+        found = await self._queue.read_newest(webhook, count, before)
         if self._log:
+            found += await self._queue.read_unstored(webhook, _UNSTORED_MAX)
             found += await self._log.page(webhook, count, before)
-        page = [one for one in newest_rounds(found) if before is None or one.key < before]
-        return sorted(page, key=lambda one: one.key, reverse=True)[:count]
+        return newest_before(newest_rounds(found), count, before)
 
     async def _backlog(self, webhook: int) -> BacklogAnswer:
         backlog = (await read_backlogs(self._redis, [webhook]))[webhook]
