@@ -37,6 +37,8 @@ _EXACT_CONTEXT = Context(prec=28, traps=[Inexact, InvalidOperation])
 class _CommissionKind(
     msgspec.Struct,
     frozen=True,
+    # The key of a cache for every conversion.
+    cache_hash=True,
     forbid_unknown_fields=True,
     omit_defaults=True,
     tag_field="kind",
@@ -45,7 +47,7 @@ class _CommissionKind(
     """The common encoding of every kind of commission."""
 
 
-class Percentage(_CommissionKind, frozen=True):
+class Percentage(_CommissionKind, frozen=True, cache_hash=True):
     """`rate` per cent of the order value.
 
     Every kind may have a `cap` in major units, the most that one order earns, and may pay for a
@@ -57,7 +59,7 @@ class Percentage(_CommissionKind, frozen=True):
     first_order_only: bool = False
 
 
-class Flat(_CommissionKind, frozen=True):
+class Flat(_CommissionKind, frozen=True, cache_hash=True):
     """`amount` in major units of the campaign's currency for each conversion."""
 
     amount: Decimal
@@ -72,7 +74,7 @@ class Tier(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename={"fro
     rate: Decimal
 
 
-class Tiered(_CommissionKind, frozen=True):
+class Tiered(_CommissionKind, frozen=True, cache_hash=True):
     """The rate of the highest tier that the order value reaches; nothing below the first."""
 
     tiers: tuple[Tier, ...]
@@ -81,6 +83,8 @@ class Tiered(_CommissionKind, frozen=True):
 
 
 Commission = Percentage | Flat | Tiered
+# Amount, steps and cap, as `compile_rule` returns them.
+CompiledRule = tuple[int, tuple[tuple[int, int], ...], int]
 
 
 def check_currency(code: str, field: str = "currency") -> int:
@@ -217,7 +221,15 @@ def commission_minor(
     `exchange_rate` converts the rule's amounts into `currency`; '' where they are in it. The tier
     is that of `tier_value_minor`, None for that of the order value.
     """
-    amount, steps, cap = _compile_rule(rule, currency, exchange_rate)
+    compiled = compile_rule(rule, currency, exchange_rate)
+    return compiled_commission(compiled, order_value_minor, tier_value_minor)
+
+
+def compiled_commission(
+    rule: CompiledRule, order_value_minor: int, tier_value_minor: int | None = None
+) -> int:
+    """Computes the commission by a compiled rule, as `commission_minor`."""
+    amount, steps, cap = rule
     reached_minor = order_value_minor if tier_value_minor is None else tier_value_minor
     for from_minor, rate in steps:
         if reached_minor >= from_minor:
@@ -228,9 +240,7 @@ def commission_minor(
 
 
 @lru_cache(maxsize=4_096)
-def _compile_rule(
-    rule: Commission, currency: str, exchange_rate: str
-) -> tuple[int, tuple[tuple[int, int], ...], int]:
+def compile_rule(rule: Commission, currency: str, exchange_rate: str) -> CompiledRule:
     """Compiles a commission into whole numbers: (amount, steps, cap), once for each rule.
 
     A step is (order value from which it applies, rate), the highest first. The amount is paid

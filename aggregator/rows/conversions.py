@@ -94,6 +94,7 @@ class _StoredSoFar:
             for order in existing.orders
             if order.order_id and order.conversion_id not in superseded
         }
+        self._order_of = {holder: order for order, holder in self._conversion_ids_by_order.items()}
         self._conversion_ids = {order.conversion_id for order in existing.orders}
         self.first_rows = {
             row.conversion_id: row for row in existing.facts if row.kind == "created"
@@ -102,17 +103,17 @@ class _StoredSoFar:
 
     def add(self, conversion: Conversion, row: ConversionRow) -> None:
         if conversion.order_id and not conversion.order_free:
-            self._conversion_ids_by_order[_order_key(conversion)] = conversion.conversion_id
+            order = _order_key(conversion)
+            self._conversion_ids_by_order[order] = conversion.conversion_id
+            self._order_of[conversion.conversion_id] = order
         self._conversion_ids.add(conversion.conversion_id)
         self.first_rows[conversion.conversion_id] = row
 
     def supersede(self, conversion_id: str) -> None:
         """Frees the order of a conversion."""
-        self._conversion_ids_by_order = {
-            order: holder
-            for order, holder in self._conversion_ids_by_order.items()
-            if holder != conversion_id
-        }
+        order = self._order_of.pop(conversion_id, None)
+        if order is not None:
+            del self._conversion_ids_by_order[order]
 
     def refusal(self, fact: Fact) -> tuple[Reason, str] | None:
         """Returns the reason and message for not storing a fact; None if it is to be stored."""

@@ -4,10 +4,12 @@ import secrets
 
 import msgspec
 
+from ingest.conversions.body import ConversionPost, first_click_id
 from linkjolt import redis_keys
 from linkjolt.conversion_ids import shard_of
+from linkjolt.conversions.adjustment_kinds import UNVERIFIED
 from linkjolt.datasets import Dataset
-from linkjolt.events import Hand, OrderScope
+from linkjolt.events import Conversion, Hand, OrderScope
 from linkjolt.registry.entries import ApiKey
 
 
@@ -55,12 +57,16 @@ _NO_ORDER = OrderDigests()
 
 
 def order_digests(
-    scope: OrderScope, dataset: Dataset, event: str, order_id: str, campaign: int, click_id: str
+    scope: OrderScope, dataset: Dataset, post: ConversionPost, campaign: int
 ) -> OrderDigests:
-    """Returns the digests of an order in its scope."""
+    """Returns the digests of a post's order in its scope."""
+    event, order_id = post.event, post.order_id
     if not order_id:
         return _NO_ORDER
     account = redis_keys.order_digest(dataset, event, order_id)
+    if not scope:
+        return OrderDigests(account)
+    click_id = first_click_id(post)
     match scope:
         case "campaign" if campaign:
             reserved = redis_keys.order_digest(dataset, event, order_id, campaign=campaign)
@@ -73,3 +79,22 @@ def order_digests(
             return OrderDigests(redis_keys.pixel_digest(dataset, event, click_id), account)
         case _:
             return OrderDigests(account)
+
+
+def as_made_by(conversion: Conversion, authority: Authority, rate: str) -> Conversion:
+    """Sets what few conversions have, which would cost all others a part of their making."""
+    made = msgspec.structs.replace(
+        conversion, rate=rate, hand=authority.hand, order_scope=authority.order_scope
+    )
+    return _unverified(made) if made.hand == "pixel" else made
+
+
+def _unverified(conversion: Conversion) -> Conversion:
+    """Marks a conversion as unverified; it keeps the rule that pays once it is verified."""
+    return msgspec.structs.replace(
+        conversion,
+        verified=False,
+        status="pending",
+        commission_minor=0,
+        commission_reason=UNVERIFIED if conversion.rule else conversion.commission_reason,
+    )

@@ -118,19 +118,17 @@ class ConversionBatch:
         except (Rejected, RedisError) as error:
             return error
 
-    async def _answer(self, pending: PendingConversion) -> tuple[int, bytes]:
-        outcomes = await pending.outcomes
-        if pending.is_settled(outcomes):
-            return pending.answer(outcomes)
-        return await self._intake.answer(pending)
-
     async def _answer_oldest_turn(self) -> None:
         statuses: Counter[int] = Counter()
         for entry, pending in self._turns_in_flight.popleft():
             try:
                 if isinstance(pending, Exception):
                     raise pending
-                status, conversion = await self._answer(pending)
+                outcomes = await pending.outcomes
+                if pending.is_settled(outcomes):
+                    status, conversion = pending.answer(outcomes)
+                else:
+                    status, conversion = await self._intake.answer(pending)
             except (Rejected, RedisError) as error:
                 refused = named_as_sent(requests.refusal_of(error), entry)
                 status, result = refused.status, requests.encode(refused.entry())

@@ -8,12 +8,17 @@ import msgspec
 
 from ingest.conversions import body
 from ingest.conversions.attribution import Attribution, Earner, PostedClick, attribute
-from ingest.conversions.authority import OWN_KEY, Authority, authority_of, order_digests
+from ingest.conversions.authority import (
+    OWN_KEY,
+    Authority,
+    as_made_by,
+    authority_of,
+    order_digests,
+)
 from ingest.conversions.body import ConversionPost
 from ingest.publishing.publishers import PostedConversion
 from linkjolt.clicks.route import CouponRoute, Route
 from linkjolt.conversion_ids import make_conversion_id
-from linkjolt.conversions.adjustment_kinds import UNVERIFIED
 from linkjolt.datasets import Account, Dataset
 from linkjolt.events import Conversion, ConversionState
 from linkjolt.money import Commission, to_minor
@@ -59,7 +64,7 @@ class Decision(msgspec.Struct, frozen=True):
 
     `duplicates` is the policy for another post of its order; `rebill` is what a post is decided to
     be where that policy makes a rebill of it. `unsettled`: something else must be read first, or
-    claimed (the customer's other conversions, an exchange rate).
+    claimed (the customer's other conversions, an exchange rate, unverified conversions).
     """
 
     post: ConversionPost
@@ -105,32 +110,19 @@ def resolve_conversion(
         customer=origin.customer,
         rule=choice.rule,
         commission_reason=choice.reason,
-        rate=choice.exchange_rate,
-        hand=origin.authority.hand,
-        order_scope=origin.authority.order_scope,
     )
     if _has_extra_fields(post):
         conversion = _copy_extra_fields(conversion, post)
-    verified = conversion if conversion.hand != "pixel" else unverified(conversion)
-    return verified, body.fingerprint(post, value_minor, currency)
-
-
-def unverified(conversion: Conversion) -> Conversion:
-    """Marks a conversion as unverified; it keeps the rule that pays once it is verified."""
-    return msgspec.structs.replace(
-        conversion,
-        verified=False,
-        status="pending",
-        commission_minor=0,
-        commission_reason=UNVERIFIED if conversion.rule else conversion.commission_reason,
-    )
+    if choice.exchange_rate or origin.authority is not OWN_KEY:
+        conversion = as_made_by(conversion, origin.authority, choice.exchange_rate)
+    return conversion, body.fingerprint(post, value_minor, currency)
 
 
 def _has_extra_fields(post: ConversionPost) -> object:
     """Returns a true value where a post has fields to copy unchanged; most have none."""
     texts = post.customer_id or post.coupon_code or post.adv1 or post.adv2 or post.adv3
     nested = post.items is not None or post.metadata is not None
-    return texts or post.adv4 or post.adv5 or nested or post.notes
+    return texts or post.adv4 or post.adv5 or nested or type(post) is not ConversionPost
 
 
 def _copy_extra_fields(conversion: Conversion, post: ConversionPost) -> Conversion:
@@ -170,7 +162,7 @@ def _check_fields(post: ConversionPost, attribution: Attribution) -> None:
 
 def initial_state(conversion: Conversion) -> ConversionState:
     """Returns the live state of a new conversion."""
-    return ConversionState(
+    state = ConversionState(
         conversion_id=conversion.conversion_id,
         account=conversion.account,
         event=conversion.event,
@@ -189,6 +181,11 @@ def initial_state(conversion: Conversion) -> ConversionState:
         link=conversion.link,
         rule=conversion.rule,
         commission_reason=conversion.commission_reason,
+    )
+    if conversion.hand == "key" and not (conversion.rate or conversion.notes):
+        return state
+    return msgspec.structs.replace(
+        state,
         hand=conversion.hand,
         verified=conversion.verified,
         order_scope=conversion.order_scope,
@@ -215,10 +212,14 @@ def decide(
         _check_names(post, lookups, attribution, key.account)
     if key.campaign:
         _check_key_campaign(post, attribution.campaign, key.campaign)
-    authority, campaign = authority or authority_of(key), attribution.campaign
+    campaign, affiliate = attribution.campaign, attribution.affiliate
+    if authority is None:
+        authority = authority_of(key) if key.campaign else OWN_KEY
     is_refusing = campaign is None or campaign.duplicates == "refuse"
-    choice = choose_commission(campaign, attribution.affiliate, time_ms, post.event)
-    if post.customer_email and _is_self_referral(post.customer_email, attribution.affiliate):
+    choice = lookups.code.standing_choice if lookups.code and not lookups.clicks else None
+    if choice is None or attribution.method != "tracking_code":
+        choice = choose_commission(campaign, affiliate, time_ms, post.event)
+    if affiliate and affiliate.email and affiliate.email == _email(post):
         post = body.with_notes(post, ["self_referral"])
     return Decision(
         post,
@@ -233,8 +234,8 @@ def decide(
     )
 
 
-def _is_self_referral(customer_email: str, affiliate: Affiliate | None) -> bool:
-    return affiliate is not None and affiliate.email == customer_email.strip().lower()
+def _email(post: ConversionPost) -> str:
+    return (post.customer_email or "").strip().lower()
 
 
 def _duplicates(
@@ -260,6 +261,8 @@ def _is_unsettled(
     post: ConversionPost, attribution: Attribution, commission: Commission | None
 ) -> bool:
     campaign = attribution.campaign
+    if campaign is not None and campaign.pixel == "on":
+        return True
     if commission is not None and commission.first_order_only:
         return True
     if post.currency is not None and needs_exchange_rate(commission, campaign, post.currency):
@@ -284,26 +287,20 @@ def make_conversion(
     decision: Decision, settings: Settings, now_ms: int, conversion_id: str = ""
 ) -> PostedConversion:
     """Makes the conversion to publish; `conversion_id` is the id of an earlier attempt."""
-    post, campaign = decision.post, decision.attribution.campaign
-    digests = order_digests(
-        decision.authority.order_scope,
-        decision.key.dataset,
-        post.event,
-        post.order_id or "",
-        campaign.number if campaign else 0,
-        body.first_click_id(post),
-    )
-    shard = digests.shard(conversion_id, settings.shards)
+    post, campaign, authority = decision.post, decision.attribution.campaign, decision.authority
+    number, dataset = campaign.number if campaign else 0, decision.key.dataset
+    digests = order_digests(authority.order_scope, dataset, post, number)
+    shard = 0 if settings.shards == 1 else digests.shard(conversion_id, settings.shards)
     origin = ConversionOrigin(
         conversion_id or make_conversion_id(shard, now_ms),
-        decision.key.dataset,
+        dataset,
         decision.time_ms,
         decision.customer,
         settings.default_currency,
-        decision.authority,
+        authority,
     )
     posted = _of_policy(decision, origin, digests.reserved, shard)
-    is_claim = decision.authority.order_scope == "campaign" and decision.duplicates != "allow"
+    is_claim = authority.order_scope == "campaign" and decision.duplicates != "allow"
     if post.timestamp is None and not is_claim:
         return posted
     stated_ms = decision.time_ms if post.timestamp else 0
@@ -375,13 +372,7 @@ def _check_names(
 
 
 def _check_code(route: Route | None, account: Account) -> None:
-    if (
-        route is None
-        or route.link.account != account
-        or route.link.deleted_at is not None
-        or route.campaign.deleted_at is not None
-        or route.affiliate.deleted_at is not None
-    ):
+    if route is None or route.link.account != account or route.is_deleted:
         message = "names no link of this account"
         raise Rejected(Reason.unknown_tracking_code, message, field="tracking_code")
 

@@ -64,55 +64,56 @@ class PostBatcher:
         now = waiting[0][0].loop.time()
         for post in waiting:
             protocol, pending, data = post
-            if not _is_settled(pending, frame):
-                task = protocol.loop.create_task(self._answer_later(post))
-                self._answering.add(task)
-                task.add_done_callback(self._answering.discard)
-                continue
-            _reply(protocol, data, lambda of=pending: of.answer(frame.result()), now)
+            try:
+                if not pending.is_settled(frame.result()):
+                    self._answer_later(post)
+                    continue
+                status, body = pending.answer(frame.result())
+            except Exception as error:
+                _reply(protocol, *_refused(error, data), now)
+            else:
+                _reply(protocol, status, *_accepted(body), now)
 
-    async def _answer_later(self, post: "_WaitingPost") -> None:
+    def _answer_later(self, post: "_WaitingPost") -> None:
         """Answers a post that takes its order from a weaker hand."""
         protocol, pending, data = post
-        answer = asyncio.ensure_future(self._intake.answer(pending))
-        await asyncio.wait([answer])
-        _reply(protocol, data, answer.result, protocol.loop.time())
 
+        async def answer() -> None:
+            try:
+                status, body = await self._intake.answer(pending)
+            except Exception as error:
+                _reply(protocol, *_refused(error, data), protocol.loop.time())
+            else:
+                _reply(protocol, status, *_accepted(body), protocol.loop.time())
 
-def _is_settled(pending: PendingConversion, frame: FrameOutcomes) -> bool:
-    return frame.exception() is not None or pending.is_settled(frame.result())
+        task = protocol.loop.create_task(answer())
+        self._answering.add(task)
+        task.add_done_callback(self._answering.discard)
 
 
 def _reply(
-    protocol: "PostProtocol",
-    data: bytes,
-    read_answer: Callable[[], tuple[int, bytes]],
-    now: float,
+    protocol: "PostProtocol", status: int, head: bytes, body: bytes, request_id: str, now: float
 ) -> None:
-    status, head, body = _answer_parts(data, read_answer)
     count_conversions(status)
-    protocol.reply(status, head, body, now)
+    protocol.reply(status, head + b"x-request-id: %s\r\n" % request_id.encode(), body, now)
 
 
-def _answer_parts(
-    data: bytes, read_answer: Callable[[], tuple[int, bytes]]
-) -> tuple[int, bytes, bytes]:
-    """Returns status, header lines and body of the answer to the request `data`."""
-    request_id = requests.new_request_id().encode()
-    try:
-        status, body = read_answer()
-    except Exception as error:
-        refused = requests.refusal_of(error)
-        if refused.reason is Reason.internal:
-            log.exception("posted conversion not published")
-        if plain := read_plain_post(data):
-            refused = named_as_sent(refused, plain.body)
-        response = requests.problem_response(refused, {"request_id": request_id.decode()})
-        lines = b"".join([b"%s: %s\r\n" % line for line in response.raw_headers])
-        status, body = refused.status, bytes(response.body)
-    else:
-        lines = b"content-length: %d\r\ncontent-type: application/json\r\n" % len(body)
-    return status, lines + b"x-request-id: %s\r\n" % request_id, body
+def _accepted(body: bytes) -> tuple[bytes, bytes, str]:
+    """Returns header lines, body and request id of an answer in JSON."""
+    head = b"content-length: %d\r\ncontent-type: application/json\r\n" % len(body)
+    return head, body, requests.new_request_id()
+
+
+def _refused(error: Exception, data: bytes) -> tuple[int, bytes, bytes, str]:
+    """Returns status, header lines, body and request id of a refusal of the request `data`."""
+    request_id, refused = requests.new_request_id(), requests.refusal_of(error)
+    if refused.reason is Reason.internal:
+        log.error("posted conversion not published", exc_info=error)
+    if plain := read_plain_post(data):
+        refused = named_as_sent(refused, plain.body)
+    response = requests.problem_response(refused, {"request_id": request_id})
+    head = b"".join([b"%s: %s\r\n" % line for line in response.raw_headers])
+    return refused.status, head, bytes(response.body), request_id
 
 
 class PostProtocol(ClickProtocol):

@@ -155,24 +155,33 @@ class ConversionPublisher:
 
     async def _send(self, entries: list[ScriptEntry]) -> list[bytes] | None:
         spoolable = [entry for entry in entries if not entry.direct_only]
+        direct = self._payload(entries)
+        spooled = direct if len(spoolable) == len(entries) else self._payload(spoolable)
         return await self.producer.send(
-            self._payload(entries, b"0"),
-            self._payload(spoolable, b"1") if spoolable else None,
+            direct,
+            _as_spooled(spooled) if spoolable else None,
             len(entries),
             tuple([entry.conversion_id for entry in spoolable]),
         )
 
-    def _payload(self, entries: Sequence[ScriptEntry], spooled: bytes) -> Payload:
+    def _payload(self, entries: Sequence[ScriptEntry]) -> Payload:
         keys = [entry.order_key for entry in entries]
         keys += [redis_keys.conversion(self._shard, entry.conversion_id) for entry in entries]
         lines = b"\n".join([entry.line for entry in entries])
-        arguments = [b"%d" % self._reservation_seconds, spooled, lines]
+        arguments = [b"%d" % self._reservation_seconds, b"0", lines]
         arguments += [entry.reservation for entry in entries]
         for place, entry in enumerate(entries, 1):
-            for key, *group in entry.groups:
-                keys.append(key)
-                arguments += [b"%d" % place, *group]
+            if entry.groups:
+                for key, *group in entry.groups:
+                    keys.append(key)
+                    arguments += [b"%d" % place, *group]
         return Payload(keys, arguments)
+
+
+def _as_spooled(direct: Payload) -> Payload:
+    """Returns the payload of posts that were answered before."""
+    seconds, _, *rest = direct.arguments
+    return Payload(direct.keys, [seconds, b"1", *rest])
 
 
 def read_outcome(

@@ -5,6 +5,7 @@ from functools import cached_property
 import msgspec
 
 from linkjolt.clicks.destination import compile_destination
+from linkjolt.registry.commission_rules import CommissionChoice, standing_choice
 from linkjolt.registry.entries import Affiliate, Campaign, Coupon, Link
 
 
@@ -21,6 +22,16 @@ class Route(msgspec.Struct, frozen=True, dict=True):
         owners = (self.link, self.campaign, self.affiliate)
         deleted = any(entry.deleted_at is not None for entry in owners)
         return deleted or self.link.status == "disabled"
+
+    @cached_property
+    def is_deleted(self) -> bool:
+        """Returns True if it is deleted, or its campaign or affiliate is."""
+        return any(entry.deleted_at for entry in (self.link, self.campaign, self.affiliate))
+
+    @cached_property
+    def standing_choice(self) -> CommissionChoice | None:
+        """Returns the commission of all its conversions; None where it depends on each."""
+        return standing_choice(self.campaign, self.affiliate)
 
     @cached_property
     def fields_json(self) -> str:

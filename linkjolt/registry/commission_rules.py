@@ -1,10 +1,17 @@
 """Selects the commission rule that applies, by affiliate and time, and adds versions; pure."""
 
 from datetime import datetime
+from functools import cached_property
 
 import msgspec
 
-from linkjolt.money import Commission, commission_minor, has_amounts
+from linkjolt.money import (
+    Commission,
+    CompiledRule,
+    compile_rule,
+    compiled_commission,
+    has_amounts,
+)
 from linkjolt.registry.entries import Affiliate, Campaign, RuleVersion
 
 # Why a rule for first orders pays nothing, or pays though it could not be checked.
@@ -15,7 +22,7 @@ SALE = "sale"
 _FIRST_VERSION = 1
 
 
-class CommissionChoice(msgspec.Struct, frozen=True):
+class CommissionChoice(msgspec.Struct, frozen=True, dict=True):
     """The commission that pays and its rule's version, or the reason why none does.
 
     `exchange_rate` converts its amounts into the currency of the order, '' where that is theirs.
@@ -28,13 +35,30 @@ class CommissionChoice(msgspec.Struct, frozen=True):
 
     def minor(self, order_value_minor: int, currency: str) -> int:
         """Computes the commission in minor units."""
-        rule = self.commission
-        if rule is None:
+        if self.commission is None:
             return 0
-        return commission_minor(rule, order_value_minor, currency, self.exchange_rate)
+        compiled = self._compiled_by_currency.get(currency)
+        if compiled is None:
+            compiled = compile_rule(self.commission, currency, self.exchange_rate)
+            self._compiled_by_currency[currency] = compiled
+        return compiled_commission(compiled, order_value_minor)
+
+    @cached_property
+    def _compiled_by_currency(self) -> dict[str, CompiledRule]:
+        return {}
 
 
 _NO_COMMISSION = CommissionChoice()
+
+
+def standing_choice(campaign: Campaign, affiliate: Affiliate) -> CommissionChoice | None:
+    """Returns the choice that is the same for every time and event; None where there is none."""
+    entries = (campaign, affiliate)
+    if campaign.rules or campaign.commission.first_order_only:
+        return None
+    if any(entry.deleted_at or entry.suspended_at for entry in entries):
+        return None
+    return CommissionChoice(_FIRST_VERSION, campaign.commission)
 
 
 def choose_commission(
