@@ -22,7 +22,12 @@ from linkjolt.web.forms import Instant
 from linkjolt.web.openapi import Body, Operation, of, paging
 from linkjolt.web.requests import json_response
 from linkjolt.webhooks.deliveries.backlog import QueueBounds, read_backlogs, record_replay
-from linkjolt.webhooks.deliveries.delivery import Delivery, DeliveryKey, DeliveryState
+from linkjolt.webhooks.deliveries.delivery import (
+    EVENT_MAX_MS,
+    Delivery,
+    DeliveryKey,
+    DeliveryState,
+)
 from linkjolt.webhooks.events import test_body
 from linkjolt.webhooks.queue import OUTCOMES_KEPT, DeliveryQueue, newest_before, newest_rounds
 
@@ -183,7 +188,8 @@ class DeliveryResource:
         form = await body_of(call.request, WebhookReplayForm)
         if form.to <= form.from_:
             raise Rejected(Reason.invalid_field, "must be after from", field="to")
-        from_ms, to_ms, now_ms = _ms(form.from_), _ms(form.to), _ms(call.now)
+        now_ms = _ms(call.now)
+        from_ms, to_ms = (min(max(_ms(at), 0), EVENT_MAX_MS) for at in (form.from_, form.to))
         kept = await self._read_finished(number)
         ids = [one.webhook_id for one in kept]
         older = await self._log.count(number, from_ms, to_ms, ids) if self._log else 0

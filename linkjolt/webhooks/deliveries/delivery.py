@@ -14,6 +14,8 @@ _ANSWERS_KEPT = 4
 # A sorted set's score holds milliseconds and 12 bits more.
 _SCORE_STEPS = 1 << 12
 _LINES_BITS = 16
+# In 2109: a later instant would exceed what ClickHouse can compare.
+EVENT_MAX_MS = 1 << 42
 _LINES_IN_SCORE = 1 << 8
 DeliveryState = Literal["pending", "delivered", "failed"]
 # Sorts deliveries by their events; no two have the same.

@@ -11,6 +11,7 @@ from linkjolt.datasets import Dataset
 from linkjolt.events import RECORDED_PARAMETERS, Click
 from linkjolt.storage.clickhouse import ClickHouse
 from linkjolt.webhooks.deliveries.delivery import (
+    EVENT_MAX_MS,
     Delivery,
     DeliveryAttempt,
     DeliveryKey,
@@ -20,9 +21,8 @@ from linkjolt.webhooks.events import click_event
 
 _FOLDER = Path(__file__).parent / "sql"
 CLICK_COLUMNS = ("click_id", "account", "link", "campaign", "affiliate", *RECORDED_PARAMETERS)
-# Before the first and after the last delivery that there may be.
-LOG_START: DeliveryKey = (0, 0, "")
-LOG_END: DeliveryKey = (1 << 50, 0, "")
+# After the last delivery that there may be.
+_LOG_END: DeliveryKey = (EVENT_MAX_MS, 0, "")
 _encode_tries = msgspec.json.Encoder().encode
 _decode_tries = msgspec.json.Decoder(tuple[DeliveryAttempt, ...]).decode
 
@@ -118,7 +118,7 @@ class WarehouseDeliveryLog:
         self, webhook: int, count: int, before: DeliveryKey | None = None
     ) -> list[Delivery]:
         """Reads at most `count` deliveries before a key, the newest events first."""
-        before_ms, before_place, before_id = before or LOG_END
+        before_ms, before_place, before_id = min(before or _LOG_END, _LOG_END)
         parameters = {
             "webhook": webhook,
             "before_ms": before_ms,

@@ -159,6 +159,17 @@ async def test_what_is_pending_is_sent_next_by_a_replay(hooks: Hooks, reports: A
     assert names(await claimed(hooks)) == [f"msg_{n}" for n in range(190, 200)]
 
 
+async def test_a_replay_of_all_times_is_one_of_all_there_is(hooks: Hooks, reports: Api) -> None:
+    await delivered(hooks, 120)
+    body = {"from": "0001-01-01T00:00:00Z", "to": "9999-12-31T23:59:59Z"}
+    answer = await reports.send("POST", f"{HOOK}/replay", body)
+    assert (answer.status_code, answer.json()) == (202, {"queued": 120})
+    await hooks.store()
+    assert len(await claimed(hooks)) == 120
+    cursor = "OTk5OTk5OTk5OTk5OTk5OjE6eA"
+    assert len((await reports.get(f"{HOOK}/deliveries?cursor={cursor}"))["data"]) == 100
+
+
 async def test_a_replay_sends_nothing_again_that_was_sent_since(hooks: Hooks, reports: Api) -> None:
     await delivered(hooks, 150)
     body = {"from": instant(0), "to": instant(150)}
