@@ -21,6 +21,9 @@ LEASES = Gauge("linkjolt_leases", "Streams that this aggregator stores, of sever
 DELIVERIES_STORED = Counter(
     "linkjolt_deliveries_stored", "Finished deliveries of webhooks stored in their log."
 )
+DELIVERIES_QUEUED = Counter(
+    "linkjolt_deliveries_queued", "Deliveries queued from the warehouse: of backlogs and replays."
+)
 DELIVERY_LOG_RETRIES = Counter(
     "linkjolt_delivery_log_retries",
     "Steps of the delivery log begun anew because ClickHouse or Redis failed.",

@@ -2,6 +2,7 @@
 
 from redis.asyncio import Redis
 
+from aggregator import metrics
 from linkjolt import redis_keys
 from linkjolt.storage.lua import LuaScript
 from linkjolt.storage.redis import call
@@ -42,6 +43,7 @@ class Refiller:
         for one in deliveries:
             arguments += queueing(one, now_ms)
         [queued] = await self._script([(pending_keys(webhook), arguments)])
+        metrics.DELIVERIES_QUEUED.inc(max(queued, 0))
         return queued
 
 
