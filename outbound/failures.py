@@ -51,7 +51,8 @@ def _explain_tls(causes: list[BaseException]) -> str | None:
         if isinstance(cause, ssl.SSLCertVerificationError):
             return f"The TLS certificate is not trusted: {cause.verify_message.rstrip('.')}."
         if isinstance(cause, ssl.SSLError) and not isinstance(cause, _TLS_UNFINISHED):
-            return f"The TLS handshake failed: {cause.reason}."
+            # Without a reason the connection ended in the handshake.
+            return f"The TLS handshake failed: {cause.reason}." if cause.reason else None
     return None
 
 

@@ -201,10 +201,15 @@ def _conversions() -> Operation:
         "affiliate_name": "Coupon Corner",
         "campaign_name": "Spring sale",
         "tracking_code": "tc_ABC123",
+        "verified": True,
+        "clawback": 0,
         "commission_rule": 1,
         "commission_reason": None,
-        "customer_id": None,
-        "coupon_code": None,
+        **dict.fromkeys(("rate", "rate_from", "rate_to", "customer", "customer_id", "coupon_code")),
+        **dict.fromkeys((f"adv{number}" for number in range(1, 6)), None),
+        "items": None,
+        "metadata": None,
+        "notes": [],
         "adjustments": 0,
     }
     meta = {"data_as_of": "2026-05-04T10:00:00Z"}

@@ -266,7 +266,7 @@ SIGNING_SECRET = Endpoint(
         tag="API keys",
         method="POST",
         path="/v1/keys/{id}/signing-secret",
-        summary="Make a new signing secret of a key.",
+        summary="Create a new signing secret of a key.",
         description="Replaces the secret by which the key signs postbacks, at once, and answers the"
         " new one this once.",
         scope="keys:write",

@@ -25,7 +25,7 @@ _WHOLE_NUMBER = re.compile(rb"-?[0-9]+")
 # Anything longer is refused for its length, and normalizing costs more than its length.
 _NORMALIZED_MAX = 1_024
 # A text that needs no normalizing: ASCII without escapes, and without spaces at its ends.
-_PLAIN_TEXT = re.compile(rb'"[!#-\[\]-~]+(?: +[!#-\[\]-~]+)*+"')
+_PLAIN_TEXT = re.compile(rb'"[!#-\[\]-~]+(?: +[!#-\[\]-~]+)*"')
 _INVISIBLE = re.compile("[\u200b\u2060\ufeff]")
 _SPACES = [chr(code) for code in range(0x3001) if chr(code).isspace()]
 # Joiners mean something inside a text (Persian, Hindi, emoji), but nothing at its ends.

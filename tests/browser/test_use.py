@@ -143,7 +143,7 @@ def test_an_order_is_refunded_and_the_history_says_so(dashboard: Dashboard, site
     def value() -> float:
         params = {"order_id": "order_3"}
         found = site.api("reports_url", path="/v1/conversions", params=params).json()
-        return found["data"][0]["order_value"]
+        return found["data"][0]["net_value"]
 
     wait_for("the refund is in the list", lambda: value() == 40)
     page.reload()
