@@ -234,7 +234,8 @@ ADJUSTMENT_PREFIX = b'{"adjustment_id":'
 class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """An adjustment as the conversion's state keeps it; `digest` identifies repeats.
 
-    The amounts are the changes of the order value (refunds reduce it) and of the commission.
+    The amounts are the changes of the order value (refunds reduce it) and of the commission. `hand`
+    is that of its author, None where an earlier release recorded it.
     """
 
     adjustment_id: str
@@ -246,6 +247,7 @@ class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     commission_minor: int = 0
     author: str = ""
     note: str = ""
+    hand: Hand | None = None
 
 
 class ConversionState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):

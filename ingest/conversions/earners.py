@@ -20,17 +20,12 @@ from ingest.conversions.decision import REBILL, Decision, Lookups
 from ingest.edge import Edge
 from ingest.publishing.publishers import PostedConversion
 from linkjolt import redis_keys
-from linkjolt.conversions.reservations import (
-    CLAIMS,
-    StoredReservation,
-    parse_reservation,
-    read_stored_reservation,
-)
+from linkjolt.conversions.reservations import NamedOrder, find_order
 from linkjolt.datasets import Dataset
 from linkjolt.events import AttributionMethod
 from linkjolt.registry.commission_rules import SALE
 from linkjolt.registry.entries import ApiKey, parse_public_id
-from linkjolt.storage.redis import RedisError, call
+from linkjolt.storage.redis import RedisError
 
 # In place of a campaign's number.
 _ANY_CAMPAIGN = 0
@@ -76,7 +71,13 @@ class Earners:
     async def _of_order(
         self, dataset: Dataset, event: str, order_id: str, campaign: int
     ) -> Earner | None:
-        stored = await self._find_order(dataset, event, order_id, campaign)
+        stored = await find_order(
+            self._edge.fast_redis,
+            self._shards,
+            NamedOrder(dataset, event, order_id),
+            campaign,
+            lambda state: campaign in (0, state.campaign),
+        )
         if stored is None:
             return None
         state = stored.reservation.state
@@ -84,24 +85,6 @@ class Earners:
             return Earner(method="none")
         earner = await self._load("order", state.campaign, state.affiliate, state.link)
         return earner and msgspec.structs.replace(earner, click_id=state.click_id, outranks=True)
-
-    async def _find_order(
-        self, dataset: Dataset, event: str, order_id: str, campaign: int
-    ) -> StoredReservation | None:
-        """Finds an order's reservation: the account's, else that of a campaign that has it."""
-        redis, digest = self._edge.fast_redis, redis_keys.order_digest(dataset, event, order_id)
-        shard = int(digest, 16) % self._shards
-        key = redis_keys.order(shard, digest)
-        raw: bytes | None = await call(redis, "GET", key)
-        if raw is None:
-            return None
-        if not raw.startswith(CLAIMS):
-            return StoredReservation(shard, key, parse_reservation(raw))
-        by_campaign = dict(claim.split(":") for claim in raw.decode().split(" ")[1:])
-        claimed = by_campaign.get(str(campaign)) if campaign else next(iter(by_campaign.values()))
-        if claimed is None:
-            return None
-        return await read_stored_reservation(redis, shard, redis_keys.order(shard, claimed))
 
     async def _of_customer(
         self, dataset: Dataset, identities: Sequence[str], campaign: int

@@ -21,7 +21,7 @@ from ingest.conversions.decision import (
     make_conversion,
 )
 from ingest.conversions.earners import Earners
-from ingest.conversions.later_posts import OrderUpdates
+from ingest.conversions.later_posts import OrderUpdates, is_same_sender
 from ingest.conversions.supersession import Supersession, supersedes
 from ingest.edge import Edge
 from ingest.publishing.frames import ConversionOutcome
@@ -85,8 +85,11 @@ class PendingConversion(msgspec.Struct, frozen=True):
         201 for a new order, 200 for the same post again, 202 while Redis is unavailable. Rejected
         where another post has the order, or the outcome is unknown.
         """
+        return self.answer_of(self.outcome(outcomes))
+
+    def answer_of(self, existing: ConversionState | Reservation | QueuedPost) -> tuple[int, bytes]:
+        """Returns status and JSON as `answer`, for what has the order."""
         posted = self.posted
-        existing = self.outcome(outcomes)
         if isinstance(existing, ConversionState):
             return 201, answer(existing.first or existing)
         if isinstance(existing, QueuedPost):
@@ -236,28 +239,27 @@ class Intake:
         if pending.is_settled(outcomes):
             return pending.answer(outcomes)
         existing = await self.settle(pending)
-        if isinstance(existing, ConversionState):
-            return 201, answer(existing.first or existing)
         if isinstance(existing, Reservation) and pending.updates_order:
             updated = await self._order_updates.update(existing, pending.posted, pending.key)
             return 200, updated
-        return pending.answer(outcomes)
+        return pending.answer_of(existing)
 
     async def settle(
         self, pending: PendingConversion
     ) -> ConversionState | Reservation | QueuedPost:
         """Awaits a post's outcome, and supersedes what a weaker hand made of its order.
 
-        An update of the same click leaves the weaker conversion in place.
+        What changes a conversion (a postback, an update) leaves that of the same click in place.
         """
         posted = pending.posted
         existing = pending.outcome(await pending.outcomes)
         if isinstance(existing, Reservation) and supersedes(posted, existing):
-            same_click = existing.state.click_id == posted.conversion.click_id
-            if not (pending.updates_order and same_click):
+            is_same = is_same_sender(existing.state, posted.conversion)
+            if not (posted.direct_only and is_same):
                 existing = await self._supersession.take_order(existing, posted)
-        if pending.may_be_claimed and not isinstance(existing, QueuedPost):
-            await self._supersession.drop_unverified(posted.conversion)
+        if pending.may_be_claimed and (holder := _stored_as(posted, existing)):
+            conversion = msgspec.structs.replace(posted.conversion, conversion_id=holder)
+            await self._supersession.drop_unverified(conversion)
         return existing
 
     def _hand_over(self, decision: Decision, posted: PostedConversion) -> PendingConversion:
@@ -313,6 +315,17 @@ class Intake:
     def _posted_clicks(self, post: ConversionPost) -> list[PostedClick]:
         keys = self._edge.keyring.click_keys
         return [PostedClick(text, verify_click_id(text, keys)) for text in click_ids(post)]
+
+
+def _stored_as(
+    posted: PostedConversion, existing: ConversionState | Reservation | QueuedPost
+) -> str:
+    """Returns the conversion as which a post is stored, also an earlier one; '' if it is not."""
+    if isinstance(existing, ConversionState):
+        return existing.conversion_id
+    if isinstance(existing, Reservation) and existing.fingerprint == posted.fingerprint:
+        return existing.conversion_id
+    return ""
 
 
 def _may_be_claimed(decision: Decision) -> bool:

@@ -16,7 +16,13 @@ from linkjolt.conversions.adjust import ConversionAdjuster
 from linkjolt.conversions.adjustment_kinds import AdjustmentRequest
 from linkjolt.conversions.answer import answer
 from linkjolt.conversions.reservations import Reservation
-from linkjolt.events import AdjustmentKind, ConversionState, ConversionStatus, is_stronger
+from linkjolt.events import (
+    AdjustmentKind,
+    Conversion,
+    ConversionState,
+    ConversionStatus,
+    is_stronger,
+)
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.entries import ApiKey, public_id
 from linkjolt.settings import EdgeSettings as Settings
@@ -115,12 +121,19 @@ class OrderUpdates:
                 order_value_minor=conversion.order_value_minor if kind == "restated" else None,
                 reason="a later post of the order",
                 stated_ms=conversion.time_ms if later_post.posted.has_timestamp else 0,
+                hand=conversion.hand,
             )
 
         now_ms = time.time_ns() // 1_000_000
-        adjusted = await self._adjusting.adjust(
-            key.dataset, state.conversion_id, make_request, now_ms
-        )
+        try:
+            adjusted = await self._adjusting.adjust(
+                key.dataset, state.conversion_id, make_request, now_ms
+            )
+        except Rejected as error:
+            # A post has no kind.
+            field = "order_value" if kind == "restated" else "status"
+            field = field if error.field == "kind" else error.field
+            raise Rejected(error.reason, error.message, field=field) from None
         return adjusted.state
 
 
@@ -133,7 +146,7 @@ def _check_authority(state: ConversionState, later_post: LaterPost, key: ApiKey)
     if is_stronger(state.hand, conversion.hand):
         message = f"belongs to {state.conversion_id}, which the account itself posted"
         raise Rejected(Reason.conflict, message, field="order_id")
-    if later_post.is_postback and not _is_same_sender(state, later_post):
+    if later_post.is_postback and not is_same_sender(state, conversion):
         message = f"belongs to a conversion of another click: {state.conversion_id}"
         raise Rejected(Reason.conflict, message, field="order_id")
     if conversion.currency != state.currency:
@@ -141,8 +154,8 @@ def _check_authority(state: ConversionState, later_post: LaterPost, key: ApiKey)
         raise Rejected(Reason.conflict, message, field="currency")
 
 
-def _is_same_sender(state: ConversionState, later_post: LaterPost) -> bool:
-    conversion = later_post.posted.conversion
+def is_same_sender(state: ConversionState, conversion: Conversion) -> bool:
+    """Returns whether a post names the click of a conversion, or what it names in place of one."""
     if conversion.click_id or state.click_id:
         return conversion.click_id == state.click_id
     earner = (conversion.campaign, conversion.affiliate, conversion.link)

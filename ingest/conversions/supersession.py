@@ -18,8 +18,7 @@ from linkjolt.conversions.adjust import ConversionAdjuster
 from linkjolt.conversions.adjustment_kinds import AdjustmentRequest
 from linkjolt.conversions.ledger import apply_adjustment
 from linkjolt.conversions.reservations import Reservation, encode_reservation, parse_reservation
-from linkjolt.datasets import Dataset
-from linkjolt.events import Conversion, ConversionState, is_stronger
+from linkjolt.events import Conversion, ConversionState, Hand, is_stronger
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.settings import EdgeSettings as Settings
 from linkjolt.storage.lua import LuaScript, read_appending_script
@@ -38,6 +37,11 @@ def supersedes(posted: PostedConversion, existing: Reservation) -> bool:
     """Returns whether a post takes its order from the conversion that has it."""
     is_other = existing.fingerprint != posted.fingerprint
     return is_other and is_stronger(posted.conversion.hand, existing.state.hand)
+
+
+def holds_for(state: ConversionState, campaign: int) -> bool:
+    """Returns whether a conversion has its order in a campaign: an unbound key's has it in all."""
+    return state.hand == "key" or state.campaign == campaign
 
 
 class Supersession:
@@ -59,7 +63,7 @@ class Supersession:
         Returns the new state, or the reservation that has the order meanwhile.
         """
         for _ in range(_ATTEMPTS_MAX):
-            request = _request(posted.conversion.conversion_id)
+            request = _request(posted.conversion.conversion_id, posted.conversion.hand)
             superseded = existing.state
             lines = [_encode(posted.conversion)]
             if superseded.status != "rejected":
@@ -117,12 +121,15 @@ class Supersession:
             ids |= await self.note_order(conversion)
         if conversion.click_id:
             key = pixel_claim_key(conversion, self._shards)
-            ids.add(await self._claims.claim(key, conversion.conversion_id.encode()))
+            ids.add(await self.claim_click(conversion, key))
         for raw in ids - {conversion.conversion_id.encode()}:
             with suppress(Rejected):
-                await self.supersede_unverified(
-                    conversion.account, raw.decode(), conversion.conversion_id
-                )
+                await self.supersede_unverified(raw.decode(), conversion)
+
+    async def claim_click(self, conversion: Conversion, key: str) -> bytes:
+        """Claims the click and event of a conversion; returns the id of the one that has them."""
+        keep_seconds, own = self._reservation_seconds, conversion.conversion_id.encode()
+        return await self._claims.claim(key, own, keep_seconds=keep_seconds)
 
     async def note_order(self, conversion: Conversion) -> set[bytes]:
         """Notes a conversion under its order; returns those that were noted before.
@@ -137,15 +144,20 @@ class Supersession:
             await call(self._redis, "EXPIRE", key, _NOTED_SECONDS)
         return known
 
-    async def supersede_unverified(self, dataset: Dataset, conversion_id: str, by: str) -> None:
-        """Supersedes one conversion; Rejected unless it is unverified, and not rejected."""
+    async def supersede_unverified(self, conversion_id: str, by: Conversion) -> None:
+        """Supersedes one conversion; Rejected unless it is unverified, and not rejected.
+
+        A hand that is bound to a campaign supersedes those of its campaign only.
+        """
 
         def make_request(state: ConversionState) -> AdjustmentRequest:
-            if state.verified:
-                raise Rejected(Reason.not_adjustable, "the conversion is verified")
-            return _request(by)
+            is_foreign = by.hand != "key" and state.campaign != by.campaign
+            if state.verified or is_foreign:
+                message = "the conversion is verified, or of another campaign"
+                raise Rejected(Reason.not_adjustable, message)
+            return _request(by.conversion_id, by.hand)
 
-        await self._adjusting.adjust(dataset, conversion_id, make_request, _now_ms())
+        await self._adjusting.adjust(by.account, conversion_id, make_request, _now_ms())
 
 
 def pixel_claim_key(conversion: Conversion, shards: int) -> str:
@@ -164,12 +176,13 @@ def _campaign_digest(state: ConversionState) -> str:
     )
 
 
-def _request(by: str) -> AdjustmentRequest:
+def _request(by: str, hand: Hand) -> AdjustmentRequest:
     return AdjustmentRequest(
         adjustment_id=f"superseded by {by}",
         kind="superseded",
         author=_AUTHOR,
         reason=f"superseded by {by}",
+        hand=hand,
     )
 
 

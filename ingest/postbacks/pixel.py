@@ -11,10 +11,9 @@ import msgspec
 
 from ingest.conversions.authority import PIXEL
 from ingest.conversions.body import ConversionPost
-from ingest.conversions.customer_claims import Claims
 from ingest.conversions.decision import Decision, make_conversion
 from ingest.conversions.intake import Intake
-from ingest.conversions.supersession import Supersession, pixel_claim_key
+from ingest.conversions.supersession import Supersession, holds_for, pixel_claim_key
 from ingest.edge import Edge
 from ingest.publishing.publishers import PostedConversion
 from linkjolt import redis_keys
@@ -36,7 +35,6 @@ class UnsignedPixel:
     def __init__(self, edge: Edge, intake: Intake) -> None:
         self._edge = edge
         self._intake = intake
-        self._claims = Claims(edge.fast_redis)
         self._supersession = Supersession(edge.redis, edge.settings)
 
     async def record(self, post: ConversionPost, route: Route) -> None:
@@ -62,7 +60,7 @@ class UnsignedPixel:
         posted = make_conversion(decision, self._edge.settings, now_ms)
         key = pixel_claim_key(posted.conversion, self._edge.settings.shards)
         conversion_id = posted.conversion.conversion_id
-        claimant = (await self._claims.claim(key, conversion_id.encode())).decode()
+        claimant = (await self._supersession.claim_click(posted.conversion, key)).decode()
         if claimant == conversion_id:
             return posted
         shards = self._edge.settings.shards
@@ -80,10 +78,12 @@ class UnsignedPixel:
         holders = [] if raw is None or raw.startswith(CLAIMS) else [raw.partition(b"\n")[0]]
         for holder in (*holders, *noted):
             found = await find_reservation(redis, shards, holder.decode())
-            if isinstance(found, StoredReservation) and found.reservation.state.verified:
-                await self._supersession.supersede_unverified(
-                    conversion.account, conversion.conversion_id, holder.decode()
+            state = found.reservation.state if isinstance(found, StoredReservation) else None
+            if state and state.verified and holds_for(state, conversion.campaign):
+                by = msgspec.structs.replace(
+                    conversion, conversion_id=holder.decode(), hand=state.hand
                 )
+                await self._supersession.supersede_unverified(conversion.conversion_id, by)
                 return
 
 

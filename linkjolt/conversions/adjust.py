@@ -150,7 +150,10 @@ class ConversionAdjuster:
             stream.ledger_key,
             redis_keys.conversion(stored.shard, previous.conversion_id),
         ]
-        arguments = [previous.raw, changed, self._state_seconds, _encode(fact), digest]
+        arguments = [
+            *(previous.raw, changed, self._state_seconds, _encode(fact), digest),
+            state.campaign,
+        ]
         [reply] = await self._verify_script([(keys, arguments)])
         if reply.startswith(CLAIMS):
             message = "is not allowed: the order has another conversion, which is verified"

@@ -5,7 +5,13 @@ from hashlib import blake2s
 
 import msgspec
 
-from linkjolt.events import AdjustmentKind, AttributionMethod, ConversionState, ConversionStatus
+from linkjolt.events import (
+    AdjustmentKind,
+    AttributionMethod,
+    ConversionState,
+    ConversionStatus,
+    Hand,
+)
 from linkjolt.money import format_major
 from linkjolt.reasons import Reason, Rejected
 
@@ -44,6 +50,7 @@ class AdjustmentRequest(msgspec.Struct, frozen=True, kw_only=True):
     reason: str = ""
     payee: Payee | None = None
     stated_ms: int = 0
+    hand: Hand = "key"
 
     @property
     def digest(self) -> str:
@@ -63,6 +70,9 @@ def _cannot_be(state: ConversionState, participle: str) -> Rejected:
 
 
 def _approve(state: ConversionState, request: AdjustmentRequest) -> ConversionState:
+    if any(entry.kind == "superseded" for entry in state.history):
+        message = "is not allowed: another conversion has the order"
+        raise Rejected(Reason.not_adjustable, message, field="kind")
     approved = _change_status(state, "approved")
     if state.verified:
         return approved

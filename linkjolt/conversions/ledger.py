@@ -9,10 +9,24 @@ before refunds. As far as more was paid than that, it is owed back.
 import msgspec
 
 from linkjolt.conversions.adjustment_kinds import TRANSITIONS, AdjustmentRequest
-from linkjolt.events import Adjustment, ConversionState, Effect, FactDimensions, HistoryEntry
+from linkjolt.events import (
+    Adjustment,
+    AdjustmentKind,
+    ConversionState,
+    Effect,
+    FactDimensions,
+    HistoryEntry,
+    is_stronger,
+)
 from linkjolt.money import Commission, commission_minor
 from linkjolt.reasons import Reason, Rejected
 
+# What each kind undoes; a weaker hand than that which did it must not.
+_UNDONE: dict[AdjustmentKind, AdjustmentKind] = {
+    "approved": "rejected",
+    "restated": "restated",
+    "reinstated": "refunded",
+}
 _SUMS = Effect.__struct_fields__
 
 
@@ -91,6 +105,7 @@ def apply_adjustment(
     `rule` is that of the version that pays the conversion (`request.payee`'s if given), None if
     nothing pays. Check `find_repeat` first.
     """
+    _check_last_word(state, request)
     moved = TRANSITIONS[request.kind](state, request)
     moved = msgspec.structs.replace(moved, first=state.first or state)
     changed = msgspec.structs.replace(moved, commission_minor=commission_of(moved, rule))
@@ -106,6 +121,7 @@ def apply_adjustment(
         commission_minor=difference.commission_minor,
         author=request.author,
         note=request.reason,
+        hand=request.hand,
     )
     changed = msgspec.structs.replace(changed, history=(*state.history, entry))
     same_dimensions = dimensions_of(state) == dimensions_of(changed)
@@ -118,6 +134,15 @@ def apply_adjustment(
     if not same_dimensions:
         fact = msgspec.structs.replace(fact, left=dimensions_of(state), taken=effect_before)
     return changed, fact
+
+
+def _check_last_word(state: ConversionState, request: AdjustmentRequest) -> None:
+    """Rejected where the adjustment undoes what a stronger hand decided last."""
+    undone = _UNDONE.get(request.kind)
+    last = next((entry for entry in reversed(state.history) if entry.kind == undone), None)
+    if last and last.hand and is_stronger(last.hand, request.hand):
+        message = f"is not allowed: the conversion was {last.kind} by a stronger authority"
+        raise Rejected(Reason.not_adjustable, message, field="kind")
 
 
 def _adjustment_fact(state: ConversionState, entry: HistoryEntry, effect: Effect) -> Adjustment:

@@ -89,6 +89,7 @@ class ProposedAdjustment(msgspec.Struct, frozen=True, kw_only=True, omit_default
             amount_minor=None if amount is None else to_minor(amount, currency, "amount"),
             order_value_minor=None if value is None else to_minor(value, currency, "order_value"),
             reason=self.reason,
+            hand=self.author.hand,
         )
 
     def _check_conversion(self, state: ConversionState) -> None:
@@ -120,6 +121,7 @@ def propose_payee(
             author=author.name,
             reason=reason,
             payee=payee,
+            hand=author.hand,
         )
 
     return request_for

@@ -274,3 +274,94 @@ async def test_a_network_uses_up_no_idempotency_key_of_the_merchant(shop: Shop) 
     theirs = await shop.post(lead, key=network, **headers)
     ours = await shop.post({**lead, "click_id": click_id(shop)}, **headers)
     assert (theirs.status_code, ours.status_code) == (201, 201)
+
+
+async def adjust(shop: Shop, conversion_id: str, **body: object) -> httpx2.Response:
+    path = f"/v1/conversions/{conversion_id}/adjustments"
+    return await shop.post({"adjustment_id": f"{body['kind']}", **body}, path=path)
+
+
+@pytest.mark.parametrize(
+    ("decided", "asked", "field"),
+    [
+        ({"kind": "reject", "reason": "fraud"}, {"status": "approved"}, "status"),
+        ({"kind": "reject", "reason": "fraud"}, {"status": "approved", "payout": "90"}, "status"),
+        ({"kind": "restate", "order_value": 50}, {"payout": "90"}, "payout"),
+    ],
+)
+async def test_a_network_does_not_undo_what_the_merchant_decided(
+    shop: Shop, decided: dict[str, object], asked: dict[str, str], field: str
+) -> None:
+    network = await make_key(shop.registry, ["postback"], campaign=shop.link.campaign)
+    order = {"click_id": click_id(shop), "order_id": "Z1"}
+    await postback(shop, network, **order, payout="100")
+    [made] = await shop.conversions()
+    assert (await adjust(shop, made.conversion_id, **decided)).status_code == 201
+    before = await sums(shop)
+    answer = await postback(shop, network, **order, **asked)
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (409, field)
+    assert await sums(shop) == before
+    # The merchant changes its mind as it likes, and what takes money back is always taken.
+    assert (await postback(shop, shop.key, **order, **asked)).status_code == 200
+    assert (await postback(shop, network, **order, status="rejected")).status_code == 200
+    assert [one.order_value_minor for one in await shop.conversions()] == [10_000]
+
+
+async def test_a_superseded_conversion_is_not_approved_beside_its_successor(shop: Shop) -> None:
+    network = await make_key(shop.registry, ["postback"], campaign=shop.link.campaign)
+    await postback(shop, network, click_id=click_id(shop), order_id="Z1", payout="5")
+    await shop.post({"click_id": click_id(shop), "order_id": "Z1", "order_value": 100})
+    [theirs, _] = await shop.conversions()
+    answer = await adjust(shop, theirs.conversion_id, kind="approve")
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (409, "kind")
+    assert (await sums(shop)).order_value_minor == 10_000
+
+
+@pytest.mark.parametrize("network_first", [True, False])
+async def test_a_network_supersedes_and_blocks_no_claim_in_another_campaign(
+    shop: Shop, network_first: bool
+) -> None:
+    await change_campaign(shop, pixel="on")
+    link = await add_campaign(shop, pixel="on")
+    network = await make_key(shop.registry, ["postback"], campaign=link.campaign)
+    theirs = {"tracking_code": link.tracking_code, "order_id": "1", "payout": "5"}
+    if network_first:
+        await postback(shop, network, **theirs)
+    await pixel(shop, click_id=click_id(shop), order_id="1", amount="100")
+    if not network_first:
+        await postback(shop, network, **theirs)
+    [claim] = [one for one in await shop.conversions() if not one.verified]
+    assert (await adjust(shop, claim.conversion_id, kind="approve")).status_code == 201
+    assert (await sums(shop)).order_value_minor == 10_500
+
+
+async def test_a_post_that_is_refused_supersedes_nothing(shop: Shop) -> None:
+    await change_campaign(shop, pixel="on")
+    claimed = click_id(shop)
+    await pixel(shop, click_id=claimed, order_id="1", amount="100")
+    await shop.post({"click_id": click_id(shop), "order_id": "2", "order_value": 50})
+    refused = await shop.post({"click_id": claimed, "order_id": "2", "order_value": 60})
+    assert refused.status_code == 409
+    assert (await sums(shop)).unverified == 1
+
+
+async def test_a_repeat_names_the_conversion_that_supersedes(shop: Shop) -> None:
+    await change_campaign(shop, pixel="on")
+    body = {"click_id": click_id(shop), "order_id": "1", "order_value": 50}
+    first = (await shop.post(body)).json()["conversion_id"]
+    await pixel(shop, click_id=click_id(shop), order_id="1", amount="100")
+    again = await shop.post(body)
+    assert (again.status_code, again.json()["conversion_id"]) == (200, first)
+    assert [fact.note for fact in await shop.adjustments()] == [f"superseded by {first}"]
+
+
+async def test_a_rebill_takes_no_earner_of_several_campaigns_that_have_its_order(
+    shop: Shop,
+) -> None:
+    for link in (await add_campaign(shop), await add_campaign(shop)):
+        network = await make_key(shop.registry, ["postback"], campaign=link.campaign)
+        await postback(shop, network, tracking_code=link.tracking_code, order_id="1", payout="5")
+    rebill = {"event": "rebill", "order_id": "1", "order_value": 5, "customer_id": "c"}
+    answer = await shop.post(rebill)
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "campaign_id")
+    assert len(await shop.conversions()) == 2
