@@ -35,6 +35,7 @@ from linkjolt.conversions.api import PATH, Conversions
 from linkjolt.conversions.requested import RequestedAdjustments
 from linkjolt.directory.directory import Directory
 from linkjolt.registry.store import Registry
+from linkjolt.runtime.background import outlive_os_errors
 from linkjolt.settings import EdgeSettings as Settings
 from linkjolt.storage.redis import RedisError, call, connect
 from linkjolt.web import openapi_page, probes, requests
@@ -57,7 +58,7 @@ async def open_edge(settings: Settings, stop: asyncio.Event) -> AsyncGenerator[E
     worker = await find_worker_number(control)
     spools = Spools(Path(settings.data, "spool"), fast, settings)
     async with asyncio.TaskGroup() as tasks:
-        spools.start(tasks)
+        spools.start_draining()
         edge = Edge(
             settings=settings,
             redis=control,
@@ -72,11 +73,15 @@ async def open_edge(settings: Settings, stop: asyncio.Event) -> AsyncGenerator[E
         )
         await _subscribe_directory(edge.directory)
         loops = (
-            *(edge.directory.follow(), snapshot.follow(control), apply_early_adjustments(edge)),
-            *(keep_worker_lease(control, worker), report_status(edge, worker, spools)),
-            edge.customer_claims.make_late_claims(),
+            edge.directory.follow,
+            partial(snapshot.follow, control),
+            partial(apply_early_adjustments, edge),
+            partial(keep_worker_lease, control, worker),
+            partial(report_status, edge, worker, spools),
+            edge.customer_claims.make_late_claims,
         )
-        running = [tasks.create_task(loop) for loop in loops]
+        tasks.create_task(outlive_os_errors(spools.drain_abandoned))
+        running = [tasks.create_task(outlive_os_errors(loop)) for loop in loops]
         parse_user_agent(_FIRST_AGENT)
         log.info("edge started", worker=worker)
         yield edge

@@ -16,6 +16,8 @@ class Reason(StrEnum):
     url_too_long = "url_too_long"
     head_too_large = "head_too_large"
     head_timeout = "head_timeout"
+    body_timeout = "body_timeout"
+    unknown_transfer_coding = "unknown_transfer_coding"
     missing_field = "missing_field"
     unknown_field = "unknown_field"
     invalid_field = "invalid_field"
@@ -57,6 +59,8 @@ STATUS: dict[Reason, int] = {
     Reason.url_too_long: 414,
     Reason.head_too_large: 431,
     Reason.head_timeout: 408,
+    Reason.body_timeout: 408,
+    Reason.unknown_transfer_coding: 501,
     Reason.missing_field: 422,
     Reason.unknown_field: 422,
     Reason.invalid_field: 422,
@@ -105,6 +109,8 @@ ADVICE: dict[Reason, str] = {
     Reason.url_too_long: "Shorten the URL: move parameters into the body, or leave some out.",
     Reason.head_too_large: "Send fewer or shorter headers and cookies.",
     Reason.head_timeout: "Send the whole head of the request at once.",
+    Reason.body_timeout: "Send the body without pauses, over a faster connection or in parts.",
+    Reason.unknown_transfer_coding: "Send the body with a Content-Length, or chunked.",
     Reason.missing_field: "Add the field that `errors` names.",
     Reason.unknown_field: "Remove the field that `errors` names, or correct its spelling.",
     Reason.invalid_field: "Correct the field that `errors` names as its message says.",

@@ -118,12 +118,10 @@ class FuzzRun:
 
 async def _ask(wires: tuple[Wire, Wire], sent: SentSegments) -> tuple[Answers, Answers]:
     due: ParsedHeads = read_heads(sent.content)
-    # After an upgrade uvicorn drops the rest of the segment; which bytes depends on timing.
-    segments = (sent.content,) if b"upgrade" in sent.content.lower() else sent.segments
-    for segment in segments:
+    for segment in sent.segments:
         for wire in wires:
             wire.send(segment)
-        if len(segments) > 1:
+        if len(sent.segments) > 1:
             # Gives the edges the chance to read this segment on its own.
             await asyncio.sleep(0)
     one, other = wires

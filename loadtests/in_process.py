@@ -9,13 +9,13 @@ from typing import Any
 
 import uvicorn
 from starlette.types import ASGIApp
-from uvicorn.server import ServerState
 
 from linkjolt.clicks.route import Route
 from linkjolt.datasets import Account
 from linkjolt.money import Percentage
 from linkjolt.registry.entries import Affiliate, Campaign, Link
 from linkjolt.web.bounded_protocol import BoundedProtocol
+from linkjolt.web.connection_bounds import ConnectionBounds
 
 CONNECTIONS = 256
 CODE = "tc_A"
@@ -74,7 +74,7 @@ def open_connections(
         app, ws="none", log_config=None, access_log=False, proxy_headers=False, lifespan="off"
     )
     config.load()
-    state = ServerState()
+    state = ConnectionBounds()
     state.default_headers = [(b"date", b"Mon, 23 Nov 2026 05:13:04 GMT")]
     return [EdgeConnection(protocol(config, state, {})) for _ in range(count)]
 

@@ -11,6 +11,8 @@ from typing import Literal, cast
 import httptools
 import msgspec
 
+from linkjolt.web.upgrades import body_framing, new_parser, parser_after_upgrade
+
 _ANSWER_SECONDS = 10.0
 _READ_BYTES = 1 << 18
 _STATUS = re.compile(rb"HTTP/1\.1 (\d{3}) [^\r]*\r\n")
@@ -39,7 +41,7 @@ class ParsedHeads(msgspec.Struct, frozen=True):
     """Bytes as an HTTP parser sees them: the methods of their complete heads, and their end.
 
     `whole`: they end with a message. `part`: they end inside a message. `bad`: they are not HTTP.
-    `keeps_alive`: no request closes the connection or changes its protocol.
+    `keeps_alive`: no request closes the connection.
     """
 
     methods: tuple[bytes, ...]
@@ -54,31 +56,49 @@ class _ParserCallbacks:
         self.inside = False
         self.keeps_alive = True
         self.methods: list[bytes] = []
-        self.parser = httptools.HttpRequestParser(self)
-        # As uvicorn does.
-        self.parser.set_dangerous_leniencies(lenient_data_after_close=True)
+        self.parser = new_parser(self)
+        self._headers: list[tuple[bytes, bytes]] = []
+        self._framing = b""
 
     def on_message_begin(self) -> None:
         self.inside = True
+        self._headers = []
+
+    def on_url(self, _: bytes) -> None: ...
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self._headers.append((name.lower(), value))
 
     def on_headers_complete(self) -> None:
         self.methods.append(self.parser.get_method())
         self.keeps_alive &= (
             self.parser.get_http_version() == "1.1" and self.parser.should_keep_alive()
         )
+        if self.parser.should_upgrade():
+            self._framing = body_framing(self._headers)
+
+    def on_body(self, _: bytes) -> None: ...
 
     def on_message_complete(self) -> None:
-        self.inside = False
+        self.inside = self._framing != b""
+
+    def feed(self, sent: bytes) -> None:
+        """Parses bytes, those behind an upgrade that nobody makes, too."""
+        while sent:
+            try:
+                return self.parser.feed_data(sent)
+            except httptools.HttpParserUpgrade as upgrade:
+                sent = sent[upgrade.args[0] :]
+                self.parser = parser_after_upgrade(self, self._framing)
+                self._framing = b""
+        return None
 
 
 def read_heads(sent: bytes) -> ParsedHeads:
-    """Parses heads, at most as many as uvicorn sees in these bytes on a fresh connection."""
+    """Parses heads as an edge does on a fresh connection."""
     callbacks = _ParserCallbacks()
     try:
-        callbacks.parser.feed_data(sent)
-    except httptools.HttpParserUpgrade:
-        # uvicorn drops the rest of the segment.
-        callbacks.keeps_alive = False
+        callbacks.feed(sent)
     except httptools.HttpParserError:
         return ParsedHeads(tuple(callbacks.methods), "bad", callbacks.keeps_alive)
     return ParsedHeads(

@@ -16,7 +16,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from linkjolt.api import resources
-from linkjolt.auth.access import authorize_request, bearer_secret, identify, require_any_scope
+from linkjolt.auth.access import authorize_request, identify_sender, require_any_scope
 from linkjolt.balance.stale import stale_rule
 from linkjolt.conversions.adjustments_api import Adjustments
 from linkjolt.conversions.api import PATH, READ_SCOPES, Conversions
@@ -103,7 +103,7 @@ class ReportEndpoints:
 
     async def list_conversions(self, request: Request) -> Response:
         """Answers GET /v1/conversions."""
-        key = await identify(bearer_secret(request.scope), self._directory)
+        key = await identify_sender(request.scope, self._directory)
         require_any_scope(key, READ_SCOPES)
         query = parse_list_query(request.query_params.multi_items(), datetime.now(UTC))
         conversions = ConversionList(key.dataset, self._redis, self._clickhouse, self._settings)

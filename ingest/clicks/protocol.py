@@ -13,8 +13,8 @@ The states of a connection:
      |
      +--keep-alive time over--> CLOSED
 
-PENDING: the frame is on its way to Redis or the spool; data received meanwhile is parsed by
-uvicorn and queues behind the answer. `finish` leads to CLOSED where the server is stopping, and
+PENDING: the frame is on its way to Redis or the spool; data received meanwhile is held until the
+answer is written. `finish` leads to CLOSED where the server is stopping, and
 writes nothing where the peer is gone, though the click is stored.
 """
 
@@ -148,7 +148,6 @@ class ClickProtocol(BoundedProtocol):
     """One connection of an edge; answers plain clicks itself."""
 
     __slots__ = (
-        "_answered_at",
         "_click_batcher",
         "_parsing",
         "_received",
@@ -172,7 +171,6 @@ class ClickProtocol(BoundedProtocol):
         self.exchange = self.cycle = cast(RequestResponseCycle, _Exchange())
         self._received = b""  # Not read yet; every other callback reads it first.
         self._parsing = False  # The parser is inside a message.
-        self._answered_at = 0.0
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
@@ -211,8 +209,9 @@ class ClickProtocol(BoundedProtocol):
         super().on_message_begin()
 
     def on_message_complete(self) -> None:
-        self._parsing = False
         super().on_message_complete()
+        # Not where the body of a request that asks for an upgrade is still to come.
+        self._parsing = self._in_body
 
     def read(self) -> None:
         """Answers a plain whole request here, and passes anything else to uvicorn."""
@@ -249,7 +248,7 @@ class ClickProtocol(BoundedProtocol):
             self.on_response_complete()
         else:
             # One timer serves many answers: setting a timer costs as much as composing an answer.
-            self._answered_at = now
+            self.active_at = now
             if self.timeout_keep_alive_task is None:
                 self._set_idle_timer(self.timeout_keep_alive)
 
@@ -261,7 +260,7 @@ class ClickProtocol(BoundedProtocol):
     def timeout_keep_alive_handler(self) -> None:
         """Closes a connection idle for the whole keep-alive time, else sets the timer again."""
         self._read_received()
-        remaining_seconds = self._answered_at + self.timeout_keep_alive - self.loop.time()
+        remaining_seconds = self.active_at + self.timeout_keep_alive - self.loop.time()
         if self.idle and remaining_seconds <= 0:
             super().timeout_keep_alive_handler()
         else:

@@ -2,8 +2,10 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping
+from functools import lru_cache
 
 from ingest.visitor_fields import FORWARDED, with_address
+from linkjolt.web.requests import is_host
 
 # Anything larger goes through the router, which refuses it if it is too large.
 HEAD_MAX_BYTES = 8_000
@@ -15,6 +17,7 @@ _match_query = re.compile(r'[!"$-~]*+').fullmatch
 # With one of these a request may have a body, or its answer may not be a redirect.
 _NOT_PLAIN_HEADERS = frozenset(
     (
+        "host",
         "content-length",
         "transfer-encoding",
         "expect",
@@ -39,12 +42,23 @@ def read_head(data: bytes) -> tuple[str, str, list[str]] | None:
     if not (data.startswith(b"GET /") and data.endswith(b"\r\n\r\n")):
         return None
     lines = data[5:-4].decode("latin-1").split("\r\n")
+    if len(lines) == 1:
+        return None
     target, _, version = lines[0].partition(" ")
     code, mark, query = target.partition("?")
     if version != "HTTP/1.1" or (mark and not _match_query(query)):
         return None
-    del lines[0]
+    # Nearly every client sends it first; another one is not plain.
+    if not _is_host_line(lines[1]):
+        return None
+    del lines[:2]
     return code.removeprefix("c/"), query, lines
+
+
+@lru_cache(512)
+def _is_host_line(line: str) -> bool:
+    name, _, value = line.partition(": ")
+    return name.lower() == "host" and is_host(value.encode("latin-1")) is not None
 
 
 class HeaderReader:

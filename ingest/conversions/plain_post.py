@@ -7,9 +7,9 @@ from typing import NamedTuple
 POST_MAX_BYTES = 8_000
 _REQUEST_LINE = b"POST /v1/conversions HTTP/1.1\r\n"
 _VALUE = rb"(?! )[ -~]*+(?<! )"
-# Headers that change a request's meaning; the first three are read, once each.
+# Headers that change a request's meaning; the first four are read, once each.
 _NOT_PLAIN_HEADERS = (
-    rb"authorization|content-type|content-length|transfer-encoding|expect|upgrade|connection"
+    rb"host|authorization|content-type|content-length|transfer-encoding|expect|upgrade|connection"
     rb"|proxy-connection|content-encoding|idempotency-key"
 )
 _HEADER_LINES = (
@@ -20,8 +20,10 @@ _HEADER_LINES = (
     rb"[Cc]onnection: [Kk]eep-[Aa]live",
 )
 # Stricter than the grammar (RFC 9112), like the pattern of plain clicks.
+# Nearly every client sends it first.
+_HOST_LINE = rb"(?i:host): (?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?\r\n"
 _HEAD = re.compile(
-    rb"%s(?>(?:%s)\r\n)++\r\n" % (re.escape(_REQUEST_LINE), b"|".join(_HEADER_LINES))
+    rb"%s%s(?>(?:%s)\r\n)++\r\n" % (re.escape(_REQUEST_LINE), _HOST_LINE, b"|".join(_HEADER_LINES))
 )
 
 

@@ -29,6 +29,8 @@ from ingest.postbacks.parameters import Postback, read_postback
 from ingest.postbacks.pixel import UnsignedPixel
 from ingest.postbacks.signatures import (
     SignedCall,
+    SignedQuery,
+    check_recent,
     read_signed_query,
     signature_digest,
     verify_signature,
@@ -113,11 +115,14 @@ class Postbacks:
         if dialect is None:
             raise Rejected(Reason.not_found, f"is none of {', '.join(DIALECTS)}", field="dialect")
         query: bytes = request.scope["query_string"]
-        is_signed = read_signed_query(query) is not None
-        # A key in the query or in a header is judged before the body is read.
-        key = None if is_signed else await self._api_key(read_parameters(query), request)
+        signed = read_signed_query(query)
+        # A key that the query or a header names is judged before the body is read.
+        key = await (
+            self._signing_key(signed) if signed else self._api_key(read_parameters(query), request)
+        )
         body = await requests.read_body(request) if request.method == "POST" else b""
-        key = await self._signing_key(request, body) if is_signed else key
+        if signed and key:
+            self._verify(signed, key, request, body)
         parameters = read_parameters(query, _body_parameters(request, body, dialect))
         key = key or await self._api_key(parameters, request)
         if key is None:
@@ -131,7 +136,10 @@ class Postbacks:
 
     async def _accept_pixel(self, request: Request) -> None:
         query: bytes = request.scope["query_string"]
-        key = await self._signing_key(request)
+        signed = read_signed_query(query)
+        key = await self._signing_key(signed) if signed else None
+        if signed and key:
+            self._verify(signed, key, request)
         parameters = read_parameters(query)
         postback = read_postback(DIALECTS["linkjolt"], parameters, signature_digest(query))
         if key is None and parameters.get("key"):
@@ -143,16 +151,21 @@ class Postbacks:
             raise Rejected(Reason.unauthorized, "is required for a refund", field="key")
         await self._pixel.record(postback.post, await self._route_of_click(postback.post))
 
-    async def _signing_key(self, request: Request, body: bytes = b"") -> ApiKey | None:
-        """Returns the key that signed the call; None where it is unsigned."""
-        signed = read_signed_query(request.scope["query_string"])
-        if signed is None:
-            return None
+    async def _signing_key(self, signed: SignedQuery) -> ApiKey:
+        """Returns the key that a recent signature names; Rejected where it can sign nothing."""
+        check_recent(signed, time.time())
         key = await read_entry(self._edge.fast_redis, ApiKey, signed.key_number)
         if key is None or key.deleted_at is not None or key.is_expired(datetime.now(UTC)):
             raise Rejected(Reason.unauthorized, "names no valid key", field="key_id")
+        require_any_scope(key, _SCOPES)
+        return key
+
+    def _verify(
+        self, signed: SignedQuery, key: ApiKey, request: Request, body: bytes = b""
+    ) -> None:
+        """Verifies the signature of the whole call; else Rejected."""
         call = SignedCall(request.method, request.scope["path"], body)
-        form = verify_signature(signed, key, call, time.time())
+        form = verify_signature(signed, key, call)
         metrics.POSTBACK_SIGNATURES.labels(form).inc()
         if form == "query" and key.number not in self._warned_keys:
             self._warned_keys.add(key.number)
@@ -160,8 +173,6 @@ class Postbacks:
                 "postback signed in a form that ends with the next release",
                 key=public_id("key", key.number),
             )
-        require_any_scope(key, _SCOPES)
-        return key
 
     async def _api_key(self, parameters: Mapping[str, str], request: Request) -> ApiKey | None:
         """Returns the key that the parameters or the header name; None where neither does."""
@@ -170,6 +181,7 @@ class Postbacks:
         if not secret:
             return None
         key = await identify(secret, self._edge.directory)
+        request.scope[requests.VERIFIED] = True
         require_any_scope(key, _SCOPES)
         return key
 

@@ -63,16 +63,18 @@ def signature_digest(query: bytes) -> str:
     return blake2s(text.encode(), digest_size=16, person=b"signed").hexdigest()
 
 
-def verify_signature(
-    signed: SignedQuery, key: ApiKey, call: SignedCall, now_seconds: float
-) -> SignatureForm:
-    """Verifies a recent signature by the key and returns its form; else Rejected.
+def check_recent(signed: SignedQuery, now_seconds: float) -> None:
+    """Rejected unless the signature was made within five minutes."""
+    if abs(now_seconds - signed.signed_at) > _SIGNED_SECONDS:
+        raise Rejected(Reason.unauthorized, "is over 5 minutes off", field="ts")
+
+
+def verify_signature(signed: SignedQuery, key: ApiKey, call: SignedCall) -> SignatureForm:
+    """Verifies a signature by the key and returns its form; else Rejected.
 
     `query` is the form of the first release, by the key's digest: it is accepted for one release
     more, and only for a GET, as it covers neither the method nor a body.
     """
-    if abs(now_seconds - signed.signed_at) > _SIGNED_SECONDS:
-        raise Rejected(Reason.unauthorized, "is over 5 minutes off", field="ts")
     if key.signing_secret and _is_by(key.signing_secret, signed_text(signed, call), signed):
         return "call"
     if call.method == "GET" and not call.body and _is_by(key.digest, signed.text, signed):

@@ -12,13 +12,24 @@ import structlog
 from ingest.publishing.spool import SPOOL_SCHEMA, Spool
 
 _PAGE_BYTES = 4_096
+# Errors of the machine, such as no descriptor or no room, which say nothing about the file.
+_PASSING_CODES = (
+    sqlite3.SQLITE_BUSY,
+    sqlite3.SQLITE_CANTOPEN,
+    sqlite3.SQLITE_FULL,
+    sqlite3.SQLITE_IOERR,
+    sqlite3.SQLITE_LOCKED,
+    sqlite3.SQLITE_NOMEM,
+    sqlite3.SQLITE_PERM,
+    sqlite3.SQLITE_READONLY,
+)
 log = structlog.get_logger()
 
 
 def open_abandoned_spools(
     folder: Path, max_bytes: int, new_producer: Callable[[], str]
 ) -> Iterator[Spool]:
-    """Opens the spools under the folder that no process holds any more."""
+    """Opens the spools under the folder that no process holds any more; else OSError."""
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     for path in sorted(folder.glob("*.spool")):
         if spool := _lock_and_open(path, max_bytes, new_producer):
@@ -58,6 +69,9 @@ def _lock_and_open(path: Path, max_bytes: int, new_producer: Callable[[], str]) 
         os.close(lock_fd)
         return None
     except sqlite3.DatabaseError as error:
+        if _may_pass(error):
+            os.close(lock_fd)
+            raise OSError(f"spool file {path.name}: {error}") from error
         # Left for an operator to look at; the start does not wait for that.
         log.error("spool file set aside", file=path.name, error=str(error))
         for part in _database_files(path):
@@ -75,6 +89,12 @@ def _lock_and_open(path: Path, max_bytes: int, new_producer: Callable[[], str]) 
         os.close(lock_fd)
 
     return Spool(database, new_producer, checkpoint, closed)
+
+
+def _may_pass(error: sqlite3.DatabaseError) -> bool:
+    """Returns True for an error that a later try may not meet."""
+    # An extended code has its primary one in the lowest byte.
+    return getattr(error, "sqlite_errorcode", 0) & 0xFF in _PASSING_CODES
 
 
 def _database_files(path: Path) -> list[Path]:

@@ -1,7 +1,6 @@
 """Owns a worker's spool, and drains and closes those that dead workers left."""
 
 import asyncio
-from asyncio import TaskGroup
 from pathlib import Path
 
 import structlog
@@ -22,7 +21,7 @@ log = structlog.get_logger()
 
 
 class Spools:
-    """Opens this worker's spool; `start` begins to look for abandoned ones."""
+    """Opens this worker's spool, and looks for abandoned ones."""
 
     def __init__(self, folder: Path, redis: Redis, settings: Settings) -> None:
         self.folder = folder
@@ -47,20 +46,19 @@ class Spools:
         rate = self._settings.spool_drain_events_per_second
         return StreamProducer(self._redis, stream, spool, rate)
 
-    def start(self, tasks: TaskGroup) -> None:
-        """Starts draining this worker's file, and the files that no process holds any more."""
+    def start_draining(self) -> None:
+        """Starts draining this worker's file."""
         for number in self._worker_spool.events_by_stream:
             self.producer(redis_keys.stream(number))
-        tasks.create_task(self._drain_abandoned())
 
-    async def _drain_abandoned(self) -> None:
+    async def drain_abandoned(self) -> None:
+        """Drains the files that no process holds any more, until `stop`."""
         while not self._stop.is_set():
-            abandoned = await asyncio.to_thread(
-                lambda: list(
-                    open_abandoned_spools(self.folder, self._settings.spool_max_bytes, new_producer)
-                )
+            abandoned = open_abandoned_spools(
+                self.folder, self._settings.spool_max_bytes, new_producer
             )
-            for spool in abandoned:
+            # One after the other: an error must not leave any locked that nobody drains.
+            while spool := await asyncio.to_thread(next, abandoned, None):
                 await self._drain_spool(spool)
             try:
                 await asyncio.wait_for(self._stop.wait(), _ABANDONED_LOOK_SECONDS)

@@ -14,7 +14,7 @@ from linkjolt.api.campaigns import CAMPAIGNS
 from linkjolt.api.coupons import COUPONS
 from linkjolt.api.links import LINKS
 from linkjolt.api.rates import RATES
-from linkjolt.auth.access import bearer_secret, identify, require_any_scope
+from linkjolt.auth.access import identify_sender, require_any_scope
 from linkjolt.directory.directory import Directory
 from linkjolt.registry.store import Registry
 from linkjolt.settings import SharedSettings
@@ -62,7 +62,7 @@ def routes(
         async def answer(request: Request) -> Response:
             # Starlette lets HEAD in wherever GET is.
             endpoint = methods["GET" if request.method == "HEAD" else request.method]
-            key = await identify(bearer_secret(request.scope), directory)
+            key = await identify_sender(request.scope, directory)
             if endpoint.operation.scope:
                 require_any_scope(key, endpoint.operation.scope.split(" or "))
             now = datetime.now(UTC)

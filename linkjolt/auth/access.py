@@ -44,8 +44,15 @@ def require_any_scope(key: ApiKey, scopes: Sequence[str]) -> None:
 
 async def authorize(scope: Scope, directory: Directory, required_scope: str) -> ApiKey:
     """Returns the valid key of an ASGI request with the scope; RedisError passes through."""
-    key = await identify(bearer_secret(scope), directory)
+    key = await identify_sender(scope, directory)
     require_scope(key, required_scope)
+    return key
+
+
+async def identify_sender(scope: Scope, directory: Directory) -> ApiKey:
+    """Returns the valid key of an ASGI request, whose body may take its time from then on."""
+    key = await identify(bearer_secret(scope), directory)
+    scope[requests.VERIFIED] = True
     return key
 
 

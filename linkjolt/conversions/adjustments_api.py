@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from linkjolt.auth.access import authorize_request, bearer_secret, identify, require_any_scope
+from linkjolt.auth.access import authorize_request, identify_sender, require_any_scope
 from linkjolt.conversions.adjust import AdjustmentResult
 from linkjolt.conversions.api import ADJUSTED_EXAMPLE, READ_SCOPES, SCOPE
 from linkjolt.conversions.early.adjustments import EarlyAdjustments
@@ -159,7 +159,7 @@ class Adjustments:
 
     async def list_early(self, request: Request) -> Response:
         """Lists the adjustments of an order that wait for it, and those that failed."""
-        key = await identify(bearer_secret(request.scope), self._directory)
+        key = await identify_sender(request.scope, self._directory)
         require_any_scope(key, READ_SCOPES)
         query = _parse_query(request.query_params.multi_items())
         order_id = posted_fields.normalize_identifier(query.order_id)

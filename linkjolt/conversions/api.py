@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from linkjolt.auth.access import authorize_request, bearer_secret, identify, require_any_scope
+from linkjolt.auth.access import authorize_request, identify_sender, require_any_scope
 from linkjolt.conversions.adjust import AdjustmentResult
 from linkjolt.conversions.answer import EXAMPLE
 from linkjolt.conversions.forms import (
@@ -70,7 +70,7 @@ class Conversions:
 
     async def get(self, request: Request) -> Response:
         """Answers a conversion by its id, as it is now; queued and refused ones too."""
-        key = await identify(bearer_secret(request.scope), self._directory)
+        key = await identify_sender(request.scope, self._directory)
         require_any_scope(key, READ_SCOPES)
         conversion_id: str = request.path_params["conversion_id"]
         if await self._requested.is_queued(conversion_id):

@@ -12,6 +12,11 @@ import structlog
 import uvloop
 
 from linkjolt import logs, settings
+from linkjolt.runtime.descriptor_limits import (
+    ENOUGH_DESCRIPTORS,
+    connections_max,
+    raise_descriptor_limit,
+)
 
 # Set by the supervisor for its children.
 SUPERVISOR_PID = "LINKJOLT_SUPERVISOR_PID"
@@ -30,7 +35,11 @@ def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
     try:
         shared = settings.load(settings.SharedSettings)
         logs.configure(shared.log_level, shared.log_format)
-        _warn_of_unknown_variables()
+        descriptors = raise_descriptor_limit()
+        # The supervisor has warned of what its children inherit.
+        if SUPERVISOR_PID not in os.environ:
+            _warn_of_unknown_variables()
+            _warn_of_few_descriptors(descriptors)
         uvloop.run(_run(main))
     except settings.BadSetting as error:
         raise click.ClickException(str(error)) from None
@@ -42,10 +51,17 @@ def run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:
 
 
 def _warn_of_unknown_variables() -> None:
-    unknown = settings.unknown_variables()
-    # The supervisor has warned of what its children inherit.
-    if unknown and SUPERVISOR_PID not in os.environ:
+    if unknown := settings.unknown_variables():
         _log.warning("unknown variables are ignored", variables=unknown)
+
+
+def _warn_of_few_descriptors(descriptors: int) -> None:
+    if descriptors < ENOUGH_DESCRIPTORS:
+        _log.warning(
+            "few descriptors are allowed: raise the hard limit (LimitNOFILE, ulimit -Hn)",
+            descriptors=descriptors,
+            connections_of_each_process=connections_max(),
+        )
 
 
 async def _run(main: Callable[[asyncio.Event], Awaitable[None]]) -> None:

@@ -1,10 +1,16 @@
-"""Bounds the size and the duration of a request head, which uvicorn's HTTP/1.1 does not."""
+"""Bounds heads, bodies and answers of a connection in size and time, which uvicorn does not.
+
+Nothing more is read while a whole request waits for its answer, so that a client that reads no
+answers costs no more memory than one request; `ConnectionBounds` bounds all connections together.
+"""
 
 import asyncio
 import logging
-from typing import Any
+from typing import Any, cast
 
+import httptools
 import uvicorn
+from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
@@ -14,8 +20,17 @@ from uvicorn.server import ServerState
 
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.web import requests
+from linkjolt.web.body_deadline import BodyDeadline
+from linkjolt.web.connection_bounds import ConnectionBounds
+from linkjolt.web.upgrades import body_framing, parser_after_upgrade
 
 HEAD_SECONDS = 10.0
+# Like nginx's send_timeout: an answer of which nothing was taken for so long is not read.
+SEND_SECONDS = 60.0
+# As much as is parsed at once where requests may begin: a part holds some 40 of the shortest.
+_PART_BYTES = 1 << 10
+_BODY_PART_BYTES = 4 << 10
+_JUDGE_BODY_SECONDS = 1.0
 _HEAD_TIMEOUT = Rejected(Reason.head_timeout, f"the request's head took over {HEAD_SECONDS:.0f} s")
 _NOT_HTTP = Rejected(Reason.bad_request, "this is no HTTP request")
 # uvicorn logs a warning for every malformed request: a client could fill the log.
@@ -23,11 +38,37 @@ _quiet_logger = logging.getLogger("uvicorn.error.connection")
 _quiet_logger.setLevel(logging.ERROR)
 
 
+class _HoldingFlow(FlowControl):
+    """uvicorn's flow control, which reads nothing more while requests are held."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        super().__init__(transport)
+        self.held = b""
+
+    def resume_reading(self) -> None:
+        if not self.held:
+            super().resume_reading()
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """One connection; a complete head that is too large is refused by the application (`web`)."""
 
     # An object with over 30 attributes in its dict no longer shares its keys: slow to read.
-    __slots__ = ("_current_cycle", "_head_bytes", "_head_count", "_head_timer", "_in_body")
+    __slots__ = (
+        "_body_deadline",
+        "_body_framing",
+        "_body_timer",
+        "_bounds",
+        "_current_cycle",
+        "_flow",
+        "_head_bytes",
+        "_head_count",
+        "_head_timer",
+        "_in_body",
+        "_send_timer",
+        "_unsent_bytes",
+        "active_at",
+    )
 
     def __init__(
         self,
@@ -37,26 +78,54 @@ class BoundedProtocol(HttpToolsProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
+        assert isinstance(server_state, ConnectionBounds)
+        self._bounds = server_state
         self.logger = _quiet_logger
         # True while the parser is behind a head and before the end of its message.
         self._in_body = False
         self._head_count = 0
         self._head_bytes = 0
         self._head_timer: asyncio.TimerHandle | None = None
+        self._body_deadline = BodyDeadline(0.0)
+        self._body_timer: asyncio.TimerHandle | None = None
+        # The framing of a body that the parser skips, as its request asks for an upgrade.
+        self._body_framing = b""
+        self._send_timer: asyncio.TimerHandle | None = None
+        self._unsent_bytes = 0
         # The request that is answered next; `cycle` is the last one received.
         self._current_cycle: RequestResponseCycle | None = None
+        # When the last answer was written, else when the connection was made.
+        self.active_at = 0.0
 
     @property
     def idle(self) -> bool:
         """Returns True if an answer can be sent at once."""
         return not self.cycle or self.cycle.response_complete
 
+    @property
+    def closing_order(self) -> tuple[int, float] | None:
+        """Puts idle connections first, then bodies of senders that nobody knows."""
+        if self.idle:
+            return 0, self.active_at
+        unknown = self._in_body and not self.cycle.scope.get(requests.VERIFIED)
+        return (1, self.active_at) if unknown else None
+
+    def close_for_room(self) -> None:
+        self.transport.abort()
+
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
+        self.flow = self._flow = _HoldingFlow(transport)
+        self.active_at = self.loop.time()
         self._start_head_timer()
+        self._bounds.make_room(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end_head()
+        self._end_body()
+        self._end_sending()
+        self._take_held()
+        self._bounds.leave(self)
         if self._current_cycle and not self._current_cycle.response_complete:
             # uvicorn notifies only the last request: this one would write to a closed transport.
             self._current_cycle.disconnected = True
@@ -64,16 +133,75 @@ class BoundedProtocol(HttpToolsProtocol):
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
+        self._receive(data)
+
+    def _receive(self, data: bytes) -> None:
+        if self._flow.held or self._waits_for_answer():
+            self._hold(data)
+        elif len(data) <= _PART_BYTES:
+            self._read(data)
+        else:
+            self._read_parts(data)
+
+    def _waits_for_answer(self) -> bool:
+        return not self._in_body and not self.idle
+
+    def _hold(self, data: bytes) -> None:
+        """Keeps data unread until the requests before it are answered."""
+        if not self._bounds.hold(len(data)):
+            self.transport.abort()
+            return
+        self._flow.held += data
+        self.flow.pause_reading()
+
+    def _take_held(self) -> bytes:
+        held, self._flow.held = self._flow.held, b""
+        self._bounds.release(len(held))
+        return held
+
+    def _read_parts(self, data: bytes) -> None:
+        """Reads data in parts, as far as no whole request waits for its answer."""
+        at = 0
+        while at < len(data) and not self.transport.is_closing():
+            if at and self._waits_for_answer():
+                self._hold(data[at:])
+                return
+            end = at + (_BODY_PART_BYTES if self._in_body else _PART_BYTES)
+            self._read(data[at:end])
+            at = end
+
+    def _read(self, data: bytes) -> None:
         in_body, heads = self._in_body, self._head_count
-        super().data_received(data)
+        self._unset_keepalive_if_required()
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade as upgrade:
+            self._ignore_upgrade(data[upgrade.args[0] :])
+            return
+        except httptools.HttpParserError:
+            self._refuse(_NOT_HTTP)
+            return
         if self._in_body and self.idle:
             # Answered before the body, which is read only to be discarded.
+            self._end_body()
             if self._head_timer is None:
                 self._start_head_timer()
         elif in_body or self._in_body or self._head_count != heads:
             self._end_head()
+            if self._in_body:
+                self._watch_body(len(data))
         else:
             self._count_head_bytes(len(data))
+
+    def _ignore_upgrade(self, rest: bytes) -> None:
+        """Continues behind the head of a request that asks for an upgrade."""
+        self.parser = parser_after_upgrade(self, self._body_framing)
+        self._body_framing = b""
+        self._end_head()
+        if self._in_body:
+            self._watch_body(0)
+        if rest:
+            self._receive(rest)
 
     def _count_head_bytes(self, size_bytes: int) -> None:
         self._head_bytes += size_bytes
@@ -89,14 +217,30 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_count += 1
         if alone:
             self._current_cycle = self.cycle
+        if self.parser.should_upgrade():
+            self._body_framing = body_framing(self.headers)
+        # Trailers, which follow a chunked body, are no headers of the request.
+        self.headers = []
 
     def on_response_complete(self) -> None:
         if self.pipeline:
             self._current_cycle = self.pipeline[-1][0]
+        self.active_at = self.loop.time()
         super().on_response_complete()
+        if self._flow.held and not self.pipeline:
+            self._read_parts(self._take_held())
+            self.flow.resume_reading()
+
+    def on_body(self, body: bytes) -> None:
+        self._head_bytes = 0
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
+        if self._body_framing:
+            # The parser skips the body of a request that asks for an upgrade.
+            return
         self._in_body = False
+        self._end_body()
         super().on_message_complete()
         if self.idle:
             # uvicorn's own timer ended with the answer.
@@ -123,6 +267,66 @@ class BoundedProtocol(HttpToolsProtocol):
             self._refuse(_HEAD_TIMEOUT)
         else:
             self.transport.close()
+
+    def _watch_body(self, size_bytes: int) -> None:
+        """Counts bytes of a body that has not arrived whole."""
+        now = self.loop.time()
+        if self._body_timer is None:
+            self._body_deadline = BodyDeadline(now)
+            self._body_timer = self.loop.call_later(_JUDGE_BODY_SECONDS, self._judge_body)
+        self._body_deadline.read(size_bytes, now)
+        self._head_bytes += size_bytes
+        if self._head_bytes > requests.HEAD_MAX_BYTES:
+            # Of trailers or chunk extensions, without a byte of the body.
+            self._refuse(requests.HEAD_TOO_LARGE)
+
+    def _judge_body(self) -> None:
+        self._body_timer = None
+        refusal = "" if self.idle else self._body_refusal()
+        if not self.idle and not refusal:
+            self._body_timer = self.loop.call_later(_JUDGE_BODY_SECONDS, self._judge_body)
+            return
+        if refusal:
+            # Whoever reads the body refuses the request.
+            cast(dict[str, Any], self.cycle.scope)[requests.BODY_REFUSAL] = refusal
+            self.cycle.keep_alive = False
+            self.cycle.message_event.set()
+        if self._head_timer is None:
+            self._start_head_timer()
+
+    def _body_refusal(self) -> str:
+        return self._body_deadline.refusal(
+            self.loop.time(),
+            verified=requests.VERIFIED in self.cycle.scope,
+            reading=not self.flow.read_paused,
+        )
+
+    def _end_body(self) -> None:
+        if self._body_timer is not None:
+            self._body_timer.cancel()
+            self._body_timer = None
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._unsent_bytes = self.transport.get_write_buffer_size()
+        self._send_timer = self.loop.call_later(SEND_SECONDS, self._judge_sending)
+
+    def resume_writing(self) -> None:
+        self._end_sending()
+        super().resume_writing()
+
+    def _judge_sending(self) -> None:
+        unsent_bytes = self.transport.get_write_buffer_size()
+        if unsent_bytes >= self._unsent_bytes:
+            self.transport.abort()
+            return
+        self._unsent_bytes = unsent_bytes
+        self._send_timer = self.loop.call_later(SEND_SECONDS, self._judge_sending)
+
+    def _end_sending(self) -> None:
+        if self._send_timer is not None:
+            self._send_timer.cancel()
+            self._send_timer = None
 
     def _refuse(self, error: Rejected) -> None:
         """Answers with the problem and closes the connection.

@@ -21,8 +21,20 @@ HEAD_MAX_BYTES = 32 << 10
 HEAD_TOO_LARGE = Rejected(
     Reason.head_too_large, f"the request's head is over {HEAD_MAX_BYTES} bytes"
 )
+# RFC 9112, 6.1: without knowing the coding, nobody knows where the body ends.
+_UNKNOWN_CODING = Rejected(
+    Reason.unknown_transfer_coding, "Transfer-Encoding may be nothing but chunked"
+)
+# RFC 9112, 3.2; the names of RFC 3986, 3.2.2.
+_BAD_HOST = Rejected(Reason.bad_request, "send one Host header, a host and perhaps a port")
+is_host = re.compile(
+    rb"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._~%!$&'()*+,;=-]{0,255})(?::[0-9]{0,5})?"
+).fullmatch
 BODY_MAX_BYTES = 64 << 10
 NESTING_MAX = 32
+# Of a request's scope: its sender's credentials are valid; its body arrives too slowly, as said.
+VERIFIED = "linkjolt.verified"
+BODY_REFUSAL = "linkjolt.body_refusal"
 # Before JSON it is skipped (RFC 8259, 8.1).
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # One entry a line; the first is the name that most tools use.
@@ -91,6 +103,9 @@ def problem_response(error: Rejected, scope: Scope, members: bytes = b"") -> Res
         headers["WWW-Authenticate"] = 'Bearer realm="linkjolt"'
     if error.status == 503:
         headers["Retry-After"] = "1"
+    if error in (_UNKNOWN_CODING, _BAD_HOST):
+        # What follows may be meant as another request.
+        headers["Connection"] = "close"
     if error.reason is Reason.unsupported_media_type:
         # RFC 9110, 15.5.16: no encoding of a body is read.
         headers["Accept-Encoding"] = "identity"
@@ -154,16 +169,25 @@ class RequestIds:
                 message["headers"] = [*message["headers"], (b"x-request-id", identity.encode())]
             await send(message)
 
-        refused = _over_bounds(scope)
+        refused = _refused_head(scope)
         app = problem_response(refused, scope) if refused else self.app
         await app(scope, receive, send_with_id)
 
 
-def _over_bounds(scope: Scope) -> Rejected | None:
+def _refused_head(scope: Scope) -> Rejected | None:
     if len(scope["raw_path"]) + len(scope["query_string"]) > URL_MAX_BYTES:
         return Rejected(Reason.url_too_long, f"the URL is over {URL_MAX_BYTES} bytes")
-    if sum([len(name) + len(value) for name, value in scope["headers"]]) > HEAD_MAX_BYTES:
+    size_bytes, hosts = 0, 0
+    for name, value in scope["headers"]:
+        size_bytes += len(name) + len(value)
+        if name == b"host":
+            hosts += 1 if is_host(value) else 2
+        elif name == b"transfer-encoding" and value.lower() != b"chunked":
+            return _UNKNOWN_CODING
+    if size_bytes > HEAD_MAX_BYTES:
         return HEAD_TOO_LARGE
+    if hosts != 1 and (hosts or scope["http_version"] not in ("0.9", "1.0")):
+        return _BAD_HOST
     return None
 
 
@@ -183,7 +207,8 @@ def check_size(size_bytes: int, max_bytes: int) -> None:
 async def chunks(scope: Scope, receive: Receive, max_bytes: int) -> AsyncGenerator[bytes]:
     """The body as it comes; Rejected as soon as it is known to be over `max_bytes`.
 
-    ClientDisconnect where it does not end.
+    ClientDisconnect where it does not end; Rejected, too, where it arrives too slowly
+    (`BoundedProtocol`).
     """
     for name, value in scope["headers"]:
         if name == b"content-length":
@@ -195,6 +220,8 @@ async def chunks(scope: Scope, receive: Receive, max_bytes: int) -> AsyncGenerat
         message = await receive()
         if message["type"] == "http.disconnect":
             raise ClientDisconnect
+        if refusal := scope.get(BODY_REFUSAL):
+            raise Rejected(Reason.body_timeout, refusal)
         chunk: bytes = message.get("body", b"")
         size += len(chunk)
         check_size(size, max_bytes)

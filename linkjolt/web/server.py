@@ -18,6 +18,7 @@ from starlette.types import ASGIApp
 from linkjolt.runtime.lifecycle import announce_ready
 from linkjolt.runtime.port_owner import listener
 from linkjolt.web.bounded_protocol import BoundedProtocol
+from linkjolt.web.connection_bounds import ConnectionBounds
 
 _BACKLOG = 2048
 # Longer than common proxies keep an idle connection (60 s), so that the proxy closes it first.
@@ -121,6 +122,10 @@ async def is_ready(host: str, port: int) -> bool:
 
 
 class _UvicornServer(uvicorn.Server):
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.server_state = ConnectionBounds()
+
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         if self.started:

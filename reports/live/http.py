@@ -6,7 +6,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from linkjolt.auth.access import bearer_secret, identify, require_any_scope
+from linkjolt.auth.access import identify_sender, require_any_scope
 from linkjolt.directory.directory import Directory
 from linkjolt.reasons import Reason, Rejected
 from reports.live.events import parse_resume_token, sse
@@ -27,7 +27,7 @@ class LiveEndpoint:
 
     async def stream(self, request: Request) -> Response:
         """Streams the events of the key's account, first those missed since `Last-Event-ID`."""
-        key = await identify(bearer_secret(request.scope), self._directory)
+        key = await identify_sender(request.scope, self._directory)
         require_any_scope(key, SCOPES)
         since = parse_resume_token(request.headers.get("last-event-id", ""))
         if self._feed.listener_count >= self._clients_max:

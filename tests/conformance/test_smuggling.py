@@ -2,8 +2,18 @@
 
 import pytest
 
+from loadtests.edge_pair import KEY
 from tests.conformance.both import Both
-from tests.conformance.cases import CLICK, Case, answered, check, cut, post, request
+from tests.conformance.cases import (
+    CLICK,
+    Case,
+    answered,
+    check,
+    cut,
+    post,
+    redirected,
+    request,
+)
 
 # Refused (401) as soon as their heads are read; what their bodies hold would be clicks.
 SIZED = post(CLICK)
@@ -75,7 +85,7 @@ DOUBTFUL = [
         "chunked in disguise",
         (request("/tc_PLAIN", "Transfer-Encoding: xchunked") + b"0\r\n\r\n" + CLICK,),
         (),
-        1,
+        0,
         ended=True,
     ),
     answered(
@@ -91,6 +101,53 @@ DOUBTFUL = [
         ended=True,
     ),
 ]
+
+
+UPGRADE = ("Connection: Upgrade, HTTP2-Settings", "Upgrade: h2c", "HTTP2-Settings: AAMAAABk")
+ASKING_GET = request("/tc_PLAIN", *UPGRADE)
+ASKING = request("/v1/conversions", *UPGRADE, f"Content-Length: {len(CLICK)}", method="POST")
+KNOWN = request(
+    *("/v1/conversions", f"Authorization: Bearer {KEY}", *UPGRADE, "Content-Length: 2"),
+    method="POST",
+)
+KNOWN_CHUNKED = request(
+    *("/v1/conversions", f"Authorization: Bearer {KEY}", *UPGRADE, "Transfer-Encoding: chunked"),
+    method="POST",
+)
+UPGRADES = [
+    redirected("a click", ASKING_GET),
+    Case("clicks behind a click", (ASKING_GET + CLICK + ASKING_GET,), (302, 302, 302), 3),
+    Case("a click behind it later", (ASKING_GET, CLICK), (302, 302), 2),
+    redirected("a length of zero", request("/tc_PLAIN", *UPGRADE, "Content-Length: 0")),
+    answered("a refused body", 401, ASKING + CLICK),
+    answered("a refused body in a segment of its own", 401, ASKING, CLICK),
+    Case("a click behind a refused body", (ASKING, CLICK, CLICK), (401, 302), 1),
+    Case("a click in the body's segment", (ASKING, CLICK + CLICK), (401, 302), 1),
+    answered("a body that is read", 422, KNOWN + b"{}"),
+    answered("a body in a segment of its own", 422, KNOWN, b"{}"),
+    answered("a body in segments", 422, KNOWN, b"{", b"}"),
+    answered("a head in segments", 422, KNOWN[:-3], KNOWN[-3:-1], KNOWN[-1:], b"{}"),
+    answered("chunks", 422, KNOWN_CHUNKED + b"2\r\n{}\r\n0\r\n\r\n"),
+    answered("chunks in segments", 422, KNOWN_CHUNKED, b"2\r\n{", b"}\r\n0\r\n", b"\r\n"),
+    Case("a click behind a body", (KNOWN + b"{}" + CLICK,), (422, 302), 1),
+    Case("two bodies", (KNOWN + b"{}" + KNOWN, b"{}" + CLICK), (422, 422, 302), 1),
+    redirected("a websocket", request("/tc_PLAIN", "Connection: Upgrade", "Upgrade: websocket")),
+]
+
+
+@pytest.mark.parametrize("case", UPGRADES, ids=lambda case: case.name)
+async def test_a_request_that_asks_for_an_upgrade_is_read_as_if_it_did_not(
+    both: Both, case: Case
+) -> None:
+    await check(both, case)
+
+
+@pytest.mark.parametrize("coding", ["gzip, chunked", "identity", "gzip", "chunked;a=b", "deflate"])
+async def test_an_unknown_transfer_coding_ends_the_connection(both: Both, coding: str) -> None:
+    sent = request("/tc_PLAIN", f"Transfer-Encoding: {coding}") + b"0\r\n\r\n" + CLICK
+    answer = await both.ask(sent)
+    assert (answer.ended, answer.clicks) == (True, [])
+    assert answer.statuses in ((501,), (400,), ())
 
 
 @pytest.mark.parametrize("case", EARLY, ids=lambda case: case.name)

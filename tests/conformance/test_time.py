@@ -67,13 +67,65 @@ def test_a_head_that_drips_is_refused_after_ten_seconds(run: Running, first: byt
     run(scenario)
 
 
-def test_a_body_may_take_longer_than_a_head(run: Running) -> None:
+def test_a_body_of_a_known_sender_may_take_longer_than_a_head(run: Running) -> None:
+    async def scenario(edge: Clocked) -> None:
+        sent = post(b"{}" + b" " * 10, f"Authorization: Bearer {KEY}")
+        async with Wire.open(edge.port) as wire:
+            wire.send(sent[:-2])
+            await edge.pass_time(9)
+            wire.send(sent[-2:-1])
+            await edge.pass_time(9)
+            assert await ask(wire, sent[-1:], sent) == 422
+
+    run(scenario)
+
+
+def test_a_known_sender_may_not_pause_for_ten_seconds(run: Running) -> None:
     async def scenario(edge: Clocked) -> None:
         sent = post(b"{}", f"Authorization: Bearer {KEY}")
         async with Wire.open(edge.port) as wire:
             wire.send(sent[:-1])
-            await edge.pass_time(HEAD_SECONDS * 3)
-            assert await ask(wire, sent[-1:], sent) == 422
+            await edge.pass_time(9)
+            assert not wire.reader.at_eof()
+            await edge.pass_time(3)
+            refused = await rest_of(wire)
+        assert refused.startswith(b"HTTP/1.1 408 ")
+        assert b'"code":"body_timeout"' in refused
+
+    run(scenario)
+
+
+def test_a_known_sender_may_not_drip(run: Running) -> None:
+    async def scenario(edge: Clocked) -> None:
+        sent = post(b" " * 60_000 + b"{}", f"Authorization: Bearer {KEY}")
+        async with Wire.open(edge.port) as wire:
+            wire.send(sent[:20_000])
+            for at in range(20_000, 20_019):
+                await edge.pass_time(1)
+                wire.send(sent[at : at + 1])
+            assert not wire.reader.at_eof()
+            await edge.pass_time(3)
+            assert b"less than 4 KB/s" in await rest_of(wire)
+
+    run(scenario)
+
+
+@pytest.mark.parametrize("target", ["/postback", "/postback/keitaro"])
+def test_a_whole_body_without_known_credentials_has_fifteen_seconds(
+    run: Running, target: str
+) -> None:
+    async def scenario(edge: Clocked) -> None:
+        sent = post(b"a=b&" * 100, target=target)
+        async with Wire.open(edge.port) as wire:
+            wire.send(sent[:-40])
+            for at in range(14):
+                await edge.pass_time(1)
+                wire.send(sent[at - 40 : at - 39])
+            assert not wire.reader.at_eof()
+            await edge.pass_time(3)
+            refused = await rest_of(wire)
+        assert refused.startswith(b"HTTP/1.1 408 ")
+        assert b"over 15 s" in refused
 
     run(scenario)
 

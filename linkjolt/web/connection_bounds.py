@@ -1,0 +1,68 @@
+"""Bounds what all connections of one server hold together: descriptors and unread bytes."""
+
+from typing import Protocol, cast
+
+from uvicorn.server import ServerState
+
+from linkjolt.runtime.descriptor_limits import connections_max
+
+# Requests that wait behind unread answers of the same connection, over all connections.
+_HELD_MAX_BYTES = 32 << 20
+# A scan of all connections makes room for this many.
+_CLOSED_AT_ONCE = 32
+
+
+class BoundedConnection(Protocol):
+    """A connection as its server judges it when there are too many."""
+
+    @property
+    def closing_order(self) -> tuple[int, float] | None:
+        """The order in which connections are closed; None for one that must stay."""
+        ...
+
+    def close_for_room(self) -> None:
+        """Closes the connection."""
+        ...
+
+
+class ConnectionBounds(ServerState):
+    """uvicorn's state of a server, with the bounds that its connections share."""
+
+    def __init__(self, connections: int | None = None) -> None:
+        super().__init__()
+        self._connections_max = connections or connections_max()
+        self._held_bytes = 0
+        # Closed for room, but still among the connections.
+        self._closing: set[BoundedConnection] = set()
+
+    def make_room(self, newest: BoundedConnection) -> None:
+        """Closes the connections that have been idle longest if a new one makes too many."""
+        if len(self.connections) - len(self._closing) > self._connections_max:
+            self._close_idle(newest)
+
+    def leave(self, connection: BoundedConnection) -> None:
+        """Forgets a connection that is closed."""
+        self._closing.discard(connection)
+
+    def _close_idle(self, newest: BoundedConnection) -> None:
+        connections = cast(set[BoundedConnection], self.connections)
+        orders = [
+            (order, connection)
+            for connection in connections - self._closing
+            if connection is not newest and (order := connection.closing_order) is not None
+        ]
+        orders.sort(key=lambda pair: pair[0])
+        for _, connection in orders[:_CLOSED_AT_ONCE] or [((0, 0.0), newest)]:
+            self._closing.add(connection)
+            connection.close_for_room()
+
+    def hold(self, size_bytes: int) -> bool:
+        """Counts bytes that a connection keeps unread; returns False if there is no room."""
+        if self._held_bytes + size_bytes > _HELD_MAX_BYTES:
+            return False
+        self._held_bytes += size_bytes
+        return True
+
+    def release(self, size_bytes: int) -> None:
+        """Counts bytes that are not kept any more."""
+        self._held_bytes -= size_bytes
