@@ -6,7 +6,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -81,9 +81,12 @@ class Instance:
         return self.process.wait(15)
 
 
-def start(data: Path, *words: str, **variables: str) -> Instance:
-    """Starts `linkjolt up --demo` on free ports, with no other LINKJOLT_ variables than these."""
-    command = [*COMMAND, "up", "--demo", "--data", str(data)]
+def start(data: Path, *words: str, launcher: Sequence[str] = (), **variables: str) -> Instance:
+    """Starts `linkjolt up --demo` on free ports, with no other LINKJOLT_ variables than these.
+
+    `launcher` are words before the command, of a program that becomes it.
+    """
+    command = [*launcher, *COMMAND, "up", "--demo", "--data", str(data)]
     ports = ["--edge-port", "0", "--reports-port", "0"]
     environment = {k: v for k, v in os.environ.items() if not k.startswith("LINKJOLT_")} | variables
     with open(data.with_suffix(".out"), "wb") as out, open(data.with_suffix(".err"), "ab") as err:
