@@ -10,7 +10,7 @@ from redis.asyncio import Redis
 from ingest.conversions.customer_claims import CustomerClaims
 from ingest.publishing.publishers import ClickPublisher, ConversionPublisher
 from ingest.publishing.spools import Spools
-from ingest.visitor_fields import VisitorReader
+from ingest.visitor_fields import ProxyHeaders, VisitorReader
 from linkjolt.balance.edge_status import publish_edge_status
 from linkjolt.click_ids import ClickIdGenerator
 from linkjolt.clicks.addresses import parse_networks
@@ -46,10 +46,12 @@ class Edge:
 
     def __post_init__(self) -> None:
         self.customer_claims = CustomerClaims(self.fast_redis, self.settings)
-        proxies = parse_networks(self.settings.trusted_proxies)
         settings = self.settings
         self.visitor_reader = VisitorReader(
-            settings.country_header.lower(), proxies, settings.region_header.lower()
+            parse_networks(settings.trusted_proxies),
+            ProxyHeaders(
+                settings.client_ip_header, settings.country_header, settings.region_header
+            ),
         )
         self.early = EarlyAdjustments(self.redis, settings.shards, settings.conversion_state_days)
 

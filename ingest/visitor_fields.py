@@ -3,27 +3,56 @@
 Building an `events.Click` and encoding it takes three times as long.
 """
 
+import re
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 
-from linkjolt.clicks.addresses import Network, canonical_address, forwarded_address, is_trusted
+import msgspec
+
+from linkjolt.clicks.addresses import (
+    Network,
+    canonical_address,
+    forwarded_address,
+    forwarded_nodes,
+    is_trusted,
+)
 from linkjolt.clicks.redirect import json_member
 
-FORWARDED = "x-forwarded-for"
 # Values cannot contain these: quotes in a value are escaped.
 _IP_MEMBER = ',"ip":"'
 _HEAD_MEMBER = ',"kind":"head"'
 _PREFETCH_MEMBER = ',"kind":"prefetch"'
 _TEXT_MAX = 1024
 _LANGUAGE_MAX = 16
-_REGION_MAX = 16
+_REGION_MAX = 64
+# Proxies' words for an unknown country; Cloudflare's for Tor is T1.
+_NO_COUNTRIES = ("XX", "ZZ")
+_is_country = re.compile(r"[A-Za-z]{2}").fullmatch
+# Letters of any script and digits, in codes (`SP`, `13`) and names (`Valle d'Aosta`).
+_is_region = re.compile(r"[^\W_](?:[^\W_]|[ .'()-])*").fullmatch
 
 
 def _first_language(value: str) -> str:
     return value.partition(",")[0].partition(";")[0][:_LANGUAGE_MAX]
 
 
-# Readers by lower-case header name; the first line of a header counts, except for
-# X-Forwarded-For, whose lines form one list.
+def _country(value: str) -> str:
+    country = value.strip()
+    known = _is_country(country) and country.upper() not in _NO_COUNTRIES
+    return country.upper() if known else ""
+
+
+def _region(value: str) -> str:
+    """Returns a region's code or name in upper case; '' for what cannot be one."""
+    # Proxies send names in UTF-8.
+    with suppress(UnicodeError):
+        value = value.encode("latin-1").decode()
+    region = value.strip().upper()
+    return region if len(region) <= _REGION_MAX and _is_region(region) else ""
+
+
+# Readers by lower-case header name; the first line of a header counts, except for the one with the
+# visitor's address, whose lines form one list.
 _HEADER_READERS: Mapping[str, Callable[[str], str]] = {
     "user-agent": lambda value: json_member("user_agent", value[:_TEXT_MAX]),
     "referer": lambda value: json_member("referrer", value[:_TEXT_MAX]),
@@ -32,25 +61,47 @@ _HEADER_READERS: Mapping[str, Callable[[str], str]] = {
 }
 
 
+class ProxyHeaders(msgspec.Struct, frozen=True):
+    """Names of the headers in which trusted proxies describe the visitor; empty: in none."""
+
+    client_ip: str = "X-Forwarded-For"
+    country: str = ""
+    region: str = ""
+
+
+_DEFAULT_HEADERS = ProxyHeaders()
+
+
 class VisitorReader:
     """Reads the visitor's fields from a request's headers, trusting only known proxies."""
 
     def __init__(
-        self, country_header: str, proxies: tuple[Network, ...], region_header: str = ""
+        self, proxies: tuple[Network, ...], headers: ProxyHeaders = _DEFAULT_HEADERS
     ) -> None:
         self._proxies = proxies
+        # The only header that may name the visitor's address.
+        self.client_ip_header = headers.client_ip.lower()
         # Only a trusted proxy may name the visitor's country, region and address.
         self.direct_readers = dict(_HEADER_READERS)
-        self.proxied_readers = {**_HEADER_READERS, FORWARDED: self._read_forwarded}
-        if country_header:
-            self.proxied_readers[country_header] = lambda value: json_member("country", value[:2])
-        if region_header:
-            self.proxied_readers[region_header] = lambda value: json_member(
-                "region", value[:_REGION_MAX].upper()
+        self.proxied_readers = dict(_HEADER_READERS)
+        if headers.country:
+            self.proxied_readers[headers.country.lower()] = lambda value: json_member(
+                "country", _country(value)
             )
+        if headers.region:
+            self.proxied_readers[headers.region.lower()] = lambda value: json_member(
+                "region", _region(value)
+            )
+        is_rfc_7239 = self.client_ip_header == "forwarded"
+        self.proxied_readers[self.client_ip_header] = (
+            self._read_forwarded if is_rfc_7239 else self._read_addresses
+        )
+
+    def _read_addresses(self, value: str) -> str:
+        return json_member("ip", forwarded_address(value.split(","), self._proxies))
 
     def _read_forwarded(self, value: str) -> str:
-        return json_member("ip", forwarded_address(value, self._proxies))
+        return json_member("ip", forwarded_address(forwarded_nodes(value), self._proxies))
 
     def read_peer(self, client: tuple[str, int] | None) -> tuple[str, bool]:
         """Returns the peer's address as JSON, and whether it is a trusted proxy."""

@@ -3,6 +3,7 @@
 import os
 import tomllib
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, TypeVar, get_args, get_type_hints
 from urllib.parse import urlsplit, urlunsplit
@@ -21,6 +22,7 @@ Port = Annotated[int, Meta(ge=0, le=65535)]
 Count = Annotated[int, Meta(ge=1, le=1 << 30)]
 Bytes = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
+HeaderName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{0,64}\Z")]
 
 
 def _doc(text: str) -> Meta:
@@ -47,7 +49,8 @@ class SharedSettings(msgspec.Struct, frozen=True, kw_only=True):
         int, Meta(ge=1, le=1024), _doc("Number of click and of conversion streams.")
     ] = 1
     trusted_proxies: Annotated[
-        str, _doc("Networks whose X-Forwarded-For and country header are believed, by comma.")
+        str,
+        _doc("Networks of proxies whose headers for address, country and region are believed."),
     ] = "127.0.0.0/8,::1/128"
     conversion_state_days: Annotated[
         int, Meta(ge=0), _doc("Days an order's reservation is kept in Redis; 0 is for good.")
@@ -60,6 +63,10 @@ class SharedSettings(msgspec.Struct, frozen=True, kw_only=True):
         bool,
         _doc("Allow webhooks to private addresses, over http and to any port: for development."),
     ] = False
+    webhook_allowed_networks: Annotated[
+        str,
+        _doc("Private networks to which webhooks may go, by comma; there over http, to any port."),
+    ] = ""
     webhook_endpoints_max: Annotated[
         Count, _doc("Webhook endpoints that an account may have, with those of its test keys.")
     ] = 100
@@ -91,12 +98,28 @@ class SharedSettings(msgspec.Struct, frozen=True, kw_only=True):
 class EdgeSettings(SharedSettings, frozen=True, kw_only=True):
     """Settings of an edge process."""
 
+    client_ip_header: Annotated[
+        str,
+        Meta(pattern=r"^(?i:X-Forwarded-For|Forwarded|X-Real-IP|CF-Connecting-IP)\Z"),
+        _doc(
+            "Header in which trusted proxies name the visitor's address: X-Forwarded-For,"
+            " Forwarded, X-Real-IP or CF-Connecting-IP."
+        ),
+    ] = "X-Forwarded-For"
     country_header: Annotated[
-        str, _doc("Header in which a trusted proxy names the visitor's country.")
-    ] = "CF-IPCountry"
+        HeaderName,
+        _doc(
+            "Header that a trusted proxy sets to the visitor's country, such as CF-IPCountry;"
+            " empty: none."
+        ),
+    ] = ""
     region_header: Annotated[
-        str, _doc("Header in which a trusted proxy names the region of that country.")
-    ] = "CF-Region-Code"
+        HeaderName,
+        _doc(
+            "Header that a trusted proxy sets to the region of that country, such as"
+            " CF-Region-Code; empty: none."
+        ),
+    ] = ""
     fast_clicks: Annotated[
         bool,
         _doc("Answer plain clicks and posts before the application; both give the same answers."),
@@ -194,6 +217,8 @@ KINDS: tuple[type[SharedSettings], ...] = (
     ReportsSettings,
     UpSettings,
 )
+# Settings that are networks in CIDR notation, by comma.
+_NETWORKS = frozenset(("trusted_proxies", "webhook_allowed_networks"))
 S = TypeVar("S", bound=SharedSettings)
 
 
@@ -247,7 +272,17 @@ def load(
         except msgspec.ValidationError as error:
             reason = str(error).partition(" - at ")[0]
             raise BadSetting(f"{PREFIX}{field.upper()}: {reason}") from None
+        if field in _NETWORKS:
+            _check_networks(f"{PREFIX}{field.upper()}", str(value))
     return msgspec.convert(known, kind, strict=False)
+
+
+def _check_networks(variable: str, value: str) -> None:
+    for text in filter(None, map(str.strip, value.split(","))):
+        try:
+            ip_network(text)
+        except ValueError as error:
+            raise BadSetting(f"{variable}: {text!r} is no network: {error}") from None
 
 
 def _from_file(path: str) -> dict[str, object]:

@@ -83,6 +83,8 @@ class PairedEdge:
             "LINKJOLT_EDGE_PORT": str(self.port),
             "LINKJOLT_FAST_CLICKS": str(self.fast).lower(),
             "LINKJOLT_TRUSTED_PROXIES": "127.0.0.1",
+            "LINKJOLT_COUNTRY_HEADER": "CF-IPCountry",
+            "LINKJOLT_REGION_HEADER": "CF-Region-Code",
             "LINKJOLT_REDIS_TIMEOUT_SECONDS": str(self._redis_timeout_seconds),
         }
         with open(self.log, "ab") as log:

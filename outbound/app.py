@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from linkjolt.registry.entries import Webhook
 from linkjolt.settings import SharedSettings
 from linkjolt.storage.redis import RedisError
+from linkjolt.webhooks.allowed_targets import private_targets
 from linkjolt.webhooks.endpoints import Endpoints
 from linkjolt.webhooks.queue import DeliveryQueue
 from outbound import metrics
@@ -143,7 +144,7 @@ class WebhookDelivery:
             webhook,
             self._resolver,
             delays=self._delays,
-            allow_private=self._settings.webhook_allow_private,
+            allowed=private_targets(self._settings),
         )
         task = tasks.create_task(sender.run())
         self._senders[webhook.number] = sender

@@ -19,6 +19,7 @@ from redis.asyncio import Redis
 from linkjolt.reasons import Rejected
 from linkjolt.registry.entries import Webhook, public_id
 from linkjolt.registry.store import Registry
+from linkjolt.webhooks.allowed_targets import PrivateTargets
 from linkjolt.webhooks.queue import (
     ATTEMPTS_KEPT,
     LEASE_MS,
@@ -56,7 +57,7 @@ class EndpointSender:
         resolver: Resolver,
         *,
         delays: Sequence[float],
-        allow_private: bool,
+        allowed: PrivateTargets,
     ) -> None:
         self.webhook = webhook
         self._registry = Registry(redis)
@@ -65,7 +66,7 @@ class EndpointSender:
         self._state = EndpointState(redis, webhook)
         self._recorder = AttemptRecorder(queue, webhook.number, self._state)
         self._client = EndpointClient(
-            webhook.url, resolver, connections=IN_FLIGHT_MAX, allow_private=allow_private
+            webhook.url, resolver, connections=IN_FLIGHT_MAX, allowed=allowed
         )
         self._slots = Slots()
         # Leased and not started yet, with the time of their claim.

@@ -13,8 +13,9 @@ import httpx2
 import msgspec
 
 from linkjolt import __version__
+from linkjolt.clicks.addresses import canonical_address
 from linkjolt.reasons import Rejected
-from linkjolt.webhooks.allowed_targets import WebhookTarget, is_public, parse_address, parse_target
+from linkjolt.webhooks.allowed_targets import PrivateTargets, WebhookTarget, parse_target
 from outbound.failures import Progress, explain_failure, explain_timeout
 from outbound.resolver import ResolveFailed, Resolver
 
@@ -77,12 +78,12 @@ class EndpointClient:
     """Posts to the URL of one endpoint; keeps its connections between deliveries."""
 
     def __init__(
-        self, url: str, resolver: Resolver, *, connections: int, allow_private: bool
+        self, url: str, resolver: Resolver, *, connections: int, allowed: PrivateTargets
     ) -> None:
         self._url = url
         self._target: WebhookTarget | None = None
         self._resolver = resolver
-        self._allow_private = allow_private
+        self._allowed = allowed
         limits = httpx2.Limits(max_connections=connections, max_keepalive_connections=connections)
         # Without a client around it: that keeps cookies and sends them back.
         self._transport = httpx2.AsyncHTTPTransport(verify=_tls, limits=limits, trust_env=False)
@@ -132,7 +133,7 @@ class EndpointClient:
 
     def _parsed_target(self) -> WebhookTarget:
         if self._target is None:
-            self._target = parse_target(self._url, allow_private=self._allow_private)
+            self._target = parse_target(self._url, self._allowed)
         return self._target
 
     async def _post(
@@ -186,10 +187,11 @@ class EndpointClient:
 
     async def _addresses(self, target: WebhookTarget) -> list[str]:
         """Resolves the host to its addresses; raises TargetNotAllowed if one is not allowed."""
-        address = parse_address(target.host)
+        address = canonical_address(target.host)
         addresses = [address] if address else await self._resolver.resolve(target.host)
-        if not self._allow_private and not all(map(is_public, addresses)):
-            raise TargetNotAllowed(f"{target.host} leads to an address that is not public.")
+        if not all(target.may_be_at(address, self._allowed) for address in addresses):
+            kind = "allowed for its URL" if target.private_only else "public"
+            raise TargetNotAllowed(f"{target.host} leads to an address that is not {kind}.")
         return addresses[:_ADDRESSES_MAX]
 
 

@@ -8,7 +8,6 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from ingest import metrics
 from ingest.edge import Edge
-from ingest.visitor_fields import FORWARDED
 from linkjolt.clicks.redirect import parse_query, resolve_click
 from linkjolt.clicks.route import Route
 from linkjolt.reasons import Reason, Rejected
@@ -102,9 +101,10 @@ def _start_redirect(edge: Edge, route: Route, scope: Scope) -> PendingRedirect:
     # Latin-1 keeps every byte (RFC 9110, 5.5).
     lines = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
     headers = dict(reversed(lines))
-    if FORWARDED in headers:
+    client_ip = edge.visitor_reader.client_ip_header
+    if client_ip in headers:
         # Several lines form one list (RFC 9110, 5.3): a proxy may add its entry as a line.
-        headers[FORWARDED] = ",".join([value for name, value in lines if name == FORWARDED])
+        headers[client_ip] = ",".join([value for name, value in lines if name == client_ip])
     visitor_json = edge.visitor_reader.visitor_json(scope["client"], scope["method"], headers)
     location, line = resolve_redirect(
         edge, route, scope["query_string"].decode("latin-1"), visitor_json

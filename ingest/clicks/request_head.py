@@ -4,7 +4,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from functools import lru_cache
 
-from ingest.visitor_fields import FORWARDED, with_address
+from ingest.visitor_fields import with_address
 from linkjolt.web.requests import is_host
 
 # Anything larger goes through the router, which refuses it if it is too large.
@@ -31,7 +31,14 @@ _NOT_PLAIN_HEADERS = frozenset(
 )
 _KEEP_ALIVE = ("connection", "keep-alive")
 # Lines that differ with every visitor, or are private.
-_UNCACHED = ("x-forwarded-for:", "cookie:", "authorization:")
+_UNCACHED = (
+    "x-forwarded-for:",
+    "cookie:",
+    "authorization:",
+    "cf-connecting-ip:",
+    "x-real-ip:",
+    "forwarded:",
+)
 # (bit, field JSON) of a line: bit 1 is always seen, so a line with it ends the fast path.
 _NOT_PLAIN = (1, "")
 _IGNORED = (0, "")
@@ -67,12 +74,18 @@ class HeaderReader:
     Most lines repeat: visitors with the same browser differ in the referrer at most.
     """
 
-    def __init__(self, header_readers: Mapping[str, Callable[[str], str]]) -> None:
-        """`header_readers` map a lower-case header name to a function from its value to JSON."""
+    def __init__(
+        self,
+        header_readers: Mapping[str, Callable[[str], str]],
+        client_ip_header: str = "x-forwarded-for",
+    ) -> None:
+        """`header_readers` map a lower-case header name to a function from its value to JSON.
+
+        `client_ip_header` is the only one that may name the visitor's address.
+        """
         self._header_readers = header_readers
         self._bits = {name: 2 << place for place, name in enumerate(header_readers)}
-        # The only header that may name the visitor's address.
-        self._forwarded = self._bits.get(FORWARDED, 0)
+        self._client_ip = self._bits.get(client_ip_header, 0)
         self._cache: dict[str, tuple[int, str]] = {}
 
     def visitor_json(self, lines: Iterable[str], peer_json: str) -> str | None:
@@ -93,7 +106,7 @@ class HeaderReader:
                 fields_json += field_json
         return (
             with_address(peer_json, fields_json)
-            if seen & self._forwarded
+            if seen & self._client_ip
             else peer_json + fields_json
         )
 

@@ -55,8 +55,6 @@ def routes(
     delivery_log: DeliveryLog | None = None,
 ) -> list[BaseRoute]:
     """Every route of the registry; deliveries of webhooks reach as far back as `delivery_log`."""
-    edge_url, allow_private = settings.edge_url(), settings.webhook_allow_private
-    webhooks_max = settings.webhook_endpoints_max
 
     def route(path: str, methods: Mapping[str, Endpoint]) -> Route:
         async def answer(request: Request) -> Response:
@@ -65,8 +63,7 @@ def routes(
             key = await identify_sender(request.scope, directory)
             if endpoint.operation.scope:
                 require_any_scope(key, endpoint.operation.scope.split(" or "))
-            now = datetime.now(UTC)
-            call = Call(request, key, now, registry, edge_url, allow_private, webhooks_max)
+            call = Call(request, key, datetime.now(UTC), registry, settings)
             return await endpoint.action(call)
 
         return Route(path, answer, methods=list(methods))

@@ -2,6 +2,7 @@
 
 import ipaddress
 import socket
+from collections.abc import Sequence
 from functools import lru_cache
 
 import msgspec
@@ -56,7 +57,12 @@ def _parse_network(text: str) -> Network:
 def is_trusted(address: str, trusted: tuple[Network, ...]) -> bool:
     """Returns True if an address is in one of the networks; False for any other text."""
     packed = pack_address(address)
-    return packed is not None and any(_contains(network, packed) for network in trusted)
+    return packed is not None and is_inside(packed, trusted)
+
+
+def is_inside(packed: bytes, networks: tuple[Network, ...]) -> bool:
+    """Returns True if one of the networks holds a packed address."""
+    return any(_contains(network, packed) for network in networks)
 
 
 def _contains(network: Network, packed: bytes) -> bool:
@@ -66,15 +72,15 @@ def _contains(network: Network, packed: bytes) -> bool:
     return all(byte & mask == base for byte, mask, base in pairs)
 
 
-def forwarded_address(forwarded_for: str, trusted: tuple[Network, ...]) -> str:
-    """Returns the rightmost address of X-Forwarded-For that is not a trusted proxy's, or ''.
+def forwarded_address(nodes: Sequence[str], trusted: tuple[Network, ...]) -> str:
+    """Returns the rightmost address of a forwarding header that is not a trusted proxy's, or ''.
 
     The header is a trusted peer's and is read from the right, for the client chooses its left
-    part. An entry that is not an address ends the walk at the last proxy before it. If all are
+    part. A node that is not an address ends the walk at the last proxy before it. If all are
     trusted, returns the leftmost. Strips ports and brackets.
     """
     address = ""
-    for entry in reversed(forwarded_for.split(",")):
+    for entry in reversed(nodes):
         forwarded = canonical_address(_without_port(entry.strip()))
         if not forwarded:
             break
@@ -82,6 +88,21 @@ def forwarded_address(forwarded_for: str, trusted: tuple[Network, ...]) -> str:
         if not is_trusted(address, trusted):
             break
     return address
+
+
+def forwarded_nodes(forwarded: str) -> list[str]:
+    """Returns the `for` of each element of a Forwarded header (RFC 7239), '' where it has not one.
+
+    Commas in quotes part elements, too: no address has one, and a quote that the client leaves
+    open must not swallow what proxies add.
+    """
+    return [_node(element) for element in forwarded.split(",")]
+
+
+def _node(element: str) -> str:
+    pairs = [pair.strip().partition("=") for pair in element.split(";")]
+    nodes = [value.strip('"') for name, _, value in pairs if name.lower() == "for"]
+    return nodes[0] if len(nodes) == 1 else ""
 
 
 @lru_cache(maxsize=16_384)

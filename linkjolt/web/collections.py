@@ -13,6 +13,7 @@ from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.entries import ApiKey, EntryKind, parse_public_id
 from linkjolt.registry.reads import ENTRY_KINDS, E
 from linkjolt.registry.store import PAGE_MAX, Owner, Registry
+from linkjolt.settings import SharedSettings
 from linkjolt.web.forms import IMMUTABLE
 from linkjolt.web.openapi import Operation, of, paging
 from linkjolt.web.openapi import page_of as page_body
@@ -29,13 +30,15 @@ class Call(msgspec.Struct, frozen=True):
     key: ApiKey
     now: datetime
     registry: Registry
-    edge_url: str
-    allow_private: bool = False
-    webhooks_max: int = 100
+    settings: SharedSettings
 
     @property
     def account(self) -> Account:
         return self.key.account
+
+    @property
+    def edge_url(self) -> str:
+        return self.settings.edge_url()
 
 
 Action = Callable[[Call], Awaitable[Response]]

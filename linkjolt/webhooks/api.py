@@ -10,6 +10,7 @@ from linkjolt.storage.redis import RedisError
 from linkjolt.web.collections import Call, Collection, Described, Endpoint, body_of, entry_number
 from linkjolt.web.openapi import Operation, of
 from linkjolt.web.requests import json_response
+from linkjolt.webhooks.allowed_targets import private_targets
 from linkjolt.webhooks.forms import (
     NewWebhookAnswer,
     WebhookAnswer,
@@ -42,9 +43,11 @@ async def _rotate(call: Call) -> Response:
 
 
 async def _create(call: Call, form: WebhookForm) -> NewWebhookAnswer:
-    webhook = new_webhook(form, call.key.dataset, call.now, allow_private=call.allow_private)
+    settings = call.settings
+    webhook = new_webhook(form, call.key.dataset, call.now, private_targets(settings))
     await check_filter(call.registry, webhook, call.account)
-    return new_webhook_answer(await call.registry.create_webhook(webhook, call.webhooks_max))
+    created = await call.registry.create_webhook(webhook, settings.webhook_endpoints_max)
+    return new_webhook_answer(created)
 
 
 async def _forget(call: Call, number: int) -> None:
@@ -87,7 +90,7 @@ WEBHOOKS = Collection(
     write_scope=SCOPE,
     create=_create,
     patch=lambda call, webhook, patch: patched_webhook(
-        webhook, patch, allow_private=call.allow_private
+        webhook, patch, private_targets(call.settings)
     ),
     answer=lambda _, webhook: webhook_answer(webhook),
     check=lambda call, webhook: check_filter(call.registry, webhook, call.account),

@@ -12,7 +12,7 @@ from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.entries import Affiliate, Campaign, Webhook, WebhookSecret, public_id
 from linkjolt.registry.store import Registry
 from linkjolt.web.forms import Instant, reference, unknown_reference
-from linkjolt.webhooks.allowed_targets import parse_target
+from linkjolt.webhooks.allowed_targets import PrivateTargets, parse_target
 from linkjolt.webhooks.events import EVENT_TYPES
 from linkjolt.webhooks.signing import make_secret
 
@@ -82,7 +82,7 @@ class NewWebhookAnswer(WebhookAnswer, frozen=True, kw_only=True):
 
 
 def new_webhook(
-    form: WebhookForm, dataset: Dataset, now: datetime, *, allow_private: bool
+    form: WebhookForm, dataset: Dataset, now: datetime, allowed: PrivateTargets
 ) -> Webhook:
     """The webhook of a form, its number still 0; Rejected, naming the field."""
     made = Webhook(
@@ -93,10 +93,10 @@ def new_webhook(
         secrets=(WebhookSecret(make_secret()),),
         created_at=now,
     )
-    return _checked(_filtered(made, form.filter), allow_private=allow_private)
+    return _checked(_filtered(made, form.filter), allowed)
 
 
-def patched_webhook(webhook: Webhook, patch: WebhookPatch, *, allow_private: bool) -> Webhook:
+def patched_webhook(webhook: Webhook, patch: WebhookPatch, allowed: PrivateTargets) -> Webhook:
     """The webhook with what the patch sets; one that is made active again has no notice."""
     changed = webhook
     if patch.url is not UNSET:
@@ -107,7 +107,7 @@ def patched_webhook(webhook: Webhook, patch: WebhookPatch, *, allow_private: boo
         changed = _filtered(changed, patch.filter)
     if patch.status is not UNSET:
         changed = msgspec.structs.replace(changed, status=patch.status, disabled_reason="")
-    return _checked(changed, allow_private=allow_private)
+    return _checked(changed, allowed)
 
 
 def rotated(webhook: Webhook, now: datetime, overlap_seconds: int) -> Webhook:
@@ -138,8 +138,8 @@ def _filtered(webhook: Webhook, wanted: WebhookFilterForm) -> Webhook:
     )
 
 
-def _checked(webhook: Webhook, *, allow_private: bool) -> Webhook:
-    parse_target(webhook.url, allow_private=allow_private)
+def _checked(webhook: Webhook, allowed: PrivateTargets) -> Webhook:
+    parse_target(webhook.url, allowed)
     for index, event in enumerate(webhook.events):
         if event not in EVENT_TYPES:
             message = f"must be one of {', '.join(EVENT_TYPES)}"

@@ -19,6 +19,7 @@ CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 FIREFOX = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"
 AGENTS = (FIREFOX, "curl/8.1", "facebookexternalhit/1.1")
 COUNTRIES = ("US", "DE", "BR")
+VARIABLES = {"LINKJOLT_WEBHOOK_ALLOW_PRIVATE": "1", "LINKJOLT_COUNTRY_HEADER": "CF-IPCountry"}
 SHOTS = Path(__file__).parent / "screenshots"
 
 
@@ -94,7 +95,7 @@ def fill(instance: Instance) -> None:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
-    running = start(tmp_path_factory.mktemp("browser") / "data", LINKJOLT_WEBHOOK_ALLOW_PRIVATE="1")
+    running = start(tmp_path_factory.mktemp("browser") / "data", **VARIABLES)
     fill(running)
     yield running
     if running.process.poll() is None:

@@ -147,7 +147,13 @@ async def shop(redis: Redis, redis_server: RedisServer, tmp_path: Path) -> Async
     link = await make_link(registry)
     key = await make_key(registry, ["conversions:write", "links:write"])
     # A long time-out: a machine busy with other tests must not look like an outage.
-    settings = Settings(redis_url=redis_server.url, data=str(tmp_path), redis_timeout_seconds=5)
+    settings = Settings(
+        redis_url=redis_server.url,
+        data=str(tmp_path),
+        redis_timeout_seconds=5,
+        country_header="CF-IPCountry",
+        region_header="CF-Region-Code",
+    )
     async with open_edge(settings, asyncio.Event()) as edge:
         transport = httpx2.ASGITransport(app=create_app(edge))
         async with httpx2.AsyncClient(transport=transport, base_url="http://edge") as client:

@@ -10,18 +10,20 @@ from pathlib import Path
 
 import pytest
 
+from linkjolt.webhooks.allowed_targets import PrivateTargets
 from outbound import transport
 from outbound.resolver import Resolver
 from outbound.transport import EndpointClient, EndpointResponse
 from tests.outbound.receiver import Arrived, answer, in_turn, receiving
 
 Serve = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
+EVERYTHING = PrivateTargets(everything=True)
 BODY = b'{"event":"test"}'
 
 
 async def post(url: str, resolver: Resolver | None = None) -> EndpointResponse:
     names = resolver or Resolver()
-    async with EndpointClient(url, names, connections=1, allow_private=True) as endpoint:
+    async with EndpointClient(url, names, connections=1, allowed=EVERYTHING) as endpoint:
         response = await endpoint.post(BODY, {})
     # Connections that were reset are closed in the loop's next turn.
     await asyncio.sleep(0)
@@ -107,9 +109,9 @@ async def test_no_cookie_is_kept() -> None:
     said = answer(200, Set_Cookie="session=secret; Path=/")
     async with receiving(in_turn(said)) as shop:
         names = Resolver()
-        async with EndpointClient(shop.url, names, connections=1, allow_private=True) as endpoint:
+        async with EndpointClient(shop.url, names, connections=1, allowed=EVERYTHING) as client:
             for _ in range(3):
-                assert (await endpoint.post(BODY, {})).status == 200
+                assert (await client.post(BODY, {})).status == 200
     assert len(shop.arrived) == 3
     assert not any("cookie" in arrived.headers for arrived in shop.arrived)
 
@@ -189,8 +191,8 @@ async def test_a_body_that_nobody_reads_is_explained(monkeypatch: pytest.MonkeyP
 
     async with serving(deaf) as port:
         url = f"http://127.0.0.1:{port}/"
-        async with EndpointClient(url, Resolver(), connections=1, allow_private=True) as endpoint:
-            response = await endpoint.post(b"x" * (32 << 20), {})
+        async with EndpointClient(url, Resolver(), connections=1, allowed=EVERYTHING) as client:
+            response = await client.post(b"x" * (32 << 20), {})
     assert response.error == "The request could not be sent within 0.5 s."
 
 

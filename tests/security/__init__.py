@@ -1,0 +1,1 @@
+"""Tests that strangers, and keys of little scope, can do no harm."""

@@ -4,7 +4,7 @@ import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ingest.visitor_fields import VisitorReader
+from ingest.visitor_fields import ProxyHeaders, VisitorReader
 from linkjolt.clicks.addresses import parse_networks
 from linkjolt.clicks.redirect import parse_query, resolve_click
 from linkjolt.datasets import live_dataset
@@ -12,7 +12,9 @@ from linkjolt.events import RECORDED_PARAMETERS, Click
 from tests.linkjolt.clicks.test_destination import CLICK_ID, ROUTE
 
 PEER = "203.0.113.7"
-VISITS = VisitorReader("cf-ipcountry", parse_networks(PEER), "cf-region-code")
+VISITS = VisitorReader(
+    parse_networks(PEER), ProxyHeaders(country="CF-IPCountry", region="CF-Region-Code")
+)
 TEXTS = st.text(st.characters(codec="latin-1"), max_size=20)
 PAIRS = st.lists(
     st.tuples(st.sampled_from([*RECORDED_PARAMETERS, "x", 'y"', "ü"]), st.text(max_size=9)),
@@ -23,8 +25,8 @@ HEADERS = st.fixed_dictionaries(
     optional={
         "user-agent": TEXTS,
         "referer": TEXTS,
-        "cf-ipcountry": TEXTS,
-        "cf-region-code": TEXTS,
+        "cf-ipcountry": st.from_regex(r"[A-W][A-Z]", fullmatch=True),
+        "cf-region-code": st.from_regex(r"[A-Z][A-Z0-9 .'()-]{0,30}[A-Z]", fullmatch=True),
         "accept-language": st.text("abc-", max_size=10),
         "x-purpose": st.sampled_from(["preview", "a"]),
     },
@@ -49,8 +51,8 @@ def event_of(method: str, headers: dict[str, str], pairs: list[tuple[str, str]])
         user_agent=headers.get("user-agent", ""),
         referrer=headers.get("referer", ""),
         language=headers.get("accept-language", ""),
-        country=headers.get("cf-ipcountry", "")[:2],
-        region=headers.get("cf-region-code", "")[:16].upper(),
+        country=headers.get("cf-ipcountry", ""),
+        region=headers.get("cf-region-code", ""),
         kind="prefetch" if preview else "head" if method == "HEAD" else "",
         params={
             name: value for name, value in parameters.items() if name not in RECORDED_PARAMETERS

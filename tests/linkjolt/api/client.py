@@ -19,11 +19,13 @@ from linkjolt.webhooks.deliveries.api import DeliveryLog
 from tests.linkjolt.registry import samples
 
 EDGE_URL = "https://go.example"
+SETTINGS = SharedSettings(public_url=EDGE_URL)
 
 
-def application(redis: Redis, delivery_log: DeliveryLog | None = None) -> Starlette:
+def application(
+    redis: Redis, delivery_log: DeliveryLog | None = None, settings: SharedSettings = SETTINGS
+) -> Starlette:
     directory = Directory(redis, links_cached=100, unknown_cached=100)
-    settings = SharedSettings(public_url=EDGE_URL)
     return Starlette(
         routes=routes(Registry(redis), directory, settings, delivery_log),
         middleware=[Middleware(RequestIds)],
@@ -72,9 +74,11 @@ class Api:
 
 
 @asynccontextmanager
-async def serving(redis: Redis, delivery_log: DeliveryLog | None = None) -> AsyncGenerator[Api]:
+async def serving(
+    redis: Redis, delivery_log: DeliveryLog | None = None, settings: SharedSettings = SETTINGS
+) -> AsyncGenerator[Api]:
     """An Api with an admin key; with the log it is as the reports listener mounts it."""
-    transport = httpx2.ASGITransport(app=application(redis, delivery_log))
+    transport = httpx2.ASGITransport(app=application(redis, delivery_log, settings))
     async with httpx2.AsyncClient(transport=transport, base_url="http://edge") as client:
         api = Api(client, redis)
         await api.use_key("admin")

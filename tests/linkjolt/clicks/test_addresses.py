@@ -42,7 +42,7 @@ def test_the_client_is_the_rightmost_address_that_is_no_proxy(
     peer: str, forwarded_for: str, address: str
 ):
     headers = {"x-forwarded-for": forwarded_for} if forwarded_for else {}
-    assert VisitorReader("", TRUSTED).visitor_json((peer, 1), "GET", headers) == json_member(
+    assert VisitorReader(TRUSTED).visitor_json((peer, 1), "GET", headers) == json_member(
         "ip", address
     )
 
@@ -71,7 +71,7 @@ def test_an_address_is_trusted_when_a_network_holds_it(address: str, trusted: bo
 def test_no_networks_trust_nobody(text: str):
     assert parse_networks(text) == ()
     headers = {"x-forwarded-for": "203.0.113.7"}
-    assert VisitorReader("", ()).visitor_json(("127.0.0.1", 1), "GET", headers) == json_member(
+    assert VisitorReader(()).visitor_json(("127.0.0.1", 1), "GET", headers) == json_member(
         "ip", "127.0.0.1"
     )
 

@@ -3,10 +3,16 @@
 import pytest
 
 from linkjolt.reasons import Reason, Rejected
-from linkjolt.webhooks.allowed_targets import is_public, parse_target
+from linkjolt.webhooks.allowed_targets import (
+    NO_PRIVATE_TARGETS,
+    PrivateTargets,
+    is_public,
+    parse_target,
+)
 from outbound.resolver import Resolver
 from outbound.transport import EndpointClient
 
+EVERYTHING = PrivateTargets(everything=True)
 REFUSED = [
     "http://shop.example/",
     "https://shop.example:22/",
@@ -45,7 +51,6 @@ REFUSED = [
     "https://[fc00::1]/",
     "https://[fd12:3456::1]/",
     "https://[fe80::1]/",
-    "https://[fe80::1%25eth0]/",
     "https://[ff02::1]/",
     "https://[2001:db8::1]/",
     "https://168.63.129.16/",
@@ -53,6 +58,20 @@ REFUSED = [
     "https://[fec0::1]/",
     "https://[3fff::1]/",
     "https://[2002:5db8:d70e::1]/",
+    "https://127.0.0.1./",
+    "https://127.0.0.0x1/",
+    "https://0x7F.1/",
+    "https://017700000001/",
+    "https://4294967295/",
+    "https://1.2.3.4.5/",
+    "https://[0:0:0:0:0:FFFF:169.254.169.254]/",
+    "https://[64:ff9b:1::8.8.8.8]/",
+    "https://[5f00::1]/",
+    "https://[fd00:ec2::254]/",
+    "https://[fd20:ce::254]/",
+    "https://[2a00:1450::5efe:10.0.0.1]/",
+    "https://[2a00:1450::200:5efe:169.254.169.254]/",
+    "https://8.8.8.8:0/",
 ]
 MALFORMED = [
     "",
@@ -63,6 +82,33 @@ MALFORMED = [
     "https://shop.example\\@127.0.0.1/",
     "https://shop.example:99999/",
     "https://[::1/",
+    "https://[fe80::1%25eth0]/",
+    "https://[2606:4700::1%25eth0]/",
+    "https://[2606:4700::1%eth0]/",
+    "https://[127.0.0.1]/",
+    "https://[shop.example]/",
+    "https://[v1.127]/",
+    "https://2606:4700::1/",
+    "https://%31%32%37.0.0.1/",
+    "https://127.0.0.%31/",
+    "https://shop.example%2e/",
+    "https://shop%00.example/",
+    "https://127\u30020\u30020\u30021/",
+    "https://\u2460\u2461\u2466.0.0.1/",
+    "https://127.0.0.1\u200b/",
+    "https://shop.example../",
+    "https://.shop.example/",
+    "https://shop..example/",
+    "https://shop.example:1:2/",
+    "https://shop.example:+443/",
+    "https://user@127.0.0.1/",
+    "https://@shop.example/",
+    "https://shop.example,127.0.0.1/",
+    "https://shop.example;127.0.0.1/",
+    "https:/127.0.0.1/",
+    "https:127.0.0.1",
+    "//127.0.0.1/",
+    "https://" + "a." * 127 + "example/",
     "https://shop.example/a b",
     "https://shöp.example/",
     "https://shop.example/\n",
@@ -75,34 +121,41 @@ ALLOWED = [
     "https://93.184.215.14/",
     "https://[2606:2800:21f:cb07:6820:80da:af6b:8b2c]/",
     "https://[::ffff:93.184.215.14]/",
+    "https://SHOP.example./",
+    "https://xn--shp-sna.example/",
+    "https://my_shop.example/",
+    "https://shop.example?@127.0.0.1/",
+    "https://shop.example#@127.0.0.1/",
 ]
 
 
 @pytest.mark.parametrize("url", REFUSED)
 def test_a_private_target_is_refused_however_it_is_written(url: str) -> None:
     with pytest.raises(Rejected) as refused:
-        parse_target(url, allow_private=False)
+        parse_target(url, NO_PRIVATE_TARGETS)
     assert (refused.value.reason, refused.value.field) == (Reason.target_refused, "url")
 
 
 @pytest.mark.parametrize("url", MALFORMED)
-@pytest.mark.parametrize("allow_private", [False, True])
-def test_other_urls_than_those_of_the_web_are_refused(url: str, allow_private: bool) -> None:
+@pytest.mark.parametrize("allowed", [NO_PRIVATE_TARGETS, EVERYTHING])
+def test_other_urls_than_those_of_the_web_are_refused(url: str, allowed: PrivateTargets) -> None:
     with pytest.raises(Rejected) as refused:
-        parse_target(url, allow_private=allow_private)
+        parse_target(url, allowed)
     assert refused.value.field == "url"
 
 
 @pytest.mark.parametrize("url", ALLOWED)
 def test_a_public_target_is_allowed(url: str) -> None:
-    assert parse_target(url, allow_private=False).secure
+    assert parse_target(url, NO_PRIVATE_TARGETS).secure
 
 
 def test_any_web_url_is_allowed_if_private_targets_are() -> None:
-    assert parse_target("http://127.0.0.1:8002/x", allow_private=True).port == 8002
+    assert parse_target("http://127.0.0.1:8002/x", EVERYTHING).port == 8002
 
 
-@pytest.mark.parametrize("text", ["", "shop.example", "127.1", "0x7f.1", "010.0.0.1"])
+@pytest.mark.parametrize(
+    "text", ["", "shop.example", "127.1", "0x7f.1", "010.0.0.1", "8.8.8.8 ", "2606:4700::1%1"]
+)
 def test_other_texts_than_addresses_are_not_public(text: str) -> None:
     assert not is_public(text)
 
@@ -180,7 +233,7 @@ async def test_a_name_that_leads_inside_is_refused_when_it_is_resolved(
 ) -> None:
     resolver = Resolver(lambda _: addresses)
     url = "https://rebind.example/"
-    async with EndpointClient(url, resolver, connections=1, allow_private=False) as endpoint:
+    async with EndpointClient(url, resolver, connections=1, allowed=NO_PRIVATE_TARGETS) as endpoint:
         answer = await endpoint.post(b"{}", {})
     assert (answer.status, answer.error) == (
         0,
