@@ -5,6 +5,7 @@ import sys
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from itertools import islice
 from pathlib import Path
 
@@ -102,9 +103,17 @@ def _open_client(url: str | None, key: str | None, data: str) -> httpx2.Client:
     if not (key and key.isascii() and key.isprintable()):
         raise click.ClickException("no API key: make one by `linkjolt keys create`, see --key")
     headers, timeout = {"Authorization": f"Bearer {key}"}, httpx2.Timeout(10, read=60)
+    # The key is all that identifies this client, whatever a server would have it keep.
+    no_cookies = CookieJar(DefaultCookiePolicy(allowed_domains=()))
     try:
-        # An instance on this machine is not behind a proxy.
-        return httpx2.Client(base_url=base, headers=headers, timeout=timeout, trust_env=bool(url))
+        return httpx2.Client(
+            base_url=base,
+            headers=headers,
+            timeout=timeout,
+            cookies=no_cookies,
+            # An instance on this machine is not behind a proxy.
+            trust_env=bool(url),
+        )
     except httpx2.InvalidURL:
         raise click.ClickException("--url is none, such as http://127.0.0.1:8001") from None
 

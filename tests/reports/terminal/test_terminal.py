@@ -189,7 +189,8 @@ async def test_top_goes_on_where_a_connection_broke() -> None:
     hello = sse("hello", tick((NOON + 25, 30, 0, 6)), "0-a")
     click_told = {"time": "2026-11-10T12:00:26.5Z", "verdict": "human", "link": "tc_1"}
     more = sse("click", click_told) + sse("tick", tick((NOON + 26, 30, 0, 0)), "0-c")
-    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 9999\r\n\r\n"
+    head = b"HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nContent-Length: 9999\r\n"
+    head += b"Set-Cookie: a=b; Path=/\r\n\r\n"
     answers = [head + b"retry: 1\n\n" + hello, b"HTTP/1.1 503 \r\n\r\n", head + hello + more]
     asked: list[bytes] = []
 
@@ -202,6 +203,7 @@ async def test_top_goes_on_where_a_connection_broke() -> None:
         url = f"http://127.0.0.1:{served.sockets[0].getsockname()[1]}"
         result = await run(top, "--url", url, "--once")
     assert [b"\r\nlast-event-id: 0-a\r\n" in one.lower() for one in asked] == [False, True, True]
+    assert not [one for one in asked if b"cookie" in one.lower()]
     assert result.stderr.count("trying again: ") == 2
     assert "clicks/s  6.0 (10 s)  1.0 (60 s)" in result.stdout
     assert "conversions/s  0.6 (10 s)  0.1 (60 s)" in result.stdout
