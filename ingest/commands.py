@@ -7,6 +7,8 @@ import click
 
 from ingest.app import create_app, open_edge
 from ingest.conversions.protocol import edge_protocol_factory
+from linkjolt.runtime.data_directory import make_private
+from linkjolt.runtime.exposure import warn_of_exposure
 from linkjolt.runtime.instance import find_redis_url
 from linkjolt.runtime.lifecycle import run
 from linkjolt.settings import EdgeSettings, load
@@ -28,6 +30,8 @@ def edge(host: str | None, edge_port: int | None, data: str | None) -> None:
         settings = load(EdgeSettings, overrides=overrides)
         url = find_redis_url(settings.data, settings.redis_url)
         settings = load(EdgeSettings, overrides={**overrides, "redis_url": url})
+        make_private(settings.data)
+        warn_of_exposure(settings)
         sock = server.listen(settings.host, settings.edge_port)
         async with open_edge(settings, stop) as worker:
             _tune_garbage_collector()

@@ -5,6 +5,7 @@ import asyncio
 import click
 
 from linkjolt.directory.directory import Directory
+from linkjolt.runtime.exposure import warn_of_exposure
 from linkjolt.runtime.instance import find_redis_url
 from linkjolt.runtime.lifecycle import run
 from linkjolt.settings import EdgeSettings, ReportsSettings, load
@@ -30,6 +31,7 @@ def reports(host: str | None, reports_port: int | None, data: str | None) -> Non
                 "set LINKJOLT_CLICKHOUSE_URL: the embedded ClickHouse belongs to the process"
                 " that stores events, and `linkjolt up` serves reports from it"
             )
+        warn_of_exposure(settings)
         await _serve(settings, load(EdgeSettings), stop)
 
     run(main)

@@ -1,5 +1,6 @@
 """Names every command of `linkjolt`, and imports the one that is called."""
 
+import os
 from collections.abc import Callable, Mapping
 from importlib.util import find_spec
 from pathlib import Path
@@ -119,6 +120,8 @@ class LazyGroup(CommandGroup):
         return [(name, COMMANDS[name].help) for name in self.list_commands(ctx)]
 
     def invoke(self, ctx: click.Context) -> object:
+        # Whatever any command writes, logs of servers and saved reports among it, is this user's.
+        os.umask(0o077)
         try:
             return super().invoke(ctx)
         except BadSetting as error:

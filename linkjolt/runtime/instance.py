@@ -13,6 +13,8 @@ from pathlib import Path
 import click
 import msgspec
 
+from linkjolt.runtime.data_directory import make_private
+
 # A socket's path has at most 104 bytes on macOS and 108 on Linux, its final zero among them.
 _SOCKET_PATH_MAX = 100
 # A reader holds the lock for microseconds: that must not look like another instance.
@@ -96,10 +98,7 @@ def _run_path(data: str) -> Path:
 @contextmanager
 def hold(data: str) -> Generator[None]:
     """Holds the data directory (created, private) for this process; InstanceBusy when taken."""
-    try:
-        Path(data).mkdir(parents=True, exist_ok=True, mode=0o700)
-    except OSError as error:
-        raise click.ClickException(f"cannot use {data}: {error.strerror}") from None
+    make_private(data)
     with lock(Path(data, "lock"), data):
         yield
 

@@ -10,7 +10,9 @@ from pathlib import Path
 import click
 import structlog
 
+from linkjolt import logs
 from linkjolt.runtime import instance, lifecycle, redis_server
+from linkjolt.runtime.exposure import warn_of_exposure
 from linkjolt.runtime.redis_server import RedisServer, RedisServerFailed
 from linkjolt.settings import KINDS, UpSettings, load
 from linkjolt.storage.redis import connect
@@ -45,12 +47,14 @@ def up(demo: bool, **options: str | int | None) -> None:
             "the embedded ClickHouse is missing: install linkjolt[embedded],"
             " or set LINKJOLT_CLICKHOUSE_URL"
         )
+    logs.configure(settings.log_level, settings.log_format)
     with instance.hold(settings.data):
         data = str(Path(settings.data).resolve())
         lifecycle.run(lambda stop: _up(settings, data, demo, stop))
 
 
 async def _up(settings: UpSettings, data: str, demo: bool, stop: asyncio.Event) -> None:
+    warn_of_exposure(settings)
     _stop_leftover(data)
     fleet = _prepare(settings, data)
     try:
