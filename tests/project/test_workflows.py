@@ -61,6 +61,15 @@ def test_every_week_long_tests_run_and_all_tests_on_the_newest_dependencies() ->
     assert any("$(if $(UPGRADE),--upgrade)" in line for line in recipe("lock"))
 
 
+def test_every_week_the_lock_with_all_versions_is_looked_up_among_vulnerabilities() -> None:
+    [weekly] = [path for path in WORKFLOWS if path.name == "weekly.yml"]
+    assert "make advisories" in commands(weekly)
+    [command] = recipe("advisories")
+    assert command.startswith(".venv/bin/pip-audit ")
+    assert "--require-hashes" in command
+    assert command.endswith(" -r requirements/test.lock")
+
+
 @pytest.mark.parametrize("workflow", WORKFLOWS, ids=named)
 def test_a_workflow_runs_only_targets_that_the_makefile_has(workflow: Path) -> None:
     for command in commands(workflow):
