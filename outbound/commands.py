@@ -51,7 +51,7 @@ def run(data: str | None) -> None:
 def listen(port: int, secret: str | None) -> None:
     """Print what arrives, and verify its signatures; answers 200, or 401 where they are wrong.
 
-    The instance has to allow private targets: LINKJOLT_WEBHOOK_ALLOW_PRIVATE=1.
+    The instance has to allow it: LINKJOLT_WEBHOOK_ALLOWED_NETWORKS=127.0.0.1.
     """
 
     async def main(stop: asyncio.Event) -> None:

@@ -187,12 +187,20 @@ async def _send(connection: ReplayConnection, code: str, request: LoggedRequest)
 
 
 def _headers(request: LoggedRequest) -> dict[str, str]:
+    address = request.address
     headers = {
-        "X-Forwarded-For": request.address,
+        # An edge believes the one that its settings name.
+        **dict.fromkeys(("X-Forwarded-For", "X-Real-IP", "CF-Connecting-IP"), address),
+        "Forwarded": f"for={_node(address)}" if address else "",
         "User-Agent": request.user_agent,
         "Referer": request.referrer,
     }
     return {name: value for name, value in headers.items() if value}
+
+
+def _node(address: str) -> str:
+    """Writes an address as in a Forwarded header (RFC 7239)."""
+    return f'"[{address}]"' if ":" in address else address
 
 
 def _count_status(tally: ReplayTally, status: int) -> None:

@@ -40,6 +40,9 @@ async def test_every_request_is_sent_once_with_the_headers_it_was_logged_with():
     headers = {name: value for name, value in asked.headers.items() if name != "host"}
     assert headers == {
         "x-forwarded-for": "2001:db8::7",
+        "x-real-ip": "2001:db8::7",
+        "cf-connecting-ip": "2001:db8::7",
+        "forwarded": 'for="[2001:db8::7]"',
         "referer": "http://a.example/",
         "user-agent": "Ã©",
     }
@@ -49,7 +52,9 @@ async def test_an_absent_agent_or_referrer_is_not_sent():
     edge = RecordingEdge()
     async with serving(edge):
         await send(edge, requests(1, user_agent=""))
-    assert set(edge.asked[0].headers) == {"host", "x-forwarded-for"}
+    assert set(edge.asked[0].headers) == {
+        *("host", "x-forwarded-for", "forwarded", "x-real-ip", "cf-connecting-ip")
+    }
 
 
 async def test_many_requests_share_a_few_connections():
