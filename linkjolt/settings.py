@@ -50,7 +50,7 @@ class SharedSettings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 1
     trusted_proxies: Annotated[
         str,
-        _doc("Networks of proxies whose headers for address, country and region are believed."),
+        _doc("Proxies whose headers for address, country, region are believed: networks by comma."),
     ] = "127.0.0.0/8,::1/128"
     conversion_state_days: Annotated[
         int, Meta(ge=0), _doc("Days an order's reservation is kept in Redis; 0 is for good.")
