@@ -1,7 +1,7 @@
 """Builds the edge's application: its routes, and the resources around them."""
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
 from pathlib import Path
@@ -72,15 +72,8 @@ async def open_edge(settings: Settings, stop: asyncio.Event) -> AsyncGenerator[E
             stop=stop,
         )
         await _subscribe_directory(edge.directory)
-        loops = (
-            edge.directory.follow,
-            partial(snapshot.follow, control),
-            partial(apply_early_adjustments, edge),
-            partial(keep_worker_lease, control, worker),
-            partial(report_status, edge, worker, spools),
-            edge.customer_claims.make_late_claims,
-        )
         tasks.create_task(outlive_os_errors(spools.drain_abandoned))
+        loops = [*_background_loops(edge, worker, spools), partial(snapshot.follow, control)]
         running = [tasks.create_task(outlive_os_errors(loop)) for loop in loops]
         parse_user_agent(_FIRST_AGENT)
         log.info("edge started", worker=worker)
@@ -92,6 +85,18 @@ async def open_edge(settings: Settings, stop: asyncio.Event) -> AsyncGenerator[E
     for resource in (snapshot.close, fast.aclose, control.aclose):
         await resource()
     log.info("edge stopped", worker=worker)
+
+
+def _background_loops(
+    edge: Edge, worker: int, spools: Spools
+) -> list[Callable[[], Awaitable[None]]]:
+    return [
+        edge.directory.follow,
+        partial(apply_early_adjustments, edge),
+        partial(keep_worker_lease, edge.redis, worker),
+        partial(report_status, edge, worker, spools),
+        edge.customer_claims.make_late_claims,
+    ]
 
 
 async def _subscribe_directory(directory: Directory) -> None:

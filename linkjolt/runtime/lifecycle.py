@@ -58,7 +58,8 @@ def _warn_of_unknown_variables() -> None:
 def _warn_of_few_descriptors(descriptors: int) -> None:
     if descriptors < ENOUGH_DESCRIPTORS:
         _log.warning(
-            "few descriptors are allowed: raise the hard limit (LimitNOFILE, ulimit -Hn)",
+            "few descriptors are allowed",
+            remedy="raise the hard limit: LimitNOFILE of systemd, ulimit -Hn of a shell",
             descriptors=descriptors,
             connections_of_each_process=connections_max(),
         )

@@ -4,14 +4,12 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.money.conftest import PATIENT
+from tests.money.conftest import PATIENT, running
 from tests.money.shop import Api
-from tests.system.conftest import start
 
 
 @pytest.fixture(scope="session")
 def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     """Runs an installation, and returns its API under the admin key."""
-    instance = start(tmp_path_factory.mktemp("attacked") / "data", **PATIENT)
-    yield Api(instance)
-    instance.stop()
+    with running(tmp_path_factory.mktemp("attacked"), **PATIENT) as one:
+        yield one

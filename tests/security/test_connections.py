@@ -32,7 +32,9 @@ def few(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
     words = ("sh", "-c", f'ulimit -n {_FEW_DESCRIPTORS}; exec "$@"', "sh")
     instance = start(folder, launcher=words, **PATIENT)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(limits[0], 4 * _FEW_DESCRIPTORS), limits[1]))
-    yield Api(instance)
+    api = Api(instance)
+    yield api
+    api.http.close()
     resource.setrlimit(resource.RLIMIT_NOFILE, limits)
     instance.stop()
 
