@@ -39,13 +39,14 @@ def percentile(values: Sequence[float], share: float) -> float:
 
 
 async def click_steadily(
-    url: str, per_second: float, seconds: float, connections: int = 64
+    url: str, per_second: float, seconds: float, connections: int = 64, key: str = ""
 ) -> Tally:
     """Requests `url` at a steady rate; returns when the last request due was answered."""
     parts = urlsplit(url)
+    authorization = f"Authorization: Bearer {key}\r\n" if key else ""
     request = (
         f"GET {parts.path}?{parts.query} HTTP/1.1\r\nHost: {parts.netloc}\r\n"
-        f"User-Agent: {FIREFOX}\r\n\r\n"
+        f"User-Agent: {FIREFOX}\r\n{authorization}\r\n"
     ).encode()
     tally = Tally()
     left = int(per_second * seconds)

@@ -65,7 +65,7 @@ def read_head(data: bytes) -> tuple[str, str, list[str]] | None:
 @lru_cache(512)
 def _is_host_line(line: str) -> bool:
     name, _, value = line.partition(": ")
-    return name.lower() == "host" and is_host(value.encode("latin-1")) is not None
+    return name.lower() == "host" and is_host(value.encode("latin-1"))
 
 
 class HeaderReader:

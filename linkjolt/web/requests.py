@@ -5,6 +5,7 @@ import json
 import re
 import secrets
 from collections.abc import AsyncGenerator, Iterator, Mapping
+from functools import lru_cache
 from typing import TypeVar, cast
 
 import msgspec
@@ -27,7 +28,7 @@ _UNKNOWN_CODING = Rejected(
 )
 # RFC 9112, 3.2; the names of RFC 3986, 3.2.2.
 _BAD_HOST = Rejected(Reason.bad_request, "send one Host header, a host and perhaps a port")
-is_host = re.compile(
+_match_host = re.compile(
     rb"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._~%!$&'()*+,;=-]{0,255})(?::[0-9]{0,5})?"
 ).fullmatch
 BODY_MAX_BYTES = 64 << 10
@@ -172,6 +173,12 @@ class RequestIds:
         refused = _refused_head(scope)
         app = problem_response(refused, scope) if refused else self.app
         await app(scope, receive, send_with_id)
+
+
+@lru_cache(256)
+def is_host(value: bytes) -> bool:
+    """Returns True for the value of a Host header: a name or an address, and perhaps a port."""
+    return _match_host(value) is not None
 
 
 def _refused_head(scope: Scope) -> Rejected | None:
