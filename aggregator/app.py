@@ -78,7 +78,7 @@ class AggregatorLoop:
                 await self._salts.prepare(time.time_ns() // 1_000_000)
                 await self._mirror.step()
                 step = await self._aggregation.step()
-        except (ClickHouseFailed, RedisError, LeaseLost) as error:
+        except (ClickHouseFailed, RedisError, LeaseLost, OSError) as error:
             metrics.RETRIES.inc()
             log.warning("aggregator retries, nothing is lost", error=str(error)[:300])
             self._aggregation.forget_and_shrink()

@@ -84,7 +84,7 @@ class WebhookDelivery:
                 for number in await self._feed.enqueue_new(_BLOCK_MS):
                     if number in self._senders:
                         self._senders[number].wake()
-            except RedisError as error:
+            except (RedisError, OSError) as error:
                 metrics.RETRIES.inc()
                 log.warning("webhooks wait for redis, nothing is lost", error=str(error)[:200])
                 await asyncio.sleep(_PAUSE_SECONDS)
@@ -92,7 +92,7 @@ class WebhookDelivery:
     async def _poll(self, tasks: asyncio.TaskGroup, stop: asyncio.Event) -> None:
         """Keeps a sender for each active endpoint, and wakes those with a delivery that is due."""
         while not stop.is_set():
-            with suppress(RedisError):
+            with suppress(RedisError, OSError):
                 await self._endpoints.refresh()
                 if not stop.is_set():
                     self._update_senders(tasks)

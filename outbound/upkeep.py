@@ -58,7 +58,7 @@ class QueueUpkeep:
         while not stop.is_set():
             try:
                 await self.step()
-            except RedisError as error:
+            except (RedisError, OSError) as error:
                 log.warning("webhook queues not looked after", error=str(error)[:200])
             with suppress(TimeoutError):
                 await asyncio.wait_for(stop.wait(), _EVERY_SECONDS)

@@ -45,7 +45,7 @@ class BalanceReader:
         while not (task and task.cancelling()):
             try:
                 await self.read()
-            except (ClickHouseFailed, RedisError) as error:
+            except (ClickHouseFailed, RedisError, OSError) as error:
                 _log.warning("balance not read", error=str(error)[:200])
             await asyncio.sleep(_REFRESH_SECONDS)
 

@@ -5,6 +5,7 @@ import asyncio
 import click
 
 from linkjolt.directory.directory import Directory
+from linkjolt.runtime.background import outlive_os_errors
 from linkjolt.runtime.exposure import warn_of_exposure
 from linkjolt.runtime.instance import find_redis_url
 from linkjolt.runtime.lifecycle import run
@@ -47,7 +48,7 @@ async def _serve(settings: ReportsSettings, edge: EdgeSettings, stop: asyncio.Ev
     app = create_app(settings, redis, clickhouse, directory, stop)
     try:
         async with asyncio.TaskGroup() as tasks:
-            following = tasks.create_task(directory.follow())
+            following = tasks.create_task(outlive_os_errors(directory.follow))
             await server.serve(
                 app, sock=sock, stop=stop, shutdown_seconds=settings.shutdown_seconds
             )

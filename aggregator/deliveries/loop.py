@@ -70,7 +70,7 @@ class DeliveryLogLoop:
         """Runs one step and returns the seconds to wait before the next."""
         try:
             more = await self.step()
-        except (ClickHouseFailed, RedisError) as error:
+        except (ClickHouseFailed, RedisError, OSError) as error:
             metrics.DELIVERY_LOG_RETRIES.inc()
             log.warning("delivery log retries, nothing is lost", error=str(error)[:300])
             return next(self._retries)

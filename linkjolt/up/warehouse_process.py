@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from aggregator.app import run as run_aggregator
 from linkjolt.directory.directory import Directory
 from linkjolt.runtime import instance, lifecycle
+from linkjolt.runtime.background import outlive_os_errors
 from linkjolt.settings import AggregatorSettings, EdgeSettings, ReportsSettings, load
 from linkjolt.storage import clickhouse, redis
 from linkjolt.storage.clickhouse import ClickHouse
@@ -53,7 +54,7 @@ async def _run(settings: _WarehouseSettings, redis_url: str, stop: asyncio.Event
         control = instance.control_path(settings.aggregator.data)
         # If one of them fails, the process ends and is started again.
         async with asyncio.TaskGroup() as tasks:
-            following = tasks.create_task(directory.follow())
+            following = tasks.create_task(outlive_os_errors(directory.follow))
             seconds = settings.reports.shutdown_seconds
             serving = server.serve(app, sock=sock, stop=stop, shutdown_seconds=seconds)
             aggregating = run_aggregator(settings.aggregator, redis, writer, log, stop, control)

@@ -153,7 +153,7 @@ class LiveFeed:
         try:
             async with self._lock:
                 await self._publish()
-        except (ClickHouseFailed, RedisError) as error:
+        except (ClickHouseFailed, RedisError, OSError) as error:
             _log.warning("live feed waits", error=str(error)[:300])
 
     async def _publish(self) -> None:
