@@ -19,7 +19,7 @@ from uvicorn.protocols.http.httptools_impl import (
 from uvicorn.server import ServerState
 
 from linkjolt.reasons import Reason, Rejected
-from linkjolt.web import requests
+from linkjolt.web import metrics, requests
 from linkjolt.web.body_deadline import BodyDeadline
 from linkjolt.web.connection_bounds import ConnectionBounds
 from linkjolt.web.upgrades import body_framing, parser_after_upgrade
@@ -118,7 +118,7 @@ class BoundedProtocol(HttpToolsProtocol):
         self.flow = self._flow = _HoldingFlow(transport)
         self.active_at = self.loop.time()
         self._start_head_timer()
-        self._bounds.make_room(self)
+        self._bounds.enter(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end_head()
@@ -149,7 +149,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def _hold(self, data: bytes) -> None:
         """Keeps data unread until the requests before it are answered."""
         if not self._bounds.hold(len(data)):
-            self.transport.abort()
+            self._abort("held")
             return
         self._flow.held += data
         self.flow.pause_reading()
@@ -263,6 +263,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _on_head_timeout(self) -> None:
         self._head_timer = None
+        metrics.CONNECTIONS_CLOSED.labels("head").inc()
         if self._head_bytes:
             self._refuse(_HEAD_TIMEOUT)
         else:
@@ -287,6 +288,7 @@ class BoundedProtocol(HttpToolsProtocol):
             self._body_timer = self.loop.call_later(_JUDGE_BODY_SECONDS, self._judge_body)
             return
         if refusal:
+            metrics.CONNECTIONS_CLOSED.labels("body").inc()
             # Whoever reads the body refuses the request.
             cast(dict[str, Any], self.cycle.scope)[requests.BODY_REFUSAL] = refusal
             self.cycle.keep_alive = False
@@ -318,10 +320,14 @@ class BoundedProtocol(HttpToolsProtocol):
     def _judge_sending(self) -> None:
         unsent_bytes = self.transport.get_write_buffer_size()
         if unsent_bytes >= self._unsent_bytes:
-            self.transport.abort()
+            self._abort("unread")
             return
         self._unsent_bytes = unsent_bytes
         self._send_timer = self.loop.call_later(SEND_SECONDS, self._judge_sending)
+
+    def _abort(self, reason: str) -> None:
+        metrics.CONNECTIONS_CLOSED.labels(reason).inc()
+        self.transport.abort()
 
     def _end_sending(self) -> None:
         if self._send_timer is not None:

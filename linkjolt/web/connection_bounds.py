@@ -5,6 +5,7 @@ from typing import Protocol, cast
 from uvicorn.server import ServerState
 
 from linkjolt.runtime.descriptor_limits import connections_max
+from linkjolt.web import metrics
 
 # Requests that wait behind unread answers of the same connection, over all connections.
 _HELD_MAX_BYTES = 32 << 20
@@ -35,13 +36,15 @@ class ConnectionBounds(ServerState):
         # Closed for room, but still among the connections.
         self._closing: set[BoundedConnection] = set()
 
-    def make_room(self, newest: BoundedConnection) -> None:
-        """Closes the connections that have been idle longest if a new one makes too many."""
+    def enter(self, newest: BoundedConnection) -> None:
+        """Counts a new connection; where it is one too many, closes those idle longest."""
+        metrics.CONNECTIONS.inc()
         if len(self.connections) - len(self._closing) > self._connections_max:
             self._close_idle(newest)
 
     def leave(self, connection: BoundedConnection) -> None:
         """Forgets a connection that is closed."""
+        metrics.CONNECTIONS.dec()
         self._closing.discard(connection)
 
     def _close_idle(self, newest: BoundedConnection) -> None:
@@ -54,6 +57,7 @@ class ConnectionBounds(ServerState):
         orders.sort(key=lambda pair: pair[0])
         for _, connection in orders[:_CLOSED_AT_ONCE] or [((0, 0.0), newest)]:
             self._closing.add(connection)
+            metrics.CONNECTIONS_CLOSED.labels("room").inc()
             connection.close_for_room()
 
     def hold(self, size_bytes: int) -> bool:
