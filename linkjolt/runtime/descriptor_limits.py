@@ -26,12 +26,12 @@ def raise_descriptor_limit() -> int:
     return soft
 
 
-def connections_max() -> int:
+def connections_max(share: float) -> int:
     """Returns how many connections a server of this process may keep open at once.
 
-    Half of the descriptors are for files, databases and connections of its own.
+    `share` is of the descriptors; the others are for files, databases and connections of its own.
     """
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     if soft == resource.RLIM_INFINITY:
         return _CONNECTIONS_MAX
-    return min(_CONNECTIONS_MAX, soft // 2)
+    return min(_CONNECTIONS_MAX, int(soft * share))

@@ -12,11 +12,7 @@ import structlog
 import uvloop
 
 from linkjolt import logs, settings
-from linkjolt.runtime.descriptor_limits import (
-    ENOUGH_DESCRIPTORS,
-    connections_max,
-    raise_descriptor_limit,
-)
+from linkjolt.runtime.descriptor_limits import ENOUGH_DESCRIPTORS, raise_descriptor_limit
 
 # Set by the supervisor for its children.
 SUPERVISOR_PID = "LINKJOLT_SUPERVISOR_PID"
@@ -61,7 +57,6 @@ def _warn_of_few_descriptors(descriptors: int) -> None:
             "few descriptors are allowed",
             remedy="raise the hard limit: LimitNOFILE of systemd, ulimit -Hn of a shell",
             descriptors=descriptors,
-            connections_of_each_process=connections_max(),
         )
 
 

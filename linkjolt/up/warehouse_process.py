@@ -19,6 +19,10 @@ from linkjolt.storage.clickhouse import ClickHouse
 from linkjolt.web import server
 from reports.app import create_app
 
+# Of the descriptors; the embedded engine opens hundreds of files at once.
+_CONNECTIONS_SHARE = 0.5
+_EMBEDDED_SHARE = 0.25
+
 
 class _WarehouseSettings(msgspec.Struct, frozen=True):
     aggregator: AggregatorSettings
@@ -56,7 +60,13 @@ async def _run(settings: _WarehouseSettings, redis_url: str, stop: asyncio.Event
         async with asyncio.TaskGroup() as tasks:
             following = tasks.create_task(outlive_os_errors(directory.follow))
             seconds = settings.reports.shutdown_seconds
-            serving = server.serve(app, sock=sock, stop=stop, shutdown_seconds=seconds)
+            serving = server.serve(
+                app,
+                sock=sock,
+                stop=stop,
+                shutdown_seconds=seconds,
+                descriptor_share=_CONNECTIONS_SHARE if readers.remote else _EMBEDDED_SHARE,
+            )
             aggregating = run_aggregator(settings.aggregator, redis, writer, log, stop, control)
             await asyncio.wait([tasks.create_task(serving), tasks.create_task(aggregating)])
             following.cancel()

@@ -65,6 +65,7 @@ class BoundedProtocol(HttpToolsProtocol):
         "_head_count",
         "_head_timer",
         "_in_body",
+        "_made_at",
         "_send_timer",
         "_unsent_bytes",
         "active_at",
@@ -94,7 +95,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._unsent_bytes = 0
         # The request that is answered next; `cycle` is the last one received.
         self._current_cycle: RequestResponseCycle | None = None
-        # When the last answer was written, else when the connection was made.
+        self._made_at = 0.0
+        # When the last answer was written; 0.0 before the first.
         self.active_at = 0.0
 
     @property
@@ -104,11 +106,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     @property
     def closing_order(self) -> tuple[int, float] | None:
-        """Puts idle connections first, then bodies of senders that nobody knows."""
+        """Puts those without any request first, then idle ones, then bodies of unknown senders."""
         if self.idle:
-            return 0, self.active_at
+            return (1, self.active_at) if self.active_at else (0, self._made_at)
         unknown = self._in_body and not self.cycle.scope.get(requests.VERIFIED)
-        return (1, self.active_at) if unknown else None
+        return (2, self.active_at) if unknown else None
 
     def close_for_room(self) -> None:
         self.transport.abort()
@@ -116,7 +118,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
         self.flow = self._flow = _HoldingFlow(transport)
-        self.active_at = self.loop.time()
+        self._made_at = self.loop.time()
         self._start_head_timer()
         self._bounds.enter(self)
 

@@ -29,9 +29,9 @@ class BoundedConnection(Protocol):
 class ConnectionBounds(ServerState):
     """uvicorn's state of a server, with the bounds that its connections share."""
 
-    def __init__(self, connections: int | None = None) -> None:
+    def __init__(self, descriptor_share: float = 0.5) -> None:
         super().__init__()
-        self._connections_max = connections or connections_max()
+        self._connections_max = connections_max(descriptor_share)
         self._held_bytes = 0
         # Closed for room, but still among the connections.
         self._closing: set[BoundedConnection] = set()

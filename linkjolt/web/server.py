@@ -122,9 +122,9 @@ async def is_ready(host: str, port: int) -> bool:
 
 
 class _UvicornServer(uvicorn.Server):
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, descriptor_share: float) -> None:
         super().__init__(config)
-        self.server_state = ConnectionBounds()
+        self.server_state = ConnectionBounds(descriptor_share)
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
@@ -145,8 +145,11 @@ async def serve(
     shutdown_seconds: float,
     uds: str | None = None,
     protocol: Callable[..., BoundedProtocol] = BoundedProtocol,
+    descriptor_share: float = 0.5,
 ) -> None:
     """Serves on `sock`, on the Unix socket at `uds`, or on both; returns after the drain.
+
+    Connections may have `descriptor_share` of the descriptors that this process may have.
 
     Once `stop` is set, listening ends and open requests have `shutdown_seconds` (rounded up) to
     end. `protocol` creates connections, called like uvicorn's own protocol classes.
@@ -154,7 +157,7 @@ async def serve(
     """
     unix = listen_unix(uds) if uds else None
     sockets = [listener for listener in (sock, unix) if listener]
-    server = _UvicornServer(_config(app, shutdown_seconds, protocol))
+    server = _UvicornServer(_config(app, shutdown_seconds, protocol), descriptor_share)
     stopper = asyncio.create_task(_stop_server(server, stop))
     try:
         await server.serve(sockets)

@@ -53,6 +53,23 @@ def test_idle_connections_end_no_process_and_keep_nobody_waiting(few: Api, liste
     assert "Too many open files" not in few.instance.log
 
 
+@pytest.mark.long
+@pytest.mark.parametrize("listener", LISTENERS)
+def test_no_loop_in_the_background_meets_a_want_of_descriptors(few: Api, listener: str) -> None:
+    # Each of them has its turn within ten seconds, as long as an idle connection may stay open.
+    shop, pids = Shop(few), few.instance.run["pids"]
+    url = few.edge if listener == "edge" else few.reports
+    until = time.monotonic() + 25
+    while time.monotonic() < until:
+        with raw.idle_connections(url, _IDLE) as connections:
+            shop.click()
+            shop.sale()
+            connections[0].recv(1)
+    assert few.instance.run["pids"] == pids
+    assert "child died" not in few.instance.log
+    assert "Too many open files" not in few.instance.log
+
+
 def test_posts_under_way_outlive_a_flood_of_idle_connections(few: Api) -> None:
     shop = Shop(few)
     order = {"tracking_code": shop.ann.code, "order_id": unique(), "order_value": 5}
