@@ -22,6 +22,7 @@ import asyncio
 from functools import partial
 from typing import Any, cast
 
+import structlog
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
@@ -33,6 +34,7 @@ from ingest.publishing.publishers import FRAME_CLICKS_MAX
 from linkjolt.web import requests
 from linkjolt.web.bounded_protocol import BoundedProtocol
 
+log = structlog.get_logger()
 _CLICK_HEADERS = "cache-control: no-store\r\nx-robots-tag: noindex\r\nlocation: "
 # Added to the last answer of a connection.
 CLOSE_HEADER = "connection: close\r\n"
@@ -79,7 +81,12 @@ class ClickBatcher:
         received, self.received = self.received, []
         try:
             for protocol in received:
-                protocol.read()
+                try:
+                    protocol.read()
+                except Exception:
+                    # A fault of ours: the other connections are read all the same.
+                    log.exception("request not read")
+                    protocol.transport.abort()
         finally:
             self._publish()
 
@@ -217,9 +224,11 @@ class ClickProtocol(BoundedProtocol):
     def read(self) -> None:
         """Answers a plain whole request here, and passes anything else to uvicorn."""
         data, self._received = self._received, b""
-        free = self.cycle.response_complete and not self._parsing and not self.flow.write_paused
+        cycle = self.cycle
+        free = cycle.response_complete and not self._parsing and not self.flow.write_paused
         if (
             not free
+            or not cycle.keep_alive
             or len(data) > HEAD_MAX_BYTES
             or not (self._click_batcher.accept(self, data) or self.accept_other(data))
         ):

@@ -21,7 +21,7 @@ from ingest.conversions.http import SCOPE
 from ingest.conversions.intake import Intake, PendingConversion, count_conversions
 from ingest.conversions.plain_post import read_plain_post
 from ingest.edge import Edge
-from linkjolt.reasons import Reason, Rejected
+from linkjolt.reasons import Reason
 from linkjolt.web import requests
 from linkjolt.web.bounded_protocol import BoundedProtocol
 
@@ -47,7 +47,8 @@ class PostBatcher:
             return None
         try:
             return self._intake.accept_now(plain.body, key, time.time_ns() // 1_000_000)
-        except Rejected:
+        except Exception:
+            # The application answers all refusals, and faults of ours.
             return None
 
     def answer_when_durable(

@@ -138,6 +138,9 @@ class BoundedProtocol(HttpToolsProtocol):
         self._receive(data)
 
     def _receive(self, data: bytes) -> None:
+        if self.cycle and self.cycle.response_complete and not self.cycle.keep_alive:
+            # Behind the last answer of the connection nothing is read (RFC 9112, 9.6).
+            return
         if self._flow.held or self._waits_for_answer():
             self._hold(data)
         elif len(data) <= _PART_BYTES:

@@ -188,6 +188,7 @@ async def post_pieces(shop: Shop, pieces: "asyncio.Queue[Message]") -> list[Mess
     ]
     scope = {
         "type": "http",
+        "http_version": "1.1",
         "method": "POST",
         "path": "/v1/conversions",
         "raw_path": b"/v1/conversions",
