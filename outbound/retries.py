@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
+from linkjolt.registry.whole_numbers import parse_whole_number
+
 # The first at once, the last after about three days (the schedule of Standard Webhooks).
 DELAYS_SECONDS = (0, 5, 300, 1_800, 7_200, 18_000, 36_000, 50_400, 72_000, 86_400)
 _JITTER = 0.2
@@ -50,7 +52,9 @@ def retry_after_seconds(value: str, now: datetime) -> float:
     """Parses a Retry-After header (RFC 9110, 10.2.3) to seconds: a day at most, 0 if invalid."""
     text = value.strip()
     if text.isascii() and text.isdigit():
-        seconds = float(text[:9])
+        number = parse_whole_number(text.lstrip("0") or "0")
+        # More digits than it reads are many days.
+        seconds = _RETRY_AFTER_MAX_SECONDS if number is None else float(number)
     else:
         try:
             at = parsedate_to_datetime(text)

@@ -9,7 +9,8 @@ from urllib.parse import parse_qsl
 import msgspec
 
 from linkjolt.reasons import Reason, Rejected
-from linkjolt.registry.entries import ApiKey, public_id
+from linkjolt.registry.entries import ApiKey, parse_public_id, public_id
+from linkjolt.registry.whole_numbers import parse_whole_number
 
 _SIGNED_SECONDS = 300
 _SIGNATURE = re.compile(rb"(?s)(.*)&sig=([0-9a-fA-F]{64})\Z")
@@ -39,19 +40,12 @@ def read_signed_query(query: bytes) -> SignedQuery | None:
         return None
     match = _SIGNATURE.fullmatch(query)
     parameters = dict(parse_qsl(match[1].decode("latin-1"))) if match else {}
-    prefix, _, digits = parameters.get("key_id", "").partition("_")
-    signed_at = parameters.get("ts", "")
-    is_valid = (
-        prefix == "key"
-        and (digits + signed_at).isascii()
-        and digits.isdecimal()
-        and signed_at.isdecimal()
-        and len(digits + signed_at) <= 20
-    )
-    if match is None or not is_valid:
+    key_number = parse_public_id("key", parameters.get("key_id", ""))
+    signed_at = parse_whole_number(parameters.get("ts", ""))
+    if match is None or key_number is None or signed_at is None:
         message = "goes last, after key_id=key_... and ts=, in 64 hexadecimal digits"
         raise Rejected(Reason.unauthorized, message, field="sig")
-    return SignedQuery(int(digits), int(signed_at), match[1], match[2].decode().lower())
+    return SignedQuery(key_number, signed_at, match[1], match[2].decode().lower())
 
 
 def signature_digest(query: bytes) -> str:

@@ -8,6 +8,7 @@ import msgspec
 
 from linkjolt.datasets import Account, Dataset, dataset_of_tests, live_dataset
 from linkjolt.money import Commission
+from linkjolt.registry.whole_numbers import parse_whole_number
 
 EntryKind = Literal["campaign", "affiliate", "link", "key", "coupon", "webhook", "rate"]
 ID_PREFIXES: dict[EntryKind, str] = {
@@ -221,6 +222,6 @@ def public_id(kind: EntryKind, number: int) -> str:
 def parse_public_id(kind: EntryKind, text: str) -> int | None:
     """Returns the number of a public id of this kind; None for any other text."""
     prefix, _, digits = text.partition("_")
-    if prefix != ID_PREFIXES[kind] or not digits.isascii() or not digits.isdigit():
+    if prefix != ID_PREFIXES[kind] or digits.startswith("0"):
         return None
-    return int(digits) if digits[0] != "0" and len(digits) <= 10 else None
+    return parse_whole_number(digits)

@@ -13,6 +13,7 @@ from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.entries import ApiKey, EntryKind, parse_public_id
 from linkjolt.registry.reads import ENTRY_KINDS, E
 from linkjolt.registry.store import PAGE_MAX, Owner, Registry
+from linkjolt.registry.whole_numbers import parse_whole_number
 from linkjolt.settings import SharedSettings
 from linkjolt.web.forms import IMMUTABLE
 from linkjolt.web.openapi import Operation, of, paging
@@ -256,16 +257,14 @@ def page_of(query: Mapping[str, str]) -> tuple[int, int]:
         if name not in ("cursor", "limit"):
             raise Rejected(Reason.unknown_field, "is not a known parameter", field=name[:64])
     cursor, limit = query.get("cursor", "0"), query.get("limit", "100")
-    if not _digits(cursor):
+    after = parse_whole_number(cursor)
+    if after is None:
         raise Rejected(Reason.invalid_field, "is not a cursor of this list", field="cursor")
-    if not _digits(limit) or not 1 <= int(limit) <= PAGE_MAX:
+    entries = parse_whole_number(limit)
+    if entries is None or not 1 <= entries <= PAGE_MAX:
         raise Rejected(Reason.invalid_field, f"must be from 1 to {PAGE_MAX}", field="limit")
-    return int(cursor), int(limit)
+    return after, entries
 
 
 def _a(noun: str) -> str:
     return f"an {noun}" if noun[0] in "aA" else f"a {noun}"
-
-
-def _digits(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 10

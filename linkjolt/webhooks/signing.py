@@ -10,6 +10,8 @@ import secrets
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 
+from linkjolt.registry.whole_numbers import parse_whole_number
+
 PREFIX = "whsec_"
 _SECRET_BYTES = 32
 _TOLERANCE_SECONDS = 300
@@ -50,10 +52,12 @@ def verification_error(
 
     `headers` by lower-case names.
     """
+    at_seconds = parse_whole_number(headers.get("webhook-timestamp", ""))
     try:
-        at_seconds = int(headers.get("webhook-timestamp", ""))
         base64.b64decode(key.removeprefix(PREFIX), validate=True)
     except (ValueError, binascii.Error):
+        at_seconds = None
+    if at_seconds is None:
         return "no webhook-timestamp, or a secret that is none"
     if abs(now_seconds - at_seconds) > _TOLERANCE_SECONDS:
         return "the timestamp is over 5 minutes off"

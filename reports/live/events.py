@@ -1,5 +1,6 @@
 """Formats the live feed as server-sent events: stored events, counters, positions to resume at."""
 
+import re
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -11,11 +12,13 @@ from linkjolt.events import AttributionMethod
 from linkjolt.money import to_major
 from linkjolt.position import SEQUENCE_BITS
 from linkjolt.registry.entries import EntryKind, public_id
+from linkjolt.registry.whole_numbers import parse_whole_number
 from linkjolt.web import requests
 from reports.answer.rows import Names
 
 Positions = Mapping[int, int]
 _STREAMS_MAX = 4_096
+_is_position = re.compile("[0-9a-f]{1,16}").fullmatch
 
 
 class LiveClickRow(msgspec.Struct, frozen=True):
@@ -164,15 +167,13 @@ def resume_token(positions: Positions) -> str:
 def parse_resume_token(text: str) -> dict[int, int] | None:
     """Parses the positions in such an id; None for any other text."""
     positions: dict[int, int] = {}
-    parts = text.split(",")
-    try:
-        for part in parts[:_STREAMS_MAX]:
-            number, _, position = part.partition("-")
-            positions[int(number)] = int(position, 16)
-    except ValueError:
-        return None
-    valid = all(0 <= position < 1 << 64 for position in positions.values())
-    return positions if valid else None
+    for part in text.split(",")[:_STREAMS_MAX]:
+        digits, _, position = part.partition("-")
+        number = parse_whole_number(digits)
+        if number is None or not _is_position(position):
+            return None
+        positions[number] = int(position, 16)
+    return positions
 
 
 def clamp_positions(positions: Positions, time_ms: int) -> dict[int, int]:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from linkjolt.click_ids import canonical_click_id
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.entries import EntryKind, parse_public_id
+from linkjolt.registry.whole_numbers import parse_whole_number
 from linkjolt.web.posted_fields import normalize_identifier
 from reports.vocabulary import Format
 
@@ -14,6 +15,7 @@ LIMIT_MAX = 1_000
 # Parameters that are read in any spelling in which a shop may post them.
 _IDENTIFIERS = ("click_id", "order_id")
 TEXT_MAX = 128
+_TIME_DIGITS_MAX = 15
 # A place after every event, before which the newest comes.
 LIST_START = (1 << 62, "")
 IDS: dict[str, EntryKind] = {"campaign_id": "campaign", "affiliate_id": "affiliate"}
@@ -65,11 +67,11 @@ def parse_registry_number(values: Mapping[str, str], name: str) -> int:
 
 
 def parse_limit(values: Mapping[str, str]) -> int:
-    text = values.get("limit", "100")
-    if not (text.isascii() and text.isdigit() and 1 <= int(text[:9]) <= LIMIT_MAX):
+    limit = parse_whole_number(values.get("limit", "100"))
+    if limit is None or not 1 <= limit <= LIMIT_MAX:
         message = f"must be a number from 1 to {LIMIT_MAX}"
         raise Rejected(Reason.invalid_field, message, field="limit")
-    return int(text)
+    return limit
 
 
 def parse_cursor(values: Mapping[str, str]) -> tuple[int, str]:
@@ -79,13 +81,14 @@ def parse_cursor(values: Mapping[str, str]) -> tuple[int, str]:
     cursor = values["cursor"]
     try:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
-        ms, event_id = text.split(":", 1)
-        if not (ms.isascii() and ms.isdigit() and len(ms) <= 15):
-            raise ValueError
     except (binascii.Error, ValueError):
+        text = ""
+    digits, colon, event_id = text.partition(":")
+    time_ms = parse_whole_number(digits, _TIME_DIGITS_MAX)
+    if time_ms is None or not colon:
         message = "is not a cursor that this list answered"
-        raise Rejected(Reason.invalid_field, message, field="cursor") from None
-    return int(ms), event_id
+        raise Rejected(Reason.invalid_field, message, field="cursor")
+    return time_ms, event_id
 
 
 def parse_format(values: Mapping[str, str]) -> tuple[Format, bool]:

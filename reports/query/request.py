@@ -11,6 +11,7 @@ import msgspec
 from linkjolt.money import check_currency
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.entries import EntryKind, parse_public_id
+from linkjolt.registry.whole_numbers import parse_whole_number
 from reports.period import check_zone, parse_period
 from reports.vocabulary import (
     COMPARES,
@@ -227,7 +228,7 @@ def _parse_sort(
 
 
 def _parse_limit(text: str) -> int:
-    number = _parse_digits(text)
+    number = parse_whole_number(text)
     if number is None or not 1 <= number <= LIMIT_MAX:
         raise _invalid("limit", f"must be a number from 1 to {LIMIT_MAX}")
     return number
@@ -240,14 +241,10 @@ def _parse_cursor(cursor: str | None) -> int:
         text = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)).decode()
     except (binascii.Error, ValueError):
         text = ""
-    number = _parse_digits(text.removeprefix("rows:")) if text.startswith("rows:") else None
+    number = parse_whole_number(text.removeprefix("rows:")) if text.startswith("rows:") else None
     if number is None or number > _OFFSET_MAX:
         raise _invalid("cursor", "is not a cursor that a report answered")
     return number
-
-
-def _parse_digits(text: str) -> int | None:
-    return int(text) if text.isascii() and text.isdigit() and len(text) <= 9 else None
 
 
 def parse_tops(parameters: Sequence[tuple[str, str]], now: datetime) -> ReportRequest:

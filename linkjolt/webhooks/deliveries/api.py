@@ -17,6 +17,7 @@ from starlette.responses import Response
 
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.entries import Webhook
+from linkjolt.registry.whole_numbers import parse_whole_number
 from linkjolt.web.collections import Call, Endpoint, body_of, entry_number, page_of
 from linkjolt.web.forms import Instant
 from linkjolt.web.openapi import Body, Operation, of, paging
@@ -35,6 +36,7 @@ SCOPE = "webhooks:write"
 # The log holds more only while the aggregator does not run.
 _UNSTORED_MAX = 1_000
 _KEY_MAX_CHARACTERS = 200
+_CURSOR_DIGITS_MAX = 15
 
 
 class DeliveryLog(Protocol):
@@ -264,17 +266,15 @@ def _parse_cursor(cursor: str) -> DeliveryKey | None:
         return None
     try:
         padded = cursor[:_KEY_MAX_CHARACTERS] + "=" * (-len(cursor) % 4)
-        event_ms, place, webhook_id = base64.urlsafe_b64decode(padded).decode().split(":")
-        if not (_is_number(event_ms) and _is_number(place)):
-            raise ValueError
+        ms_digits, place_digits, webhook_id = base64.urlsafe_b64decode(padded).decode().split(":")
     except (binascii.Error, ValueError):
+        ms_digits = place_digits = webhook_id = ""
+    event_ms = parse_whole_number(ms_digits, _CURSOR_DIGITS_MAX)
+    place = parse_whole_number(place_digits, _CURSOR_DIGITS_MAX)
+    if event_ms is None or place is None:
         message = "is not a cursor of this list"
-        raise Rejected(Reason.invalid_field, message, field="cursor") from None
-    return int(event_ms), int(place), webhook_id
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) <= 15
+        raise Rejected(Reason.invalid_field, message, field="cursor")
+    return event_ms, place, webhook_id
 
 
 def _at(time_ms: int) -> datetime:
