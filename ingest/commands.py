@@ -34,7 +34,7 @@ def edge(host: str | None, edge_port: int | None, data: str | None) -> None:
         warn_of_exposure(settings)
         sock = server.listen(settings.host, settings.edge_port)
         async with open_edge(settings, stop) as worker:
-            _tune_garbage_collector()
+            tune_garbage_collector()
             await server.serve(
                 create_app(worker),
                 sock=sock,
@@ -46,7 +46,7 @@ def edge(host: str | None, edge_port: int | None, data: str | None) -> None:
     run(main)
 
 
-def _tune_garbage_collector() -> None:
+def tune_garbage_collector() -> None:
     """Exempts the objects of the start from garbage collection, and collects more rarely.
 
     With Python's settings it takes 17 % of an edge's time under batches of conversions.

@@ -5,55 +5,28 @@ refused as a whole (too large, too many entries, cut off) is not read further, b
 accepted before stay accepted: the refusal has their results.
 """
 
-import asyncio
 import time
 from collections import Counter, deque
-from collections.abc import AsyncGenerator, AsyncIterator, Sequence
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from redis.exceptions import RedisError
 
 from ingest.conversions.body import named_as_sent
 from ingest.conversions.intake import Intake, PendingConversion, count_conversions
-from linkjolt.reasons import Reason, Rejected
+from linkjolt.reasons import Rejected
 from linkjolt.registry.entries import ApiKey
+from linkjolt.runtime.loop_slices import LoopSlices
 from linkjolt.web import requests
 
 BODY_MAX_BYTES = 10 << 20
 ARRAY_MAX = 1_000
 LINES_MAX = 10_000
 ACCEPTED_STATUSES = (200, 201, 202)
-# Entries accepted in one turn of the loop: some 2 ms, for which a redirect may have to wait.
+# Entries accepted in one turn of the loop at most, so that a frame stays small: some 2 ms.
 _TURN_ENTRIES = 128
 # Turns of one body awaiting their frames: while one is written the next one is prepared.
 _TURNS_IN_FLIGHT_MAX = 4
-
-
-async def read_lines(chunks: AsyncIterator[bytes]) -> AsyncGenerator[list[bytes]]:
-    """Yields lines as they arrive, without blank ones; cuts a line that exceeds a post's bound.
-
-    Rejected after LINES_MAX lines, however they arrive.
-    """
-    left, rest, begun = LINES_MAX, b"", False
-    async for chunk in chunks:
-        *whole, rest = (rest + chunk).split(b"\n")
-        if whole and not begun:
-            begun, whole[0] = True, whole[0].removeprefix(requests.BYTE_ORDER_MARK)
-        lines = [line for line in whole if line and not line.isspace()]
-        yield lines[:left]
-        left = _check_lines_left(left - len(lines))
-        # Only as much as shows that it is too long.
-        rest = rest[: requests.BODY_MAX_BYTES + 1]
-    last = rest if begun else rest.removeprefix(requests.BYTE_ORDER_MARK)
-    if last and not last.isspace():
-        _check_lines_left(left - 1)
-        yield [last]
-
-
-def _check_lines_left(left: int) -> int:
-    if left < 0:
-        message = f"the body has over {LINES_MAX} lines: those beyond were not read"
-        raise Rejected(Reason.body_too_large, message)
-    return left
 
 
 class BatchBrokenOffError(Exception):
@@ -65,8 +38,15 @@ class BatchBrokenOffError(Exception):
         self.results = results
 
 
+class _Refusal(NamedTuple):
+    """The result of a refused entry: not its exception, which keeps all that was decoded."""
+
+    status: int
+    result: bytes
+
+
 # An entry with the conversion that is being published of it, or its refusal.
-_PendingEntry = tuple[bytes, PendingConversion | Exception]
+_PendingEntry = tuple[bytes, PendingConversion | _Refusal]
 
 
 class ConversionBatch:
@@ -78,6 +58,7 @@ class ConversionBatch:
         self._turns_in_flight: deque[list[_PendingEntry]] = deque()
         self._results: list[bytes] = []
         self._statuses: Counter[int] = Counter()
+        self._slices = LoopSlices()
 
     async def accept(self, entries: Sequence[bytes]) -> None:
         """Accepts entries; returns when all are being published and most have results."""
@@ -85,11 +66,12 @@ class ConversionBatch:
             now_ms = time.time_ns() // 1_000_000
             turn: list[_PendingEntry] = []
             for entry in entries[at : at + _TURN_ENTRIES]:
+                await self._slices.next_if_over()
                 pending = self._accept_now(entry, now_ms) or await self._accept(entry, now_ms)
                 turn.append((entry, pending))
             self._turns_in_flight.append(turn)
             # Lets redirects run, and the accepted entries be sent.
-            await asyncio.sleep(0)
+            await self._slices.next()
             while len(self._turns_in_flight) > _TURNS_IN_FLIGHT_MAX:
                 await self._answer_oldest_turn()
 
@@ -104,38 +86,43 @@ class ConversionBatch:
         counts = b'],"accepted":%d,"rejected":%d' % (accepted, len(self._results) - accepted)
         return b'"data":[' + b",".join(self._results) + counts
 
-    def _accept_now(self, entry: bytes, now_ms: int) -> PendingConversion | Exception | None:
+    def _accept_now(self, entry: bytes, now_ms: int) -> PendingConversion | _Refusal | None:
         """As `_accept`; None where something must be read from Redis first."""
         try:
             requests.check_size(len(entry), requests.BODY_MAX_BYTES)
             return self._intake.accept_now(entry, self._key, now_ms)
         except (Rejected, RedisError) as error:
-            return error
+            return _refuse(error, entry)
 
-    async def _accept(self, entry: bytes, now_ms: int) -> PendingConversion | Exception:
+    async def _accept(self, entry: bytes, now_ms: int) -> PendingConversion | _Refusal:
         try:
             return await self._intake.accept(entry, self._key, now_ms)
         except (Rejected, RedisError) as error:
-            return error
+            return _refuse(error, entry)
 
     async def _answer_oldest_turn(self) -> None:
         statuses: Counter[int] = Counter()
         for entry, pending in self._turns_in_flight.popleft():
+            await self._slices.next_if_over()
             try:
-                if isinstance(pending, Exception):
-                    raise pending
-                outcomes = await pending.outcomes
-                if pending.is_settled(outcomes):
-                    status, conversion = pending.answer(outcomes)
+                if isinstance(pending, _Refusal):
+                    status, result = pending
                 else:
-                    status, conversion = await self._intake.answer(pending)
+                    outcomes = await pending.outcomes
+                    if pending.is_settled(outcomes):
+                        status, conversion = pending.answer(outcomes)
+                    else:
+                        status, conversion = await self._intake.answer(pending)
+                    result = b'{"status":%d,"conversion":%b}' % (status, conversion)
             except (Rejected, RedisError) as error:
-                refused = named_as_sent(requests.refusal_of(error), entry)
-                status, result = refused.status, requests.encode(refused.entry())
-            else:
-                result = b'{"status":%d,"conversion":%b}' % (status, conversion)
+                status, result = _refuse(error, entry)
             statuses[status] += 1
             self._results.append(result)
         for status, entries in statuses.items():
             count_conversions(status, entries)
         self._statuses += statuses
+
+
+def _refuse(error: Exception, entry: bytes) -> _Refusal:
+    refused = named_as_sent(requests.refusal_of(error), entry)
+    return _Refusal(refused.status, requests.encode(refused.entry()))

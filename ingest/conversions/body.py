@@ -14,6 +14,7 @@ from msgspec import Meta
 from linkjolt.click_ids import CLICK_ID_LENGTH, canonical_click_id
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.web import posted_fields, requests
+from linkjolt.web.json_structure import check_depth
 
 ALIASES = {
     "trackingCode": "tracking_code",
@@ -135,7 +136,7 @@ def parse_post(body: bytes) -> ConversionPost:
         return parse_carefully(body)
     # Mostly each colon is a name's, and no name is repeated.
     if body.count(b":") != len(values):
-        requests.check_depth(body)
+        check_depth(body)
         if not requests.has_every_name(values, body):
             requests.check_repeated_names(body)
     is_ascii = _BACKSLASH not in body and _DELETE not in body and body.isascii()
@@ -184,7 +185,7 @@ def _is_plain_click_id(text: str) -> bool:
 
 def parse_carefully(body: bytes) -> ConversionPost:
     """As `parse_post`, for every spelling of names and values that shops send."""
-    requests.check_depth(body)
+    check_depth(body)
     fields = requests.decode_value(body, dict[str, msgspec.Raw])
     requests.check_repeated_names(body)
     sent_as: dict[str, str] = {}
@@ -261,6 +262,9 @@ def _check_needs_no_order(post: ConversionPost) -> None:
 
 
 def _check_nested(post: ConversionPost) -> None:
+    if post.metadata and len(msgspec.json.encode(post.metadata)) > METADATA_MAX_BYTES:
+        message = f"is over {METADATA_MAX_BYTES} bytes"
+        raise Rejected(Reason.invalid_field, message, field="metadata")
     # Their members are still raw, and have not been validated.
     try:
         _decode_raw((post.items, post.metadata))
@@ -268,9 +272,6 @@ def _check_nested(post: ConversionPost) -> None:
         raise Rejected(Reason.malformed_json, f"the body is not JSON: {error}") from None
     except msgspec.DecodeError:
         _refuse_unreadable_member(post)
-    if post.metadata and len(msgspec.json.encode(post.metadata)) > METADATA_MAX_BYTES:
-        message = f"is over {METADATA_MAX_BYTES} bytes"
-        raise Rejected(Reason.invalid_field, message, field="metadata")
 
 
 def _refuse_unreadable_member(post: ConversionPost) -> None:

@@ -9,9 +9,9 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from ingest.conversions.batch import (
     ARRAY_MAX,
     BODY_MAX_BYTES,
+    LINES_MAX,
     BatchBrokenOffError,
     ConversionBatch,
-    read_lines,
 )
 from ingest.conversions.body import named_as_sent
 from ingest.conversions.idempotency import IdempotentIntake, check_single, read_idempotency_key
@@ -22,6 +22,8 @@ from linkjolt.conversions.api import PATH, SCOPE
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.entries import ApiKey
 from linkjolt.web import requests
+from linkjolt.web.json_lines import read_lines
+from linkjolt.web.json_structure import split_array
 from linkjolt.web.requests import NDJSON
 
 
@@ -80,7 +82,8 @@ class ConversionEndpoint:
     async def _accept_lines(self, scope: Scope, receive: Receive, key: ApiKey) -> bytes:
         batch = ConversionBatch(self._intake, key)
         try:
-            async for lines in read_lines(requests.chunks(scope, receive, BODY_MAX_BYTES)):
+            chunks = requests.chunks(scope, receive, BODY_MAX_BYTES)
+            async for lines in read_lines(chunks, LINES_MAX):
                 await batch.accept(lines)
         except (Rejected, ClientDisconnect) as error:
             raise BatchBrokenOffError(requests.refusal_of(error), await batch.results()) from None
@@ -88,7 +91,7 @@ class ConversionEndpoint:
 
     async def _accept_array(self, body: bytes, key: ApiKey) -> bytes:
         batch = ConversionBatch(self._intake, key)
-        await batch.accept(requests.split_array(body, ARRAY_MAX))
+        await batch.accept(await split_array(body, ARRAY_MAX))
         return b"{%b}" % await batch.results()
 
 

@@ -13,6 +13,7 @@ from linkjolt.registry.checks import check_pass_params, check_plain_url, check_u
 from linkjolt.registry.entries import Affiliate, Campaign, Link, public_id
 from linkjolt.registry.store import Registry
 from linkjolt.registry.tracking_codes import check_tracking_code
+from linkjolt.runtime.loop_slices import in_slices
 from linkjolt.web.collections import Call, Collection, Described
 from linkjolt.web.forms import Instant, given, reference, unknown_reference
 
@@ -118,7 +119,7 @@ async def create_links(
     registry: Registry, account: Account, forms: Sequence[LinkForm | Rejected], now: datetime
 ) -> list[Link | Rejected]:
     """One outcome per form, in order; what is refused already stays so. RedisError passes."""
-    drafts = [_draft(form, account, now) for form in forms]
+    drafts = [_draft(form, account, now) async for form in in_slices(forms)]
     links = [draft for draft in drafts if isinstance(draft, Link)]
     campaigns = await registry.existing(Campaign, account, {link.campaign for link in links})
     affiliates = await registry.existing(Affiliate, account, {link.affiliate for link in links})

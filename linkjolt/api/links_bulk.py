@@ -14,12 +14,15 @@ from linkjolt.api.links import (
     create_links,
     link_answer,
 )
-from linkjolt.reasons import RefusedEntry, Rejected
+from linkjolt.reasons import Reason, RefusedEntry, Rejected
 from linkjolt.registry.entries import Link
+from linkjolt.runtime.loop_slices import LoopSlices, in_slices
 from linkjolt.web.collections import Call, Endpoint
+from linkjolt.web.json_structure import check_structure
 from linkjolt.web.openapi import Operation, of, results_of
 from linkjolt.web.requests import (
-    check_depth,
+    BODY_MAX_BYTES,
+    check_size,
     decode,
     decode_value,
     json_response,
@@ -60,18 +63,29 @@ class LinksBulkAnswer(msgspec.Struct, frozen=True, kw_only=True):
 async def _create(call: Call) -> Response:
     """200 with a result for each entry; Rejected only for the body as a whole."""
     require_json(call.request)
-    body = await read_body(call.request, BATCH_MAX_BYTES)
-    check_depth(body)
-    forms = [_form(entry) for entry in decode_value(body, LinksBulkForm).links]
+    entries = await _read_entries(await read_body(call.request, BATCH_MAX_BYTES))
+    slices = LoopSlices()
+    forms = [_form(entry) async for entry in in_slices(entries, slices)]
     outcomes = await create_links(call.registry, call.account, forms, call.now)
-    data = [_result(outcome, call.edge_url) for outcome in outcomes]
+    data = [_result(outcome, call.edge_url) async for outcome in in_slices(outcomes, slices)]
     rejected = sum(isinstance(result, RefusedEntry) for result in data)
     accepted = len(data) - rejected
     return json_response(LinksBulkAnswer(data=data, accepted=accepted, rejected=rejected))
 
 
+async def _read_entries(body: bytes) -> list[msgspec.Raw]:
+    if not await check_structure(body, level=2, entries_max=BULK_MAX):
+        raise Rejected(Reason.invalid_field, f"has over {BULK_MAX} entries", field="links")
+    entries = decode_value(body, LinksBulkForm).links
+    # All colons but the one behind the name are in the entries, unless the name is repeated.
+    if body.count(b":") != 1 + sum([bytes(entry).count(b":") for entry in entries]):
+        raise Rejected(Reason.invalid_field, "is given twice", field="links")
+    return entries
+
+
 def _form(entry: msgspec.Raw) -> LinkForm | Rejected:
     try:
+        check_size(len(bytes(entry)), BODY_MAX_BYTES)
         return decode(bytes(entry), LinkForm)
     except Rejected as error:
         return error

@@ -1,6 +1,7 @@
 """`/v1/adjustments`: adjustments by conversion or by order, one or many; on both listeners."""
 
 import time
+from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -41,9 +42,12 @@ from linkjolt.directory.directory import Directory
 from linkjolt.reasons import FieldError, Reason, Rejected
 from linkjolt.registry.entries import ApiKey, Campaign
 from linkjolt.registry.reads import read_entry
+from linkjolt.runtime.loop_slices import LoopSlices
 from linkjolt.storage.redis import RedisError
 from linkjolt.web import posted_fields, requests
 from linkjolt.web.forms import Instant, unknown_reference
+from linkjolt.web.json_lines import read_lines
+from linkjolt.web.json_structure import split_array, too_many_entries
 from linkjolt.web.openapi import Operation, Parameter, of, page_of, text_body
 
 PATH = "/v1/adjustments"
@@ -143,18 +147,15 @@ class Adjustments:
         """Makes one adjustment, or those of an array or of lines in their order."""
         key = await authorize_request(request, self._directory, SCOPE)
         media_type = requests.media_type(request.scope)
-        if media_type not in requests.NDJSON:
-            requests.require_json(request)
+        if media_type in requests.NDJSON:
+            return _json_response(await self._adjust_many(await _read_lines(request), key))
+        requests.require_json(request)
         body = await requests.read_body(request, BATCH_MAX_BYTES)
         body = body.removeprefix(requests.BYTE_ORDER_MARK)
-        if media_type in requests.NDJSON:
-            entries = [line for line in body.split(b"\n") if line.strip()]
-            requests.check_entries(len(entries), BATCH_MAX)
-        elif body.lstrip()[:1] == b"[":
-            entries = requests.split_array(body, BATCH_MAX)
-        else:
+        if body.lstrip()[:1] != b"[":
             requests.check_size(len(body), requests.BODY_MAX_BYTES)
             return _single_response(await self._adjust_one(body, key, {}))
+        entries = await split_array(body, BATCH_MAX)
         return _json_response(await self._adjust_many(entries, key))
 
     async def list_early(self, request: Request) -> Response:
@@ -178,7 +179,9 @@ class Adjustments:
         results: list[bytes] = []
         rejected, campaigns = 0, dict[int, Campaign | None]()
         unavailable: RedisError | None = None
+        slices = LoopSlices()
         for entry in entries:
+            await slices.next_if_over()
             try:
                 if unavailable:
                     # An earlier one may change the same conversion, and must come first.
@@ -225,6 +228,16 @@ class Adjustments:
         if campaign.duplicates == "allow":
             message = "is not enough: its campaign allows an order many conversions"
             raise Rejected(Reason.not_adjustable, message, field="order_id")
+
+
+async def _read_lines(request: Request) -> list[bytes]:
+    chunks = requests.chunks(request.scope, request.receive, BATCH_MAX_BYTES)
+    entries: list[bytes] = []
+    async for lines in read_lines(chunks, BATCH_MAX + 1):
+        entries += lines
+        if len(entries) > BATCH_MAX:
+            raise too_many_entries(BATCH_MAX)
+    return entries
 
 
 def _single_response(result: AdjustmentResult | EarlyAdjustment) -> Response:
@@ -294,9 +307,8 @@ def _now_ms() -> int:
 
 def _parse_query(items: Sequence[tuple[str, str]]) -> _OrderQuery:
     """Parses the parameters of the list; Rejected, naming the parameter."""
-    names = [name for name, _ in items]
-    for name in names:
-        if names.count(name) > 1:
+    for name, times in Counter(name for name, _ in items).items():
+        if times > 1:
             raise Rejected(Reason.invalid_field, "is given more than once", field=name)
     try:
         return msgspec.convert(dict(items), _OrderQuery)

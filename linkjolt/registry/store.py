@@ -17,6 +17,7 @@ from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.entries import ApiKey, Coupon, EntryKind, Link, RegistryEntry, Webhook
 from linkjolt.registry.reads import ENTRY_KINDS, E, read_entries, read_pointer, read_raw
 from linkjolt.registry.tracking_codes import make_tracking_code
+from linkjolt.runtime.loop_slices import in_slices
 from linkjolt.storage.lua import LuaScript, read_script
 
 PAGE_MAX = 1000
@@ -162,8 +163,8 @@ class Registry:
         return last - count + 1
 
     async def _insert(self, entries: Sequence[E], attempts_left: int) -> list[E | Rejected]:
-        coded = [self._with_code(entry) for entry in entries]
-        replies = await self._write([_entry_write(b"", entry) for entry in coded])
+        coded = [self._with_code(entry) async for entry in in_slices(entries)]
+        replies = await self._write([_entry_write(b"", e) async for e in in_slices(coded)])
         outcomes = [_outcome(entry, reply) for entry, reply in zip(coded, replies, strict=True)]
         # A generated code was taken by chance: generate another.
         collisions = [

@@ -16,6 +16,8 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, ExceptionHandler, Message, Receive, Scope, Send
 
 from linkjolt.reasons import Reason, Rejected
+from linkjolt.registry.whole_numbers import parse_whole_number
+from linkjolt.web.json_structure import check_depth
 
 URL_MAX_BYTES = 8_192
 HEAD_MAX_BYTES = 32 << 10
@@ -32,7 +34,6 @@ _match_host = re.compile(
     rb"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._~%!$&'()*+,;=-]{0,255})(?::[0-9]{0,5})?"
 ).fullmatch
 BODY_MAX_BYTES = 64 << 10
-NESTING_MAX = 32
 # Of a request's scope: its sender's credentials are valid; its body arrives too slowly, as said.
 VERIFIED = "linkjolt.verified"
 BODY_REFUSAL = "linkjolt.body_refusal"
@@ -41,11 +42,11 @@ BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # One entry a line; the first is the name that most tools use.
 NDJSON = ("application/x-ndjson", "application/ndjson", "application/jsonl")
 _SHOWN_MAX = 128
+# As many as the parser of heads takes (2**64).
+_LENGTH_DIGITS_MAX = 20
 T = TypeVar("T")
 
-_decode_array = msgspec.json.Decoder(list[msgspec.Raw]).decode
 _encoder = msgspec.json.Encoder(decimal_format="number")
-_OPENERS = re.compile(rb'"(?:[^"\\]|\\.)*"|[\[\]{}]')
 _AT = re.compile(r"(?s)(.*) - at `\$\.?(.*?)`")
 _NAMED = re.compile(r"`([^`]*)`")
 _BY_STATUS = {
@@ -219,7 +220,7 @@ async def chunks(scope: Scope, receive: Receive, max_bytes: int) -> AsyncGenerat
     """
     for name, value in scope["headers"]:
         if name == b"content-length":
-            check_size(int(value) if value.isdigit() else 0, max_bytes)
+            check_size(_declared_size(value), max_bytes)
         elif name == b"content-encoding":
             _check_encoding(value)
     size, more = 0, True
@@ -234,6 +235,13 @@ async def chunks(scope: Scope, receive: Receive, max_bytes: int) -> AsyncGenerat
         check_size(size, max_bytes)
         yield chunk
         more = message.get("more_body", False)
+
+
+def _declared_size(value: bytes) -> int:
+    size = parse_whole_number(value.decode("latin-1"), _LENGTH_DIGITS_MAX)
+    if size is None:
+        raise Rejected(Reason.bad_request, "Content-Length is no whole number")
+    return size
 
 
 def _check_encoding(value: bytes) -> None:
@@ -260,17 +268,6 @@ def require_json(request: Request) -> None:
     if declared != "application/json":
         message = f"send application/json, not {declared[:64]}"
         raise Rejected(Reason.unsupported_media_type, message)
-
-
-def check_depth(body: bytes) -> None:
-    """Rejected where JSON nests deeper than 32 levels (msgspec raises RecursionError later)."""
-    if body.count(b"[") + body.count(b"{") <= NESTING_MAX:
-        return
-    depth = 0
-    for token in _OPENERS.findall(body):
-        depth += (token in (b"[", b"{")) - (token in (b"]", b"}"))
-        if depth > NESTING_MAX:
-            raise Rejected(Reason.too_deep, f"the body nests deeper than {NESTING_MAX} levels")
 
 
 def check_repeated_names(body: bytes) -> None:
@@ -349,25 +346,6 @@ def decode_value(body: bytes, kind: type[T]) -> T:
         raise invalid(error) from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise Rejected(Reason.malformed_json, f"the body is not JSON: {error}") from None
-
-
-def split_array(body: bytes, entries_max: int) -> list[bytes]:
-    """Splits a JSON array into its undecoded entries; Rejected for anything else."""
-    try:
-        entries = _decode_array(body)
-    except RecursionError:
-        message = f"the body nests deeper than {NESTING_MAX} levels"
-        raise Rejected(Reason.too_deep, message) from None
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise Rejected(Reason.malformed_json, f"the body is not JSON: {error}") from None
-    check_entries(len(entries), entries_max)
-    return [bytes(entry) for entry in entries]
-
-
-def check_entries(entries: int, entries_max: int) -> None:
-    """Rejected where a body has too many entries."""
-    if entries > entries_max:
-        raise Rejected(Reason.invalid_field, f"has over {entries_max} entries", field="body")
 
 
 def invalid(error: msgspec.ValidationError) -> Rejected:

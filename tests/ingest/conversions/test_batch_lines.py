@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ingest.conversions.batch import LINES_MAX, read_lines
+from ingest.conversions.batch import LINES_MAX
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.web import requests
+from linkjolt.web.json_lines import read_lines
 
 _LINES = st.binary(max_size=6) | st.just(requests.BYTE_ORDER_MARK)
 
@@ -20,7 +21,7 @@ async def arriving(pieces: Sequence[bytes]) -> AsyncGenerator[bytes]:
 
 
 async def split(pieces: Sequence[bytes]) -> list[bytes]:
-    return [line async for lines in read_lines(arriving(pieces)) for line in lines]
+    return [line async for lines in read_lines(arriving(pieces), LINES_MAX) for line in lines]
 
 
 @settings(deadline=None)
@@ -49,7 +50,7 @@ async def test_only_as_much_of_a_line_is_held_as_shows_that_it_is_too_long() -> 
 async def test_as_many_lines_as_may_be_are_yielded_before_the_refusal(pieces: list[bytes]) -> None:
     found: list[bytes] = []
     with pytest.raises(Rejected) as refused:
-        async for lines in read_lines(arriving(pieces)):
+        async for lines in read_lines(arriving(pieces), LINES_MAX):
             found += lines
     assert refused.value.reason is Reason.body_too_large
     assert found == [b"1"] * LINES_MAX

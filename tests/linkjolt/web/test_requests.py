@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from linkjolt.reasons import STATUS, Reason, Rejected
-from linkjolt.web.requests import NESTING_MAX, check_depth, check_repeated_names, decode
+from linkjolt.web.json_structure import NESTING_MAX, check_depth
+from linkjolt.web.requests import check_repeated_names, decode
 
 
 class Inner(msgspec.Struct, forbid_unknown_fields=True):
