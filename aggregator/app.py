@@ -19,6 +19,7 @@ from aggregator.delivery.visitor_salts import VisitorSalts
 from aggregator.maintenance import control_socket
 from aggregator.warehouse.migrate import TableOptions, migrate
 from aggregator.warehouse.registry_mirror import RegistryMirror
+from linkjolt.clicks.user_agent import build_patterns
 from linkjolt.runtime.back_off import BackOff
 from linkjolt.settings import AggregatorSettings as Settings
 from linkjolt.storage.clickhouse import ClickHouse, ClickHouseFailed
@@ -58,6 +59,7 @@ class AggregatorLoop:
 
     async def run(self, stop: asyncio.Event) -> None:
         """Steps until `stop`, then until all events accepted before it are stored (4 s at most)."""
+        build_patterns()
         while not stop.is_set():
             wait_seconds = await self._step()
             with suppress(TimeoutError):

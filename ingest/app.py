@@ -29,7 +29,7 @@ from ingest.worker_numbers import keep_worker_lease
 from linkjolt import redis_keys
 from linkjolt.api import resources
 from linkjolt.click_ids import ClickIdGenerator
-from linkjolt.clicks.user_agent import parse_user_agent
+from linkjolt.clicks.user_agent import build_patterns
 from linkjolt.conversions.adjustments_api import Adjustments
 from linkjolt.conversions.api import PATH, Conversions
 from linkjolt.conversions.requested import RequestedAdjustments
@@ -43,8 +43,6 @@ from linkjolt.web import openapi_page, probes, requests
 _ROBOTS = "User-agent: *\nDisallow: /\n"
 # Asks Chrome's private prefetch proxy not to fetch links on its own (its traffic advice file).
 _TRAFFIC_ADVICE = b'[{"user_agent":"prefetch-proxy","disallow":true}]'
-# Parsing any user agent builds the patterns, which takes a third of a second.
-_FIRST_AGENT = "Mozilla/5.0"
 log = structlog.get_logger()
 
 
@@ -75,7 +73,7 @@ async def open_edge(settings: Settings, stop: asyncio.Event) -> AsyncGenerator[E
         tasks.create_task(outlive_os_errors(spools.drain_abandoned))
         loops = [*_background_loops(edge, worker, spools), partial(snapshot.follow, control)]
         running = [tasks.create_task(outlive_os_errors(loop)) for loop in loops]
-        parse_user_agent(_FIRST_AGENT)
+        build_patterns()
         log.info("edge started", worker=worker)
         yield edge
         await edge.wait_idle()

@@ -17,6 +17,7 @@ from aggregator.rows.conversions import (
 from aggregator.rows.rows import ClickRow, ConversionRow
 from aggregator.warehouse.writer import Warehouse
 from linkjolt.events import Click
+from linkjolt.runtime.loop_slices import in_slices
 from linkjolt.stream_lines import fact_id, parse_fact
 
 
@@ -66,15 +67,19 @@ async def build_missing_clicks(
     """
     undecodable: list[Reject] = []
     decoded = decode_lines(lines, _read_click, stream_number, undecodable)
-    events = [(line, click) for line, click in decoded if (line.pos, click.click_id) not in stored]
+    events = [
+        (line, click)
+        async for line, click in in_slices(decoded)
+        if (line.pos, click.click_id) not in stored
+    ]
     known = await warehouse.read_click_rows(
         [(click.account, click.click_id) for _, click in events]
     )
     events = [(line, c) for line, c in events if line.marked or c.click_id not in known]
 
-    def build(by_day: Mapping[str, bytes]) -> tuple[list[bytes], list[Reject]]:
+    async def build(by_day: Mapping[str, bytes]) -> tuple[list[bytes], list[Reject]]:
         rejects = [*undecodable]
-        return encode_click_rows(events, stream_number, by_day, known, rejects), rejects
+        return await encode_click_rows(events, stream_number, by_day, known, rejects), rejects
 
     return await salts.build_with_salts(build)
 
@@ -88,11 +93,15 @@ async def build_missing_conversions(
     """
     undecodable: list[Reject] = []
     decoded = decode_lines(lines, parse_fact, stream_number, undecodable)
-    events = [(line, fact) for line, fact in decoded if (line.pos, fact_id(fact)) not in stored]
+    events = [
+        (line, fact)
+        async for line, fact in in_slices(decoded)
+        if (line.pos, fact_id(fact)) not in stored
+    ]
     known = await read_already_stored(
         warehouse, events, events, await warehouse.read_click_rows(click_keys(events))
     )
     existing = stored_ids(known)
     events = [(line, fact) for line, fact in events if line.marked or fact_id(fact) not in existing]
-    rows, rejects = build_conversion_rows(events, stream_number, known)
+    rows, rejects = await build_conversion_rows(events, stream_number, known)
     return rows, [*undecodable, *rejects]

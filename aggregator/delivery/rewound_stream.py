@@ -16,6 +16,7 @@ from aggregator.rows.batches import decode_lines, split_lines
 from aggregator.warehouse.writer import Warehouse
 from linkjolt.events import Click
 from linkjolt.redis_keys import Stream
+from linkjolt.runtime.loop_slices import in_slices
 from linkjolt.stream_lines import fact_id, parse_fact
 
 _PAGE_ENTRIES = 64
@@ -64,9 +65,11 @@ async def _stored_positions(
     """Returns the positions of entries with an event that is stored, at whatever position."""
     lines = split_lines(entries)
     if stream.kind == "clicks":
-        clicks = list(decode_lines(lines, _read_click, stream.number, []))
+        decoded = decode_lines(lines, _read_click, stream.number, [])
+        clicks = [click async for click in in_slices(decoded)]
         known = await warehouse.read_click_rows([(c.account, c.click_id) for _, c in clicks])
         return {line.pos for line, click in clicks if click.click_id in known}
-    events = list(decode_lines(lines, parse_fact, stream.number, []))
+    facts = decode_lines(lines, parse_fact, stream.number, [])
+    events = [fact async for fact in in_slices(facts)]
     existing = stored_ids(await read_already_stored(warehouse, events, events, {}))
     return {line.pos for line, fact in events if fact_id(fact) in existing}

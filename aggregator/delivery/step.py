@@ -22,6 +22,7 @@ from linkjolt.events import Click
 from linkjolt.fault_points import fault
 from linkjolt.position import time_ms
 from linkjolt.redis_keys import Stream
+from linkjolt.runtime.loop_slices import in_slices
 from linkjolt.settings import AggregatorSettings as Settings
 from linkjolt.storage.clickhouse import ClickHouse
 from linkjolt.stream_lines import parse_fact
@@ -215,15 +216,14 @@ class Aggregation:
     async def _store_clicks(self, stream: Stream, entries: Sequence[FrameEntry], after: int) -> int:
         stream_number = stream.number
         marked = split_lines(entry for entry in entries if entry.marked)
-        repeated = [
-            (c.account, c.click_id) for _, c in decode_lines(marked, _read_click, stream_number, [])
-        ]
+        decoded = decode_lines(marked, _read_click, stream_number, [])
+        repeated = [(c.account, c.click_id) async for _, c in in_slices(decoded)]
         known = await self._warehouse.read_click_rows(repeated)
 
-        def build(salts: Mapping[str, bytes]) -> tuple[list[bytes], list[Reject]]:
+        async def build(salts: Mapping[str, bytes]) -> tuple[list[bytes], list[Reject]]:
             rejects: list[Reject] = []
             clicks = decode_lines(split_lines(entries), _read_click, stream_number, rejects)
-            return encode_click_rows(clicks, stream_number, salts, known, rejects), rejects
+            return await encode_click_rows(clicks, stream_number, salts, known, rejects), rejects
 
         lines, rejects = await self._salts.build_with_salts(build)
         await self._renew_lease(stream)
@@ -240,7 +240,8 @@ class Aggregation:
         """Stores the entries before the first that waits for its click; returns `after` if none."""
         stream_number = stream.number
         undecodable: list[Reject] = []
-        facts = list(decode_lines(split_lines(entries), parse_fact, stream_number, undecodable))
+        decoded = decode_lines(split_lines(entries), parse_fact, stream_number, undecodable)
+        facts = [fact async for fact in in_slices(decoded)]
         keys = click_keys(facts)
         # Read before the clicks are, for another aggregator may store clicks meanwhile.
         complete_until_ms = await self._clicks_complete_until_ms()
@@ -254,11 +255,12 @@ class Aggregation:
             undecodable = [reject for reject in undecodable if reject.pos < waiting]
         again = [fact for fact in facts if fact[0].marked]
         known = await read_already_stored(self._warehouse, facts, again, clicks)
-        rows, repeated = build_conversion_rows(facts, stream_number, known)
+        rows, repeated = await build_conversion_rows(facts, stream_number, known)
         await self._renew_lease(stream)
         await self._insert_rejects([*undecodable, *repeated])
+        lines = [piece async for piece in in_slices(encode_rows(rows))]
         end_position = await self._warehouse.insert_conversions(
-            encode_rows(rows), stream_number, entries[-1].pos, after
+            lines, stream_number, entries[-1].pos, after
         )
         metrics.STORED.labels("conversions").inc(len(facts) - len(repeated))
         return end_position

@@ -1,7 +1,7 @@
 """Shares the visitor hash's salts between aggregators: one a UTC day, which then expires."""
 
 import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from typing import TypeVar
 
 from redis.asyncio import Redis
@@ -33,11 +33,11 @@ class VisitorSalts:
             del self._salts[next(iter(self._salts))]
         return self._salts
 
-    async def build_with_salts(self, build: Callable[[Mapping[str, bytes]], T]) -> T:
+    async def build_with_salts(self, build: Callable[[Mapping[str, bytes]], Awaitable[T]]) -> T:
         """Calls `build` with the known salts until it raises no SaltMissing; returns its result."""
         while True:
             try:
-                return build(self._salts)
+                return await build(self._salts)
             except SaltMissing as missing:
                 await self.get([missing.day])
 

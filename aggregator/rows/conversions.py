@@ -1,4 +1,4 @@
-"""Builds rows and rejects from a batch of facts, and finds where it must wait for clicks; pure."""
+"""Builds rows and rejects from a batch of facts, and finds where it must wait for clicks."""
 
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -11,6 +11,7 @@ from aggregator.warehouse.writer import StoredOrder
 from linkjolt.datasets import Dataset, account_of
 from linkjolt.events import Adjustment, Conversion, OrderScope
 from linkjolt.reasons import Reason
+from linkjolt.runtime.loop_slices import in_slices
 from linkjolt.stream_lines import Fact
 
 FactLines = Sequence[tuple[EventLine, Fact]]
@@ -52,14 +53,14 @@ def first_waiting_position(
     return None
 
 
-def build_conversion_rows(
+async def build_conversion_rows(
     events: FactLines, stream_number: int, existing: AlreadyStored
 ) -> tuple[list[ConversionRow], list[Reject]]:
     """Builds the rows of new facts; rejects stored ones, and adjustments of unknown ones."""
     stored = _StoredSoFar(existing)
     rows: list[ConversionRow] = []
     rejects: list[Reject] = []
-    for line, fact in events:
+    async for line, fact in in_slices(events):
         refusal = stored.refusal(fact)
         if refusal:
             rejects.append(make_reject(line, stream_number, fact.account, *refusal))

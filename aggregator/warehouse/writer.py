@@ -1,6 +1,7 @@
 """Writes raw events, with their position in the rows, so that it cannot disagree with the data."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import msgspec
@@ -35,6 +36,7 @@ _FACT_COLUMNS = (
     *(*DENSE, *SPARSE),
 )
 _ORDERS = (_SQL / "orders.sql").read_text(encoding="utf-8")
+_PIECE_ROWS = 500
 _encoder = msgspec.json.Encoder()
 _encode = _encoder.encode
 
@@ -61,9 +63,11 @@ class StoredOrder(msgspec.Struct, frozen=True):
     superseded: bool = False
 
 
-def encode_rows(rows: Iterable[ClickRow | ConversionRow]) -> list[bytes]:
-    """Encodes rows as JSON lines for `insert_clicks` and `insert_conversions`."""
-    return [_encoder.encode_lines(rows)]
+def encode_rows(rows: Iterable[ClickRow | ConversionRow]) -> Iterator[bytes]:
+    """Encodes rows as JSON lines for `insert_clicks` and `insert_conversions`, piece by piece."""
+    left = iter(rows)
+    while part := list(islice(left, _PIECE_ROWS)):
+        yield _encoder.encode_lines(part)
 
 
 def _parse_click_id(click_id: str) -> ClickRef | None:
@@ -91,7 +95,7 @@ class Warehouse:
         return {row.s: row.pos for row in rows}
 
     async def insert_clicks(
-        self, rows: Sequence[bytes], stream_number: int, pos: int, after: int | None = None
+        self, rows: Iterable[bytes], stream_number: int, pos: int, after: int | None = None
     ) -> int:
         """Inserts one batch of JSON lines up to `pos` with its marker row: one INSERT, one part.
 
@@ -104,7 +108,7 @@ class Warehouse:
         return await self._insert(CLICK_COLUMNS, lines, stream_number, pos, after)
 
     async def insert_conversions(
-        self, rows: Sequence[bytes], stream_number: int, pos: int, after: int | None = None
+        self, rows: Iterable[bytes], stream_number: int, pos: int, after: int | None = None
     ) -> int:
         """Inserts one batch of conversions, as `insert_clicks`."""
         lines = [*rows, _encode(conversion_marker(stream_number, pos))]

@@ -87,8 +87,11 @@ _SELF_DECLARED = re.compile(
     r"|https?://(?!(?:www\.)?bsalsa\.com)|\w@\w",
     re.IGNORECASE,
 )
+# Tried at each place of a long text, the characters before the word take 0.8 ms.
+_BOT_WORD = re.compile(r"\w(?:bot|crawler|spider)\b", re.IGNORECASE)
+_BOT_NAME = re.compile(r"([\w.-]{0,40}\w(?:bot|crawler|spider))\b", re.IGNORECASE)
+_BEFORE_BOT_MAX = 40
 _PRODUCT_PATTERNS = (
-    re.compile(r"([\w.-]{0,40}\w(?:bot|crawler|spider))\b", re.IGNORECASE),
     re.compile(r"compatible; (?!MSIE)([A-Za-z][\w.-]{0,39})"),
     re.compile(r"^([A-Za-z][\w. -]{0,39})"),
 )
@@ -104,7 +107,8 @@ _CONSOLE = re.compile(r"PlayStation|Xbox|Nintendo")
 # An Android browser without `Mobile` is a tablet's (developer.chrome.com, "User-Agent").
 _TABLET = re.compile(
     r"iPad|Tablet(?! PC)|PlayBook|Kindle|\bKF[A-Z]{2,6}\b"
-    r"|^(?!.*Mobi)Mozilla/.*Android.*(?:AppleWebKit|Gecko)"
+    # Only the first `Android` is tried.
+    r"|^(?!.*Mobi)Mozilla/(?=(.*?Android))\1.*?(?:AppleWebKit|Gecko)"
 )
 _MOBILE = re.compile(
     r"Mobi|iPhone|iPod|Android|BlackBerry|BB10|Opera Mini|Windows Phone|IEMobile|Symbian|MIDP"
@@ -162,12 +166,17 @@ def _family_finder() -> Callable[[str], tuple[str, str]]:
     return find
 
 
+def build_patterns() -> None:
+    """Builds the patterns, which takes a third of a second, before the first click needs them."""
+    parse_user_agent("Mozilla/5.0")
+
+
 def parse_user_agent(user_agent: str) -> ParsedUserAgent:
     """Parses the first 512 characters of a user agent; `-` counts as none."""
     return _parse(user_agent[:AGENT_MAX_CHARACTERS])
 
 
-# About 60 microseconds for a new agent, 2.4 ms for the worst one found, 0.1 for a known one.
+# About 60 microseconds for a new agent, 150 for the worst one found, 0.1 for a known one.
 @lru_cache(maxsize=20_000)
 def _parse(user_agent: str) -> ParsedUserAgent:
     user_agent = user_agent.strip()
@@ -209,7 +218,11 @@ def _listed_kind(tags: tuple[str, ...]) -> AgentKind:
 
 def _product_name(user_agent: str) -> str:
     """Extracts `curl` from `curl/8.5.0`; a word with `bot` in it or after `compatible;` first."""
-    match = next((match for name in _PRODUCT_PATTERNS if (match := name.search(user_agent))), None)
+    if word := _BOT_WORD.search(user_agent):
+        match = _BOT_NAME.search(user_agent, max(0, word.start() - _BEFORE_BOT_MAX))
+    else:
+        found = (pattern.search(user_agent) for pattern in _PRODUCT_PATTERNS)
+        match = next(filter(None, found), None)
     return match[1].strip()[:40] if match else "unknown"
 
 

@@ -69,7 +69,7 @@ class ClickHouse:
             raw = client.raw_query(  # pyright: ignore[reportUnknownMemberType]
                 statement, parameters=bound, fmt="JSONEachRow"
             )
-            return msgspec.json.decode(b"[" + b",".join(raw.splitlines()) + b"]", type=list[row])
+            return [one for batch in _batches(raw.splitlines(), row) for one in batch]
 
         return await self._with_client(run)
 

@@ -152,11 +152,11 @@ def test_a_note_replaces_the_note_before_it() -> None:
     assert mark_replayed(once, at) == once
 
 
-def test_a_click_that_stands_twice_in_one_batch_is_stored_once(line: Line) -> None:
+async def test_a_click_that_stands_twice_in_one_batch_is_stored_once(line: Line) -> None:
     click = line.make_click()
     events = [(EventLine(pos, 0, b"{}", pos > 1), click) for pos in (1, 2)]
     day = datetime.fromtimestamp(now_ms() / 1000, UTC).date().isoformat()
     rejects: list[Reject] = []
-    text = b"".join(encode_click_rows(events, 0, {day: b"salt"}, (), rejects))
+    text = b"".join(await encode_click_rows(events, 0, {day: b"salt"}, (), rejects))
     rows = [msgspec.json.decode(row, type=ClickRow) for row in text.splitlines()]
     assert ([row.pos for row in rows], [reject.pos for reject in rejects]) == ([1], [2])
