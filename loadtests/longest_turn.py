@@ -65,8 +65,12 @@ def hostile_lines() -> list[bytes]:
 
 def bodies() -> Iterator[tuple[str, str, str, bytes]]:
     """Yields name, path, media type and body of each request."""
-    json, lines = "application/json", "application/x-ndjson"
-    links = "/v1/links/bulk"
+    yield from _bodies_of_links("/v1/links/bulk", "application/json")
+    for path in ("/v1/conversions", "/v1/adjustments"):
+        yield from _bodies_of_batches(path, "application/json", "application/x-ndjson")
+
+
+def _bodies_of_links(links: str, json: str) -> Iterator[tuple[str, str, str, bytes]]:
     yield "links: brackets", links, json, b'{"links":["' + b'",' + repeat(b"[")
     yield "links: brackets in a text", links, json, b'{"links":["' + repeat(b"[") + b'"]}'
     yield "links: pairs of brackets", links, json, b'{"links":[' + repeat(b"[],") + b"0]}"
@@ -77,25 +81,27 @@ def bodies() -> Iterator[tuple[str, str, str, bytes]]:
     yield "links: 1,000 honest", links, json, b'{"links":[' + honest + b"]}"
     padded = b",".join([_LINK % b"p" + b" " * 10_000 for _ in range(1_000)])
     yield "links: 1,000 of 10 KB", links, json, b'{"links":[' + padded + b"]}"
-    for path in ("/v1/conversions", "/v1/adjustments"):
-        name = path.removeprefix("/v1/")
-        yield f"{name}: brackets", path, json, repeat(b"[")
-        yield f"{name}: pairs of brackets", path, json, b"[" + repeat(b"[],") + b"0]"
-        yield f"{name}: pairs in one entry", path, json, b"[[" + repeat(b"[],") + b"0]]"
-        yield f"{name}: empty lines", path, lines, repeat(b"\n")
-        yield f"{name}: lines of brackets", path, lines, repeat(b"[" * 1_100 + b"\n")
-        for line in hostile_lines():
-            yield (
-                f"{name}: 64 KB lines {line[60:80].decode()}",
-                path,
-                lines,
-                repeat(line + b"\n", _BODY_BYTES),
-            )
-        array = b",".join(hostile_lines() * 18)[: _BODY_BYTES - 100_000]
-        yield f"{name}: 64 KB entries", path, json, b"[" + array[: array.rindex(b"},{") + 1] + b"]"
-    yield "conversions: 10,000 lines", "/v1/conversions", lines, b"\n".join(_posts(10_000))
+
+
+def _bodies_of_batches(path: str, json: str, lines: str) -> Iterator[tuple[str, str, str, bytes]]:
+    name = path.removeprefix("/v1/")
+    yield f"{name}: brackets", path, json, repeat(b"[")
+    yield f"{name}: pairs of brackets", path, json, b"[" + repeat(b"[],") + b"0]"
+    yield f"{name}: pairs in one entry", path, json, b"[[" + repeat(b"[],") + b"0]]"
+    yield f"{name}: empty lines", path, lines, repeat(b"\n")
+    yield f"{name}: lines of brackets", path, lines, repeat(b"[" * 1_100 + b"\n")
+    for line in hostile_lines():
+        yield (
+            f"{name}: 64 KB lines {line[60:80].decode()}",
+            path,
+            lines,
+            repeat(line + b"\n", _BODY_BYTES),
+        )
+    array = b",".join(hostile_lines() * 18)[: _BODY_BYTES - 100_000]
+    yield f"{name}: 64 KB entries", path, json, b"[" + array[: array.rindex(b"},{") + 1] + b"]"
+    yield f"{name}: 10,000 lines", path, lines, b"\n".join(_posts(10_000))
     many = b",".join(_posts(1_000, _metadata(b'"xxxxxxxx",' * 300)))
-    yield "conversions: 1,000 of 4 KB", "/v1/conversions", json, b"[" + many + b"]"
+    yield f"{name}: 1,000 of 4 KB", path, json, b"[" + many + b"]"
 
 
 async def post(

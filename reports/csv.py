@@ -9,6 +9,8 @@ from decimal import Decimal
 
 from starlette.responses import Response, StreamingResponse
 
+from linkjolt.runtime.loop_slices import LoopSlices
+
 # A spreadsheet takes text that begins so for a formula (OWASP, CSV injection).
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _MEDIA_TYPE = "text/csv; charset=utf-8"
@@ -31,11 +33,14 @@ def page_response(rows: Iterable[Iterable[Value]], name: str, next_cursor: str |
 async def stream_response(texts: AsyncGenerator[str], name: str) -> Response:
     """Answers texts as they come; an error before the first is still answered as a refusal."""
     first = await anext(texts)
+    slices = LoopSlices()
 
     async def all_texts() -> AsyncGenerator[str]:
         yield first
         async with aclosing(texts):
             async for text in texts:
+                # A client that reads as fast as rows are written would never be waited for.
+                await slices.next_if_over()
                 yield text
 
     return StreamingResponse(all_texts(), headers=_headers(name), media_type=_MEDIA_TYPE)

@@ -149,15 +149,11 @@ async def encode_click_rows(
     """Encodes the rows of clicks not in `existing` as JSON lines, in pieces of whole lines.
 
     Adds a reject for each existing click, for a click that is in the batch twice, and for a bad
-    click id. Raises SaltMissing.
-
-    The loop does other work between slices, which end with a frame or a piece: looking at the time
-    for each row would cost one percent.
+    click id. Raises SaltMissing. Lets the loop do other work between frames and between pieces:
+    looking at the time for each row would cost one percent.
     """
-    slices = LoopSlices()
-    pieces: list[bytes] = []
-    text = bytearray()
-    new: set[str] = set()
+    slices, pieces = LoopSlices(), list[bytes]()
+    text, new = bytearray(), set[str]()
     by_time: dict[str, SharedFields] = {}
     pos, row_end = -1, b""
     reject = partial(_add_reject, rejects, stream_number)

@@ -2,9 +2,9 @@
 
 import asyncio
 import time
-from collections.abc import AsyncGenerator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
-from itertools import chain
+from itertools import chain, islice
 
 import msgspec
 from redis.asyncio import Redis
@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from linkjolt import datasets
 from linkjolt.datasets import Dataset
 from linkjolt.reasons import Reason, Rejected
+from linkjolt.runtime.loop_slices import in_slices
 from linkjolt.settings import ReportsSettings
 from linkjolt.storage.clickhouse import ClickHouse
 from reports import metrics
@@ -29,6 +30,9 @@ from reports.answer.series import ReportPage, fill_empty_intervals, plan_page
 from reports.csv import csv_text
 from reports.names import NameCache, resolve_links
 from reports.query.compare import (
+    EarlierRows,
+    Shift,
+    by_place,
     filter_to_rows,
     filters_earlier_rows,
     pair_earlier_rows,
@@ -49,6 +53,7 @@ from reports.query.sources import Source, choose_shape, source_of
 from reports.vocabulary import Interval, TimeBasis
 
 EXPORTED_ROWS_MAX = 1_000_000
+_BATCH_ROWS = 500
 _TOO_COSTLY = (
     "the report takes too long from raw events: choose a shorter period, or fewer dimensions"
 )
@@ -166,10 +171,14 @@ class ReportBuilder:
         request = await self._resolve(request, as_of)
         page = plan_page(request)
         current, before = await self._read_compared(page, request)
-        rows = fill_empty_intervals(page, current.rows or [])
-        more = page.more if page.starts is not None else len(rows) > request.limit
-        shown = rows if page.starts is not None else rows[: request.limit]
-        earlier_rows = before.rows if before else None
+        rows = current.rows or []
+        if page.starts is None:
+            shown, more = rows[: request.limit], len(rows) > request.limit
+        else:
+            by_start = {row.bucket: row for row in rows}
+            shown = list(fill_empty_intervals(page, page.starts, by_start))
+            more = page.more
+        earlier_rows = by_place(before.rows) if before and before.rows is not None else None
         data = await self._answer_rows(page.request, request, shown, earlier_rows)
         return Report(
             data=data,
@@ -225,14 +234,25 @@ class ReportBuilder:
         page = plan_page(request)
         query = rows_query(page.request, self._dataset, self._raw_max_seconds)
         started_at = time.monotonic()
-        async with self._clickhouse.export(query.sql, ReportRow, query.parameters) as batches:
+        async with self._clickhouse.export(query.sql, ReportRow, query.parameters) as read:
             if self._is_late(query, started_at):
                 raise Rejected(Reason.too_costly, _TOO_COSTLY)
             yield csv_text([csv_columns(request)])
-            filled = [fill_empty_intervals(page, list(chain(*batches)))] if page.starts else None
-            for rows in filled or batches:
-                answer_rows = await self._answer_rows(page.request, request, rows)
+            batches, earlier_rows = read, None
+            if page.starts:
+                by_start = {row.bucket: row async for rows in in_slices(read) for row in rows}
+                batches = _batched(fill_empty_intervals(page, page.starts, by_start))
+                if request.compare != "none":
+                    earlier_rows = await self._read_earlier(page.request, shift_for(request), ())
+            for rows in batches:
+                answer_rows = await self._answer_rows(page.request, request, rows, earlier_rows)
                 yield csv_text(csv_row(request, row) for row in answer_rows)
+
+    async def _read_earlier(
+        self, page: ReportRequest, shift: Shift, rows: Sequence[ReportRow]
+    ) -> EarlierRows:
+        earlier = filter_to_rows(shifted_request(page, shift), rows)
+        return by_place(await self._run(rows_query(earlier, self._dataset, self._raw_max_seconds)))
 
     async def _resolve(self, request: ReportRequest, as_of: datetime | None) -> ReportRequest:
         request = await resolve_links(self._redis, datasets.account_of(self._dataset), request)
@@ -243,7 +263,7 @@ class ReportBuilder:
         page: ReportRequest,
         request: ReportRequest,
         rows: Sequence[ReportRow],
-        earlier_rows: Sequence[ReportRow] | None = None,
+        earlier_rows: EarlierRows | None = None,
     ) -> list[AnswerRow]:
         """Names rows and adds `previous` to each where the request compares."""
         numbers = registry_numbers(request, rows)
@@ -253,10 +273,7 @@ class ReportBuilder:
             return answer_rows
         shift = shift_for(request)
         if earlier_rows is None:
-            earlier = filter_to_rows(shifted_request(page, shift), rows)
-            earlier_rows = await self._run(
-                rows_query(earlier, self._dataset, self._raw_max_seconds)
-            )
+            earlier_rows = await self._read_earlier(page, shift, rows)
         pairs = zip(answer_rows, pair_earlier_rows(page, shift, rows, earlier_rows), strict=True)
         return [row | {"previous": answer_metrics(request, earlier)} for row, earlier in pairs]
 
@@ -342,3 +359,9 @@ def _totals(request: ReportRequest, row: ReportRow, before: _RowsAndTotal | None
     if before is None:
         return totals
     return totals | {"previous": answer_metrics(request, before.total)}
+
+
+def _batched(rows: Iterable[ReportRow]) -> Iterator[list[ReportRow]]:
+    left = iter(rows)
+    while batch := list(islice(left, _BATCH_ROWS)):
+        yield batch

@@ -1,8 +1,8 @@
 """Pages reports of one row an interval, and adds rows for intervals without events."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import islice
+from itertools import chain
 
 import msgspec
 
@@ -37,15 +37,14 @@ def plan_page(request: ReportRequest) -> ReportPage:
     # No interval begins in the future.
     end = max(min(request.end, request.asked_at + _MILLISECOND), request.start)
     starts = bucket_starts(request.start, end, request.interval, request.timezone)
+    more = len(starts) > last
     if request.sort.descending:
-        newest_first = list(starts)[::-1]
+        newest_first = starts[::-1]
         shown = newest_first[first:last]
-        following = newest_first[:first][-1:]
-        more = len(newest_first) > last
+        following = newest_first[max(0, first - 1) : first]
     else:
-        shown = list(islice(starts, first, last))
-        following = list(islice(starts, 1))
-        more = bool(following)
+        shown = starts[first:last]
+        following = starts[last : last + 1]
     if not shown:
         empty_request = msgspec.structs.replace(request, end=request.start)
         return ReportPage(empty_request if first else request, ())
@@ -58,14 +57,15 @@ def plan_page(request: ReportRequest) -> ReportPage:
     return ReportPage(page_request, tuple(shown), more)
 
 
-def fill_empty_intervals(page: ReportPage, rows: Sequence[ReportRow]) -> list[ReportRow]:
-    """Completes the rows of a page by empty ones for the intervals without events."""
-    if page.starts is None:
-        return list(rows)
-    read = {row.bucket: row for row in rows}
-    empty = {start: msgspec.structs.replace(EMPTY_ROW, bucket=start) for start in page.starts}
-    by_start = empty | read
-    return [by_start[start] for start in sorted(by_start, reverse=page.request.sort.descending)]
+def fill_empty_intervals(
+    page: ReportPage, starts: Sequence[int], rows: Mapping[int, ReportRow]
+) -> Iterator[ReportRow]:
+    """Yields the rows of a page by their starts, and empty ones for intervals without events."""
+    known = set(starts)
+    # Events may be newer than the last interval that has begun.
+    others = [start for start in rows if start not in known]
+    for start in sorted(chain(starts, others), reverse=page.request.sort.descending):
+        yield rows.get(start) or msgspec.structs.replace(EMPTY_ROW, bucket=start)
 
 
 def _utc(seconds: int) -> datetime:

@@ -1,7 +1,7 @@
 """Finds the earlier period that a report is compared with, and pairs the rows of both."""
 
 import calendar
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, date, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -15,6 +15,7 @@ from reports.query.request import Filter, ReportRequest
 _ROWS_MAX = 1_000_000
 # Their values are few, so all are read; and a filter by verdict or currency changes the counts.
 _UNFILTERED = ("verdict", "currency")
+EarlierRows = Mapping[tuple[int | str, ...], ReportRow]
 
 
 class Shift(msgspec.Struct, frozen=True):
@@ -89,11 +90,15 @@ def filter_to_rows(earlier: ReportRequest, rows: Sequence[ReportRow]) -> ReportR
     return msgspec.structs.replace(earlier, filters=tuple(filters.values()))
 
 
+def by_place(rows: Iterable[ReportRow]) -> EarlierRows:
+    """Maps rows by their interval and values."""
+    return {(row.bucket, *row.values): row for row in rows}
+
+
 def pair_earlier_rows(
-    request: ReportRequest, shift: Shift, rows: Sequence[ReportRow], earlier: Sequence[ReportRow]
+    request: ReportRequest, shift: Shift, rows: Sequence[ReportRow], earlier_rows: EarlierRows
 ) -> list[ReportRow]:
     """Finds for each row the earlier one with the same values, one shift before its interval."""
-    earlier_rows = {(row.bucket, *row.values): row for row in earlier}
 
     def earlier_row(row: ReportRow) -> ReportRow:
         start = 0

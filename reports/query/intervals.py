@@ -1,6 +1,6 @@
 """Computes where the intervals of a report begin, in its time zone."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import date, datetime, timedelta
 from functools import lru_cache
 from zoneinfo import ZoneInfo
@@ -9,6 +9,8 @@ from reports.period import first_instant
 from reports.vocabulary import Interval
 
 _QUARTER_SECONDS = 900
+# No zone's clock moves forth and back in less.
+_STEADY_SECONDS = 6 * 3600
 _FIXED_SECONDS: dict[Interval, int] = {"minute": 60, "15m": _QUARTER_SECONDS}
 
 
@@ -29,25 +31,48 @@ def bucket_start(instant: datetime, interval: Interval, zone: str) -> int:
     return int(first_instant(day, local_zone).timestamp())
 
 
-def bucket_starts(start: datetime, end: datetime, interval: Interval, zone: str) -> Iterator[int]:
-    """Yields where the intervals of [start, end) begin, in UTC seconds, ascending."""
+def bucket_starts(start: datetime, end: datetime, interval: Interval, zone: str) -> Sequence[int]:
+    """Computes where the intervals of [start, end) begin, in UTC seconds, ascending.
+
+    Minutes are a range, for of some years they are millions.
+    """
     first, until = int(start.timestamp()), int(-(-end.timestamp() // 1))
     if interval in _FIXED_SECONDS:
-        yield from range(bucket_start(start, interval, zone), until, _FIXED_SECONDS[interval])
-    elif interval == "hour":
-        yield from _hour_starts(first - first % _QUARTER_SECONDS, until, ZoneInfo(zone))
-    else:
-        yield from _day_starts(bucket_start(start, interval, zone), until, interval, ZoneInfo(zone))
+        return range(bucket_start(start, interval, zone), until, _FIXED_SECONDS[interval])
+    if interval == "hour":
+        return _hour_starts(first - first % _QUARTER_SECONDS, until, ZoneInfo(zone))
+    first_day = bucket_start(start, interval, zone)
+    return list(_day_starts(first_day, until, interval, ZoneInfo(zone)))
 
 
-def _hour_starts(first: int, until: int, zone: ZoneInfo) -> Iterator[int]:
-    last = None
-    # By quarters: where clocks move by half an hour, an hour may begin at any of them.
-    for second in range(first, until, _QUARTER_SECONDS):
-        start = _start_of_hour(second, zone)
-        if start != last:
-            yield start
-        last = start
+def _hour_starts(first: int, until: int, zone: ZoneInfo) -> list[int]:
+    # An hour may begin in one span and end in the next.
+    starts: dict[int, None] = {}
+    begin = first
+    while begin < until:
+        offset = _offset(begin, zone)
+        end = _steady_until(begin, until, offset, zone)
+        if end > begin:
+            following = range(begin + 3600 - (begin + offset) % 3600, end, 3600)
+            starts.update(dict.fromkeys((_start_of_hour(begin, zone), *following)))
+        else:
+            # By quarters: where clocks move by half an hour, an hour may begin at any of them.
+            end = min(begin + _STEADY_SECONDS, until)
+            quarters = range(begin, end, _QUARTER_SECONDS)
+            starts.update(dict.fromkeys(_start_of_hour(second, zone) for second in quarters))
+        begin = end
+    return list(starts)
+
+
+def _steady_until(begin: int, until: int, offset: int, zone: ZoneInfo) -> int:
+    """Finds the end of the span in which the clock surely does not move; `begin` if it may."""
+    end = begin
+    while end < until:
+        following = min(end + _STEADY_SECONDS, until)
+        if _offset(following, zone) != offset:
+            break
+        end = following
+    return end
 
 
 def _start_of_hour(seconds: int, zone: ZoneInfo) -> int:
@@ -89,14 +114,15 @@ def _next_day(day: date, interval: Interval) -> date:
 def steady_offset(start: datetime, end: datetime, zone: str) -> int | None:
     """Finds the zone's offset from UTC in seconds over [start, end); None if it may change.
 
-    Samples every six hours, as no zone's clock moves forth and back in less, over 32 days at most:
-    beyond that sampling costs more than a constant offset saves.
+    Samples 32 days at most: beyond that sampling costs more than a constant offset saves.
     """
     if end - start > timedelta(days=32):
         return None
     first, last = int(start.timestamp()), int(end.timestamp())
     local_zone = ZoneInfo(zone)
-    offsets = {_offset(second, local_zone) for second in (*range(first, last, 6 * 3600), last)}
+    offsets = {
+        _offset(second, local_zone) for second in (*range(first, last, _STEADY_SECONDS), last)
+    }
     return offsets.pop() if len(offsets) == 1 else None
 
 
