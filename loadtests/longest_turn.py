@@ -104,6 +104,23 @@ def _bodies_of_batches(path: str, json: str, lines: str) -> Iterator[tuple[str, 
     yield f"{name}: 1,000 of 4 KB", path, json, b"[" + many + b"]"
 
 
+def _scope(path: str, media_type: str, length: int) -> Scope:
+    return {
+        "type": "http",
+        "method": "POST",
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "headers": [
+            (b"host", b"localhost"),
+            (b"authorization", b"Bearer " + _SECRET.encode()),
+            (b"content-type", media_type.encode()),
+            (b"content-length", b"%d" % length),
+        ],
+        "client": ("127.0.0.1", 1),
+    }
+
+
 async def post(
     app: ASGIApp,
     path: str,
@@ -115,20 +132,7 @@ async def post(
 
     Calls `on_received` when the last chunk is handed over.
     """
-    scope: Scope = {
-        "type": "http",
-        "method": "POST",
-        "path": path,
-        "raw_path": path.encode(),
-        "query_string": b"",
-        "headers": [
-            (b"host", b"localhost"),
-            (b"authorization", b"Bearer " + _SECRET.encode()),
-            (b"content-type", media_type.encode()),
-            (b"content-length", b"%d" % len(body)),
-        ],
-        "client": ("127.0.0.1", 1),
-    }
+    scope = _scope(path, media_type, len(body))
     begins = iter(range(0, len(body), _CHUNK_BYTES))
     statuses: list[int] = []
 

@@ -153,8 +153,7 @@ async def encode_click_rows(
     looking at the time for each row would cost one percent.
     """
     slices, pieces = LoopSlices(), list[bytes]()
-    text, new = bytearray(), set[str]()
-    by_time: dict[str, SharedFields] = {}
+    text, new, by_time = bytearray(), set[str](), dict[str, SharedFields]()
     pos, row_end = -1, b""
     reject = partial(_add_reject, rejects, stream_number)
     for line, click in clicks:

@@ -9,6 +9,7 @@ import pytest
 from redis.asyncio import Redis
 from starlette.types import ASGIApp
 
+from linkjolt.logs import mask_text
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.runtime.loop_slices import LoopSlices, in_slices
 from linkjolt.runtime.redis_server import RedisServer
@@ -194,3 +195,11 @@ def _raises_too_deep(check: Callable[[], None]) -> bool:
 )
 async def test_entries_are_counted_at_one_level(body: bytes, level: int, is_within: bool) -> None:
     assert await check_structure(body, level, 3) is is_within
+
+
+def test_a_long_word_in_a_log_line_is_read_once() -> None:
+    began = time.perf_counter()
+    assert mask_text("a" * 30_000) == "a" * 30_000
+    # From each of its characters on it took 3 s.
+    assert time.perf_counter() - began < TURN_MAX_SECONDS
+    assert mask_text("to a.b+c%40x@shop.example, %40y.z") == "to ***@***, %40y.z"
