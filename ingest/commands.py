@@ -10,7 +10,7 @@ from ingest.conversions.protocol import edge_protocol_factory
 from linkjolt.runtime.data_directory import make_private
 from linkjolt.runtime.exposure import warn_of_exposure
 from linkjolt.runtime.instance import find_redis_url
-from linkjolt.runtime.lifecycle import run
+from linkjolt.runtime.lifecycle import exempt_objects_of_start, run
 from linkjolt.settings import EdgeSettings, load
 from linkjolt.web import server
 
@@ -51,6 +51,5 @@ def tune_garbage_collector() -> None:
 
     With Python's settings it takes 17 % of an edge's time under batches of conversions.
     """
-    gc.collect()
-    gc.freeze()
+    exempt_objects_of_start()
     gc.set_threshold(_COLLECT_AFTER_OBJECTS)

@@ -8,7 +8,7 @@ from linkjolt.directory.directory import Directory
 from linkjolt.runtime.background import outlive_os_errors
 from linkjolt.runtime.exposure import warn_of_exposure
 from linkjolt.runtime.instance import find_redis_url
-from linkjolt.runtime.lifecycle import run
+from linkjolt.runtime.lifecycle import exempt_objects_of_start, run
 from linkjolt.settings import EdgeSettings, ReportsSettings, load
 from linkjolt.storage.clickhouse import server as clickhouse_server
 from linkjolt.storage.redis import connect
@@ -46,6 +46,7 @@ async def _serve(settings: ReportsSettings, edge: EdgeSettings, stop: asyncio.Ev
         redis, links_cached=edge.links_cached, unknown_cached=edge.unknown_codes_cached
     )
     app = create_app(settings, redis, clickhouse, directory, stop)
+    exempt_objects_of_start()
     try:
         async with asyncio.TaskGroup() as tasks:
             following = tasks.create_task(outlive_os_errors(directory.follow))

@@ -56,6 +56,7 @@ async def _run(settings: _WarehouseSettings, redis_url: str, stop: asyncio.Event
         directory = _directory(redis, settings.edge)
         app = create_app(settings.reports, redis, readers, directory, stop)
         control = instance.control_path(settings.aggregator.data)
+        lifecycle.exempt_objects_of_start()
         # If one of them fails, the process ends and is started again.
         async with asyncio.TaskGroup() as tasks:
             following = tasks.create_task(outlive_os_errors(directory.follow))
