@@ -19,10 +19,10 @@ from ingest.conversions.intake import Intake, count_conversions
 from ingest.edge import Edge
 from linkjolt.auth.access import authorize
 from linkjolt.conversions.api import PATH, SCOPE
+from linkjolt.conversions.json_lines import read_lines
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.entries import ApiKey
 from linkjolt.web import requests
-from linkjolt.web.json_lines import read_lines
 from linkjolt.web.json_structure import split_array
 from linkjolt.web.requests import NDJSON
 

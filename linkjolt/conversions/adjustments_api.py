@@ -35,6 +35,7 @@ from linkjolt.conversions.history import (
     HistoryEntryAnswer,
     adjusted_answer,
 )
+from linkjolt.conversions.json_lines import read_lines
 from linkjolt.conversions.proposed import author_of
 from linkjolt.conversions.requested import RequestedAdjustments
 from linkjolt.conversions.reservations import NamedOrder
@@ -46,7 +47,6 @@ from linkjolt.runtime.loop_slices import LoopSlices
 from linkjolt.storage.redis import RedisError
 from linkjolt.web import posted_fields, requests
 from linkjolt.web.forms import Instant, unknown_reference
-from linkjolt.web.json_lines import read_lines
 from linkjolt.web.json_structure import split_array, too_many_entries
 from linkjolt.web.openapi import Operation, Parameter, of, page_of, text_body
 

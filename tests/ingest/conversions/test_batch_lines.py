@@ -8,9 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ingest.conversions.batch import LINES_MAX
+from linkjolt.conversions.json_lines import read_lines
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.web import requests
-from linkjolt.web.json_lines import read_lines
 
 _LINES = st.binary(max_size=6) | st.just(requests.BYTE_ORDER_MARK)
 
