@@ -183,6 +183,7 @@ async def test_a_body_that_grows_too_large_has_the_results_of_its_lines_so_far(s
 async def post_pieces(shop: Shop, pieces: "asyncio.Queue[Message]") -> list[Message]:
     """Sends NDJSON in separate ASGI messages; returns the application's messages."""
     headers = [
+        (b"host", b"edge"),
         (b"authorization", f"Bearer {shop.key}".encode()),
         (b"content-type", NDJSON.encode()),
     ]
