@@ -43,6 +43,7 @@ from linkjolt.web import openapi_page, probes, requests
 _ROBOTS = "User-agent: *\nDisallow: /\n"
 # Asks Chrome's private prefetch proxy not to fetch links on its own (its traffic advice file).
 _TRAFFIC_ADVICE = b'[{"user_agent":"prefetch-proxy","disallow":true}]'
+_CACHED = {"Cache-Control": "public, max-age=86400"}
 log = structlog.get_logger()
 
 
@@ -175,8 +176,9 @@ async def _unready_reason(edge: Edge) -> str | None:
 
 
 async def _robots(_: Request) -> Response:
-    return PlainTextResponse(_ROBOTS)
+    return PlainTextResponse(_ROBOTS, headers=_CACHED)
 
 
 async def _traffic_advice(_: Request) -> Response:
-    return Response(_TRAFFIC_ADVICE, media_type="application/trafficadvice+json")
+    media_type = "application/trafficadvice+json"
+    return Response(_TRAFFIC_ADVICE, headers=_CACHED, media_type=media_type)

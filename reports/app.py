@@ -192,12 +192,14 @@ def _conditional_response(request: Request, report: Report | TopRows, content: o
     """Answers the report, or 304 if the client has it; freshness and speed are not compared."""
     meta = report.meta
     compared = requests.encode((content, (meta.start, meta.end, meta.incomplete, meta.compared)))
-    headers = {"ETag": f'W/"{blake2s(compared, digest_size=12).hexdigest()}"'}
+    # The client alone may keep it, and asks each time whether it is still valid.
+    etag = f'W/"{blake2s(compared, digest_size=12).hexdigest()}"'
+    headers = {"ETag": etag, "Cache-Control": "private, no-cache"}
     if meta.data_as_of:
         headers["X-Data-As-Of"] = meta.data_as_of.isoformat()
-    if request.headers.get("if-none-match") == headers["ETag"]:
+    if request.headers.get("if-none-match") == etag:
         return Response(status_code=304, headers=headers)
-    return requests.json_response(report, headers={"Cache-Control": "private, no-cache", **headers})
+    return requests.json_response(report, headers=headers)
 
 
 async def _clickhouse_unavailable(request: Request, error: Exception) -> Response:

@@ -47,10 +47,7 @@ async def stream_response(texts: AsyncGenerator[str], name: str) -> Response:
 
 
 def _headers(name: str) -> dict[str, str]:
-    return {
-        "Content-Disposition": f'attachment; filename="linkjolt-{name}.csv"',
-        "Cache-Control": "no-store",
-    }
+    return {"Content-Disposition": f'attachment; filename="linkjolt-{name}.csv"'}
 
 
 def _format(value: Value) -> str:

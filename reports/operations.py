@@ -156,8 +156,8 @@ def _parameters(names: Iterable[str]) -> list[Parameter]:
 _IF_NONE_MATCH = Parameter(
     "If-None-Match", "The `ETag` of a copy: 304 where it is current.", place="header"
 )
-_REPORT_HEADERS = ("ETag", "X-Data-As-Of", "Cache-Control")
-_CSV_HEADERS = ("Content-Disposition", "X-Next-Cursor", "Cache-Control")
+_REPORT_HEADERS = ("ETag", "X-Data-As-Of")
+_CSV_HEADERS = ("Content-Disposition", "X-Next-Cursor")
 
 
 def _report() -> Operation:
@@ -290,7 +290,6 @@ def _live() -> Operation:
             )
         ],
         answers={200: text_body(stream, "text/event-stream")},
-        headers={200: ("Cache-Control",)},
     )
 
 
@@ -319,7 +318,7 @@ def _dashboard() -> list[Operation]:
             summary="Open the dashboard.",
             description="Returns the page of the dashboard.",
             answers={200: text_body("<!doctype html>", "text/html"), 304: None},
-            headers={200: ("ETag", "Cache-Control"), 304: ("ETag",)},
+            headers={200: ("ETag",), 304: ("ETag",)},
         ),
         Operation(
             id="getAsset",
@@ -337,6 +336,6 @@ def _dashboard() -> list[Operation]:
                 304: None,
             },
             refusals=(404,),
-            headers={200: ("ETag", "Cache-Control"), 304: ("ETag",)},
+            headers={200: ("ETag",), 304: ("ETag",)},
         ),
     ]

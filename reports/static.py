@@ -27,6 +27,7 @@ _POLICY = (
 _HEADERS = {
     "Content-Security-Policy": _POLICY,
     "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
     "Referrer-Policy": "no-referrer",
     # The browser revalidates each time, mostly by a 304: a new version shows at once.
     "Cache-Control": "no-cache",

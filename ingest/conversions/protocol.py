@@ -24,7 +24,9 @@ from ingest.edge import Edge
 from linkjolt.reasons import Reason
 from linkjolt.web import requests
 from linkjolt.web.bounded_protocol import BoundedProtocol
+from linkjolt.web.private_headers import PRIVATE_LINES
 
+_JSON_LINES = b"content-type: application/json\r\n" + PRIVATE_LINES
 log = structlog.get_logger()
 FrameOutcomes = asyncio.Future[list[bytes] | None]
 
@@ -101,7 +103,7 @@ def _reply(
 
 def _accepted(body: bytes) -> tuple[bytes, bytes, str]:
     """Returns header lines, body and request id of an answer in JSON."""
-    head = b"content-length: %d\r\ncontent-type: application/json\r\n" % len(body)
+    head = b"content-length: %d\r\n%s" % (len(body), _JSON_LINES)
     return head, body, requests.new_request_id()
 
 

@@ -54,8 +54,6 @@ _JSON = "application/json"
 PIXEL = bytes.fromhex(
     "47494638396101000100800100000000ffffff21f90401000001002c00000000010001000002024c01003b"
 )
-_NO_STORE = {"Cache-Control": "no-store"}
-_TEXT_HEADERS = {**_NO_STORE, "X-Content-Type-Options": "nosniff"}
 # How a postback names what a refusal of an adjustment names.
 _FIELDS_OF_REFUNDS = {"amount": "order_value", "kind": "status"}
 log = structlog.get_logger()
@@ -85,7 +83,7 @@ class Postbacks:
         name: str = request.path_params.get("dialect", "linkjolt")
         if request.method == "HEAD":
             # A HEAD request must not record anything.
-            return Response(headers=_TEXT_HEADERS)
+            return Response()
         _decline_prefetch(request)
         try:
             text = await self._accept(request, name)
@@ -93,7 +91,7 @@ class Postbacks:
             metrics.POSTBACKS.labels(error.reason).inc()
             raise
         metrics.POSTBACKS.labels("taken").inc()
-        return PlainTextResponse(text, headers=_TEXT_HEADERS)
+        return PlainTextResponse(text)
 
     async def pixel(self, request: Request) -> Response:
         """Always answers with the image, so that it reveals nothing about clicks or orders."""
@@ -108,7 +106,7 @@ class Postbacks:
             log.info("pixel refused", reason=refused.reason, field=refused.field)
             if refused.reason is Reason.internal:
                 log.exception("pixel failed")
-        return Response(PIXEL, media_type="image/gif", headers=_NO_STORE)
+        return Response(PIXEL, media_type="image/gif")
 
     async def _accept(self, request: Request, name: str) -> str:
         dialect = DIALECTS.get(name)

@@ -64,7 +64,9 @@ _PATH_PARAMETERS = {
     "dialect": "Whose parameter names are used, such as `voluum` or `keitaro`.",
     "name": "The path of the file.",
 }
-_REQUEST_ID = {"X-Request-Id": {"$ref": "#/components/headers/X-Request-Id"}}
+_OF_EVERY_ANSWER = ("X-Request-Id", "Cache-Control", "X-Content-Type-Options")
+_OF_REDIRECTS = ("X-Request-Id",)
+_FOUND = 302
 
 
 def document(operations: Sequence[Operation], server_url: str) -> bytes:
@@ -224,12 +226,10 @@ def _content(bodies: Sequence[Body], schemas: _Schemas) -> dict[str, Any]:
 def _responses(one: Operation, schemas: _Schemas) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for status, answer in one.answers.items():
-        named = {
-            name: {"$ref": f"#/components/headers/{name}"} for name in one.headers.get(status, ())
-        }
+        always = _OF_REDIRECTS if status == _FOUND else _OF_EVERY_ANSWER
         described: dict[str, Any] = {
             "description": one.texts.get(status) or _ANSWERED[status],
-            "headers": {**_REQUEST_ID, **named},
+            "headers": _header_refs(*always, *one.headers.get(status, ())),
         }
         if answer is not None:
             described["content"] = _content(_each(answer), schemas)
@@ -237,6 +237,10 @@ def _responses(one: Operation, schemas: _Schemas) -> dict[str, Any]:
     for status in sorted({*_refusals(one), *one.refusals} - one.answers.keys()):
         found[str(status)] = {"$ref": f"#/components/responses/{_REFUSED[status][0]}"}
     return found
+
+
+def _header_refs(*names: str) -> dict[str, Any]:
+    return {name: {"$ref": f"#/components/headers/{name}"} for name in names}
 
 
 def _refusals(one: Operation) -> Iterator[int]:
@@ -257,15 +261,14 @@ def _problem(status: int) -> dict[str, Any]:
     if status == 422:
         refused = Rejected(Reason.missing_field, "is required", field="order_value")
     example = msgspec.to_builtins(refused.problem("5f0c2a9be1d34708"))
-    sent = ["Cache-Control"]
+    sent = [*_OF_EVERY_ANSWER]
     sent += ["WWW-Authenticate"] if status == 401 else []
     sent += ["Retry-After"] if status == 503 else []
     sent += ["Accept-Encoding"] if status == 415 else []
-    headers = {name: {"$ref": f"#/components/headers/{name}"} for name in sent}
     content = {"schema": {"$ref": _REF.format(name="Problem")}, "example": example}
     return {
         "description": text,
-        "headers": {**_REQUEST_ID, **headers},
+        "headers": _header_refs(*sent),
         "content": {_PROBLEM: content},
     }
 

@@ -89,6 +89,7 @@ def _page(text: str, policy: str) -> Response:
     headers = {
         "Content-Security-Policy": policy,
         "X-Content-Type-Options": "nosniff",
+        "X-Frame-Options": "DENY",
         "Referrer-Policy": "no-referrer",
         "Cache-Control": "no-cache",
     }
@@ -203,6 +204,5 @@ def own_operations() -> list[Operation]:
             description="Returns a script or the style sheet of the viewer.",
             answers={200: (script, style)},
             refusals=(404,),
-            headers={200: ("Cache-Control",)},
         ),
     ]

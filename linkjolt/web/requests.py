@@ -18,6 +18,7 @@ from starlette.types import ASGIApp, ExceptionHandler, Message, Receive, Scope, 
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.whole_numbers import parse_whole_number
 from linkjolt.web.json_structure import check_depth
+from linkjolt.web.private_headers import with_private_headers
 
 URL_MAX_BYTES = 8_192
 HEAD_MAX_BYTES = 32 << 10
@@ -100,7 +101,8 @@ def request_id(scope: Scope) -> str:
 
 def problem_response(error: Rejected, scope: Scope, members: bytes = b"") -> Response:
     """The problem+json answer (RFC 9457) to a refusal; `members` are JSON, added to its own."""
-    headers: dict[str, str] = {"Cache-Control": "no-store"}
+    # Here, too, for answers that do not pass `RequestIds`.
+    headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
     if error.status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="linkjolt"'
     if error.status == 503:
@@ -155,7 +157,10 @@ EXCEPTION_HANDLERS: dict[int | type[Exception], ExceptionHandler] = {
 
 
 class RequestIds:
-    """Gives every request an id, sent back as X-Request-Id; refuses heads over the bounds."""
+    """Gives every request an id, sent back as X-Request-Id; refuses heads over the bounds.
+
+    Keeps answers out of caches, unless they say otherwise.
+    """
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -166,14 +171,25 @@ class RequestIds:
             return
         scope["request_id"] = identity = new_request_id()
 
+        is_started = False
+
         async def send_with_id(message: Message) -> None:
+            nonlocal is_started
+            is_started = True
             if message["type"] == "http.response.start":
-                message["headers"] = [*message["headers"], (b"x-request-id", identity.encode())]
+                headers = with_private_headers(message["status"], message["headers"])
+                message["headers"] = [*headers, (b"x-request-id", identity.encode())]
             await send(message)
 
         refused = _refused_head(scope)
         app = problem_response(refused, scope) if refused else self.app
-        await app(scope, receive, send_with_id)
+        try:
+            await app(scope, receive, send_with_id)
+        except Exception as error:
+            # The server would answer without any of these headers.
+            if not is_started:
+                await problem_response(refusal_of(error), scope)(scope, receive, send_with_id)
+            raise
 
 
 @lru_cache(256)

@@ -38,8 +38,8 @@ class LiveEndpoint:
 
 class _EventStreamResponse(Response):
     def __init__(self, feed: LiveFeed, listener: Listener) -> None:
-        # A buffering proxy would delay events (nginx reads the last header).
-        headers = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
+        # A buffering proxy would delay events (nginx reads this header).
+        headers = {"X-Accel-Buffering": "no"}
         super().__init__(headers=headers, media_type="text/event-stream")
         del self.headers["content-length"]
         self._feed = feed

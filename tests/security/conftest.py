@@ -1,11 +1,15 @@
-"""Runs one installation for the tests of this folder."""
+"""Provides an edge and the reports listener in this process, and runs one installation."""
 
 from collections.abc import Iterator
 
 import pytest
 
+from tests.ingest.conftest import shop
 from tests.money.conftest import PATIENT, running
 from tests.money.shop import Api
+from tests.reports.conftest import client
+
+__all__ = ["api", "client", "shop"]
 
 
 @pytest.fixture(scope="session")
