@@ -2,7 +2,7 @@
 
 import re
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from functools import lru_cache
 from hashlib import blake2s
@@ -123,7 +123,6 @@ def with_notes(post: ConversionPost, notes: Sequence[str]) -> ConversionPost:
 _read = msgspec.json.Decoder(ConversionPost).decode
 _read_values = msgspec.json.Decoder(dict[str, Any]).decode
 _read_names = msgspec.json.Decoder(dict[str, msgspec.Raw]).decode
-_encode_canonical = msgspec.json.Encoder(order="deterministic").encode
 
 
 def parse_post(body: bytes) -> ConversionPost:
@@ -267,7 +266,7 @@ def _check_nested(post: ConversionPost) -> None:
         raise Rejected(Reason.invalid_field, message, field="metadata")
     # Their members are still raw, and have not been validated.
     try:
-        _decode_raw((post.items, post.metadata))
+        decode_raw((post.items, post.metadata))
     except UnicodeDecodeError as error:
         raise Rejected(Reason.malformed_json, f"the body is not JSON: {error}") from None
     except msgspec.DecodeError:
@@ -279,7 +278,7 @@ def _refuse_unreadable_member(post: ConversionPost) -> None:
     for path, members in [*objects, ("metadata", post.metadata or {})]:
         for name, value in members.items():
             try:
-                _decode_raw(value)
+                decode_raw(value)
             except msgspec.DecodeError as error:
                 message = f"cannot be read: {error}".replace("`", "")
                 field = f"{path}.{name[:_NAME_SHOWN_MAX]}"
@@ -339,41 +338,18 @@ def customer_hash(email: str | None, key: bytes) -> str:
     """Hashes an e-mail, trimmed and in lower case, with keyed BLAKE2s; only the hash is stored."""
     if email is None:
         return ""
-    hashed = _keyed_hash(key).copy()
+    hashed = keyed_hash(key).copy()
     hashed.update(email.strip().lower().encode())
     return hashed.hexdigest()
 
 
 @lru_cache(maxsize=4)
-def _keyed_hash(key: bytes) -> "blake2s":
-    # Hashes the key's block once, not for every e-mail.
+def keyed_hash(key: bytes) -> "blake2s":
+    """Returns a hash to copy and update."""
+    # Hashes the key's block once, not for every text.
     return blake2s(key=key, digest_size=16)
 
 
-def fingerprint(post: ConversionPost, order_value_minor: int, currency: str) -> str:
-    """Hashes a post's content: equal for equal content, however its JSON is written."""
-    email, timestamp = post.customer_email, post.timestamp
-    canonical_fields = (
-        post.tracking_code,
-        post.click_id,
-        post.campaign_id,
-        post.affiliate_id,
-        order_value_minor,
-        currency,
-        email.strip().lower() if email else "",
-        post.customer_id,
-        post.status,
-        timestamp and timestamp.astimezone(UTC),
-        post.items and _decode_raw(post.items),
-        post.coupon_code,
-        post.metadata and _decode_raw(post.metadata),
-        (post.adv1, post.adv2, post.adv3, post.adv4, post.adv5),
-    )
-    if post.click_ids:
-        # At the end, and only where there are any, so that stored fingerprints stay valid.
-        canonical_fields = (*canonical_fields, post.click_ids)
-    return blake2s(_encode_canonical(canonical_fields), digest_size=16).hexdigest()
-
-
-def _decode_raw(value: object) -> object:
+def decode_raw(value: object) -> object:
+    """Decodes a value that may hold raw JSON."""
     return msgspec.json.decode(msgspec.json.encode(value))

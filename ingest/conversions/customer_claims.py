@@ -256,7 +256,7 @@ class CustomerClaims:
         if isinstance(outcome, ConversionState):
             released = [claim for claim in made if claim.of_order and outcome.event != SALE]
             await self.release(released)
-        elif outcome.fingerprint != posted.fingerprint:
+        elif not posted.has_made(outcome):
             await self.release(made)
         else:
             for claim in made:

@@ -16,6 +16,7 @@ from ingest.conversions.authority import (
     order_digests,
 )
 from ingest.conversions.body import ConversionPost
+from ingest.conversions.fingerprints import content_digest, fingerprint
 from ingest.publishing.publishers import PostedConversion
 from linkjolt.clicks.route import CouponRoute, Route
 from linkjolt.conversion_ids import make_conversion_id
@@ -29,6 +30,7 @@ from linkjolt.registry.commission_rules import (
     needs_exchange_rate,
 )
 from linkjolt.registry.entries import Affiliate, ApiKey, Campaign, Duplicates, EntryKind, public_id
+from linkjolt.registry.keyring import Keyring
 from linkjolt.settings import EdgeSettings as Settings
 
 REBILL = "rebill"
@@ -77,6 +79,7 @@ class Decision(msgspec.Struct, frozen=True):
     unsettled: bool = False
     authority: Authority = OWN_KEY
     rebill: "Decision | None" = None
+    post_key: bytes = b""
 
 
 def resolve_conversion(
@@ -85,7 +88,7 @@ def resolve_conversion(
     choice: CommissionChoice,
     origin: ConversionOrigin,
 ) -> tuple[Conversion, str]:
-    """Resolves a post into its event and fingerprint; Rejected, naming a field that is wrong."""
+    """Resolves a post into its event and content digest; Rejected, naming a wrong field."""
     campaign, affiliate, link = attribution.campaign, attribution.affiliate, attribution.link
     _check_fields(post, attribution)
     currency = post.currency or (campaign.currency if campaign else origin.default_currency)
@@ -115,7 +118,7 @@ def resolve_conversion(
         conversion = _copy_extra_fields(conversion, post)
     if choice.exchange_rate or origin.authority is not OWN_KEY:
         conversion = as_made_by(conversion, origin.authority, choice.exchange_rate)
-    return conversion, body.fingerprint(post, value_minor, currency)
+    return conversion, content_digest(post, value_minor, currency)
 
 
 def _has_extra_fields(post: ConversionPost) -> object:
@@ -199,7 +202,7 @@ def decide(
     key: ApiKey,
     lookups: Lookups,
     now_ms: int,
-    customer_key: bytes,
+    keyring: Keyring,
     authority: Authority | None = None,
     repeat_key: RepeatKey = "content",
 ) -> Decision:
@@ -227,10 +230,11 @@ def decide(
         time_ms,
         attribution,
         choice,
-        body.customer_hash(post.customer_email, customer_key),
+        body.customer_hash(post.customer_email, keyring.customer_key),
         "refuse" if is_refusing else _duplicates(post, campaign, authority, repeat_key),
         _is_unsettled(post, attribution, choice.commission),
         authority,
+        post_key=keyring.post_key,
     )
 
 
@@ -317,35 +321,45 @@ def _of_policy(
 ) -> PostedConversion:
     """Makes the conversion to publish under the campaign's policy for another post of its order."""
     post, rebill = decision.post, decision.rebill
-    conversion, fingerprint = resolve_conversion(
+    conversion, content = resolve_conversion(
         post, decision.attribution, decision.commission_choice, origin
     )
-    # The same explicit instant means the same conversion, sent twice.
-    is_known = digest and post.timestamp is not None
-    own_digest = _repeat_digest(digest, fingerprint) if is_known else origin.conversion_id
+    posted = PostedConversion(
+        conversion,
+        initial_state(conversion),
+        digest or origin.conversion_id,
+        fingerprint(content, decision.post_key),
+        shard,
+        content=content,
+    )
     if decision.duplicates == "allow":
-        return _posted_conversion(_free_of_order(conversion), own_digest, fingerprint, shard)
-    posted = _posted_conversion(conversion, digest or origin.conversion_id, fingerprint, shard)
+        return _one_of_several(posted, conversion, digest, post)
     if decision.duplicates != "rebill":
         return posted
     repeat = conversion
     if rebill:
         repeat, _ = resolve_conversion(post, rebill.attribution, rebill.commission_choice, origin)
-    repeat = _free_of_order(repeat, REBILL)
-    return msgspec.structs.replace(
-        posted, repeat=_posted_conversion(repeat, own_digest, fingerprint, shard)
-    )
+    repeat = msgspec.structs.replace(repeat, event=REBILL)
+    return msgspec.structs.replace(posted, repeat=_one_of_several(posted, repeat, digest, post))
 
 
-def _posted_conversion(
-    conversion: Conversion, digest: str, fingerprint: str, shard: int
+def _one_of_several(
+    posted: PostedConversion, conversion: Conversion, digest: str, post: ConversionPost
 ) -> PostedConversion:
-    return PostedConversion(conversion, initial_state(conversion), digest, fingerprint, shard)
-
-
-def _free_of_order(conversion: Conversion, event: str = "") -> Conversion:
-    """Marks the conversion as one of several of its order."""
-    return msgspec.structs.replace(conversion, order_free=True, event=event or conversion.event)
+    """Makes a post one of several conversions of its order, under a reservation of its own."""
+    conversion = msgspec.structs.replace(conversion, order_free=True)
+    own_digest, former_digest = conversion.conversion_id, ""
+    if digest and post.timestamp is not None:
+        # The same explicit instant means the same conversion, sent twice.
+        own_digest = _repeat_digest(digest, posted.fingerprint)
+        former_digest = _repeat_digest(digest, posted.content)
+    return msgspec.structs.replace(
+        posted,
+        conversion=conversion,
+        state=initial_state(conversion),
+        order_digest=own_digest,
+        former_digest=former_digest,
+    )
 
 
 def _repeat_digest(digest: str, fingerprint: str) -> str:

@@ -66,11 +66,15 @@ class IdempotentIntake:
         post = parse_post(body)
         decision = await self._intake.decide(post, key, now_ms, repeat_key="idempotency_key")
         posted = make_conversion(decision, self._edge.settings, now_ms)
-        claim = IdempotencyClaim(_post_digest(post, posted), posted.conversion.conversion_id)
+        claim = IdempotencyClaim(
+            _post_digest(post, posted.fingerprint), posted.conversion.conversion_id
+        )
         valid_claim = await self._claim(
             idempotency_key, key, claim, is_known_by_order=_is_known_by_order(decision)
         )
-        if valid_claim.post_digest != claim.post_digest:
+        # A former release claimed by the content's digest.
+        known = (claim.post_digest, _post_digest(post, posted.content))
+        if valid_claim.post_digest not in known:
             message = "was used for another body within 24 hours"
             raise Rejected(Reason.idempotency_key_reused, message, field=HEADER)
         if valid_claim.conversion_id == claim.conversion_id:
@@ -121,7 +125,7 @@ def _is_known_by_order(decision: Decision) -> bool:
     )
 
 
-def _post_digest(post: ConversionPost, posted: PostedConversion) -> str:
+def _post_digest(post: ConversionPost, content: str) -> str:
     """Hashes a post: equal for equal posts."""
-    text = f"{post.event}\n{len(post.order_id or '')}\n{post.order_id}\n{posted.fingerprint}"
+    text = f"{post.event}\n{len(post.order_id or '')}\n{post.order_id}\n{content}"
     return blake2s(text.encode(), digest_size=16).hexdigest()

@@ -94,7 +94,7 @@ class PendingConversion(msgspec.Struct, frozen=True):
             return 201, answer(existing.first or existing)
         if isinstance(existing, QueuedPost):
             return 202, answer(posted.state, status="queued")
-        if existing.fingerprint != posted.fingerprint:
+        if not posted.has_made(existing):
             message = f"belongs to another conversion: {existing.conversion_id}"
             raise Rejected(Reason.conflict, message, field="order_id")
         return 200, answer(existing.state.first or existing.state, duplicate=True)
@@ -116,7 +116,7 @@ class Intake:
         lookups = self._look_up_now(post, key.account)
         if lookups is None:
             return None
-        decision = decide(post, key, lookups, now_ms, self._edge.keyring.customer_key)
+        decision = decide(post, key, lookups, now_ms, self._edge.keyring)
         if decision.unsettled or decision.duplicates in ("update", "rebill"):
             return None
         posted = make_conversion(decision, self._edge.settings, now_ms)
@@ -162,7 +162,7 @@ class Intake:
             key,
             lookups,
             now_ms,
-            self._edge.keyring.customer_key,
+            self._edge.keyring,
             authority,
             "order" if authority else repeat_key,
         )
@@ -323,7 +323,7 @@ def _stored_as(
     """Returns the conversion as which a post is stored, also an earlier one; '' if it is not."""
     if isinstance(existing, ConversionState):
         return existing.conversion_id
-    if isinstance(existing, Reservation) and existing.fingerprint == posted.fingerprint:
+    if isinstance(existing, Reservation) and posted.has_made(existing):
         return existing.conversion_id
     return ""
 

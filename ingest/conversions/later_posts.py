@@ -49,13 +49,19 @@ class LaterPost(msgspec.Struct, frozen=True):
         """Returns whether the post says that the conversion is approved."""
         return self.changes_status and self.status == "approved"
 
-    @property
-    def identity(self) -> str:
-        """Returns a text that is equal for equal postbacks, and for no two other posts."""
+    def adjustment_id(self, kind: AdjustmentKind, state: ConversionState) -> str:
+        """Names an adjustment, alike for equal postbacks, and for no two other posts."""
+        posted = self.posted
         if not self.is_postback:
-            return self.posted.conversion.conversion_id
-        text = f"{self.posted.fingerprint} {self.status}"
-        return blake2s(text.encode(), digest_size=12).hexdigest()
+            return f"{kind} by {posted.conversion.conversion_id}"
+        # As a former release named it.
+        former = f"{kind} by {self._identity(posted.content)}"
+        if any(entry.adjustment_id == former for entry in state.history):
+            return former
+        return f"{kind} by {self._identity(posted.fingerprint)}"
+
+    def _identity(self, content: str) -> str:
+        return blake2s(f"{content} {self.status}".encode(), digest_size=12).hexdigest()
 
 
 class OrderUpdates:
@@ -80,11 +86,7 @@ class OrderUpdates:
         state = existing if is_new else existing.state
         _check_authority(state, later_post, key)
         conversion = later_post.posted.conversion
-        is_first = (
-            later_post.is_postback
-            and not is_new
-            and existing.fingerprint == later_post.posted.fingerprint
-        )
+        is_first = later_post.is_postback and not is_new and later_post.posted.has_made(existing)
         changes_value = later_post.changes_value and not is_first
         value_minor = conversion.order_value_minor
         # A late retry does not overwrite what was stated after it.
@@ -113,9 +115,9 @@ class OrderUpdates:
             raise Rejected(Reason.not_adjustable, message, field="order_id")
         conversion = later_post.posted.conversion
 
-        def make_request(_: ConversionState) -> AdjustmentRequest:
+        def make_request(state: ConversionState) -> AdjustmentRequest:
             return AdjustmentRequest(
-                adjustment_id=f"{kind} by {later_post.identity}",
+                adjustment_id=later_post.adjustment_id(kind, state),
                 kind=kind,
                 author=public_id("key", key.number),
                 order_value_minor=conversion.order_value_minor if kind == "restated" else None,

@@ -35,8 +35,9 @@ _encode = msgspec.json.Encoder().encode
 
 def supersedes(posted: PostedConversion, existing: Reservation) -> bool:
     """Returns whether a post takes its order from the conversion that has it."""
-    is_other = existing.fingerprint != posted.fingerprint
-    return is_other and is_stronger(posted.conversion.hand, existing.state.hand)
+    return not posted.has_made(existing) and is_stronger(
+        posted.conversion.hand, existing.state.hand
+    )
 
 
 def holds_for(state: ConversionState, campaign: int) -> bool:

@@ -4,6 +4,7 @@ import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
+import msgspec
 import structlog
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
@@ -15,10 +16,10 @@ from ingest.conversions.authority import Authority, authority_of
 from ingest.conversions.body import (
     ConversionPost,
     click_ids,
-    fingerprint,
     first_click_id,
     with_notes,
 )
+from ingest.conversions.fingerprints import content_digest, fingerprint
 from ingest.conversions.intake import Intake
 from ingest.conversions.later_posts import LaterPost, OrderUpdates
 from ingest.edge import Edge
@@ -234,9 +235,11 @@ class Postbacks:
         click_id = first_click_id(post) if postback.order_scope == "click" else ""
         order = NamedOrder(key.dataset, post.event, post.order_id or "", click_id)
         amount = post.order_value if postback.has_value else None
+        content = content_digest(post, 0, currency or "")
+        refund = f"refund of {amount or 'all'} by"
         proposed = ProposedAdjustment(
             # The same postback again is the same refund.
-            adjustment_id=f"refund of {amount or 'all'} by {fingerprint(post, 0, currency or '')}",
+            adjustment_id=f"{refund} {fingerprint(content, self._edge.keyring.post_key)}",
             kind="refunded",
             author=Author(public_id("key", key.number), authority.hand, key.campaign),
             amount=amount,
@@ -246,6 +249,12 @@ class Postbacks:
             click_id=attribution.click_id,
         )
         try:
+            stored = await self._edge.early.find(order, proposed)
+            # As a former release named it.
+            former = f"{refund} {content}"
+            history = stored.reservation.state.history if stored else ()
+            if any(entry.adjustment_id == former for entry in history):
+                proposed = msgspec.structs.replace(proposed, adjustment_id=former)
             await self._requested.adjust_order(order, proposed, now_ms)
         except Rejected as error:
             field = _FIELDS_OF_REFUNDS.get(error.field, error.field)

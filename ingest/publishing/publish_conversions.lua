@@ -7,7 +7,8 @@
 -- a key. Of a repeat (the conversion to publish if another one has the order; its key is its own
 -- order): its conversion's index, its reservation, its line, and '1' if an equal fingerprint still
 -- is the same post, else '0'. Of a conversion whose order is its campaign's (the key is the same
--- order of the account): its index, its campaign, '', and 'campaign'.
+-- order of the account): its index, its campaign, '', and 'campaign'. Of one of several conversions
+-- of an order (the key is its own order as a former release named it): its index, '', '', 'former'.
 --
 -- An account's order is reserved by one conversion, or holds the claims of campaigns on it:
 -- '!', then for each ' campaign:digest'. A claim never blocks the account, nor another campaign; the
@@ -48,6 +49,22 @@ local function parse(reservation)
   return string.match(reservation, '^([^\n]*)\n([^\n]*)\n(.*)$')
 end
 
+local function is_keyed(fingerprint) return string.sub(fingerprint, 1, 1) == 'k' end
+
+-- Returns whether a post has made a reservation. A former release's fingerprint has no key, and
+-- cannot be compared here: then the same amount, at the same instant if that was stated, is enough.
+local function is_same(posted, existing)
+  local _, fingerprint, state = parse(posted)
+  local _, existing_fingerprint, existing_state = parse(existing)
+  if is_keyed(fingerprint) == is_keyed(existing_fingerprint) then
+    return fingerprint == existing_fingerprint
+  end
+  local new, old = cjson.decode(state), cjson.decode(existing_state)
+  old = old.first or old
+  return new.order_value_minor == old.order_value_minor and new.currency == old.currency
+    and (not new.stated_ms or new.time_ms == old.time_ms)
+end
+
 local function campaign_of(reservation)
   local _, _, state = parse(reservation)
   return string.format('%.0f', cjson.decode(state).campaign or 0)
@@ -66,21 +83,22 @@ local found_at = {}
 -- for none.
 local function refuse(index, existing, line)
   local pointer = KEYS[POINTERS + index]
-  local id, fingerprint = parse(ARGV[RESERVATIONS + index])
-  local existing_id, existing_fingerprint = parse(existing)
+  local id, existing_id = parse(ARGV[RESERVATIONS + index]), parse(existing)
   -- Its first sending may have been answered directly, and then it left nothing.
   if existing_id == id or redis.call('EXISTS', pointer) == 1 then return nil end
-  local same = existing_fingerprint == fingerprint
+  local same = is_same(ARGV[RESERVATIONS + index], existing)
   store({pointer, same and string.sub(found_at[index], digest_at) or '!' .. existing_id})
   return string.sub(line, 1, -2) .. ',"refused":"' .. (same and 'duplicate' or 'conflict') .. '"}'
 end
 
-local repeat_of, claim_of = {}, {}
+local repeat_of, claim_of, former_of = {}, {}, {}
 for nth = 1, groups do
   local first, key = GROUPS + 4 * (nth - 1) + 1, KEYS[GROUP_KEYS + nth]
   local index = tonumber(ARGV[first])
   if ARGV[first + 3] == 'campaign' then
     claim_of[index] = {account_order = key, campaign = ARGV[first + 1]}
+  elseif ARGV[first + 3] == 'former' then
+    former_of[index] = key
   else
     repeat_of[index] = {
       order = key, reservation = ARGV[first + 1], line = ARGV[first + 2],
@@ -92,9 +110,8 @@ end
 -- Returns whether a post is another conversion than the one that has its order. A weaker hand's
 -- conversion is replaced, not repeated.
 local function is_other(index, existing)
-  local id, fingerprint = parse(ARGV[RESERVATIONS + index])
-  local existing_id, existing_fingerprint = parse(existing)
-  local same = repeat_of[index].has_timestamp and existing_fingerprint == fingerprint
+  local id, existing_id = parse(ARGV[RESERVATIONS + index]), parse(existing)
+  local same = repeat_of[index].has_timestamp and is_same(ARGV[RESERVATIONS + index], existing)
   local weaker = is_weak(existing) and not is_weak(ARGV[RESERVATIONS + index])
   return existing_id ~= id and not same and not weaker
 end
@@ -110,6 +127,13 @@ end
 local function keep(key, value)
   to_store[#to_store + 1], to_store[#to_store + 2] = key, value
   fresh[key] = value
+end
+
+-- Returns the reservation that a former release made of the same one of several posts of an order.
+local function former_of_several(index)
+  local existing = former_of[index] and held_of(former_of[index])
+  if existing then found_at[index] = former_of[index] end
+  return existing
 end
 
 -- Resolves the claims that campaigns have on an account's order. Returns the reservation of the
@@ -148,12 +172,14 @@ for index = 1, count do
     existing, shared = resolve_claims(index, existing)
   elseif not existing and claim_of[index] then
     existing, shared, claims = judge_claim(index, claim_of[index])
+  elseif not existing and not repeat_of[index] then
+    existing = former_of_several(index)
   end
   if existing and repeat_of[index] and is_other(index, existing) then
     order, reservation = repeat_of[index].order, repeat_of[index].reservation
     outcome = OUTCOME.repeated
-    existing = held_of(order)
     found_at[index] = order
+    existing = held_of(order) or former_of_several(index)
   end
   if existing then
     reply[index + 2] = existing

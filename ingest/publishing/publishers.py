@@ -78,7 +78,9 @@ class PostedConversion(msgspec.Struct, frozen=True):
     `repeat` is the conversion to publish if another one has the order, under a reservation of its
     own; where `has_timestamp`, an equal fingerprint is still the same post. `account_digest` is set
     where the order is reserved for its campaign only: that of the same order of the account. A
-    `direct_only` post is not spooled: it may change a conversion, which only Redis knows.
+    `direct_only` post is not spooled: it may change a conversion, which only Redis knows. `content`
+    is the fingerprint, and `former_digest` the digest of a reservation of its own, that a former
+    release stored for the post: neither is stored any more, for it has no key.
     """
 
     conversion: Conversion
@@ -90,6 +92,12 @@ class PostedConversion(msgspec.Struct, frozen=True):
     has_timestamp: bool = False
     account_digest: str = ""
     direct_only: bool = False
+    content: str = ""
+    former_digest: str = ""
+
+    def has_made(self, existing: Reservation) -> bool:
+        """Returns whether this post, sent before, has made a reservation."""
+        return existing.fingerprint in (self.fingerprint, self.content)
 
 
 class QueuedPost(msgspec.Struct, frozen=True):
@@ -99,7 +107,8 @@ class QueuedPost(msgspec.Struct, frozen=True):
 class ScriptEntry(msgspec.Struct, frozen=True):
     """A conversion as a call carries it: the order's key, the reservation, the stream's line.
 
-    `groups` are further keys, each with its arguments after the conversion's index.
+    `groups` are further keys, each with its arguments after the conversion's index. `former_key` is
+    one that is read, and that no spool may hold.
     """
 
     conversion_id: str
@@ -108,6 +117,7 @@ class ScriptEntry(msgspec.Struct, frozen=True):
     line: bytes
     groups: tuple[tuple[str, bytes, bytes, bytes], ...] = ()
     direct_only: bool = False
+    former_key: str = ""
 
 
 class ConversionPublisher:
@@ -151,12 +161,18 @@ class ConversionPublisher:
             account_key = redis_keys.order(self._shard, posted.account_digest)
             claim = (account_key, b"%d" % posted.conversion.campaign, b"", b"campaign")
             groups = (*groups, claim)
-        return ScriptEntry(conversion_id, order_key, reservation, line, groups, posted.direct_only)
+        former_digest = (posted.repeat or posted).former_digest
+        former_key = redis_keys.order(self._shard, former_digest) if former_digest else ""
+        return ScriptEntry(
+            conversion_id, order_key, reservation, line, groups, posted.direct_only, former_key
+        )
 
     async def _send(self, entries: list[ScriptEntry]) -> list[bytes] | None:
         spoolable = [entry for entry in entries if not entry.direct_only]
         direct = self._payload(entries)
-        spooled = direct if len(spoolable) == len(entries) else self._payload(spoolable)
+        # Mostly no entry has other keys than its two.
+        is_spooled_alike = len(spoolable) == len(entries) and len(direct.keys) == 2 * len(entries)
+        spooled = direct if is_spooled_alike else self._payload(spoolable, spooled=True)
         return await self.producer.send(
             direct,
             _as_spooled(spooled) if spoolable else None,
@@ -164,7 +180,7 @@ class ConversionPublisher:
             tuple([entry.conversion_id for entry in spoolable]),
         )
 
-    def _payload(self, entries: Sequence[ScriptEntry]) -> Payload:
+    def _payload(self, entries: Sequence[ScriptEntry], *, spooled: bool = False) -> Payload:
         keys = [entry.order_key for entry in entries]
         keys += [redis_keys.conversion(self._shard, entry.conversion_id) for entry in entries]
         lines = b"\n".join([entry.line for entry in entries])
@@ -175,6 +191,9 @@ class ConversionPublisher:
                 for key, *group in entry.groups:
                     keys.append(key)
                     arguments += [b"%d" % place, *group]
+            if entry.former_key and not spooled:
+                keys.append(entry.former_key)
+                arguments += [b"%d" % place, b"", b"", b"former"]
         return Payload(keys, arguments)
 
 

@@ -2,6 +2,8 @@
 
 import secrets
 from collections.abc import Mapping
+from functools import lru_cache
+from hashlib import blake2s
 from typing import cast
 
 import msgspec
@@ -20,8 +22,19 @@ class Keyring(msgspec.Struct, frozen=True):
     click_keys: tuple[bytes, ...]
     customer_key: bytes
 
+    @property
+    def post_key(self) -> bytes:
+        """Returns the key of the fingerprints of posts."""
+        return _derive_key(self.customer_key, b"posts")
+
     def __repr__(self) -> str:
         return f"Keyring({len(self.click_keys)} click keys)"
+
+
+@lru_cache(maxsize=8)
+def _derive_key(key: bytes, purpose: bytes) -> bytes:
+    """Derives a key for one purpose (at most 8 bytes), which tells nothing of the other keys."""
+    return blake2s(key=key, person=purpose).digest()
 
 
 def parse_keyring(fields: Mapping[bytes, bytes]) -> Keyring | None:
