@@ -4,7 +4,8 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Mapping, MutableMapping, Sequence
+import time
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from typing import TextIO, cast
 
 import structlog
@@ -18,6 +19,8 @@ _SECRETS = (
     # Tried at the begin of a word only: at each of its characters a long one takes seconds.
     (re.compile(r"(?<![\w.+%-])[\w.+%-]+(?:@|%40)[\w-]+(?:\.[\w-]+)+"), "***@***"),
 )
+_REPEAT_SECONDS = 60.0
+_MESSAGES_MAX, _MESSAGE_MAX = 256, 200
 
 
 def mask_text(text: str) -> str:
@@ -66,6 +69,36 @@ def _renderer(line_format: str, stream: TextIO) -> Processor:
     return structlog.dev.ConsoleRenderer(colors=terminal)
 
 
+class RepeatFilter(logging.Filter):
+    """Lets a message of the standard library's loggers pass once a minute, and counts the others.
+
+    uvicorn writes a traceback for every request that fails, asyncio a line for every write to a
+    peer that has gone.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__()
+        self._clock = clock
+        # By message: when the next one passes, and how many did not.
+        self._due: dict[tuple[str, str, str], tuple[float, int]] = {}
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        error = record.exc_info[0] if record.exc_info else None
+        # Without its arguments; what no template made may differ each time.
+        message = (record.name, str(record.msg)[:_MESSAGE_MAX], error.__name__ if error else "")
+        now = self._clock()
+        due, suppressed = self._due.pop(message, (0.0, 0))
+        if now < due:
+            self._due[message] = due, suppressed + 1
+            return False
+        while len(self._due) >= _MESSAGES_MAX:
+            del self._due[next(iter(self._due))]
+        self._due[message] = now + _REPEAT_SECONDS, 0
+        if suppressed:
+            record.msg = f"{record.msg} ({suppressed} more in the last minute)"
+        return True
+
+
 def configure(level: str, line_format: str = "", stream: TextIO | None = None) -> None:
     """Sends structlog's and the standard library's lines of `level` and above to `stream`.
 
@@ -85,6 +118,7 @@ def configure(level: str, line_format: str = "", stream: TextIO | None = None) -
     lines.setFormatter(
         structlog.stdlib.ProcessorFormatter(foreign_pre_chain=_SHARED, processors=last)
     )
+    lines.addFilter(RepeatFilter())
     root = logging.getLogger()
     root.handlers = [lines]
     root.setLevel(least)

@@ -1,13 +1,13 @@
 """Serves reports, lists, the live feed, the registry API and the dashboard on one listener."""
 
 import asyncio
+import logging
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
 from hashlib import blake2s
 
-import structlog
 from redis.asyncio import Redis
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -23,6 +23,7 @@ from linkjolt.conversions.api import PATH, READ_SCOPES, Conversions
 from linkjolt.conversions.early.adjustments import EarlyAdjustments
 from linkjolt.conversions.requested import RequestedAdjustments
 from linkjolt.directory.directory import Directory
+from linkjolt.minute_lines import MinuteLine
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.store import Registry
 from linkjolt.settings import ReportsSettings
@@ -49,7 +50,7 @@ from reports.readiness import wait_until_ready, why_not_ready
 
 _SCOPE = "reports:read"
 _EVENTS_SCOPE = "events:read"
-_log = structlog.get_logger()
+_unavailable = MinuteLine(logging.WARNING, "requests refused, clickhouse unavailable")
 
 
 class ReportEndpoints:
@@ -203,6 +204,6 @@ def _conditional_response(request: Request, report: Report | TopRows, content: o
 
 
 async def _clickhouse_unavailable(request: Request, error: Exception) -> Response:
-    _log.warning("clickhouse unavailable", error=str(error)[:500])
+    _unavailable.count(error=error)
     refused = Rejected(Reason.unavailable, "ClickHouse cannot answer now")
     return requests.problem_response(refused, request.scope)

@@ -1,20 +1,21 @@
 """Reads the instant up to which every accepted event is in the reports."""
 
+import logging
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 
 import msgspec
-import structlog
 from redis.asyncio import Redis
 
 from linkjolt import redis_keys
+from linkjolt.minute_lines import MinuteLine
 from linkjolt.position import time_ms
 from linkjolt.storage.clickhouse import ClickHouse
 from linkjolt.storage.redis import RedisError, call
 
 _PROGRESS = (Path(__file__).parent / "sql" / "read_progress.sql").read_text(encoding="utf-8")
-_log = structlog.get_logger()
+_not_read = MinuteLine(logging.WARNING, "progress not read")
 
 
 class _RollupPosition(msgspec.Struct, frozen=True):
@@ -33,7 +34,7 @@ async def data_as_of(redis: Redis, clickhouse: ClickHouse, shards: int) -> datet
         reply: dict[bytes, bytes] = await call(redis, "HGETALL", redis_keys.PROGRESS)
         progress = {int(number): int(ms) for number, ms in reply.items()}
     except RedisError as error:
-        _log.warning("progress not read", error=type(error).__name__)
+        _not_read.count(type(error).__name__)
         rows = await clickhouse.read(_PROGRESS, _RollupPosition)
         progress = {row.s: time_ms(row.pos) for row in rows}
     return earliest_progress(progress, shards)

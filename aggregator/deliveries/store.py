@@ -1,13 +1,15 @@
 """Stores finished deliveries in the warehouse, and drops them from Redis once they are stored."""
 
+import logging
 from pathlib import Path
 
 import msgspec
-import structlog
 from redis.asyncio import Redis
 
 from aggregator import metrics
 from linkjolt import redis_keys
+from linkjolt.minute_lines import MinuteLine
+from linkjolt.registry.entries import public_id
 from linkjolt.storage.clickhouse import ClickHouse
 from linkjolt.storage.lua import LuaScript, read_script
 from linkjolt.storage.redis import read_stream
@@ -25,7 +27,7 @@ _PURGED_AT_ONCE = 1_000
 _STORED = read_script(Path(__file__).parent / "stored.lua")
 _ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _encode_lines = msgspec.json.Encoder().encode_lines
-log = structlog.get_logger()
+_not_logged = MinuteLine(logging.ERROR, "deliveries not logged")
 
 
 class DeliveryStore:
@@ -94,7 +96,7 @@ def _rows(webhook: int, raw: list[bytes]) -> list[DeliveryRow]:
             rows.append(delivery_row(webhook, decode_delivery(one)))
         except _ERRORS as error:
             # A newer release may write what this one cannot read; the delivery itself has ended.
-            log.error("delivery not logged", webhook=webhook, error=str(error)[:200])
+            _not_logged.count(public_id("webhook", webhook), error=error)
     return rows
 
 

@@ -5,12 +5,12 @@ everything else goes through the application.
 """
 
 import asyncio
+import logging
 import time
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
-import structlog
 import uvicorn
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 from uvicorn.server import ServerState
@@ -21,13 +21,14 @@ from ingest.conversions.http import SCOPE
 from ingest.conversions.intake import Intake, PendingConversion, count_conversions
 from ingest.conversions.plain_post import read_plain_post
 from ingest.edge import Edge
+from linkjolt.minute_lines import MinuteLine
 from linkjolt.reasons import Reason
 from linkjolt.web import requests
 from linkjolt.web.bounded_protocol import BoundedProtocol
 from linkjolt.web.private_headers import PRIVATE_LINES
 
 _JSON_LINES = b"content-type: application/json\r\n" + PRIVATE_LINES
-log = structlog.get_logger()
+_not_published = MinuteLine(logging.ERROR, "posted conversions not published")
 FrameOutcomes = asyncio.Future[list[bytes] | None]
 
 
@@ -111,7 +112,7 @@ def _refused(error: Exception, data: bytes) -> tuple[int, bytes, bytes, str]:
     """Returns status, header lines, body and request id of a refusal of the request `data`."""
     request_id, refused = requests.new_request_id(), requests.refusal_of(error)
     if refused.reason is Reason.internal:
-        log.error("posted conversion not published", exc_info=error)
+        _not_published.count(error=error)
     if plain := read_plain_post(data):
         refused = named_as_sent(refused, plain.body)
     response = requests.problem_response(refused, {"request_id": request_id})

@@ -1,5 +1,6 @@
 """Accepts postbacks and the pixel over HTTP, as durable as posts, in each vendor's dialect."""
 
+import logging
 import time
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -43,6 +44,7 @@ from linkjolt.clicks.route import Route as ClickRoute
 from linkjolt.conversions.proposed import Author, ProposedAdjustment
 from linkjolt.conversions.requested import RequestedAdjustments
 from linkjolt.conversions.reservations import NamedOrder
+from linkjolt.minute_lines import MinuteLine
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.entries import ApiKey, public_id
 from linkjolt.registry.reads import read_entry
@@ -70,6 +72,7 @@ class Postbacks:
         self._pixel = UnsignedPixel(edge, self._intake)
         self._requested = RequestedAdjustments(edge.early)
         self._warned_keys: set[int] = set()
+        self._refused_pixels = MinuteLine(logging.INFO, "pixels refused")
 
     def routes(self) -> list[BaseRoute]:
         methods = ["GET", "POST"]
@@ -104,9 +107,8 @@ class Postbacks:
         except Exception as error:
             refused = requests.refusal_of(error)
             metrics.POSTBACKS.labels(refused.reason).inc()
-            log.info("pixel refused", reason=refused.reason, field=refused.field)
-            if refused.reason is Reason.internal:
-                log.exception("pixel failed")
+            is_fault = refused.reason is Reason.internal
+            self._refused_pixels.count(refused.reason, error=error if is_fault else None)
         return Response(PIXEL, media_type="image/gif")
 
     async def _accept(self, request: Request, name: str) -> str:

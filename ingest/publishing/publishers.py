@@ -1,10 +1,10 @@
 """Publishes an edge's clicks and conversions: each once, and on disk before it is answered."""
 
 import asyncio
+import logging
 from collections.abc import Sequence
 
 import msgspec
-import structlog
 
 from ingest import metrics
 from ingest.publishing.frames import ConversionOutcome, Payload
@@ -13,6 +13,7 @@ from ingest.publishing.stream_producer import StreamProducer
 from linkjolt import redis_keys
 from linkjolt.conversions.reservations import Reservation, encode_reservation, parse_reservation
 from linkjolt.events import Conversion, ConversionState
+from linkjolt.minute_lines import MinuteLine
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.settings import EdgeSettings
 
@@ -20,7 +21,6 @@ from linkjolt.settings import EdgeSettings
 FRAME_CLICKS_MAX = 2_000
 FRAME_CONVERSIONS_MAX = 256
 _encode = msgspec.json.Encoder().encode
-log = structlog.get_logger()
 
 
 class ClickPublisher:
@@ -32,6 +32,7 @@ class ClickPublisher:
     def __init__(self, producer: StreamProducer, settings: EdgeSettings) -> None:
         self.producer = producer
         self.unreported_shed = 0
+        self._not_published = MinuteLine(logging.ERROR, "frames of clicks not published")
         self.group_commit = GroupCommit(
             self._send,
             frame_events_max=FRAME_CLICKS_MAX,
@@ -59,9 +60,9 @@ class ClickPublisher:
             await self.producer.send(payload, payload, len(lines))
         except Rejected:
             self._count_shed(len(lines))
-        except Exception:
+        except Exception as error:
             # A fault of ours must not pass for a stored click.
-            log.exception("frame of clicks not published", clicks=len(lines))
+            self._not_published.count(error=error)
             self._count_shed(len(lines))
         else:
             metrics.CLICKS.inc(len(lines))

@@ -6,6 +6,7 @@ in order, until it is drained.
 """
 
 import asyncio
+import logging
 import os
 import random
 import secrets
@@ -24,6 +25,7 @@ from ingest import metrics
 from ingest.publishing.frames import Frame, FrameNumber, FrameStatus, Payload, SpooledFrame
 from ingest.publishing.spool import Spool, SpoolFull
 from linkjolt.fault_points import fault
+from linkjolt.minute_lines import MinuteLine
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.redis_keys import Stream, StreamKind
 from linkjolt.runtime.back_off import BackOff
@@ -37,6 +39,7 @@ _DRAIN_FRAMES = 64
 # Far below the week after which Redis lets a producer's record expire.
 _IDLE_SECONDS = 86_400
 _STATUSES: dict[bytes, FrameStatus] = {status.value: status for status in FrameStatus}
+_unavailable = MinuteLine(logging.WARNING, "redis unavailable, spooling")
 log = structlog.get_logger()
 
 
@@ -181,9 +184,7 @@ class StreamProducer:
                         [self._script_call(frame_number, "r", payload, events)]
                     )
         except RedisError as error:
-            log.warning(
-                "redis unavailable, spooling", stream=self._stream.key, error=str(error)[:200]
-            )
+            _unavailable.count(f"{self._stream.key}: {type(error).__name__}")
             return None
         if reply.status is not FrameStatus.appended:
             return None

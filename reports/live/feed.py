@@ -1,15 +1,15 @@
 """Reads newly stored events once for all listeners of the live feed."""
 
 import asyncio
+import logging
 import time
 from collections import deque
 from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 
-import structlog
-
 from linkjolt.datasets import Dataset
+from linkjolt.minute_lines import MinuteLine
 from linkjolt.storage.clickhouse import ClickHouseFailed
 from linkjolt.storage.redis import RedisError
 from reports import metrics
@@ -31,7 +31,7 @@ _QUEUED_MAX = 20
 _RESUMED_MAX = 500
 _RESUMED_SECONDS = 3_600
 _COUNTED_SECONDS = 1_800
-_log = structlog.get_logger()
+_waits = MinuteLine(logging.WARNING, "live feed waits")
 
 
 class Listener:
@@ -154,7 +154,7 @@ class LiveFeed:
             async with self._lock:
                 await self._publish()
         except (ClickHouseFailed, RedisError, OSError) as error:
-            _log.warning("live feed waits", error=str(error)[:300])
+            _waits.count(type(error).__name__)
 
     async def _publish(self) -> None:
         as_of = await self._store.data_as_of()
