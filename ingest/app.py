@@ -1,6 +1,7 @@
 """Builds the edge's application: its routes, and the resources around them."""
 
 import asyncio
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from functools import partial
@@ -14,7 +15,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
-from ingest.bootstrap import find_keyring, find_worker_number
+from ingest.bootstrap import find_keyring, find_worker_number, follow_keyring
 from ingest.clicks.http import ClickEndpoint, ClickMiddleware
 from ingest.conversions.http import ConversionEndpoint, ConversionMiddleware
 from ingest.early_adjustments import apply_early_adjustments
@@ -64,7 +65,7 @@ async def open_edge(settings: Settings, stop: asyncio.Event) -> AsyncGenerator[E
             fast_redis=fast,
             directory=_directory(fast, snapshot, settings),
             keyring=keyring,
-            click_ids=ClickIdGenerator(worker, keyring.click_keys[0]),
+            click_ids=ClickIdGenerator(worker, keyring.signing_key(time.time_ns() // 1_000_000)),
             click_publisher=_click_publisher(spools, worker, settings),
             conversion_publishers=_conversion_publishers(spools, settings),
             spool_folder=spools.folder,
@@ -73,6 +74,7 @@ async def open_edge(settings: Settings, stop: asyncio.Event) -> AsyncGenerator[E
         await _subscribe_directory(edge.directory)
         tasks.create_task(outlive_os_errors(spools.drain_abandoned))
         loops = [*_background_loops(edge, worker, spools), partial(snapshot.follow, control)]
+        loops.append(partial(follow_keyring, edge, control, snapshot))
         running = [tasks.create_task(outlive_os_errors(loop)) for loop in loops]
         build_patterns()
         log.info("edge started", worker=worker)

@@ -91,6 +91,10 @@ class ClickIdGenerator:
         self._middle_cache: dict[int, str] = {}  # Characters 9 to 17, by the bits they encode.
         self._start_millisecond(0)
 
+    def sign_by(self, key: bytes) -> None:
+        """Signs further ids by this key."""
+        self._keyed_hash = blake2s(digest_size=4, key=key)
+
     def make(self, link: int) -> str:
         """Makes an id for a click on the link with this number (below 2**30)."""
         now_ns = self._clock_ns()

@@ -1,6 +1,7 @@
 """Accepts posted conversions: parses, attributes, resolves and hands them to their shard."""
 
 import asyncio
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -26,7 +27,6 @@ from ingest.conversions.supersession import Supersession, supersedes
 from ingest.edge import Edge
 from ingest.publishing.frames import ConversionOutcome
 from ingest.publishing.publishers import PostedConversion, QueuedPost, read_outcome
-from linkjolt.click_ids import verify_click_id
 from linkjolt.conversions.answer import answer
 from linkjolt.conversions.reservations import Reservation
 from linkjolt.datasets import Account
@@ -313,8 +313,8 @@ class Intake:
         return Lookups(tuple(clicks), code, coupon)
 
     def _posted_clicks(self, post: ConversionPost) -> list[PostedClick]:
-        keys = self._edge.keyring.click_keys
-        return [PostedClick(text, verify_click_id(text, keys)) for text in click_ids(post)]
+        keyring, now_ms = self._edge.keyring, time.time_ns() // 1_000_000
+        return [PostedClick(text, keyring.verify_click(text, now_ms)) for text in click_ids(post)]
 
 
 def _stored_as(

@@ -39,7 +39,6 @@ from ingest.postbacks.signatures import (
 )
 from ingest.publishing.publishers import QueuedPost
 from linkjolt.auth.access import identify, require_any_scope
-from linkjolt.click_ids import verify_click_id
 from linkjolt.clicks.route import Route as ClickRoute
 from linkjolt.conversions.proposed import Author, ProposedAdjustment
 from linkjolt.conversions.requested import RequestedAdjustments
@@ -188,9 +187,9 @@ class Postbacks:
 
     async def _route_of_click(self, post: ConversionPost) -> ClickRoute:
         """Returns the route of the first genuine click; Rejected if there is none."""
-        keys = self._edge.keyring.click_keys
+        keyring = self._edge.keyring
         for text in click_ids(post):
-            click = verify_click_id(text, keys)
+            click = keyring.verify_click(text, _now_ms())
             route = await self._edge.directory.route_by_number(click.link) if click else None
             if route:
                 return route

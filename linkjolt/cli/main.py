@@ -83,7 +83,7 @@ class CommandEntry(NamedTuple):
 
 COMMANDS = {
     "up": CommandEntry(_installation, "Run everything on this machine."),
-    "keys": CommandEntry(_own, "Create, list and revoke API keys."),
+    "keys": CommandEntry(_own, "Create, list and revoke API keys; rotate the click ids' key."),
     "links": CommandEntry(_own, "Import and export links."),
     "config": CommandEntry(_own, "Show the settings."),
     "edge": CommandEntry(_ingest, "Run one edge: tracking links and conversions."),

@@ -19,6 +19,7 @@ from linkjolt.api.links_csv import EXPORTED, BadCsv, Row, cells_of, read_rows
 from linkjolt.datasets import ACCOUNT_DEFAULT
 from linkjolt.reasons import Rejected
 from linkjolt.registry import api_key_secrets as secrets
+from linkjolt.registry import keyring
 from linkjolt.registry.entries import SCOPES, ApiKey, Link, parse_public_id, public_id
 from linkjolt.registry.store import Registry
 from linkjolt.runtime.command_group import CommandGroup
@@ -72,7 +73,7 @@ def _sentence(error: Rejected) -> str:
 
 @click.group(cls=CommandGroup)
 def keys() -> None:
-    """Create, list and revoke API keys."""
+    """Create, list and revoke API keys; rotate the click ids' key."""
 
 
 @keys.command("create")
@@ -153,6 +154,21 @@ def revoke_key(key_id: str, data: str, redis_url: str) -> None:
 async def _revoke_key(url: str, number: int) -> None:
     async with _registry(url) as registry:
         await registry.delete(ApiKey, ACCOUNT_DEFAULT, number, datetime.now(UTC))
+
+
+@keys.command("rotate-click-key")
+@_data
+@_redis_url
+def rotate_click_key(data: str, redis_url: str) -> None:
+    """Sign click ids by a new key; the former one verifies them until they are too old to earn."""
+    since_ms = _run(_rotate_click_key(find_redis_url(data, redis_url)))
+    since = datetime.fromtimestamp(since_ms // 1_000, UTC)
+    click.echo(f"click ids are signed by a new key from {since:%Y-%m-%dT%H:%M:%SZ} on")
+
+
+async def _rotate_click_key(url: str) -> int:
+    async with _registry(url) as registry:
+        return await keyring.rotate_click_key(registry.redis)
 
 
 @click.group(cls=CommandGroup)
