@@ -8,6 +8,7 @@ from pathlib import Path
 from redis.asyncio import Redis
 
 from ingest.conversions.customer_claims import CustomerClaims
+from ingest.forged_clicks import ForgedClicks
 from ingest.publishing.publishers import ClickPublisher, ConversionPublisher
 from ingest.publishing.spools import Spools
 from ingest.visitor_fields import ProxyHeaders, VisitorReader
@@ -43,6 +44,7 @@ class Edge:
     visitor_reader: VisitorReader = field(init=False)
     early: EarlyAdjustments = field(init=False)
     customer_claims: CustomerClaims = field(init=False)
+    forged_clicks: ForgedClicks = field(default_factory=ForgedClicks)
 
     def __post_init__(self) -> None:
         self.customer_claims = CustomerClaims(self.fast_redis, self.settings)

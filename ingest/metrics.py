@@ -20,6 +20,9 @@ PUBLISH_SECONDS = Histogram(
     "Seconds from a frame's sending to the reply that it is on disk.",
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1),
 )
+FORGED_CLICK_IDS = Counter(
+    "linkjolt_forged_click_ids", "Click ids in posts, postbacks and pixels that are not genuine."
+)
 POSTBACKS = Counter(
     "linkjolt_postbacks", "Postbacks and pixels, taken or by the reason of refusal.", ["outcome"]
 )

@@ -122,7 +122,7 @@ def _post_conversions() -> Operation:
             *(text_body(_LINES, media) for media in NDJSON),
         ],
         answers=_post_answers(),
-        refusals=(409,),
+        refusals=(409, 429),
         texts={
             200: "Recorded before, or the results of several conversions.",
             413: "The body is too large. Of NDJSON the lines before have their results.",
@@ -182,7 +182,7 @@ def _postback(method: Method, id: str, path: str, by: str) -> Operation:
         parameters=_postback_parameters(),
         bodies=bodies if method == "POST" else (),
         answers={200: text},
-        refusals=(401, 403, 404, 409),
+        refusals=(401, 403, 404, 409, 429),
         texts={200: "Recorded."},
     )
 
@@ -201,9 +201,12 @@ def _pixel() -> Operation:
         path="/p.gif",
         summary="Record a conversion from a tracking pixel.",
         description="Answers an image whatever happens; a conversion is recorded where its click"
-        " is genuine.",
+        " is genuine. An address that sends over 20 others in a minute gets 429 with the image,"
+        " whether the click is genuine or not.",
         parameters=_postback_parameters(),
-        answers={200: pixel},
+        answers={200: pixel, 429: pixel},
+        texts={429: "The image; the address sent many click ids that were not genuine."},
+        headers={429: ("Retry-After",)},
     )
 
 

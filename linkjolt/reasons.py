@@ -35,6 +35,7 @@ class Reason(StrEnum):
     not_adjustable = "not_adjustable"
     amount_exceeds = "amount_exceeds"
     too_many_waiting = "too_many_waiting"
+    too_many_forged = "too_many_forged"
     idempotency_key_reused = "idempotency_key_reused"
     target_refused = "target_refused"
     too_costly = "too_costly"
@@ -78,6 +79,7 @@ STATUS: dict[Reason, int] = {
     Reason.not_adjustable: 409,
     Reason.amount_exceeds: 422,
     Reason.too_many_waiting: 429,
+    Reason.too_many_forged: 429,
     Reason.idempotency_key_reused: 422,
     Reason.target_refused: 422,
     Reason.too_costly: 422,
@@ -128,6 +130,7 @@ ADVICE: dict[Reason, str] = {
     Reason.not_adjustable: "Read the conversion's status: it does not allow this adjustment.",
     Reason.amount_exceeds: "Refund at most what is left of the order value.",
     Reason.too_many_waiting: "Post the conversions that adjustments wait for, then adjust others.",
+    Reason.too_many_forged: "Send click ids as they came; try again after a minute.",
     Reason.idempotency_key_reused: "Send a new Idempotency-Key with a new body.",
     Reason.target_refused: "Choose a public https address, or have the operator allow this one.",
     Reason.too_costly: "Ask for a shorter period, or for fewer dimensions.",

@@ -23,7 +23,7 @@ from linkjolt.conversions.api import PATH, READ_SCOPES, Conversions
 from linkjolt.conversions.early.adjustments import EarlyAdjustments
 from linkjolt.conversions.requested import RequestedAdjustments
 from linkjolt.directory.directory import Directory
-from linkjolt.minute_lines import MinuteLine
+from linkjolt.logs import MinuteLine
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.store import Registry
 from linkjolt.settings import ReportsSettings

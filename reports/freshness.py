@@ -9,7 +9,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from linkjolt import redis_keys
-from linkjolt.minute_lines import MinuteLine
+from linkjolt.logs import MinuteLine
 from linkjolt.position import time_ms
 from linkjolt.storage.clickhouse import ClickHouse
 from linkjolt.storage.redis import RedisError, call

@@ -8,7 +8,7 @@ from redis.asyncio import Redis
 
 from aggregator import metrics
 from linkjolt import redis_keys
-from linkjolt.minute_lines import MinuteLine
+from linkjolt.logs import MinuteLine
 from linkjolt.registry.entries import public_id
 from linkjolt.storage.clickhouse import ClickHouse
 from linkjolt.storage.lua import LuaScript, read_script

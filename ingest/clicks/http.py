@@ -97,7 +97,8 @@ class ClickMiddleware:
         return _start_redirect(self._edge, route, scope)
 
 
-def _start_redirect(edge: Edge, route: Route, scope: Scope) -> PendingRedirect:
+def visitor_json_of(edge: Edge, scope: Scope) -> str:
+    """Reads the visitor's fields, as `VisitorReader.visitor_json`."""
     # Latin-1 keeps every byte (RFC 9110, 5.5).
     lines = [(name.decode("latin-1"), value.decode("latin-1")) for name, value in scope["headers"]]
     headers = dict(reversed(lines))
@@ -105,10 +106,12 @@ def _start_redirect(edge: Edge, route: Route, scope: Scope) -> PendingRedirect:
     if client_ip in headers:
         # Several lines form one list (RFC 9110, 5.3): a proxy may add its entry as a line.
         headers[client_ip] = ",".join([value for name, value in lines if name == client_ip])
-    visitor_json = edge.visitor_reader.visitor_json(scope["client"], scope["method"], headers)
-    location, line = resolve_redirect(
-        edge, route, scope["query_string"].decode("latin-1"), visitor_json
-    )
+    return edge.visitor_reader.visitor_json(scope["client"], scope["method"], headers)
+
+
+def _start_redirect(edge: Edge, route: Route, scope: Scope) -> PendingRedirect:
+    query = scope["query_string"].decode("latin-1")
+    location, line = resolve_redirect(edge, route, query, visitor_json_of(edge, scope))
     return location, edge.click_publisher.publish(line) if line else None
 
 

@@ -16,7 +16,7 @@ from ingest.conversions.authority import (
     order_digests,
 )
 from ingest.conversions.body import ConversionPost
-from ingest.conversions.fingerprints import content_digest, fingerprint
+from ingest.fingerprints import content_digest, fingerprint
 from ingest.publishing.publishers import PostedConversion
 from linkjolt.clicks.route import CouponRoute, Route
 from linkjolt.conversion_ids import make_conversion_id
@@ -324,14 +324,9 @@ def _of_policy(
     conversion, content = resolve_conversion(
         post, decision.attribution, decision.commission_choice, origin
     )
-    posted = PostedConversion(
-        conversion,
-        initial_state(conversion),
-        digest or origin.conversion_id,
-        fingerprint(content, decision.post_key),
-        shard,
-        content=content,
-    )
+    keyed, reserved = fingerprint(content, decision.post_key), digest or origin.conversion_id
+    state = initial_state(conversion)
+    posted = PostedConversion(conversion, state, reserved, keyed, shard, content=content)
     if decision.duplicates == "allow":
         return _one_of_several(posted, conversion, digest, post)
     if decision.duplicates != "rebill":
@@ -348,18 +343,13 @@ def _one_of_several(
 ) -> PostedConversion:
     """Makes a post one of several conversions of its order, under a reservation of its own."""
     conversion = msgspec.structs.replace(conversion, order_free=True)
-    own_digest, former_digest = conversion.conversion_id, ""
-    if digest and post.timestamp is not None:
-        # The same explicit instant means the same conversion, sent twice.
-        own_digest = _repeat_digest(digest, posted.fingerprint)
-        former_digest = _repeat_digest(digest, posted.content)
-    return msgspec.structs.replace(
-        posted,
-        conversion=conversion,
-        state=initial_state(conversion),
-        order_digest=own_digest,
-        former_digest=former_digest,
-    )
+    state, own = initial_state(conversion), conversion.conversion_id
+    free = msgspec.structs.replace(posted, conversion=conversion, state=state, order_digest=own)
+    if not digest or post.timestamp is None:
+        return free
+    # The same explicit instant means the same conversion, sent twice.
+    own, former = (_repeat_digest(digest, text) for text in (posted.fingerprint, posted.content))
+    return msgspec.structs.replace(free, order_digest=own, former_digest=former)
 
 
 def _repeat_digest(digest: str, fingerprint: str) -> str:

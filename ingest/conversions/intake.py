@@ -111,10 +111,15 @@ class Intake:
         self._settling: set[asyncio.Future[list[bytes] | None]] = set()
 
     def accept_now(self, body: bytes, key: ApiKey, now_ms: int) -> PendingConversion | None:
-        """As `accept`, without waiting; None where something must be read from Redis first."""
+        """As `accept`, without waiting.
+
+        None where something must be read from Redis first, or a click id is not genuine.
+        """
         post = parse_post(body)
         lookups = self._look_up_now(post, key.account)
         if lookups is None:
+            return None
+        if lookups.clicks and any(click.click is None for click in lookups.clicks):
             return None
         decision = decide(post, key, lookups, now_ms, self._edge.keyring)
         if decision.unsettled or decision.duplicates in ("update", "rebill"):
@@ -154,6 +159,8 @@ class Intake:
         A post with an authority (a postback) is known by its order when it is sent again.
         """
         lookups = await self._look_up(post, key.account)
+        if lookups.clicks:
+            self._edge.forged_clicks.check(lookups.clicks, key)
         earner = await self._earners.find(post, key, lookups, conversion_time_ms(post, now_ms))
         if earner is not None:
             lookups = msgspec.structs.replace(lookups, earner=earner)

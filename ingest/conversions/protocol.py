@@ -21,7 +21,7 @@ from ingest.conversions.http import SCOPE
 from ingest.conversions.intake import Intake, PendingConversion, count_conversions
 from ingest.conversions.plain_post import read_plain_post
 from ingest.edge import Edge
-from linkjolt.minute_lines import MinuteLine
+from linkjolt.logs import MinuteLine
 from linkjolt.reasons import Reason
 from linkjolt.web import requests
 from linkjolt.web.bounded_protocol import BoundedProtocol

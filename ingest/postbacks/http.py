@@ -12,7 +12,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from ingest import metrics
-from ingest.clicks.http import is_speculative
+from ingest.clicks.http import is_speculative, visitor_json_of
 from ingest.conversions.authority import Authority, authority_of
 from ingest.conversions.body import (
     ConversionPost,
@@ -20,10 +20,11 @@ from ingest.conversions.body import (
     first_click_id,
     with_notes,
 )
-from ingest.conversions.fingerprints import content_digest, fingerprint
 from ingest.conversions.intake import Intake
 from ingest.conversions.later_posts import LaterPost, OrderUpdates
 from ingest.edge import Edge
+from ingest.fingerprints import content_digest, fingerprint
+from ingest.forged_clicks import is_well_formed
 from ingest.postbacks.campaign_fit import fit_to_campaign, needs_campaign
 from ingest.postbacks.dialects import DIALECTS, Dialect
 from ingest.postbacks.pairs import json_to_query, read_parameters, requested_answer
@@ -43,7 +44,7 @@ from linkjolt.clicks.route import Route as ClickRoute
 from linkjolt.conversions.proposed import Author, ProposedAdjustment
 from linkjolt.conversions.requested import RequestedAdjustments
 from linkjolt.conversions.reservations import NamedOrder
-from linkjolt.minute_lines import MinuteLine
+from linkjolt.logs import MINUTE, MinuteLine
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.entries import ApiKey, public_id
 from linkjolt.registry.reads import read_entry
@@ -59,6 +60,10 @@ PIXEL = bytes.fromhex(
 # How a postback names what a refusal of an adjustment names.
 _FIELDS_OF_REFUNDS = {"amount": "order_value", "kind": "status"}
 log = structlog.get_logger()
+
+
+class _VisitorAddress(msgspec.Struct):
+    ip: str = ""
 
 
 class Postbacks:
@@ -108,7 +113,21 @@ class Postbacks:
             metrics.POSTBACKS.labels(refused.reason).inc()
             is_fault = refused.reason is Reason.internal
             self._refused_pixels.count(refused.reason, error=error if is_fault else None)
+        return self._pixel_response(request)
+
+    def _pixel_response(self, request: Request) -> Response:
+        query: bytes = request.scope["query_string"]
+        is_unsigned = b"sig=" not in query and b"key=" not in query
+        if is_unsigned and self._edge.forged_clicks.is_over(self._address(request)):
+            # For a genuine click, too: it is recorded, and its sender cannot tell.
+            headers = {"Retry-After": f"{MINUTE:.0f}"}
+            return Response(PIXEL, 429, headers, "image/gif")
         return Response(PIXEL, media_type="image/gif")
+
+    def _address(self, request: Request) -> str:
+        """Returns the visitor's address, as trusted proxies say."""
+        fields = f'{{"kind":""{visitor_json_of(self._edge, request.scope)}}}'
+        return msgspec.json.decode(fields, type=_VisitorAddress).ip
 
     async def _accept(self, request: Request, name: str) -> str:
         dialect = DIALECTS.get(name)
@@ -149,7 +168,7 @@ class Postbacks:
             return
         if postback.refunds:
             raise Rejected(Reason.unauthorized, "is required for a refund", field="key")
-        await self._pixel.record(postback.post, await self._route_of_click(postback.post))
+        await self._pixel.record(postback.post, await self._route_of_click(postback.post, request))
 
     async def _signing_key(self, signed: SignedQuery) -> ApiKey:
         """Returns the key that a recent signature names; Rejected where it can sign nothing."""
@@ -185,7 +204,7 @@ class Postbacks:
         require_any_scope(key, _SCOPES)
         return key
 
-    async def _route_of_click(self, post: ConversionPost) -> ClickRoute:
+    async def _route_of_click(self, post: ConversionPost, request: Request) -> ClickRoute:
         """Returns the route of the first genuine click; Rejected if there is none."""
         keyring = self._edge.keyring
         for text in click_ids(post):
@@ -193,6 +212,8 @@ class Postbacks:
             route = await self._edge.directory.route_by_number(click.link) if click else None
             if route:
                 return route
+        if any(map(is_well_formed, click_ids(post))):
+            self._edge.forged_clicks.count_unsigned(self._address(request))
         raise Rejected(Reason.unauthorized, "is no genuine click", field="click_id")
 
     async def _record_fitted(self, postback: Postback, key: ApiKey) -> None:

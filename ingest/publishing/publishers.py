@@ -13,7 +13,7 @@ from ingest.publishing.stream_producer import StreamProducer
 from linkjolt import redis_keys
 from linkjolt.conversions.reservations import Reservation, encode_reservation, parse_reservation
 from linkjolt.events import Conversion, ConversionState
-from linkjolt.minute_lines import MinuteLine
+from linkjolt.logs import MinuteLine
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.settings import EdgeSettings
 

@@ -25,7 +25,7 @@ from ingest import metrics
 from ingest.publishing.frames import Frame, FrameNumber, FrameStatus, Payload, SpooledFrame
 from ingest.publishing.spool import Spool, SpoolFull
 from linkjolt.fault_points import fault
-from linkjolt.minute_lines import MinuteLine
+from linkjolt.logs import MinuteLine
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.redis_keys import Stream, StreamKind
 from linkjolt.runtime.back_off import BackOff

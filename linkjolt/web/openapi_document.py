@@ -45,9 +45,9 @@ _REFUSED = {
         "A field or parameter is missing, unknown or invalid.",
     ),
     429: (
-        "TooManyWaiting",
+        "TooMany",
         Reason.too_many_waiting,
-        "Too many adjustments wait for their conversions.",
+        "Too many adjustments wait for their conversions, or click ids were not genuine.",
     ),
     431: ("HeadTooLarge", Reason.head_too_large, "The request's head is too large."),
     503: (
@@ -263,7 +263,7 @@ def _problem(status: int) -> dict[str, Any]:
     example = msgspec.to_builtins(refused.problem("5f0c2a9be1d34708"))
     sent = [*_OF_EVERY_ANSWER]
     sent += ["WWW-Authenticate"] if status == 401 else []
-    sent += ["Retry-After"] if status == 503 else []
+    sent += ["Retry-After"] if status in (429, 503) else []
     sent += ["Accept-Encoding"] if status == 415 else []
     content = {"schema": {"$ref": _REF.format(name="Problem")}, "example": example}
     return {

@@ -110,6 +110,8 @@ def problem_response(error: Rejected, scope: Scope, members: bytes = b"") -> Res
     if error in (_UNKNOWN_CODING, _BAD_HOST):
         # What follows may be meant as another request.
         headers["Connection"] = "close"
+    if error.reason is Reason.too_many_forged:
+        headers["Retry-After"] = "60"
     if error.reason is Reason.unsupported_media_type:
         # RFC 9110, 15.5.16: no encoding of a body is read.
         headers["Accept-Encoding"] = "identity"

@@ -9,7 +9,7 @@ from contextlib import suppress
 from datetime import UTC, datetime
 
 from linkjolt.datasets import Dataset
-from linkjolt.minute_lines import MinuteLine
+from linkjolt.logs import MinuteLine
 from linkjolt.storage.clickhouse import ClickHouseFailed
 from linkjolt.storage.redis import RedisError
 from reports import metrics

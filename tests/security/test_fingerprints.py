@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from ingest.conversions.body import ConversionPost, parse_post
-from ingest.conversions.fingerprints import content_digest, fingerprint
+from ingest.fingerprints import content_digest, fingerprint
 from ingest.postbacks.dialects import DIALECTS
 from ingest.postbacks.pairs import read_parameters
 from ingest.postbacks.parameters import read_postback

@@ -11,7 +11,7 @@ import structlog
 from structlog.testing import capture_logs
 
 from linkjolt import logs
-from linkjolt.minute_lines import MINUTE, MinuteLine
+from linkjolt.logs import MINUTE, MinuteLine
 from loadtests.wire import Wire
 from tests.ingest.conftest import Shop
 from tests.ingest.conversions.test_http import click_id

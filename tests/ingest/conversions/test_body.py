@@ -14,7 +14,7 @@ from ingest.conversions.body import (
     parse_carefully,
     parse_post,
 )
-from ingest.conversions.fingerprints import content_digest
+from ingest.fingerprints import content_digest
 from linkjolt.reasons import Reason, Rejected
 
 SALE: dict[str, Any] = {"tracking_code": "tc_A", "order_id": "1", "order_value": 5}
