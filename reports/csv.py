@@ -1,27 +1,19 @@
-"""Writes rows as CSV (RFC 4180), streamed if there are many, safe to open in a spreadsheet."""
+"""Answers rows as CSV, streamed if there are many."""
 
-import csv
-import io
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import aclosing
-from datetime import datetime
-from decimal import Decimal
 
 from starlette.responses import Response, StreamingResponse
 
 from linkjolt.runtime.loop_slices import LoopSlices
+from linkjolt.web.csv_cells import Value, csv_line
 
-# A spreadsheet takes text that begins so for a formula (OWASP, CSV injection).
-_FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 _MEDIA_TYPE = "text/csv; charset=utf-8"
-Value = str | int | float | Decimal | datetime | None | Sequence[str]
 
 
 def csv_text(rows: Iterable[Iterable[Value]]) -> str:
-    """Formats rows as lines; text that a spreadsheet would run is prefixed by a '."""
-    text = io.StringIO()
-    csv.writer(text).writerows([_format(value) for value in row] for row in rows)
-    return text.getvalue()
+    """Formats rows as lines."""
+    return "".join([csv_line(row) for row in rows])
 
 
 def page_response(rows: Iterable[Iterable[Value]], name: str, next_cursor: str | None) -> Response:
@@ -48,19 +40,3 @@ async def stream_response(texts: AsyncGenerator[str], name: str) -> Response:
 
 def _headers(name: str) -> dict[str, str]:
     return {"Content-Disposition": f'attachment; filename="linkjolt-{name}.csv"'}
-
-
-def _format(value: Value) -> str:
-    match value:
-        case None:
-            return ""
-        case str():
-            return f"'{value}" if value.startswith(_FORMULA_STARTS) else value
-        case bool():
-            return "true" if value else "false"
-        case datetime():
-            return value.isoformat().replace("+00:00", "Z")
-        case int() | float() | Decimal():
-            return str(value)
-        case _:
-            return _format(" ".join(value))

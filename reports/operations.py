@@ -162,7 +162,8 @@ _CSV_HEADERS = ("Content-Disposition", "X-Next-Cursor")
 
 def _report() -> Operation:
     example = {"data": [_ROW], "totals": _ROW, "next_cursor": None, "meta": _META}
-    rows = "country,clicks,conversions,revenue,currency\r\nUS,1204,31,2954.50,USD\r\n"
+    header = '"country","clicks","conversions","revenue","currency"\r\n'
+    rows = f'{header}"US",1204,31,2954.50,"USD"\r\n'
     return Operation(
         id="getReport",
         tag="Reports",
@@ -214,7 +215,7 @@ def _conversions() -> Operation:
     }
     meta = {"data_as_of": "2026-05-04T10:00:00Z"}
     example = {"data": [listed], "next_cursor": None, "meta": meta}
-    rows = "conversion_id,status\r\nconv_06EZ3GQ8N4T5W1Y7B2C9D0F6H8,pending\r\n"
+    rows = '"conversion_id","status"\r\n"conv_06EZ3GQ8N4T5W1Y7B2C9D0F6H8","pending"\r\n'
     return Operation(
         id="listConversions",
         tag="Conversions",
@@ -255,7 +256,7 @@ def _log() -> Operation:
     }
     meta = {"data_as_of": "2026-05-04T10:00:00Z", "incomplete": False}
     example = {"data": [logged], "next_cursor": None, "meta": meta}
-    rows = "type,time\r\nclick,2026-05-04T10:00:00Z\r\n"
+    rows = '"type","time"\r\n"click","2026-05-04T10:00:00Z"\r\n'
     return Operation(
         id="listEvents",
         tag="Events",

@@ -9,6 +9,7 @@ import msgspec
 
 from linkjolt.api.links import LinkAnswer, LinkForm
 from linkjolt.reasons import Reason, Rejected
+from linkjolt.web.csv_cells import unescape
 
 REQUIRED = ("campaign_id", "affiliate_id", "destination")
 COLUMNS = (*REQUIRED, "tracking_code", "pass_params", "fallback_url")
@@ -51,7 +52,7 @@ def _check_header(columns: Sequence[str]) -> None:
 def _form(cells: Mapping[str, object]) -> LinkForm | Rejected:
     if any(not isinstance(cell, str) and cell is not None for cell in cells.values()):
         return Rejected(Reason.bad_request, "the row has more cells than the first line")
-    values = {column: str(cells.get(column) or "").strip() for column in COLUMNS}
+    values = {column: unescape(str(cells.get(column) or "").strip()) for column in COLUMNS}
     for column in REQUIRED:
         if not values[column]:
             return Rejected(Reason.missing_field, "is required", field=column)

@@ -1,7 +1,6 @@
 """Runs `linkjolt keys` and `linkjolt links` on the registry of the account `default`."""
 
 import asyncio
-import csv
 import sys
 from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -25,6 +24,7 @@ from linkjolt.registry.store import Registry
 from linkjolt.runtime.command_group import CommandGroup
 from linkjolt.runtime.instance import find_redis_url, read_run
 from linkjolt.storage.redis import connect
+from linkjolt.web.csv_cells import csv_line
 
 T = TypeVar("T")
 _ROWS_AT_ONCE = 500
@@ -235,11 +235,10 @@ def export_links(file: TextIO, data: str, redis_url: str) -> None:
 
 
 async def _export(url: str, edge_url: str, file: TextIO) -> None:
-    writer = csv.writer(file, lineterminator="\n")
     async with _registry(url) as registry:
-        writer.writerow(EXPORTED)
+        file.write(csv_line(EXPORTED, "\n"))
         async for link in registry.iterate(Link, ACCOUNT_DEFAULT):
-            writer.writerow(cells_of(link_answer(link, edge_url)))
+            file.write(csv_line(cells_of(link_answer(link, edge_url)), "\n"))
 
 
 def _edge_url(data: str) -> str:

@@ -17,6 +17,7 @@ from linkjolt.registry.entries import EntryKind, public_id
 from linkjolt.settings import ReportsSettings
 from linkjolt.storage.clickhouse import ClickHouse
 from linkjolt.web import requests
+from linkjolt.web.csv_cells import Value
 from reports import csv
 from reports.answer.rows import NamedEntry, Names
 from reports.freshness import data_as_of
@@ -194,7 +195,7 @@ class ConversionList:
         return [_listed(row, names) for row in rows]
 
 
-def _csv_row(conversion: ListedConversion) -> list[csv.Value]:
+def _csv_row(conversion: ListedConversion) -> list[Value]:
     """Lists the values of a conversion in the order of _COLUMNS."""
     flat = {**msgspec.structs.asdict(conversion), **msgspec.structs.asdict(conversion.attribution)}
     for column in ("items", "metadata"):

@@ -11,8 +11,8 @@ from linkjolt.events import RECORDED_PARAMETERS, AttributionMethod
 from linkjolt.money import exchange_rate_fields, to_major
 from linkjolt.registry.entries import EntryKind, public_id
 from linkjolt.verdict_reasons import SENTENCES, VerdictReason
+from linkjolt.web.csv_cells import Value
 from reports.answer.rows import Names
-from reports.csv import Value
 
 
 class LoggedClickRow(msgspec.Struct, frozen=True):

@@ -126,6 +126,6 @@ def test_csv_has_a_header_and_runs_no_formula() -> None:
     row = csv_row(request, answer_row(request, cell, names))
     text = csv_text([csv_columns(request), row])
     assert text == (
-        "sub1,campaign,campaign_name,clicks,revenue,currency,currencies\r\n"
-        '"\'=cmd|"" /C calc""",cmp_3,"\'-2+3, or so",7,199.98,USD,\r\n'
+        '"sub1","campaign","campaign_name","clicks","revenue","currency","currencies"\r\n'
+        '"\'=cmd|"" /C calc""","cmp_3","\'-2+3, or so",7,199.98,"USD",\r\n'
     )

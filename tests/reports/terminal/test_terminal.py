@@ -110,7 +110,7 @@ async def test_csv_goes_to_a_file_as_it_is_answered(listening: Listening, tmp_pa
     result = await ask(listening, report, *words, str(tmp_path / "report.csv"))
     assert (result.exit_code, result.output) == (0, "")
     found = await answered(listening, group_by="country", format="csv")
-    assert found.text.startswith("country,clicks,")
+    assert found.text.startswith('"country","clicks",')
     assert (tmp_path / "report.csv").read_bytes() == found.content
     # Without a file's name it goes to standard output.
     assert (await ask(listening, report, *words)).stdout_bytes == found.content
