@@ -1,6 +1,7 @@
 """A click key that was replaced verifies its clicks while they may earn, and nothing else."""
 
 import asyncio
+import sqlite3
 import time
 from pathlib import Path
 
@@ -98,10 +99,13 @@ async def test_the_copy_of_a_former_release_is_read(tmp_path: Path) -> None:
 
     snapshot = SqliteRegistrySnapshot(tmp_path)
     former = msgspec.msgpack.encode(FormerKeyring((NEW, OLD), b"c" * 32))
-    snapshot._database.execute("INSERT INTO meta VALUES ('keyring', ?)", (former,))
+    with sqlite3.connect(tmp_path / "registry.db") as database:
+        database.execute("INSERT INTO meta VALUES ('keyring', ?)", (former,))
+    database.close()
     keyring = await snapshot.keyring()
     await snapshot.close()
     assert keyring == Keyring((NEW, OLD), b"c" * 32)
+    assert keyring
     # When the former key was replaced is not known.
     for key in (NEW, OLD):
         assert keyring.verify_click(click(key, NOW_MS), NOW_MS + days(400))
@@ -127,8 +131,8 @@ async def test_a_running_edge_signs_by_a_new_key_and_takes_the_clicks_of_both(
 ) -> None:
     await shop.client.get(f"/{shop.link.tracking_code}")
     (former,) = shop.edge.keyring.click_keys
-    since = {"since:2": f"{time.time_ns() // 1_000_000}", "click:2": NEW.decode()}
-    await shop.redis.hset(redis_keys.SECRETS, mapping=since)
+    await shop.redis.hset(redis_keys.SECRETS, "since:2", f"{time.time_ns() // 1_000_000}")
+    await shop.redis.hset(redis_keys.SECRETS, "click:2", NEW.decode())
     snapshot = SqliteRegistrySnapshot(tmp_path / "copy")
     following = asyncio.create_task(follow_keyring(shop.edge, shop.redis, snapshot))
 
