@@ -5,23 +5,20 @@ post: it has a key. Former releases stored the digest of the content itself.
 """
 
 from datetime import UTC
+from functools import lru_cache
 from hashlib import blake2s
 
 import msgspec
 
-from ingest.conversions.body import ConversionPost, decode_raw, keyed_hash
+from ingest.conversions.body import ConversionPost, decode_raw
 
 # No former fingerprint begins so (`publish_conversions.lua`).
 _KEYED = "k"
 _encode_canonical = msgspec.json.Encoder(order="deterministic").encode
-_unkeyed_hash = blake2s(digest_size=16)
 
 
-def content_digest(post: ConversionPost, order_value_minor: int, currency: str) -> str:
-    """Hashes a post's content, equal for equal content however its JSON is written.
-
-    It has no key: never to be stored or shown.
-    """
+def content_of(post: ConversionPost, order_value_minor: int, currency: str) -> bytes:
+    """Returns a post's content, equal for equal content however its JSON is written."""
     email, timestamp = post.customer_email, post.timestamp
     canonical_fields = (
         post.tracking_code,
@@ -42,13 +39,23 @@ def content_digest(post: ConversionPost, order_value_minor: int, currency: str) 
     if post.click_ids:
         # At the end, and only where there are any, so that stored fingerprints stay valid.
         canonical_fields = (*canonical_fields, post.click_ids)
-    hashed = _unkeyed_hash.copy()
-    hashed.update(_encode_canonical(canonical_fields))
-    return hashed.hexdigest()
+    return _encode_canonical(canonical_fields)
 
 
-def fingerprint(content: str, key: bytes) -> str:
-    """Hashes the digest of a post's content with a key; only this is stored."""
-    hashed = keyed_hash(key).copy()
-    hashed.update(content.encode())
+def fingerprint(content: bytes, customer_key: bytes) -> str:
+    """Hashes a post's content with a key derived from that of customers."""
+    hashed = _keyed_hash(customer_key).copy()
+    hashed.update(content)
     return _KEYED + hashed.hexdigest()
+
+
+def former_fingerprint(content: bytes) -> str:
+    """Hashes a post's content as former releases did: to compare, never to be stored or shown."""
+    return blake2s(content, digest_size=16).hexdigest()
+
+
+@lru_cache(maxsize=4)
+def _keyed_hash(customer_key: bytes) -> "blake2s":
+    # Hashes the key's block once, not for every post.
+    key = blake2s(key=customer_key, person=b"posts").digest()
+    return blake2s(key=key, digest_size=16)

@@ -122,13 +122,12 @@ def _stages() -> dict[str, Callable[[], object]]:
     )
     lookups = Lookups((), OneLinkDirectory().only_route(), None)
     key, settings = _key(api_key_secrets.digest(_SECRET)), Settings()
-    keyring = Keyring((_KEY,), _KEY)
-    decision = decide(post, key, lookups, now_ms, keyring)
+    decision = decide(post, key, lookups, now_ms, _KEY)
     posted = make_conversion(decision, settings, now_ms)
     return {
         "parse": lambda: parse_post(body),
         "parse carefully": lambda: parse_carefully(body),
-        "decide": lambda: decide(post, key, lookups, now_ms, keyring),
+        "decide": lambda: decide(post, key, lookups, now_ms, _KEY),
         "make": lambda: make_conversion(decision, settings, now_ms),
         "encode": lambda: publisher.script_entry(posted),
         "answer": lambda: answer(posted.state),

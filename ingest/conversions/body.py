@@ -338,15 +338,14 @@ def customer_hash(email: str | None, key: bytes) -> str:
     """Hashes an e-mail, trimmed and in lower case, with keyed BLAKE2s; only the hash is stored."""
     if email is None:
         return ""
-    hashed = keyed_hash(key).copy()
+    hashed = _keyed_hash(key).copy()
     hashed.update(email.strip().lower().encode())
     return hashed.hexdigest()
 
 
 @lru_cache(maxsize=4)
-def keyed_hash(key: bytes) -> "blake2s":
-    """Returns a hash to copy and update."""
-    # Hashes the key's block once, not for every text.
+def _keyed_hash(key: bytes) -> "blake2s":
+    # Hashes the key's block once, not for every e-mail.
     return blake2s(key=key, digest_size=16)
 
 

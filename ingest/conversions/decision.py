@@ -16,7 +16,7 @@ from ingest.conversions.authority import (
     order_digests,
 )
 from ingest.conversions.body import ConversionPost
-from ingest.fingerprints import content_digest, fingerprint
+from ingest.fingerprints import content_of, fingerprint, former_fingerprint
 from ingest.publishing.publishers import PostedConversion
 from linkjolt.clicks.route import CouponRoute, Route
 from linkjolt.conversion_ids import make_conversion_id
@@ -30,7 +30,6 @@ from linkjolt.registry.commission_rules import (
     needs_exchange_rate,
 )
 from linkjolt.registry.entries import Affiliate, ApiKey, Campaign, Duplicates, EntryKind, public_id
-from linkjolt.registry.keyring import Keyring
 from linkjolt.settings import EdgeSettings as Settings
 
 REBILL = "rebill"
@@ -79,7 +78,7 @@ class Decision(msgspec.Struct, frozen=True):
     unsettled: bool = False
     authority: Authority = OWN_KEY
     rebill: "Decision | None" = None
-    post_key: bytes = b""
+    customer_key: bytes = b""
 
 
 def resolve_conversion(
@@ -87,8 +86,8 @@ def resolve_conversion(
     attribution: Attribution,
     choice: CommissionChoice,
     origin: ConversionOrigin,
-) -> tuple[Conversion, str]:
-    """Resolves a post into its event and content digest; Rejected, naming a wrong field."""
+) -> tuple[Conversion, bytes]:
+    """Resolves a post into its event and content; Rejected, naming a wrong field."""
     campaign, affiliate, link = attribution.campaign, attribution.affiliate, attribution.link
     _check_fields(post, attribution)
     currency = post.currency or (campaign.currency if campaign else origin.default_currency)
@@ -118,7 +117,7 @@ def resolve_conversion(
         conversion = _copy_extra_fields(conversion, post)
     if choice.exchange_rate or origin.authority is not OWN_KEY:
         conversion = as_made_by(conversion, origin.authority, choice.exchange_rate)
-    return conversion, content_digest(post, value_minor, currency)
+    return conversion, content_of(post, value_minor, currency)
 
 
 def _has_extra_fields(post: ConversionPost) -> object:
@@ -202,7 +201,7 @@ def decide(
     key: ApiKey,
     lookups: Lookups,
     now_ms: int,
-    keyring: Keyring,
+    customer_key: bytes,
     authority: Authority | None = None,
     repeat_key: RepeatKey = "content",
 ) -> Decision:
@@ -230,11 +229,11 @@ def decide(
         time_ms,
         attribution,
         choice,
-        body.customer_hash(post.customer_email, keyring.customer_key),
+        body.customer_hash(post.customer_email, customer_key),
         "refuse" if is_refusing else _duplicates(post, campaign, authority, repeat_key),
         _is_unsettled(post, attribution, choice.commission),
         authority,
-        post_key=keyring.post_key,
+        customer_key=customer_key,
     )
 
 
@@ -324,7 +323,7 @@ def _of_policy(
     conversion, content = resolve_conversion(
         post, decision.attribution, decision.commission_choice, origin
     )
-    keyed, reserved = fingerprint(content, decision.post_key), digest or origin.conversion_id
+    keyed, reserved = fingerprint(content, decision.customer_key), digest or origin.conversion_id
     state = initial_state(conversion)
     posted = PostedConversion(conversion, state, reserved, keyed, shard, content=content)
     if decision.duplicates == "allow":
@@ -348,7 +347,8 @@ def _one_of_several(
     if not digest or post.timestamp is None:
         return free
     # The same explicit instant means the same conversion, sent twice.
-    own, former = (_repeat_digest(digest, text) for text in (posted.fingerprint, posted.content))
+    own = _repeat_digest(digest, posted.fingerprint)
+    former = _repeat_digest(digest, former_fingerprint(posted.content))
     return msgspec.structs.replace(free, order_digest=own, former_digest=former)
 
 

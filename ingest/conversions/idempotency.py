@@ -14,6 +14,7 @@ from ingest.conversions.customer_claims import Claims, hashed_key
 from ingest.conversions.decision import Decision, make_conversion
 from ingest.conversions.intake import Intake
 from ingest.edge import Edge
+from ingest.fingerprints import former_fingerprint
 from ingest.publishing.publishers import PostedConversion
 from linkjolt import redis_keys
 from linkjolt.conversions.answer import answer
@@ -73,7 +74,7 @@ class IdempotentIntake:
             idempotency_key, key, claim, is_known_by_order=_is_known_by_order(decision)
         )
         # A former release claimed by the content's digest.
-        known = (claim.post_digest, _post_digest(post, posted.content))
+        known = (claim.post_digest, _post_digest(post, former_fingerprint(posted.content)))
         if valid_claim.post_digest not in known:
             message = "was used for another body within 24 hours"
             raise Rejected(Reason.idempotency_key_reused, message, field=HEADER)
@@ -125,7 +126,7 @@ def _is_known_by_order(decision: Decision) -> bool:
     )
 
 
-def _post_digest(post: ConversionPost, content: str) -> str:
+def _post_digest(post: ConversionPost, fingerprint: str) -> str:
     """Hashes a post: equal for equal posts."""
-    text = f"{post.event}\n{len(post.order_id or '')}\n{post.order_id}\n{content}"
+    text = f"{post.event}\n{len(post.order_id or '')}\n{post.order_id}\n{fingerprint}"
     return blake2s(text.encode(), digest_size=16).hexdigest()

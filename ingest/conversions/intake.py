@@ -121,7 +121,7 @@ class Intake:
             return None
         if lookups.clicks and any(click.click is None for click in lookups.clicks):
             return None
-        decision = decide(post, key, lookups, now_ms, self._edge.keyring)
+        decision = decide(post, key, lookups, now_ms, self._edge.keyring.customer_key)
         if decision.unsettled or decision.duplicates in ("update", "rebill"):
             return None
         posted = make_conversion(decision, self._edge.settings, now_ms)
@@ -169,7 +169,7 @@ class Intake:
             key,
             lookups,
             now_ms,
-            self._edge.keyring,
+            self._edge.keyring.customer_key,
             authority,
             "order" if authority else repeat_key,
         )

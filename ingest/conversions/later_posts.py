@@ -11,6 +11,7 @@ from hashlib import blake2s
 import msgspec
 from redis.asyncio import Redis
 
+from ingest.fingerprints import former_fingerprint
 from ingest.publishing.publishers import PostedConversion
 from linkjolt.conversions.adjust import ConversionAdjuster
 from linkjolt.conversions.adjustment_kinds import AdjustmentRequest
@@ -55,13 +56,13 @@ class LaterPost(msgspec.Struct, frozen=True):
         if not self.is_postback:
             return f"{kind} by {posted.conversion.conversion_id}"
         # As a former release named it.
-        former = f"{kind} by {self._identity(posted.content)}"
+        former = f"{kind} by {self._identity(former_fingerprint(posted.content))}"
         if any(entry.adjustment_id == former for entry in state.history):
             return former
         return f"{kind} by {self._identity(posted.fingerprint)}"
 
-    def _identity(self, content: str) -> str:
-        return blake2s(f"{content} {self.status}".encode(), digest_size=12).hexdigest()
+    def _identity(self, fingerprint: str) -> str:
+        return blake2s(f"{fingerprint} {self.status}".encode(), digest_size=12).hexdigest()
 
 
 class OrderUpdates:

@@ -23,7 +23,7 @@ from ingest.conversions.body import (
 from ingest.conversions.intake import Intake
 from ingest.conversions.later_posts import LaterPost, OrderUpdates
 from ingest.edge import Edge
-from ingest.fingerprints import content_digest, fingerprint
+from ingest.fingerprints import content_of, fingerprint, former_fingerprint
 from ingest.forged_clicks import is_well_formed
 from ingest.postbacks.campaign_fit import fit_to_campaign, needs_campaign
 from ingest.postbacks.dialects import DIALECTS, Dialect
@@ -257,11 +257,11 @@ class Postbacks:
         click_id = first_click_id(post) if postback.order_scope == "click" else ""
         order = NamedOrder(key.dataset, post.event, post.order_id or "", click_id)
         amount = post.order_value if postback.has_value else None
-        content = content_digest(post, 0, currency or "")
+        content = content_of(post, 0, currency or "")
         refund = f"refund of {amount or 'all'} by"
         proposed = ProposedAdjustment(
             # The same postback again is the same refund.
-            adjustment_id=f"{refund} {fingerprint(content, self._edge.keyring.post_key)}",
+            adjustment_id=f"{refund} {fingerprint(content, self._edge.keyring.customer_key)}",
             kind="refunded",
             author=Author(public_id("key", key.number), authority.hand, key.campaign),
             amount=amount,
@@ -273,7 +273,7 @@ class Postbacks:
         try:
             stored = await self._edge.early.find(order, proposed)
             # As a former release named it.
-            former = f"{refund} {content}"
+            former = f"{refund} {former_fingerprint(content)}"
             history = stored.reservation.state.history if stored else ()
             if any(entry.adjustment_id == former for entry in history):
                 proposed = msgspec.structs.replace(proposed, adjustment_id=former)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from ingest import metrics
+from ingest.fingerprints import former_fingerprint
 from ingest.publishing.frames import ConversionOutcome, Payload
 from ingest.publishing.group_commit import GroupCommit
 from ingest.publishing.stream_producer import StreamProducer
@@ -80,8 +81,8 @@ class PostedConversion(msgspec.Struct, frozen=True):
     own; where `has_timestamp`, an equal fingerprint is still the same post. `account_digest` is set
     where the order is reserved for its campaign only: that of the same order of the account. A
     `direct_only` post is not spooled: it may change a conversion, which only Redis knows. `content`
-    is the fingerprint, and `former_digest` the digest of a reservation of its own, that a former
-    release stored for the post: neither is stored any more, for it has no key.
+    is what was hashed, and `former_digest` the digest of a reservation of its own that a former
+    release made for the post: neither is stored.
     """
 
     conversion: Conversion
@@ -93,12 +94,13 @@ class PostedConversion(msgspec.Struct, frozen=True):
     has_timestamp: bool = False
     account_digest: str = ""
     direct_only: bool = False
-    content: str = ""
+    content: bytes = b""
     former_digest: str = ""
 
     def has_made(self, existing: Reservation) -> bool:
         """Returns whether this post, sent before, has made a reservation."""
-        return existing.fingerprint in (self.fingerprint, self.content)
+        known = existing.fingerprint
+        return known == self.fingerprint or known == former_fingerprint(self.content)
 
 
 class QueuedPost(msgspec.Struct, frozen=True):

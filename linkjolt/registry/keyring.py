@@ -7,8 +7,6 @@ earn: for the longest window of a campaign. Whoever finds it later, in a backup,
 import secrets
 import time
 from collections.abc import Mapping
-from functools import lru_cache
-from hashlib import blake2s
 from typing import cast
 
 import msgspec
@@ -47,11 +45,6 @@ class Keyring(msgspec.Struct, frozen=True):
     since_ms: tuple[int, ...] = ()
     window_ms: int = 0
 
-    @property
-    def post_key(self) -> bytes:
-        """Returns the key of the fingerprints of posts."""
-        return _derive_key(self.customer_key, b"posts")
-
     def signing_key(self, now_ms: int) -> bytes:
         """Returns the newest key that has begun to sign."""
         pairs = zip(self.click_keys, self.since_ms, strict=False)
@@ -77,12 +70,6 @@ class Keyring(msgspec.Struct, frozen=True):
 
     def __repr__(self) -> str:
         return f"Keyring({len(self.click_keys)} click keys)"
-
-
-@lru_cache(maxsize=8)
-def _derive_key(key: bytes, purpose: bytes) -> bytes:
-    """Derives a key for one purpose (at most 8 bytes), which tells nothing of the other keys."""
-    return blake2s(key=key, person=purpose).digest()
 
 
 def parse_keyring(fields: Mapping[bytes, bytes]) -> Keyring | None:

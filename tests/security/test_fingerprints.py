@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from ingest.conversions.body import ConversionPost, parse_post
-from ingest.fingerprints import content_digest, fingerprint
+from ingest.fingerprints import content_of, fingerprint, former_fingerprint
 from ingest.postbacks.dialects import DIALECTS
 from ingest.postbacks.pairs import read_parameters
 from ingest.postbacks.parameters import read_postback
@@ -51,9 +51,9 @@ def unkeyed(post: ConversionPost, value_minor: int) -> dict[bytes, bytes]:
     """Returns what a former release stored, by what is stored in its place."""
     former: dict[bytes, bytes] = {}
     for minor in (value_minor, 0):
-        content = content_digest(post, minor, "USD")
-        keyed = fingerprint(content, _KEY)
-        for new, old in zip(digests(post, keyed), digests(post, content), strict=True):
+        content = content_of(post, minor, "USD")
+        pair = fingerprint(content, _KEY), former_fingerprint(content)
+        for new, old in zip(*(digests(post, text) for text in pair), strict=True):
             former[new.encode()] = old.encode()
     return former
 
@@ -63,7 +63,7 @@ _KEY = b""
 
 @pytest.fixture(autouse=True)
 def _key(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(f"{__name__}._KEY", shop.edge.keyring.post_key)
+    monkeypatch.setattr(f"{__name__}._KEY", shop.edge.keyring.customer_key)
 
 
 def of_body(body: dict[str, Any]) -> dict[bytes, bytes]:
@@ -112,7 +112,10 @@ def test_a_former_fingerprint_is_the_digest_of_the_content() -> None:
         b'"customer_email":"Jane@example.com","timestamp":"2026-01-01T10:00:00Z"}'
     )
     # As it was computed before fingerprints had a key.
-    assert content_digest(parse_post(body), 500, "USD") == "b73826fc106f73b9c4faab27ea5ee34a"
+    assert (
+        former_fingerprint(content_of(parse_post(body), 500, "USD"))
+        == "b73826fc106f73b9c4faab27ea5ee34a"
+    )
 
 
 @pytest.mark.parametrize("duplicates", ["refuse", "update", "allow", "rebill"])
@@ -130,7 +133,7 @@ async def test_nothing_in_redis_tells_whether_a_guessed_email_is_right(
         answer = await shop.client.get(f"/postback?{query}&key={shop.key}")
         assert answer.status_code == 200, answer.text
     stored = await dump(shop)
-    assert fingerprint(content_digest(_parsed(bodies[0]), 9999, "USD"), _KEY).encode() in stored
+    assert fingerprint(content_of(_parsed(bodies[0]), 9999, "USD"), _KEY).encode() in stored
     for former in (*map(of_body, bodies), of_query(postback, 1_000)):
         found = [old for old in former.values() if old in stored]
         assert not found

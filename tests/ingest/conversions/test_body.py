@@ -14,7 +14,7 @@ from ingest.conversions.body import (
     parse_carefully,
     parse_post,
 )
-from ingest.fingerprints import content_digest
+from ingest.fingerprints import content_of
 from linkjolt.reasons import Reason, Rejected
 
 SALE: dict[str, Any] = {"tracking_code": "tc_A", "order_id": "1", "order_value": 5}
@@ -137,7 +137,7 @@ def test_an_address_that_is_none_is_dropped_with_a_note(
         post = parse_post(msgspec.json.encode({**SALE, name: email}))
         assert post.notes == notes
         assert post.customer_email in (None, "a@b.c")
-        assert content_digest(post, 500, "USD") == content_digest(
+        assert content_of(post, 500, "USD") == content_of(
             parse_post(msgspec.json.encode({**SALE, "customer_email": post.customer_email})),
             500,
             "USD",
@@ -168,21 +168,19 @@ SAME: list[tuple[dict[str, Any], int]] = [
 
 
 @pytest.mark.parametrize(("fields", "minor"), SAME)
-def test_posts_that_say_the_same_have_one_content_digest(
-    fields: dict[str, Any], minor: int
-) -> None:
-    first = content_digest(parse_post(msgspec.json.encode(SALE)), 500, "USD")
-    again = content_digest(parse_post(msgspec.json.encode(fields)), minor, "USD")
+def test_posts_that_say_the_same_have_one_content_of(fields: dict[str, Any], minor: int) -> None:
+    first = content_of(parse_post(msgspec.json.encode(SALE)), 500, "USD")
+    again = content_of(parse_post(msgspec.json.encode(fields)), minor, "USD")
     assert again == first
 
 
 def test_an_instant_is_the_same_in_every_zone() -> None:
-    prints: set[str] = set()
+    contents: set[bytes] = set()
     for text in ("2026-01-01T10:00:00Z", "2026-01-01T12:00:00+02:00", "2026-01-01T10:00:00.000Z"):
         post = parse_post(msgspec.json.encode({**SALE, "timestamp": text}))
         assert post.timestamp == datetime(2026, 1, 1, 10, tzinfo=UTC)
-        prints.add(content_digest(post, 500, "USD"))
-    assert len(prints) == 1
+        contents.add(content_of(post, 500, "USD"))
+    assert len(contents) == 1
 
 
 @pytest.mark.parametrize(
@@ -202,8 +200,8 @@ def test_an_instant_is_the_same_in_every_zone() -> None:
         {"adv2": "x"},
     ],
 )
-def test_posts_that_say_more_have_another_content_digest(more: dict[str, Any]) -> None:
+def test_posts_that_say_more_have_another_content_of(more: dict[str, Any]) -> None:
     fields = {**SALE, **more}
     minor = 100 * int(fields["order_value"])
-    changed = content_digest(parse_post(msgspec.json.encode(fields)), minor, "USD")
-    assert changed != content_digest(parse_post(msgspec.json.encode(SALE)), 500, "USD")
+    changed = content_of(parse_post(msgspec.json.encode(fields)), minor, "USD")
+    assert changed != content_of(parse_post(msgspec.json.encode(SALE)), 500, "USD")
