@@ -40,6 +40,7 @@ from linkjolt.runtime.background import outlive_os_errors
 from linkjolt.settings import EdgeSettings as Settings
 from linkjolt.storage.redis import RedisError, call, connect
 from linkjolt.web import openapi_page, probes, requests
+from linkjolt.web.answer_headers import RequestIds
 
 _ROBOTS = "User-agent: *\nDisallow: /\n"
 # Asks Chrome's private prefetch proxy not to fetch links on its own (its traffic advice file).
@@ -131,7 +132,7 @@ def _directory(redis: Redis, snapshot: SqliteRegistrySnapshot, settings: Setting
 def create_app(edge: Edge) -> ASGIApp:
     """Returns the application of one edge worker, for any ASGI server."""
     posts = ConversionMiddleware(routed(edge), ConversionEndpoint(edge))
-    return requests.RequestIds(ClickMiddleware(posts, edge))
+    return RequestIds(ClickMiddleware(posts, edge))
 
 
 def routed(edge: Edge) -> Starlette:

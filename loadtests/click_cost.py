@@ -24,7 +24,7 @@ from linkjolt.directory.directory import Directory
 from linkjolt.registry.keyring import Keyring
 from linkjolt.settings import EdgeSettings as Settings
 from linkjolt.storage.redis import connect
-from linkjolt.web import requests
+from linkjolt.web.answer_headers import RequestIds
 from linkjolt.web.bounded_protocol import BoundedProtocol
 from loadtests.in_process import CONNECTIONS, OneLinkDirectory, open_connections, request_cost
 
@@ -69,9 +69,9 @@ async def _main() -> None:
     edge = _edge()
     router = routed(edge)
     paths: list[tuple[str, ASGIApp, Callable[..., BoundedProtocol], int]] = [
-        ("router", requests.RequestIds(router), BoundedProtocol, 2),
-        ("application", requests.RequestIds(ClickMiddleware(router, edge)), BoundedProtocol, 2),
-        ("protocol", requests.RequestIds(router), edge_protocol_factory(edge), 1),
+        ("router", RequestIds(router), BoundedProtocol, 2),
+        ("application", RequestIds(ClickMiddleware(router, edge)), BoundedProtocol, 2),
+        ("protocol", RequestIds(router), edge_protocol_factory(edge), 1),
     ]
     for name, request in (("short", _SHORT), ("browser", _BROWSER)):
         sent = [request] * CONNECTIONS

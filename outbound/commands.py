@@ -18,6 +18,7 @@ from linkjolt.runtime.instance import find_redis_url
 from linkjolt.settings import SharedSettings, load
 from linkjolt.storage.redis import connect
 from linkjolt.web import requests, server
+from linkjolt.web.answer_headers import RequestIds
 from linkjolt.webhooks.signing import verification_error
 from outbound.app import WebhookDelivery
 
@@ -59,7 +60,7 @@ def listen(port: int, secret: str | None) -> None:
         click.echo(f"Listening on {server.http_url('127.0.0.1', sock.getsockname()[1])}/")
         app = Starlette(routes=[Route("/{path:path}", _receiver(secret), methods=["POST"])])
         await server.serve(
-            requests.RequestIds(app), sock=sock, stop=stop, shutdown_seconds=_SHUTDOWN_SECONDS
+            RequestIds(app), sock=sock, stop=stop, shutdown_seconds=_SHUTDOWN_SECONDS
         )
 
     lifecycle.run(main)

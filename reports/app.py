@@ -29,6 +29,7 @@ from linkjolt.registry.store import Registry
 from linkjolt.settings import ReportsSettings
 from linkjolt.storage.clickhouse import ClickHouse, ClickHouseFailed
 from linkjolt.web import openapi_page, probes, requests
+from linkjolt.web.answer_headers import RequestIds
 from linkjolt.webhooks.deliveries.log import WarehouseDeliveryLog
 from reports import csv, static
 from reports.answer.cache import ReportCache
@@ -157,7 +158,7 @@ def create_app(
             *openapi_page.routes(operations(), settings.reports_url()),
             *_registry_routes(settings, redis, clickhouse, directory),
         ],
-        middleware=[Middleware(requests.RequestIds)],
+        middleware=[Middleware(RequestIds)],
         exception_handlers={
             **requests.EXCEPTION_HANDLERS,
             ClickHouseFailed: _clickhouse_unavailable,

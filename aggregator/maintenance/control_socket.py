@@ -17,6 +17,7 @@ from linkjolt.reasons import Reason, Rejected
 from linkjolt.settings import AggregatorSettings as Settings
 from linkjolt.storage.clickhouse import ClickHouse, ClickHouseFailed
 from linkjolt.web import requests, server
+from linkjolt.web.answer_headers import RequestIds
 
 _MESSAGE_MAX_CHARACTERS = 500
 
@@ -41,7 +42,7 @@ def create_app(
 
     return Starlette(
         routes=[route(operation) for operation in OPERATIONS],
-        middleware=[Middleware(requests.RequestIds)],
+        middleware=[Middleware(RequestIds)],
         exception_handlers={**requests.EXCEPTION_HANDLERS, ClickHouseFailed: _clickhouse_failed},
     )
 

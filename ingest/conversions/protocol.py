@@ -24,8 +24,8 @@ from ingest.edge import Edge
 from linkjolt.logs import MinuteLine
 from linkjolt.reasons import Reason
 from linkjolt.web import requests
+from linkjolt.web.answer_headers import PRIVATE_LINES
 from linkjolt.web.bounded_protocol import BoundedProtocol
-from linkjolt.web.private_headers import PRIVATE_LINES
 
 _JSON_LINES = b"content-type: application/json\r\n" + PRIVATE_LINES
 _not_published = MinuteLine(logging.ERROR, "posted conversions not published")

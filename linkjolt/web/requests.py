@@ -13,12 +13,11 @@ from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.types import ASGIApp, ExceptionHandler, Message, Receive, Scope, Send
+from starlette.types import ExceptionHandler, Receive, Scope, Send
 
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.whole_numbers import parse_whole_number
 from linkjolt.web.json_structure import check_depth
-from linkjolt.web.private_headers import with_private_headers
 
 URL_MAX_BYTES = 8_192
 HEAD_MAX_BYTES = 32 << 10
@@ -158,49 +157,14 @@ EXCEPTION_HANDLERS: dict[int | type[Exception], ExceptionHandler] = {
 }
 
 
-class RequestIds:
-    """Gives every request an id, sent back as X-Request-Id; refuses heads over the bounds.
-
-    Keeps answers out of caches, unless they say otherwise.
-    """
-
-    def __init__(self, app: ASGIApp) -> None:
-        self.app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
-        scope["request_id"] = identity = new_request_id()
-
-        is_started = False
-
-        async def send_with_id(message: Message) -> None:
-            nonlocal is_started
-            is_started = True
-            if message["type"] == "http.response.start":
-                headers = with_private_headers(message["status"], message["headers"])
-                message["headers"] = [*headers, (b"x-request-id", identity.encode())]
-            await send(message)
-
-        refused = _refused_head(scope)
-        app = problem_response(refused, scope) if refused else self.app
-        try:
-            await app(scope, receive, send_with_id)
-        except Exception as error:
-            # The server would answer without any of these headers.
-            if not is_started:
-                await problem_response(refusal_of(error), scope)(scope, receive, send_with_id)
-            raise
-
-
 @lru_cache(256)
 def is_host(value: bytes) -> bool:
     """Returns True for the value of a Host header: a name or an address, and perhaps a port."""
     return _match_host(value) is not None
 
 
-def _refused_head(scope: Scope) -> Rejected | None:
+def refused_head(scope: Scope) -> Rejected | None:
+    """Returns the refusal of a head that is over the bounds, or has no one meaning."""
     if len(scope["raw_path"]) + len(scope["query_string"]) > URL_MAX_BYTES:
         return Rejected(Reason.url_too_long, f"the URL is over {URL_MAX_BYTES} bytes")
     size_bytes, hosts = 0, 0

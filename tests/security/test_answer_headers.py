@@ -11,8 +11,9 @@ from starlette.types import Receive, Scope, Send
 from ingest.operations import operations as edge_operations
 from linkjolt.registry.entries import SCOPES
 from linkjolt.registry.store import Registry
+from linkjolt.web.answer_headers import RequestIds
 from linkjolt.web.openapi import Operation
-from linkjolt.web.requests import HEAD_MAX_BYTES, URL_MAX_BYTES, RequestIds
+from linkjolt.web.requests import HEAD_MAX_BYTES, URL_MAX_BYTES
 from loadtests.wire import Wire
 from reports.operations import operations as reports_operations
 from tests.ingest.conftest import Shop, make_key

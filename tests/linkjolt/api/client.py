@@ -14,7 +14,8 @@ from linkjolt.directory.directory import Directory
 from linkjolt.registry import api_key_secrets
 from linkjolt.registry.store import Registry
 from linkjolt.settings import SharedSettings
-from linkjolt.web.requests import EXCEPTION_HANDLERS, RequestIds
+from linkjolt.web.answer_headers import RequestIds
+from linkjolt.web.requests import EXCEPTION_HANDLERS
 from linkjolt.webhooks.deliveries.api import DeliveryLog
 from tests.linkjolt.registry import samples
 

@@ -1,0 +1,62 @@
+"""Adds the headers of every answer: its id, and those that keep caches and browsers from it."""
+
+from collections.abc import Sequence
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from linkjolt.web import requests
+
+_NO_STORE = (b"cache-control", b"no-store")
+_NO_SNIFFING = (b"x-content-type-options", b"nosniff")
+# As they are sent.
+PRIVATE_LINES = b"".join([b"%s: %s\r\n" % line for line in (_NO_STORE, _NO_SNIFFING)])
+_FOUND = 302
+
+
+def _with_private_headers(
+    status: int, lines: Sequence[tuple[bytes, bytes]]
+) -> list[tuple[bytes, bytes]]:
+    """Adds those of the two headers that an answer lacks: one that may be cached says how.
+
+    A redirect has what it needs.
+    """
+    if status == _FOUND:
+        return [*lines]
+    names = [name for name, _ in lines]
+    return [*lines, *(line for line in (_NO_STORE, _NO_SNIFFING) if line[0] not in names)]
+
+
+class RequestIds:
+    """Gives every request an id, sent back as X-Request-Id; refuses heads over the bounds.
+
+    Keeps answers out of caches, unless they say otherwise.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        scope["request_id"] = identity = requests.new_request_id()
+        is_started = False
+
+        async def send_with_id(message: Message) -> None:
+            nonlocal is_started
+            is_started = True
+            if message["type"] == "http.response.start":
+                headers = _with_private_headers(message["status"], message["headers"])
+                message["headers"] = [*headers, (b"x-request-id", identity.encode())]
+            await send(message)
+
+        refused = requests.refused_head(scope)
+        app = requests.problem_response(refused, scope) if refused else self.app
+        try:
+            await app(scope, receive, send_with_id)
+        except Exception as error:
+            # The server would answer without any of these headers.
+            if not is_started:
+                response = requests.problem_response(requests.refusal_of(error), scope)
+                await response(scope, receive, send_with_id)
+            raise
