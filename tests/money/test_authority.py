@@ -1,5 +1,6 @@
 """Whoever has less authority never blocks, changes or outlives an order of who has more."""
 
+import csv
 from typing import Any
 
 import pytest
@@ -201,7 +202,7 @@ def test_the_csv_of_conversions_says_what_is_verified(open_shop: OpenShop) -> No
         shop.api.reports + "/v1/conversions",
         params={"campaign_id": shop.campaign, "format": "csv"},
     )
-    header, *rows = [line.split(",") for line in answer.text.splitlines()]
+    header, *rows = csv.reader(answer.text.splitlines())
     column = header.index("verified")
     verified = {row[header.index("click_id")]: row[column] for row in rows}
     assert verified[click] == "false"
