@@ -5,8 +5,8 @@ from contextlib import aclosing
 
 from starlette.responses import Response, StreamingResponse
 
+from linkjolt.api.csv_cells import Value, csv_line
 from linkjolt.runtime.loop_slices import LoopSlices
-from linkjolt.web.csv_cells import Value, csv_line
 
 _MEDIA_TYPE = "text/csv; charset=utf-8"
 

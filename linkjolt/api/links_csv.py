@@ -7,9 +7,9 @@ from typing import Literal
 
 import msgspec
 
+from linkjolt.api.csv_cells import unescape
 from linkjolt.api.links import LinkAnswer, LinkForm
 from linkjolt.reasons import Reason, Rejected
-from linkjolt.web.csv_cells import unescape
 
 REQUIRED = ("campaign_id", "affiliate_id", "destination")
 COLUMNS = (*REQUIRED, "tracking_code", "pass_params", "fallback_url")

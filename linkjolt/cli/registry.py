@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 
 from linkjolt import settings
 from linkjolt.api.api_keys import ApiKeyAnswer, ApiKeyForm, key_answer, new_key
+from linkjolt.api.csv_cells import csv_line
 from linkjolt.api.links import create_links, link_answer
 from linkjolt.api.links_csv import EXPORTED, BadCsv, Row, cells_of, read_rows
 from linkjolt.datasets import ACCOUNT_DEFAULT
@@ -24,7 +25,6 @@ from linkjolt.registry.store import Registry
 from linkjolt.runtime.command_group import CommandGroup
 from linkjolt.runtime.instance import find_redis_url, read_run
 from linkjolt.storage.redis import connect
-from linkjolt.web.csv_cells import csv_line
 
 T = TypeVar("T")
 _ROWS_AT_ONCE = 500

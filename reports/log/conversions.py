@@ -11,13 +11,13 @@ from redis.asyncio import Redis
 from starlette.responses import Response
 
 from linkjolt import datasets
+from linkjolt.api.csv_cells import Value
 from linkjolt.datasets import Dataset
 from linkjolt.money import exchange_rate_fields, to_major
 from linkjolt.registry.entries import EntryKind, public_id
 from linkjolt.settings import ReportsSettings
 from linkjolt.storage.clickhouse import ClickHouse
 from linkjolt.web import requests
-from linkjolt.web.csv_cells import Value
 from reports import csv
 from reports.answer.rows import NamedEntry, Names
 from reports.freshness import data_as_of

@@ -7,11 +7,11 @@ from typing import Any
 
 import msgspec
 
+from linkjolt.api.csv_cells import Value
 from linkjolt.events import RECORDED_PARAMETERS, AttributionMethod
 from linkjolt.money import exchange_rate_fields, to_major
 from linkjolt.registry.entries import EntryKind, public_id
 from linkjolt.verdict_reasons import SENTENCES, VerdictReason
-from linkjolt.web.csv_cells import Value
 from reports.answer.rows import Names
 
 

@@ -16,13 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from redis.asyncio import Redis
 
+from linkjolt.api.csv_cells import csv_line, escape, unescape
 from linkjolt.api.links_csv import read_rows
 from linkjolt.cli.registry import links
 from linkjolt.datasets import ACCOUNT_DEFAULT
 from linkjolt.registry.entries import Link
 from linkjolt.registry.store import Registry
 from linkjolt.runtime.redis_server import RedisServer
-from linkjolt.web.csv_cells import csv_line, escape, unescape
 from tests.linkjolt.registry import samples
 
 _RISKY = "=+-@\uff1d\uff0b\uff0d\uff20"
