@@ -8,6 +8,7 @@ from ingest.clicks.http import LinkPreview
 from ingest.conversions.batch import BODY_MAX_BYTES
 from ingest.conversions.body import ALIASES, ConversionPost
 from ingest.postbacks.dialects import DIALECTS, OWN_PARAMETERS, OWN_TEXTS
+from ingest.postbacks.http import SCOPES as POSTBACK_SCOPES
 from linkjolt.api import resources
 from linkjolt.conversions import adjustments_api as adjustments
 from linkjolt.conversions import api as conversions
@@ -179,10 +180,12 @@ def _postback(method: Method, id: str, path: str, by: str) -> Operation:
         summary=f"Receive a postback by {names}.",
         description="Records a conversion, or changes the one of the same click and order, by"
         f" parameters in the query{more}.{vendors}",
+        scope=" or ".join(POSTBACK_SCOPES),
+        key_in_query=True,
         parameters=_postback_parameters(),
         bodies=bodies if method == "POST" else (),
         answers={200: text},
-        refusals=(401, 403, 404, 409, 429),
+        refusals=(404, 409, 429),
         texts={200: "Recorded."},
     )
 

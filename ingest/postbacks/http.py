@@ -50,7 +50,7 @@ from linkjolt.registry.entries import ApiKey, public_id
 from linkjolt.registry.reads import read_entry
 from linkjolt.web import requests
 
-_SCOPES = ("postback", "conversions:write")
+SCOPES = ("postback", "conversions:write")
 _FORM = "application/x-www-form-urlencoded"
 _JSON = "application/json"
 # The smallest GIF: one transparent pixel.
@@ -176,7 +176,7 @@ class Postbacks:
         key = await read_entry(self._edge.fast_redis, ApiKey, signed.key_number)
         if key is None or key.deleted_at is not None or key.is_expired(datetime.now(UTC)):
             raise Rejected(Reason.unauthorized, "names no valid key", field="key_id")
-        require_any_scope(key, _SCOPES)
+        require_any_scope(key, SCOPES)
         return key
 
     def _verify(
@@ -201,7 +201,7 @@ class Postbacks:
             return None
         key = await identify(secret, self._edge.directory)
         request.scope[requests.VERIFIED] = True
-        require_any_scope(key, _SCOPES)
+        require_any_scope(key, SCOPES)
         return key
 
     async def _route_of_click(self, post: ConversionPost, request: Request) -> ClickRoute:

@@ -9,6 +9,7 @@ from starlette.responses import Response
 
 from linkjolt import datasets
 from linkjolt.api.links_bulk import BATCH_MAX_BYTES, BULK_MAX
+from linkjolt.auth.key_grants import check_expiry_granted, check_governed
 from linkjolt.datasets import Account
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry import api_key_secrets
@@ -151,22 +152,13 @@ def key_answer(key: ApiKey) -> ApiKeyAnswer:
     )
 
 
-def _check_grant(actor: ApiKey, key: ApiKey) -> None:
-    if actor.test and not key.test:
-        message = "must be true, for a test key can create test keys only"
-        raise Rejected(Reason.forbidden, message, field="test")
-    for scope in key.scopes:
-        if not actor.allows(scope):
-            message = f"cannot include {scope}, which the API key lacks itself"
-            raise Rejected(Reason.forbidden, message, field="scopes")
-
-
 async def _create(call: Call, form: ApiKeyForm) -> NewApiKeyAnswer:
     secret = api_key_secrets.make_secret(test=form.test)
     key = new_key(
         form, call.account, call.now, api_key_secrets.digest(secret), api_key_secrets.hint(secret)
     )
-    _check_grant(call.key, key)
+    check_governed(call.key, key)
+    check_expiry_granted(call.key, key.expires_at)
     if key.campaign and not await call.registry.existing(Campaign, call.account, {key.campaign}):
         raise unknown_reference("campaign")
     created = key_answer(await call.registry.create(key))
@@ -176,17 +168,20 @@ async def _create(call: Call, form: ApiKeyForm) -> NewApiKeyAnswer:
 
 
 def _patch(call: Call, key: ApiKey, patch: ApiKeyPatch) -> ApiKey:
-    # A later expiry grants anew.
-    _check_grant(call.key, key)
-    return patched_key(key, patch, call.now)
+    check_governed(call.key, key)
+    patched = patched_key(key, patch, call.now)
+    if patch.expires_at is not UNSET:
+        check_expiry_granted(call.key, patched.expires_at)
+    return patched
 
 
 async def _make_signing_secret(call: Call) -> Response:
     number, secret = entry_number(call, "key"), api_key_secrets.make_signing_secret()
 
     def replaced(key: ApiKey) -> ApiKey:
-        # Whoever has it can post as this key.
-        _check_grant(call.key, key)
+        # Whoever has it can post as this key, for as long as the key is valid.
+        check_governed(call.key, key)
+        check_expiry_granted(call.key, key.expires_at)
         return msgspec.structs.replace(key, signing_secret=secret)
 
     key = await call.registry.patch(ApiKey, call.account, number, replaced)
@@ -220,8 +215,8 @@ API_KEYS = Collection(
         id="ApiKey",
         tag="API keys",
         noun="API key",
-        note="Creates an API key and answers its secrets this once; it may hold no scope that the"
-        " key of the request lacks.",
+        note="Creates an API key and answers its secrets this once. It may hold no scope that the"
+        " key of the request lacks, and expires no later than that.",
         answer=ApiKeyAnswer,
         created=NewApiKeyAnswer,
         form_example={"name": "Shop backend", "scopes": ["conversions:write"]},
@@ -237,6 +232,8 @@ API_KEYS = Collection(
     create=_create,
     patch=_patch,
     answer=lambda _, key: key_answer(key),
+    check_delete=lambda call, key: check_governed(call.key, key),
+    has_modes=True,
 )
 ME = Endpoint(
     Operation(

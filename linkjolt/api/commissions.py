@@ -117,6 +117,7 @@ ENDPOINTS = [
             description="Adds a version that pays from `starts_at` on; what was earned before"
             " stays as it was.",
             scope="links:write",
+            live_only=True,
             bodies=[of(CommissionRuleForm, example=_FORM)],
             answers={201: of(CommissionRuleAnswer, example=_EXAMPLE)},
             refusals=(404, 409),

@@ -107,6 +107,7 @@ ENDPOINTS = [
             summary="Create up to 1,000 links.",
             description="Answers one result per entry, in order; some may be refused.",
             scope="links:write",
+            live_only=True,
             bodies=[of(LinksBulkForm, example={"links": [FORM_EXAMPLE]})],
             answers={200: results_of(LinkCreatedAnswer, {"status": 201, "link": EXAMPLE})},
             refusals=(409,),

@@ -14,7 +14,7 @@ from linkjolt.api.campaigns import CAMPAIGNS
 from linkjolt.api.coupons import COUPONS
 from linkjolt.api.links import LINKS
 from linkjolt.api.rates import RATES
-from linkjolt.auth.access import identify_sender, require_any_scope
+from linkjolt.auth.access import identify_sender, require_declared
 from linkjolt.directory.directory import Directory
 from linkjolt.registry.store import Registry
 from linkjolt.settings import SharedSettings
@@ -60,9 +60,9 @@ def routes(
         async def answer(request: Request) -> Response:
             # Starlette lets HEAD in wherever GET is.
             endpoint = methods["GET" if request.method == "HEAD" else request.method]
+            operation = endpoint.operation
             key = await identify_sender(request.scope, directory)
-            if endpoint.operation.scope:
-                require_any_scope(key, endpoint.operation.scope.split(" or "))
+            require_declared(key, operation.scope or "", live_only=operation.live_only)
             call = Call(request, key, datetime.now(UTC), registry, settings)
             return await endpoint.action(call)
 

@@ -42,6 +42,15 @@ def require_any_scope(key: ApiKey, scopes: Sequence[str]) -> None:
         raise Rejected(Reason.forbidden, f"the API key lacks the scope {' or '.join(scopes)}")
 
 
+def require_declared(key: ApiKey, scopes: str, *, live_only: bool) -> None:
+    """Raises Rejected unless the key has what an operation declares (`Operation.scope`)."""
+    for needed in scopes.split(" and ") if scopes else ():
+        require_any_scope(key, needed.split(" or "))
+    if live_only and key.test:
+        message = "a test key changes nothing that is live: use a live key"
+        raise Rejected(Reason.forbidden, message)
+
+
 async def authorize(scope: Scope, directory: Directory, required_scope: str) -> ApiKey:
     """Returns the valid key of an ASGI request with the scope; RedisError passes through."""
     key = await identify_sender(scope, directory)

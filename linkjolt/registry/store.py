@@ -143,11 +143,25 @@ class Registry:
         message = "the entry is being changed by other requests: try again"
         raise Rejected(Reason.conflict, message)
 
-    async def delete(self, kind: type[E], owner: Owner, number: int, now: datetime) -> None:
-        """Marks an entry as deleted; a link's code stays reserved, a key becomes invalid."""
-        await self.patch(
-            kind, owner, number, lambda entry: msgspec.structs.replace(entry, deleted_at=now)
-        )
+    async def delete(
+        self,
+        kind: type[E],
+        owner: Owner,
+        number: int,
+        now: datetime,
+        check: Callable[[E], None] | None = None,
+    ) -> None:
+        """Marks an entry that passes `check` as deleted.
+
+        A link's code stays reserved, a key becomes invalid.
+        """
+
+        def deleted(entry: E) -> E:
+            if check:
+                check(entry)
+            return msgspec.structs.replace(entry, deleted_at=now)
+
+        await self.patch(kind, owner, number, deleted)
 
     async def _read_visible(self, kind: type[E], owner: Owner, number: int) -> tuple[bytes, E]:
         raw = (await read_raw(self.redis, ENTRY_KINDS[kind], [number]))[0]

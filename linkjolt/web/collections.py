@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
+from functools import partial
 from typing import Generic, TypeVar
 
 import msgspec
@@ -95,10 +96,14 @@ class Collection(msgspec.Struct, Generic[E, F, P], frozen=True, kw_only=True):
     patch: Callable[[Call, E, P], E] | None = None
     # Checks the references of a patched entry; Rejected where one leads nowhere.
     check: Callable[[Call, E], Awaitable[None]] | None = None
+    # Rejected where the key of the call may not delete the entry.
+    check_delete: Callable[[Call, E], None] | None = None
     # Deletes what an entry had elsewhere, after the entry.
     forget: Callable[[Call, int], Awaitable[None]] | None = None
     # Whose the entries are.
     owner: Callable[[Call], Owner] = lambda call: call.account
+    # Whether an entry is live or for tests, so that test keys may write those for tests.
+    has_modes: bool = False
 
     def endpoints(self) -> list[Endpoint]:
         """The endpoints of the whole collection and of one entry."""
@@ -137,6 +142,7 @@ class Collection(msgspec.Struct, Generic[E, F, P], frozen=True, kw_only=True):
             summary=f"Create {_a(described.noun)}.",
             description=described.note,
             scope=self.write_scope,
+            live_only=not self.has_modes,
             bodies=[of(self.form, example=described.form_example)],
             answers={201: of(described.created or described.answer, example=example)},
             refusals=(409,),
@@ -166,6 +172,7 @@ class Collection(msgspec.Struct, Generic[E, F, P], frozen=True, kw_only=True):
             summary=f"Update {_a(described.noun)}.",
             description="Sets the fields that are sent; all others stay as they are.",
             scope=self.write_scope,
+            live_only=not self.has_modes,
             bodies=[of(patch_form, example=described.patch_example)],
             answers={
                 200: of(described.answer, example={**described.example, **described.patch_example})
@@ -183,6 +190,7 @@ class Collection(msgspec.Struct, Generic[E, F, P], frozen=True, kw_only=True):
             summary=f"Delete {_a(described.noun)}.",
             description=f"The {described.noun} disappears from lists; events that name it keep it.",
             scope=self.write_scope,
+            live_only=not self.has_modes,
             answers={204: None},
             refusals=(404, 409),
         )
@@ -218,7 +226,8 @@ class Collection(msgspec.Struct, Generic[E, F, P], frozen=True, kw_only=True):
 
     async def delete(self, call: Call) -> Response:
         number = self._number(call)
-        await call.registry.delete(self.entry, self.owner(call), number, call.now)
+        check = partial(self.check_delete, call) if self.check_delete else None
+        await call.registry.delete(self.entry, self.owner(call), number, call.now, check)
         if self.forget:
             await self.forget(call, number)
         return Response(status_code=204)

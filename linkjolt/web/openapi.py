@@ -95,6 +95,10 @@ Answer = Body | tuple[Body, ...] | None
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """One method of one path. `scope` is the key's: None for no key, '' for any valid key.
 
+    Scopes are joined by ` and ` where a key needs all of them, by ` or ` where it needs one.
+    `live_only` operations change what is live, and refuse test keys. `key_in_query`: the key may be
+    a parameter of the query, too.
+
     `answers` are by status, None for an empty one, several where the media type varies;
     `refusals` are statuses of problems beside those that every operation has. `texts` and
     `headers` add to a status its description and the response headers that are sent with it.
@@ -108,6 +112,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     description: str
     answers: Mapping[int, Answer]
     scope: str | None = None
+    live_only: bool = False
+    key_in_query: bool = False
     bodies: Sequence[Body] = ()
     parameters: Sequence[Parameter] = ()
     refusals: Sequence[int] = ()

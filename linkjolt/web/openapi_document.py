@@ -97,7 +97,10 @@ def document(operations: Sequence[Operation], server_url: str) -> bytes:
                     name: {"description": text, "schema": {"type": "string"}}
                     for name, text in HEADERS.items()
                 },
-                "securitySchemes": {"key": {"type": "http", "scheme": "bearer"}},
+                "securitySchemes": {
+                    "key": {"type": "http", "scheme": "bearer"},
+                    "keyInQuery": {"type": "apiKey", "in": "query", "name": "key"},
+                },
             },
         }
     )
@@ -176,7 +179,9 @@ def _operation(one: Operation, schemas: _Schemas) -> dict[str, Any]:
         "responses": _responses(one, schemas),
     }
     if one.scope is not None:
-        described["security"] = [{"key": []}]
+        described["security"] = list(_security(one, one.scope))
+    if one.live_only:
+        described["x-live-only"] = True
     parameters = [*_path_parameters(one), *_parameters(one)]
     if parameters:
         described["parameters"] = parameters
@@ -185,11 +190,21 @@ def _operation(one: Operation, schemas: _Schemas) -> dict[str, Any]:
     return described
 
 
+def _security(one: Operation, scope: str) -> Iterator[dict[str, list[str]]]:
+    """Yields the ways to be authorized: the scopes of a key, all of which it needs."""
+    for place in ("key", "keyInQuery") if one.key_in_query else ("key",):
+        for way in scope.split(" or "):
+            yield {place: way.split(" and ") if way else []}
+
+
 def _description(one: Operation) -> str:
     if one.scope is None:
         return one.description
-    needs = f"the scope `{one.scope.replace(' or ', '` or `')}`" if one.scope else "any API key"
-    return f"{one.description}\n\nRequires {needs}."
+    scopes = one.scope.replace(" or ", "` or `").replace(" and ", "` and `")
+    noun = "scopes" if " and " in scopes else "scope"
+    needs = f"the {noun} `{scopes}`" if one.scope else "any API key"
+    live = ", of a live key: a test key changes nothing that is live" if one.live_only else ""
+    return f"{one.description}\n\nRequires {needs}{live}."
 
 
 def _path_parameters(one: Operation) -> Iterator[dict[str, Any]]:

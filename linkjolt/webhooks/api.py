@@ -97,6 +97,7 @@ WEBHOOKS = Collection(
     forget=_forget,
     # Those of a test key receive test events.
     owner=lambda call: call.key.dataset,
+    has_modes=True,
 )
 
 

@@ -33,6 +33,8 @@ from linkjolt.webhooks.events import test_body
 from linkjolt.webhooks.queue import OUTCOMES_KEPT, DeliveryQueue, newest_before, newest_rounds
 
 SCOPE = "webhooks:write"
+# A delivery shows an event, and sends it to whatever address the endpoint has now.
+_EVENTS_SCOPE = f"{SCOPE} and events:read"
 # The log holds more only while the aggregator does not run.
 _UNSTORED_MAX = 1_000
 _KEY_MAX_CHARACTERS = 200
@@ -315,6 +317,7 @@ def _post(
     description: str,
     answer: Mapping[int, Body],
     form: Body | None,
+    scope: str = _EVENTS_SCOPE,
 ) -> Operation:
     return Operation(
         id=id,
@@ -323,7 +326,7 @@ def _post(
         path=f"/v1/webhooks/{{id}}/{path}",
         summary=summary,
         description=description,
-        scope=SCOPE,
+        scope=scope,
         bodies=[form] if form else (),
         answers=answer,
         refusals=(404, 409),
@@ -342,7 +345,7 @@ OPERATIONS = (
         description="Returns deliveries, the newest events first, each with its attempts. An edge"
         f" knows those that are pending and the last {OUTCOMES_KEPT} others; the reports listener"
         " the whole log.",
-        scope=SCOPE,
+        scope=_EVENTS_SCOPE,
         parameters=paging(),
         answers={200: of(DeliveriesAnswer, example=_PAGE)},
         refusals=(404,),
@@ -374,5 +377,6 @@ OPERATIONS = (
         "Queues a signed event of type `test`; its delivery is listed like any other.",
         {202: of(DeliveryAnswer, example={**_DELIVERY, "state": "pending", "tries": []})},
         None,
+        SCOPE,
     ),
 )

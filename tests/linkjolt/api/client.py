@@ -5,6 +5,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import httpx2
+import msgspec
 from redis.asyncio import Redis
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -12,6 +13,7 @@ from starlette.middleware import Middleware
 from linkjolt.api.resources import routes
 from linkjolt.directory.directory import Directory
 from linkjolt.registry import api_key_secrets
+from linkjolt.registry.entries import ApiKey
 from linkjolt.registry.store import Registry
 from linkjolt.settings import SharedSettings
 from linkjolt.web.answer_headers import RequestIds
@@ -41,11 +43,13 @@ class Api:
         self.client = client
         self.registry = Registry(redis)
 
-    async def use_key(self, *scopes: str) -> None:
-        """From now on every request carries a new key with these scopes."""
-        secret = api_key_secrets.make_secret()
-        await self.registry.create(samples.key(secret, *scopes))
+    async def use_key(self, *scopes: str, **fields: object) -> ApiKey:
+        """From now on every request carries a new key with these scopes, which is returned."""
+        secret = api_key_secrets.make_secret(test=bool(fields.get("test")))
+        entry = msgspec.structs.replace(samples.key(secret, *scopes), **fields)
+        key = await self.registry.create(entry)
         self.client.headers["Authorization"] = f"Bearer {secret}"
+        return key
 
     async def send(self, method: str, path: str, body: object = None) -> httpx2.Response:
         return await self.client.request(method, path, json=body)

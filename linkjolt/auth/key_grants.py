@@ -1,0 +1,32 @@
+"""Decides which keys a key may create, change and revoke: none above itself."""
+
+from datetime import datetime
+
+from linkjolt.reasons import Reason, Rejected
+from linkjolt.registry.entries import ApiKey, public_id
+
+
+def check_governed(actor: ApiKey, key: ApiKey) -> None:
+    """Rejected, naming the field, where `key` can do anything that `actor` cannot.
+
+    Every live key governs test keys too: they reach nothing that is live.
+    """
+    if actor.test and not key.test:
+        message = "must be true, for a test key governs test keys only"
+        raise Rejected(Reason.forbidden, message, field="test")
+    if actor.campaign and key.campaign != actor.campaign:
+        bound = public_id("campaign", actor.campaign)
+        message = f"must be {bound}, to which the API key is bound itself"
+        raise Rejected(Reason.forbidden, message, field="campaign_id")
+    for scope in key.scopes:
+        if not actor.allows(scope):
+            message = f"cannot include {scope}, which the API key lacks itself"
+            raise Rejected(Reason.forbidden, message, field="scopes")
+
+
+def check_expiry_granted(actor: ApiKey, expires_at: datetime | None) -> None:
+    """Rejected where a key or a secret would be valid for longer than the key that grants it."""
+    if actor.expires_at is None or (expires_at and expires_at <= actor.expires_at):
+        return
+    message = f"must not be after {actor.expires_at:%Y-%m-%dT%H:%M:%SZ}, when the API key expires"
+    raise Rejected(Reason.forbidden, message, field="expires_at")
