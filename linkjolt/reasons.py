@@ -36,6 +36,7 @@ class Reason(StrEnum):
     amount_exceeds = "amount_exceeds"
     too_many_waiting = "too_many_waiting"
     too_many_forged = "too_many_forged"
+    too_many_requests = "too_many_requests"
     idempotency_key_reused = "idempotency_key_reused"
     target_refused = "target_refused"
     too_costly = "too_costly"
@@ -80,6 +81,7 @@ STATUS: dict[Reason, int] = {
     Reason.amount_exceeds: 422,
     Reason.too_many_waiting: 429,
     Reason.too_many_forged: 429,
+    Reason.too_many_requests: 429,
     Reason.idempotency_key_reused: 422,
     Reason.target_refused: 422,
     Reason.too_costly: 422,
@@ -131,6 +133,7 @@ ADVICE: dict[Reason, str] = {
     Reason.amount_exceeds: "Refund at most what is left of the order value.",
     Reason.too_many_waiting: "Post the conversions that adjustments wait for, then adjust others.",
     Reason.too_many_forged: "Send click ids as they came; try again after a minute.",
+    Reason.too_many_requests: "Close what this key has open, or send the request again later.",
     Reason.idempotency_key_reused: "Send a new Idempotency-Key with a new body.",
     Reason.target_refused: "Choose a public https address, or have the operator allow this one.",
     Reason.too_costly: "Ask for a shorter period, or for fewer dimensions.",

@@ -197,6 +197,9 @@ class ReportsSettings(SharedSettings, frozen=True, kw_only=True):
     live_clients_max: Annotated[
         int, Meta(ge=1, le=10_000), _doc("Clients that may listen to the live feed at once.")
     ] = 200
+    live_clients_per_key_max: Annotated[
+        int, Meta(ge=1, le=10_000), _doc("Clients of one API key that may listen at once.")
+    ] = 8
 
 
 class UpSettings(SharedSettings, frozen=True, kw_only=True):

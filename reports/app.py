@@ -25,6 +25,7 @@ from linkjolt.conversions.requested import RequestedAdjustments
 from linkjolt.directory.directory import Directory
 from linkjolt.logs import MinuteLine
 from linkjolt.reasons import Reason, Rejected
+from linkjolt.registry.entries import ApiKey
 from linkjolt.registry.store import Registry
 from linkjolt.settings import ReportsSettings
 from linkjolt.storage.clickhouse import ClickHouse, ClickHouseFailed
@@ -45,6 +46,7 @@ from reports.log.conversions import ConversionList
 from reports.log.event_request import parse_log_query
 from reports.log.events import EventLog
 from reports.names import NameCache
+from reports.open_answers import OpenAnswers
 from reports.operations import operations
 from reports.query.request import parse_request, parse_tops
 from reports.readiness import wait_until_ready, why_not_ready
@@ -52,6 +54,8 @@ from reports.readiness import wait_until_ready, why_not_ready
 _SCOPE = "reports:read"
 _EVENTS_SCOPE = "events:read"
 _unavailable = MinuteLine(logging.WARNING, "requests refused, clickhouse unavailable")
+# Of one key at once: each holds a temporary file.
+_DOWNLOADS_MAX = 8
 
 
 class ReportEndpoints:
@@ -67,6 +71,7 @@ class ReportEndpoints:
         self._names = NameCache(clickhouse)
         self._reports = ReportCache(ReportBuilder.report, redis, clickhouse, settings, self._names)
         self._tops = ReportCache(ReportBuilder.tops, redis, clickhouse, settings, self._names)
+        self._downloads = OpenAnswers("CSV downloads", _DOWNLOADS_MAX)
         self.balances = BalanceReader(redis, clickhouse, settings.shards, stale_rule(settings))
 
     def routes(self) -> list[Route]:
@@ -88,7 +93,8 @@ class ReportEndpoints:
                 key.dataset, self._redis, self._clickhouse, self._settings, self._names
             )
             as_of = await data_as_of(self._redis, self._clickhouse, self._settings.shards)
-            return await csv.stream_response(builder.csv(query, as_of), "report")
+            texts = builder.csv(query, as_of)
+            return await csv.stream_response(texts, "report", self._download(request, key))
         report = await self._reports.get(key.dataset, query)
         if query.format == "json":
             content = report.data, report.totals, report.next_cursor
@@ -109,14 +115,18 @@ class ReportEndpoints:
         require_any_scope(key, READ_SCOPES)
         query = parse_list_query(request.query_params.multi_items(), datetime.now(UTC))
         conversions = ConversionList(key.dataset, self._redis, self._clickhouse, self._settings)
-        return await conversions.answer(query)
+        return await conversions.answer(query, self._download(request, key))
 
     async def list_events(self, request: Request) -> Response:
         """Answers GET /v1/events, the event log."""
         key = await authorize_request(request, self._directory, _EVENTS_SCOPE)
         query = parse_log_query(request.query_params.multi_items(), datetime.now(UTC))
         log = EventLog(key.dataset, self._redis, self._clickhouse, self._settings)
-        return await log.answer(query)
+        return await log.answer(query, self._download(request, key))
+
+    def _download(self, request: Request, key: ApiKey) -> csv.Download:
+        check = partial(identify_sender, request.scope, self._directory)
+        return csv.Download(partial(self._downloads.opened, key), check)
 
     async def get_balance(self, request: Request) -> Response:
         """Answers GET /v1/balance, of the whole installation rather than of one account."""
@@ -137,7 +147,7 @@ def create_app(
     """
     reports = ReportEndpoints(settings, redis, clickhouse, directory)
     feed = LiveFeed(LiveStore(redis, clickhouse, settings.shards))
-    live = LiveEndpoint(feed, directory, settings.live_clients_max)
+    live = LiveEndpoint(feed, directory, settings)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:

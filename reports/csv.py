@@ -1,9 +1,11 @@
 """Answers rows as CSV, streamed if there are many."""
 
-from collections.abc import AsyncGenerator, Iterable
-from contextlib import aclosing
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
+from contextlib import AbstractContextManager, ExitStack, aclosing
 
+import msgspec
 from starlette.responses import Response, StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from linkjolt.api.csv_cells import Value, csv_line
 from linkjolt.runtime.loop_slices import LoopSlices
@@ -22,9 +24,25 @@ def page_response(rows: Iterable[Iterable[Value]], name: str, next_cursor: str |
     return Response(csv_text(rows), headers=headers, media_type=_MEDIA_TYPE)
 
 
-async def stream_response(texts: AsyncGenerator[str], name: str) -> Response:
-    """Answers texts as they come; an error before the first is still answered as a refusal."""
-    first = await anext(texts)
+class Download(msgspec.Struct, frozen=True):
+    """Who downloads: `opened` counts the download while it is open, `check` checks the key again.
+
+    Both raise Rejected.
+    """
+
+    opened: Callable[[], AbstractContextManager[None]]
+    check: Callable[[], Awaitable[object]]
+
+
+async def stream_response(texts: AsyncGenerator[str], name: str, download: Download) -> Response:
+    """Answers texts as they come; an error before the first is still answered as a refusal.
+
+    One that comes later, such as a key revoked meanwhile, breaks the connection off.
+    """
+    with ExitStack() as closing:
+        closing.enter_context(download.opened())
+        first = await anext(texts)
+        still_open = closing.pop_all()
     slices = LoopSlices()
 
     async def all_texts() -> AsyncGenerator[str]:
@@ -33,9 +51,20 @@ async def stream_response(texts: AsyncGenerator[str], name: str) -> Response:
             async for text in texts:
                 # A client that reads as fast as rows are written would never be waited for.
                 await slices.next_if_over()
+                await download.check()
                 yield text
 
-    return StreamingResponse(all_texts(), headers=_headers(name), media_type=_MEDIA_TYPE)
+    return _DownloadResponse(all_texts(), name, still_open)
+
+
+class _DownloadResponse(StreamingResponse):
+    def __init__(self, texts: AsyncGenerator[str], name: str, still_open: ExitStack) -> None:
+        super().__init__(texts, headers=_headers(name), media_type=_MEDIA_TYPE)
+        self._still_open = still_open
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._still_open:
+            await super().__call__(scope, receive, send)
 
 
 def _headers(name: str) -> dict[str, str]:

@@ -175,6 +175,7 @@ def _report() -> Operation:
         scope=_SCOPE,
         parameters=[*_parameters(REPORTED_BY), _IF_NONE_MATCH],
         answers={200: (of(_REPORT, example=example), text_body(rows, _CSV)), 304: None},
+        refusals=(429,),
         headers={200: (*_REPORT_HEADERS, *_CSV_HEADERS[:2]), 304: ("ETag", "X-Data-As-Of")},
     )
 
@@ -191,6 +192,7 @@ def _tops() -> Operation:
         scope=_SCOPE,
         parameters=[*_parameters(TOPS_BY), _IF_NONE_MATCH],
         answers={200: of(_TOPS, example=example), 304: None},
+        refusals=(429,),
         headers={200: _REPORT_HEADERS, 304: ("ETag", "X-Data-As-Of")},
     )
 
@@ -226,6 +228,7 @@ def _conversions() -> Operation:
         scope=" or ".join(READ_SCOPES),
         parameters=_parameters(LISTED_BY),
         answers={200: (of(ConversionListPage, example=example), text_body(rows, _CSV))},
+        refusals=(429,),
         headers={200: _CSV_HEADERS},
     )
 
@@ -248,8 +251,7 @@ def _log() -> Operation:
         "region": "",
         "language": "en",
         "device": "desktop",
-        "os": "Linux",
-        "browser": "Firefox",
+        **{"os": "Linux", "browser": "Firefox"},
         "user_agent": "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0",
         "referrer": "blog.example",
         "parameters": {"sub1": "mail"},
@@ -268,6 +270,7 @@ def _log() -> Operation:
         scope="events:read",
         parameters=_parameters(LOGGED_BY),
         answers={200: (of(EventLogPage, example=example), text_body(rows, _CSV))},
+        refusals=(429,),
         headers={200: _CSV_HEADERS},
     )
 
@@ -281,7 +284,8 @@ def _live() -> Operation:
         path="/v1/live",
         summary="Stream events as they are stored.",
         description="Sends server-sent events: each event as it is stored, counters, and how"
-        " fresh the reports are. The stream stays open until the client leaves.",
+        " fresh the reports are. The stream stays open until the client leaves, or the key is"
+        " revoked or expires.",
         scope=" or ".join(LIVE_SCOPES),
         parameters=[
             Parameter(
@@ -291,6 +295,7 @@ def _live() -> Operation:
             )
         ],
         answers={200: text_body(stream, "text/event-stream")},
+        refusals=(422, 429),
     )
 
 
@@ -306,6 +311,7 @@ def _balance() -> Operation:
         " longer than `LINKJOLT_STALE_AFTER_SECONDS`.",
         scope=_SCOPE,
         answers={200: of(Balance, example=_BALANCE)},
+        refusals=(429,),
     )
 
 

@@ -9,6 +9,7 @@ from starlette.types import Scope
 from linkjolt.directory.directory import Directory
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.entries import ApiKey
+from linkjolt.storage.fair_slots import Asker, ask_for
 from linkjolt.web import requests
 
 
@@ -21,12 +22,16 @@ def bearer_secret(scope: Scope) -> str:
 
 
 async def identify(secret: str, directory: Directory) -> ApiKey:
-    """Returns the valid key of a secret; Rejected for unknown, revoked and expired ones."""
+    """Returns the valid key of a secret, for which the current task works from now on.
+
+    Rejected for unknown, revoked and expired ones.
+    """
     key = await directory.key(secret)
     if key is None:
         raise Rejected(Reason.unauthorized, "the API key is not valid")
     if key.expires_at is not None and key.is_expired(datetime.now(UTC)):
         raise Rejected(Reason.unauthorized, "the API key has expired")
+    ask_for(Asker({key.number}))
     return key
 
 

@@ -18,6 +18,7 @@ from clickhouse_connect.driver.exceptions import ClickHouseError
 from clickhouse_connect.driver.httpclient import HttpClient
 
 from linkjolt.storage.array_parameters import STATEMENT_MAX_BYTES, Key, cut, fit_fields
+from linkjolt.storage.fair_slots import FairSlots
 
 DATABASE = "linkjolt"
 Parameters = Mapping[str, object]
@@ -50,6 +51,8 @@ class ClickHouseFailed(Exception):
 class ClickHouse:
     """Runs up to `clients` statements at once, each in a thread on its own connection.
 
+    API keys have them in turn (`slots`); Rejected where one has too many waiting.
+
     `remote`: a server, which may still execute a statement after its sender gave up.
     """
 
@@ -57,7 +60,7 @@ class ClickHouse:
         self.remote = remote
         self._connect = connect
         self._idle_clients: queue.SimpleQueue[Client | None] = queue.SimpleQueue()
-        self._slots = asyncio.Semaphore(clients)
+        self.slots = FairSlots(clients)
         for _ in range(clients):
             self._idle_clients.put(None)
 
@@ -156,7 +159,7 @@ class ClickHouse:
         await self._with_client(run)
 
     async def _with_client(self, run: Callable[[Client], T]) -> T:
-        async with self._slots:
+        async with self.slots.take():
             return await asyncio.to_thread(self._run_on_client, run)
 
     def _run_on_client(self, run: Callable[[Client], T]) -> T:

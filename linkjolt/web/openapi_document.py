@@ -46,8 +46,8 @@ _REFUSED = {
     ),
     429: (
         "TooMany",
-        Reason.too_many_waiting,
-        "Too many adjustments wait for their conversions, or click ids were not genuine.",
+        Reason.too_many_requests,
+        "Too much of the key is open or waits, or too many click ids were not genuine.",
     ),
     431: ("HeadTooLarge", Reason.head_too_large, "The request's head is too large."),
     503: (

@@ -104,7 +104,7 @@ def problem_response(error: Rejected, scope: Scope, members: bytes = b"") -> Res
     headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff"}
     if error.status == 401:
         headers["WWW-Authenticate"] = 'Bearer realm="linkjolt"'
-    if error.status == 503:
+    if error.status == 503 or error.reason is Reason.too_many_requests:
         headers["Retry-After"] = "1"
     if error in (_UNKNOWN_CODING, _BAD_HOST):
         # What follows may be meant as another request.

@@ -11,6 +11,7 @@ from redis.asyncio import Redis
 from linkjolt.datasets import Dataset
 from linkjolt.settings import ReportsSettings
 from linkjolt.storage.clickhouse import ClickHouse
+from linkjolt.storage.fair_slots import Asker, ask_for, current_asker
 from reports.answer.report import ReportBuilder
 from reports.freshness import data_as_of
 from reports.names import NameCache
@@ -20,14 +21,15 @@ from reports.query.request import ReportRequest
 _CACHED_MAX = 1_000
 # A cached answer whose data is no older is returned while the next one is built.
 _STALE_MAX = timedelta(seconds=1.5)
-_Key = tuple[int, ReportRequest]
+_Key = tuple[Dataset, ReportRequest]
 Answer = TypeVar("Answer")
 
 
 class _BuiltReport(msgspec.Struct, Generic[Answer], frozen=True):
-    """A task that builds an answer of data as of an instant."""
+    """A task that builds an answer of data as of an instant, for all who asked for it."""
 
     as_of: datetime
+    asker: Asker
     task: asyncio.Task[Answer]
 
 
@@ -71,15 +73,24 @@ class ReportCache(Generic[Answer]):
         latest = self._latest.get(key)
         if latest and latest.as_of == as_of:
             return latest.task.result()
-        pending = self._pending.get(key)
-        if pending is None:
-            task = asyncio.create_task(self._run(dataset, request, as_of))
-            pending = self._pending[key] = _BuiltReport(as_of, task)
-            task.add_done_callback(lambda _: self._done(key))
+        pending = self._pending.get(key) or self._start(key, request, as_of)
+        self._clickhouse.slots.join(pending.asker, current_asker())
         if latest and now - latest.as_of <= _STALE_MAX:
             return latest.task.result()
         # A client that disconnects does not cancel the answer of the others.
         return await asyncio.shield(pending.task)
+
+    def _start(self, key: _Key, request: ReportRequest, as_of: datetime) -> _BuiltReport[Answer]:
+        asker = Asker(set(current_asker().keys))
+
+        async def run() -> Answer:
+            ask_for(asker)
+            return await self._run(key[0], request, as_of)
+
+        task = asyncio.create_task(run())
+        self._pending[key] = _BuiltReport(as_of, asker, task)
+        task.add_done_callback(lambda _: self._done(key))
+        return self._pending[key]
 
     def _done(self, key: _Key) -> None:
         built = self._pending.pop(key)

@@ -94,10 +94,6 @@ class LiveFeed:
         self._has_listeners = asyncio.Event()
         self._lock = asyncio.Lock()
 
-    @property
-    def listener_count(self) -> int:
-        return len(self._listeners)
-
     async def join(self, account: Dataset, since: Positions | None) -> Listener:
         """Adds a listener: it gets a `hello`, the events stored `since`, then each new one.
 

@@ -1,6 +1,9 @@
 """Answers `GET /v1/live`: server-sent events, sent as they are stored."""
 
 import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -9,43 +12,79 @@ from starlette.types import Receive, Scope, Send
 from linkjolt.auth.access import identify_sender, require_any_scope
 from linkjolt.directory.directory import Directory
 from linkjolt.reasons import Reason, Rejected
+from linkjolt.registry.entries import ApiKey
+from linkjolt.settings import ReportsSettings
+from linkjolt.storage.redis import RedisError
+from linkjolt.web import requests
 from reports.live.events import parse_resume_token, sse
 from reports.live.feed import Listener, LiveFeed
+from reports.open_answers import OpenAnswers
 
 SCOPES = ("reports:read", "events:read")
 # A client that reads nothing for this long is gone.
 _SEND_SECONDS = 30.0
+_MEDIA_TYPE = "text/event-stream"
+# A buffering proxy would delay events (nginx reads this header).
+_HEADERS = {"X-Accel-Buffering": "no"}
 
 
 class LiveEndpoint:
-    """Serves the live feed to `clients_max` clients at most."""
+    """Serves the live feed to so many clients at most, and so many of one key."""
 
-    def __init__(self, feed: LiveFeed, directory: Directory, clients_max: int) -> None:
+    def __init__(self, feed: LiveFeed, directory: Directory, settings: ReportsSettings) -> None:
         self._feed = feed
         self._directory = directory
-        self._clients_max = clients_max
+        self._streams = OpenAnswers("live feeds", settings.live_clients_per_key_max)
+        self._clients_max = settings.live_clients_max
 
     async def stream(self, request: Request) -> Response:
         """Streams the events of the key's account, first those missed since `Last-Event-ID`."""
-        key = await identify_sender(request.scope, self._directory)
-        require_any_scope(key, SCOPES)
+        key = await self._authorize(request.scope)
         since = parse_resume_token(request.headers.get("last-event-id", ""))
-        if self._feed.listener_count >= self._clients_max:
+        if request.method == "HEAD":
+            return Response(headers=_HEADERS, media_type=_MEDIA_TYPE)
+        if self._streams.total >= self._clients_max:
             message = f"{self._clients_max} clients listen already: try again later"
             raise Rejected(Reason.unavailable, message)
-        return _EventStreamResponse(self._feed, await self._feed.join(key.dataset, since))
+        with ExitStack() as leaving:
+            leaving.enter_context(self._streams.opened(key))
+            listener = await self._feed.join(key.dataset, since)
+            leaving.callback(self._feed.leave, listener)
+            leave = leaving.pop_all()
+        return _EventStreamResponse(listener, partial(self._refusal, request.scope), leave)
+
+    async def _authorize(self, scope: Scope) -> ApiKey:
+        key = await identify_sender(scope, self._directory)
+        require_any_scope(key, SCOPES)
+        return key
+
+    async def _refusal(self, scope: Scope) -> Reason | None:
+        """Returns why the key may listen no longer, if so."""
+        try:
+            await self._authorize(scope)
+        except (Rejected, RedisError) as error:
+            return requests.refusal_of(error).reason
+        return None
 
 
 class _EventStreamResponse(Response):
-    def __init__(self, feed: LiveFeed, listener: Listener) -> None:
-        # A buffering proxy would delay events (nginx reads this header).
-        headers = {"X-Accel-Buffering": "no"}
-        super().__init__(headers=headers, media_type="text/event-stream")
+    def __init__(
+        self,
+        listener: Listener,
+        refusal: Callable[[], Awaitable[Reason | None]],
+        leave: ExitStack,
+    ) -> None:
+        super().__init__(headers=_HEADERS, media_type=_MEDIA_TYPE)
         del self.headers["content-length"]
-        self._feed = feed
         self._listener = listener
+        self._refusal = refusal
+        self._leave = leave
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        with self._leave:
+            await self._send(receive, send)
+
+    async def _send(self, receive: Receive, send: Send) -> None:
         disconnected = asyncio.create_task(_end_on_disconnect(receive, self._listener))
         try:
             response_start = {
@@ -55,6 +94,9 @@ class _EventStreamResponse(Response):
             }
             await send(response_start)
             while (text := await self._listener.next_text()) is not None:
+                if reason := await self._refusal():
+                    self._listener.end(reason)
+                    break
                 async with asyncio.timeout(_SEND_SECONDS):
                     await send({"type": "http.response.body", "body": text, "more_body": True})
             end_event = sse("end", {"reason": self._listener.ended})
@@ -65,7 +107,6 @@ class _EventStreamResponse(Response):
             return
         finally:
             disconnected.cancel()
-            self._feed.leave(self._listener)
 
 
 async def _end_on_disconnect(receive: Receive, listener: Listener) -> None:

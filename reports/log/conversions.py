@@ -148,10 +148,10 @@ class ConversionList:
         self._clickhouse = clickhouse
         self._settings = settings
 
-    async def answer(self, query: ConversionListQuery) -> Response:
+    async def answer(self, query: ConversionListQuery, download: csv.Download) -> Response:
         """Answers a page as JSON or CSV, or the whole list as CSV if the query has no page."""
         if query.every_row:
-            return await csv.stream_response(self.csv(query), "conversions")
+            return await csv.stream_response(self.csv(query), "conversions", download)
         as_of = await data_as_of(self._redis, self._clickhouse, self._settings.shards)
         rows, more = await self._read_rows(query)
         listed = await self._list(rows)

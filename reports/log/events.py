@@ -67,10 +67,10 @@ class EventLog:
         self._clickhouse = clickhouse
         self._settings = settings
 
-    async def answer(self, query: EventLogQuery) -> Response:
+    async def answer(self, query: EventLogQuery, download: csv.Download) -> Response:
         """Answers a page as JSON or CSV, or the whole log as CSV if the query has no page."""
         if query.every_row:
-            return await csv.stream_response(self.csv(query), "events")
+            return await csv.stream_response(self.csv(query), "events", download)
         page = await self.page(query)
         if query.format == "json":
             return requests.json_response(page)

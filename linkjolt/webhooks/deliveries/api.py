@@ -329,7 +329,7 @@ def _post(
         scope=scope,
         bodies=[form] if form else (),
         answers=answer,
-        refusals=(404, 409),
+        refusals=(404, 409, 429),
         texts={202: "Accepted; the deliveries are queued."},
     )
 
@@ -348,7 +348,7 @@ OPERATIONS = (
         scope=_EVENTS_SCOPE,
         parameters=paging(),
         answers={200: of(DeliveriesAnswer, example=_PAGE)},
-        refusals=(404,),
+        refusals=(404, 429),
     ),
     _post(
         "resendDelivery",

@@ -3,6 +3,7 @@
 import asyncio
 from datetime import datetime
 
+from prometheus_client import REGISTRY
 from redis.asyncio import Redis
 
 from linkjolt.datasets import Dataset
@@ -37,4 +38,4 @@ async def test_one_who_comes_while_the_last_one_leaves_is_welcome(
     hello = await (await coming).next_text()
     assert hello is not None
     assert b"event: hello" in hello
-    assert feed.listener_count == 1
+    assert REGISTRY.get_sample_value("linkjolt_live_clients") == 1
