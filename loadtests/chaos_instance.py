@@ -18,6 +18,7 @@ import msgspec
 
 from linkjolt.balance.balance import Balance
 from linkjolt.runtime.bound_children import bound
+from linkjolt.runtime.demo_file import read_demo
 from linkjolt.runtime.instance import Pids, Run, read_run
 
 _START_SECONDS = 60
@@ -95,9 +96,9 @@ class Instance:
         await wait_for("linkjolt up serves", serves, _START_SECONDS)
         run = self._run()
         self.edge_url, self.reports_url = run.edge_url, run.reports_url
-        shown = re.search(r"^Demo key: +(\S+)$", out.read_text(), re.MULTILINE)
-        assert shown
-        self.key = shown[1]
+        demo = read_demo(str(self.data))
+        assert demo
+        self.key = demo.key
 
     @property
     def log(self) -> Path:

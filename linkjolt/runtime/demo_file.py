@@ -18,15 +18,16 @@ class Demo(msgspec.Struct, frozen=True):
 def read_demo(data: str) -> Demo | None:
     """Reads the demo of a data directory; None where there is none."""
     try:
-        return msgspec.json.decode(_path(data).read_bytes(), type=Demo)
+        return msgspec.json.decode(demo_path(data).read_bytes(), type=Demo)
     except (OSError, msgspec.DecodeError):
         return None
 
 
 def write_demo(data: str, demo: Demo) -> None:
     """Writes demo.json, for this user only: the API shows a key's secret once."""
-    write_private(_path(data), msgspec.json.encode(demo))
+    write_private(demo_path(data), msgspec.json.encode(demo))
 
 
-def _path(data: str) -> Path:
+def demo_path(data: str) -> Path:
+    """Returns the file that holds the demo's key, in a data directory."""
     return Path(data, "demo.json")

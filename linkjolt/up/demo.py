@@ -1,5 +1,6 @@
 """Makes the demo: one campaign, affiliate, link and key, ready to paste from."""
 
+import shlex
 from datetime import UTC, datetime
 from decimal import Decimal
 
@@ -13,7 +14,7 @@ from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry import api_key_secrets
 from linkjolt.registry.entries import Affiliate, ApiKey, Campaign, Link
 from linkjolt.registry.store import Registry
-from linkjolt.runtime.demo_file import Demo, read_demo, write_demo
+from linkjolt.runtime.demo_file import Demo, demo_path, read_demo, write_demo
 
 _DESTINATION = "https://example.com/?ref={affiliate_id}"
 # A bare curl is a program: its click would count as a bot's.
@@ -87,18 +88,37 @@ def _new_key(account: Account, now: datetime) -> tuple[str, ApiKey]:
     return secret, key
 
 
-def demo_lines(demo: Demo, edge_url: str, reports_url: str, order_id: str) -> str:
+class DemoKeyShown(msgspec.Struct, frozen=True):
+    """How the demo's key is shown: in words, and in a shell's command."""
+
+    words: str
+    command: str
+
+
+def show_key(demo: Demo, data: str, *, on_terminal: bool) -> DemoKeyShown:
+    """Shows the key itself only to a person: what is no terminal, such as a journal, keeps it."""
+    if on_terminal:
+        return DemoKeyShown(demo.key, f"'Authorization: Bearer {demo.key}'")
+    path = str(demo_path(data))
+    read = rf"""sed -n 's/.*"key":"\([^"]*\)".*/\1/p' {shlex.quote(path)}"""
+    words = f"in {path}, which only this user can read"
+    return DemoKeyShown(words, f'"Authorization: Bearer $({read})"')
+
+
+def demo_lines(
+    demo: Demo, shown: DemoKeyShown, edge_url: str, reports_url: str, order_id: str
+) -> str:
     """Writes the link, the key, and curl lines for a click, a conversion and a report.
 
     `order_id` is one not used before, so that the conversion is new on every start.
     """
     link = f"{edge_url}/{demo.tracking_code}"
-    bearer = f"-H 'Authorization: Bearer {demo.key}'"
+    bearer = f"-H {shown.command}"
     order = {"tracking_code": demo.tracking_code, "order_value": 99.99, "order_id": order_id}
     body = msgspec.json.encode(order).decode()
     return f"""\
 Demo link:  {link}
-Demo key:   {demo.key}
+Demo key:   {shown.words}
 
 A click:
 curl -i -A '{_BROWSER}' '{link}?sub1=demo'

@@ -1,6 +1,7 @@
 """`linkjolt up`: runs a whole installation on this machine until it is stopped."""
 
 import asyncio
+import sys
 import time
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -16,7 +17,7 @@ from linkjolt.runtime.exposure import warn_of_exposure
 from linkjolt.runtime.redis_server import RedisServer, RedisServerFailed
 from linkjolt.settings import KINDS, UpSettings, load
 from linkjolt.storage.redis import connect
-from linkjolt.up.demo import demo_lines, open_demo
+from linkjolt.up.demo import demo_lines, open_demo, show_key
 from linkjolt.up.fleet import Fleet, InstallationPlaces
 from linkjolt.web import server
 
@@ -152,4 +153,5 @@ Data:       {places.data}
     async with connect(places.redis_url) as redis:
         opened = await open_demo(redis, places.data)
     order_id = f"order_{time.time_ns() // 1_000_000}"
-    return f"{lines}\n{demo_lines(opened, edge_url, places.reports_url, order_id)}"
+    shown = show_key(opened, places.data, on_terminal=sys.stdout.isatty())
+    return f"{lines}\n{demo_lines(opened, shown, edge_url, places.reports_url, order_id)}"

@@ -47,7 +47,9 @@ class Instance:
         return self.data.with_suffix(".err").read_text()
 
     def demo(self, what: str) -> str:
-        """Returns the value printed after `Demo link:` or `Demo key:`."""
+        """Returns the demo's `link` as it is printed, or its `key` as its file has it."""
+        if what == "key":
+            return json.loads((self.data / "demo.json").read_text())["key"]
         lines = [line for line in self.printed.splitlines() if line.startswith(f"Demo {what}:")]
         return lines[0].split()[-1]
 

@@ -119,3 +119,9 @@ def test_keys_and_links_are_managed_from_the_command_line(
     listed = tmp_path / "links.csv"
     assert instance.linkjolt("links", "export", str(listed)).returncode == 0
     assert instance.demo("link").rpartition("/")[2] in listed.read_text()
+
+
+def test_what_is_no_terminal_is_not_shown_the_key(instance: Instance) -> None:
+    key = instance.demo("key")
+    assert key not in instance.printed + instance.log
+    assert str(instance.data / "demo.json") in instance.printed

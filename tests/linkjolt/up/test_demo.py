@@ -2,6 +2,7 @@
 
 import shlex
 import stat
+import subprocess
 from pathlib import Path
 from typing import Any, cast
 
@@ -10,8 +11,8 @@ from redis.asyncio import Redis
 
 from linkjolt.directory.directory import Directory
 from linkjolt.registry import api_key_secrets
-from linkjolt.runtime.demo_file import Demo
-from linkjolt.up.demo import demo_lines, open_demo
+from linkjolt.runtime.demo_file import Demo, write_demo
+from linkjolt.up.demo import demo_lines, open_demo, show_key
 
 _DEMO = Demo(tracking_code="tc_1", key="lj_live_x", key_number=1)
 
@@ -54,7 +55,8 @@ async def test_the_demo_key_works_and_its_secret_is_private(redis: Redis, tmp_pa
 
 
 def test_the_lines_can_be_pasted_into_a_shell() -> None:
-    lines = demo_lines(_DEMO, "http://h:1", "http://h:2", "order_7").splitlines()
+    shown = show_key(_DEMO, "data", on_terminal=True)
+    lines = demo_lines(_DEMO, shown, "http://h:1", "http://h:2", "order_7").splitlines()
     click, conversion, report = (shlex.split(line) for line in lines if line.startswith("curl "))
     assert click[:3] == ["curl", "-i", "-A"]
     assert "Firefox" in click[3]
@@ -68,3 +70,23 @@ def test_the_lines_can_be_pasted_into_a_shell() -> None:
         "order_id": "order_7",
     }
     assert report[-1] == "http://h:2/v1/reports?group_by=link"
+
+
+def test_only_a_terminal_is_shown_the_key(tmp_path: Path) -> None:
+    data = tmp_path / "the 'data'"
+    data.mkdir()
+    write_demo(str(data), _DEMO)
+    assert show_key(_DEMO, str(data), on_terminal=True).words == _DEMO.key
+    shown = show_key(_DEMO, str(data), on_terminal=False)
+    lines = demo_lines(_DEMO, shown, "http://h:1", "http://h:2", "order_7")
+    assert _DEMO.key not in lines
+    assert str(data / "demo.json") in lines
+    # The commands read it themselves.
+    report = next(line for line in lines.splitlines() if line.endswith("group_by=link'"))
+    printed = subprocess.run(
+        ["sh", "-c", report.replace("curl", "printf '%s\\n'", 1)],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert f"Authorization: Bearer {_DEMO.key}\n" in printed.stdout
