@@ -69,7 +69,9 @@ def patched_affiliate(affiliate: Affiliate, patch: AffiliatePatch, now: datetime
         changes["email"] = check_email(changes["email"])
     suspended_at = suspension(patch.status, affiliate.suspended_at, now)
     patched = msgspec.structs.replace(affiliate, suspended_at=suspended_at, **changes)
-    check_name(patched.name)
+    if patch.name is not UNSET:
+        # A name of an earlier release stays as it is.
+        check_name(patch.name)
     return patched
 
 

@@ -133,7 +133,8 @@ def new_key(form: ApiKeyForm, account: Account, now: datetime, digest: str, hint
 
 def patched_key(key: ApiKey, patch: ApiKeyPatch, now: datetime) -> ApiKey:
     patched = msgspec.structs.replace(key, **given(patch))
-    check_name(patched.name)
+    if patch.name is not UNSET:
+        check_name(patch.name)
     if patch.expires_at is UNSET:
         return patched
     return msgspec.structs.replace(patched, expires_at=_expiry(patched.expires_at, now))

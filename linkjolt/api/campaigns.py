@@ -96,7 +96,6 @@ class CampaignAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def _checked(campaign: Campaign) -> Campaign:
-    check_name(campaign.name)
     check_currency(campaign.currency)
     check_commission(campaign.commission, campaign.currency)
     if campaign.rules and campaign.rules[-1].commission:
@@ -110,6 +109,7 @@ def _checked(campaign: Campaign) -> Campaign:
 
 def new_campaign(form: CampaignForm, account: Account, now: datetime) -> Campaign:
     """The campaign of a form, its number still 0; Rejected, naming the field."""
+    check_name(form.name)
     return _checked(
         Campaign(
             number=0,
@@ -135,6 +135,8 @@ def new_campaign(form: CampaignForm, account: Account, now: datetime) -> Campaig
 
 def patched_campaign(campaign: Campaign, patch: CampaignPatch, now: datetime) -> Campaign:
     """The campaign with the patch applied; another commission is a new version, from now on."""
+    if patch.name is not UNSET:
+        check_name(patch.name)
     changes = given(patch)
     commission = changes.pop("commission", None)
     changes.pop("status", None)

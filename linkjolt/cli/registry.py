@@ -25,6 +25,7 @@ from linkjolt.registry.store import Registry
 from linkjolt.runtime.command_group import CommandGroup
 from linkjolt.runtime.instance import find_redis_url, read_run
 from linkjolt.storage.redis import connect
+from reports.terminal.text import printable
 
 T = TypeVar("T")
 _ROWS_AT_ONCE = 500
@@ -130,7 +131,7 @@ def list_keys(as_json: bool, data: str, redis_url: str) -> None:
         return
     for key in found:
         expiry = f"until {key.expires_at:%Y-%m-%dT%H:%M:%SZ}" if key.expires_at else "no expiry"
-        click.echo(f"{key.id}  {key.hint}  {key.name}  {','.join(key.scopes)}  {expiry}")
+        click.echo(f"{key.id}  {key.hint}  {printable(key.name)}  {','.join(key.scopes)}  {expiry}")
 
 
 async def _list_keys(url: str) -> list[ApiKeyAnswer]:

@@ -11,6 +11,7 @@ from linkjolt.conversions.proposed import Author, ProposedAdjustment
 from linkjolt.events import AdjustmentKind
 from linkjolt.money import check_amount
 from linkjolt.reasons import Reason, Rejected
+from linkjolt.registry.checks import check_text
 from linkjolt.web import posted_fields
 from linkjolt.web.forms import reference
 
@@ -90,7 +91,8 @@ def decode_form(body: bytes, form: type[F]) -> F:
 
 def check_adjustment(form: AdjustmentForm) -> None:
     """Rejected, naming the field, for what no conversion could take."""
-    _check_texts(adjustment_id=form.adjustment_id, reason=form.reason)
+    check_text(form.adjustment_id, "adjustment_id")
+    check_text(form.reason, "reason")
     amounts = (
         ("amount", form.amount, ("refund", "reinstate")),
         ("order_value", form.order_value, ("restate",)),
@@ -130,7 +132,8 @@ def check_target(form: OrderAdjustmentForm) -> None:
 
 def check_attribution(form: AttributionForm) -> None:
     """As `check_adjustment`."""
-    _check_texts(adjustment_id=form.adjustment_id, reason=form.reason)
+    check_text(form.adjustment_id, "adjustment_id")
+    check_text(form.reason, "reason")
     if form.tracking_code is not None:
         if form.affiliate_id is not None or form.campaign_id is not None:
             message = "says affiliate and campaign by itself: leave them out"

@@ -25,6 +25,10 @@ _NETLOC = re.compile(
 _CLICK_ID_PARAM = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 _EVENT_NAME = re.compile(r"[a-z][a-z0-9_]{0,31}")
 _EMAIL = re.compile(r"[^@\s\x00-\x1f\x7f]{1,64}@[^@\s\x00-\x1f\x7f]{1,255}\Z")
+# Controls, formats (bidirectional, zero width, tags), surrogates, line and paragraph separators.
+_UNREADABLE = frozenset(("Cc", "Cf", "Cs", "Zl", "Zp"))
+# Letters and marks that take no room on screens (Default_Ignorable_Code_Point of Unicode).
+_INVISIBLE = frozenset("\u034f\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180f\u2065\u3164\uffa0")
 _PASSED_NAME = re.compile(r"[^\s\x00-\x1f\x7f&=#]{1,64}")
 
 
@@ -32,12 +36,18 @@ def _invalid(field: str, message: str) -> Rejected:
     return Rejected(Reason.invalid_field, message, field=field)
 
 
+def check_text(text: str, field: str) -> None:
+    """Rejects texts that a person would read as others: hidden, turned or broken into lines."""
+    if any(one in _INVISIBLE or category(one) in _UNREADABLE for one in text):
+        message = "must not hold control characters, invisible ones, or such that turn text around"
+        raise _invalid(field, message)
+
+
 def check_name(name: str) -> None:
-    """Rejects blank names and names with control characters or line breaks."""
+    """Rejects blank names, and what `check_text` does."""
     if not name.strip():
         raise _invalid("name", "must not be blank")
-    if any(category(character) in ("Cc", "Cs", "Zl", "Zp") for character in name):
-        raise _invalid("name", "must not hold control characters")
+    check_text(name, "name")
 
 
 def check_click_id_param(name: str) -> None:
@@ -62,6 +72,7 @@ def check_pass_params(pass_params: Literal["all", "none"] | tuple[str, ...]) -> 
         if not _PASSED_NAME.fullmatch(name):
             message = "must be 1 to 64 characters without spaces, & = or #"
             raise _invalid(f"pass_params[{index}]", message)
+        check_text(name, f"pass_params[{index}]")
 
 
 def check_url(url: str, field: str) -> None:
@@ -114,4 +125,5 @@ def check_email(text: str | None) -> str:
     email = (text or "").strip().lower()
     if email and not _EMAIL.match(email):
         raise _invalid("email", "is not an e-mail address")
+    check_text(email, "email")
     return email
