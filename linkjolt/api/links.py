@@ -11,6 +11,7 @@ from linkjolt.datasets import Account
 from linkjolt.reasons import Rejected
 from linkjolt.registry.checks import check_pass_params, check_plain_url, check_url
 from linkjolt.registry.entries import Affiliate, Campaign, Link, public_id
+from linkjolt.registry.own_address import check_leads_away
 from linkjolt.registry.store import Registry
 from linkjolt.registry.tracking_codes import check_tracking_code
 from linkjolt.runtime.loop_slices import in_slices
@@ -65,14 +66,14 @@ def _checked(link: Link) -> Link:
     return link
 
 
-def new_link(form: LinkForm, account: Account, now: datetime) -> Link:
+def new_link(form: LinkForm, account: Account, now: datetime, edge_url: str) -> Link:
     """The link of a form, its number 0 and a code to be made empty; Rejected, naming the field.
 
     `check_references` checks that campaign and affiliate exist.
     """
     if form.tracking_code is not None:
         check_tracking_code(form.tracking_code)
-    return _checked(
+    link = _checked(
         Link(
             number=0,
             account=account,
@@ -86,6 +87,15 @@ def new_link(form: LinkForm, account: Account, now: datetime) -> Link:
             created_at=now,
         )
     )
+    _check_ring(link.destination, link.fallback_url, edge_url)
+    return link
+
+
+def _check_ring(destination: str, fallback_url: str, edge_url: str) -> None:
+    if destination:
+        check_leads_away(destination, "destination", edge_url)
+    if fallback_url:
+        check_leads_away(fallback_url, "fallback_url", edge_url)
 
 
 def check_references(link: Link, campaigns: Container[int], affiliates: Container[int]) -> None:
@@ -96,8 +106,13 @@ def check_references(link: Link, campaigns: Container[int], affiliates: Containe
         raise unknown_reference("affiliate")
 
 
-def patched_link(link: Link, patch: LinkPatch) -> Link:
-    return _checked(msgspec.structs.replace(link, **given(patch)))
+def patched_link(link: Link, patch: LinkPatch, edge_url: str) -> Link:
+    """Returns the link with what the patch sets; Rejected, naming the field."""
+    changes = given(patch)
+    patched = _checked(msgspec.structs.replace(link, **changes))
+    # What an earlier release took, or another address of the edge, stays.
+    _check_ring(changes.get("destination", ""), changes.get("fallback_url", ""), edge_url)
+    return patched
 
 
 def link_answer(link: Link, edge_url: str) -> LinkAnswer:
@@ -116,10 +131,14 @@ def link_answer(link: Link, edge_url: str) -> LinkAnswer:
 
 
 async def create_links(
-    registry: Registry, account: Account, forms: Sequence[LinkForm | Rejected], now: datetime
+    registry: Registry,
+    account: Account,
+    forms: Sequence[LinkForm | Rejected],
+    now: datetime,
+    edge_url: str,
 ) -> list[Link | Rejected]:
     """One outcome per form, in order; what is refused already stays so. RedisError passes."""
-    drafts = [_draft(form, account, now) async for form in in_slices(forms)]
+    drafts = [_draft(form, account, now, edge_url) async for form in in_slices(forms)]
     links = [draft for draft in drafts if isinstance(draft, Link)]
     campaigns = await registry.existing(Campaign, account, {link.campaign for link in links})
     affiliates = await registry.existing(Affiliate, account, {link.affiliate for link in links})
@@ -129,11 +148,13 @@ async def create_links(
     return [next(stored) if isinstance(draft, Link) else draft for draft in drafts]
 
 
-def _draft(form: LinkForm | Rejected, account: Account, now: datetime) -> Link | Rejected:
+def _draft(
+    form: LinkForm | Rejected, account: Account, now: datetime, edge_url: str
+) -> Link | Rejected:
     if isinstance(form, Rejected):
         return form
     try:
-        return new_link(form, account, now)
+        return new_link(form, account, now, edge_url)
     except Rejected as error:
         return error
 
@@ -151,7 +172,8 @@ def _referring(
 
 
 async def _create(call: Call, form: LinkForm) -> LinkAnswer:
-    outcome = (await create_links(call.registry, call.account, [form], call.now))[0]
+    created = await create_links(call.registry, call.account, [form], call.now, call.edge_url)
+    outcome = created[0]
     if isinstance(outcome, Rejected):
         raise outcome
     return link_answer(outcome, call.edge_url)
@@ -190,6 +212,6 @@ LINKS = Collection(
     read_scope="links:read",
     write_scope="links:write",
     create=_create,
-    patch=lambda _, link, patch: patched_link(link, patch),
+    patch=lambda call, link, patch: patched_link(link, patch, call.edge_url),
     answer=lambda call, link: link_answer(link, call.edge_url),
 )

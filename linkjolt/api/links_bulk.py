@@ -66,7 +66,7 @@ async def _create(call: Call) -> Response:
     entries = await _read_entries(await read_body(call.request, BATCH_MAX_BYTES))
     slices = LoopSlices()
     forms = [_form(entry) async for entry in in_slices(entries, slices)]
-    outcomes = await create_links(call.registry, call.account, forms, call.now)
+    outcomes = await create_links(call.registry, call.account, forms, call.now, call.edge_url)
     data = [_result(outcome, call.edge_url) async for outcome in in_slices(outcomes, slices)]
     rejected = sum(isinstance(result, RefusedEntry) for result in data)
     accepted = len(data) - rejected

@@ -193,7 +193,7 @@ def import_links(file: str, data: str, redis_url: str) -> None:
     except BadCsv as error:
         raise click.ClickException(str(error)) from None
     with click.progressbar(length=len(rows), label="links", file=sys.stderr) as bar:
-        bad = _run(_import_rows(url, rows, bar.update))
+        bad = _run(_import_rows(url, rows, _edge_url(data), bar.update))
     for line, error in bad:
         click.echo(f"line {line}: {_sentence(error)}", err=True)
     click.echo(f"{len(rows) - len(bad)} links imported, {len(bad)} lines refused")
@@ -202,23 +202,27 @@ def import_links(file: str, data: str, redis_url: str) -> None:
 
 
 async def _import_rows(
-    url: str, rows: Sequence[Row], advance: Callable[[int], None]
+    url: str, rows: Sequence[Row], edge_url: str, advance: Callable[[int], None]
 ) -> list[tuple[int, Rejected]]:
     bad: list[tuple[int, Rejected]] = []
     async with _registry(url) as registry:
         for start in range(0, len(rows), _ROWS_AT_ONCE):
             chunk = rows[start : start + _ROWS_AT_ONCE]
-            for row, outcome in zip(chunk, await _import_chunk(registry, chunk), strict=True):
+            for row, outcome in zip(
+                chunk, await _import_chunk(registry, chunk, edge_url), strict=True
+            ):
                 if isinstance(outcome, Rejected):
                     bad.append((row.line, outcome))
             advance(len(chunk))
     return bad
 
 
-async def _import_chunk(registry: Registry, rows: Sequence[Row]) -> list[Link | Rejected]:
+async def _import_chunk(
+    registry: Registry, rows: Sequence[Row], edge_url: str
+) -> list[Link | Rejected]:
     try:
         forms = [row.form for row in rows]
-        return await create_links(registry, ACCOUNT_DEFAULT, forms, datetime.now(UTC))
+        return await create_links(registry, ACCOUNT_DEFAULT, forms, datetime.now(UTC), edge_url)
     except RedisError as error:
         message = (
             f"Redis: {error}; stopped at line {rows[0].line}, the lines above it were imported"

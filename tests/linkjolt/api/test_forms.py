@@ -37,7 +37,9 @@ def make_affiliate(body: bytes) -> object:
 
 
 def make_link(body: bytes) -> Link:
-    return links.new_link(decode(body, links.LinkForm), Account(1), samples.NOW)
+    return links.new_link(
+        decode(body, links.LinkForm), Account(1), samples.NOW, "https://go.example"
+    )
 
 
 def make_key(body: bytes) -> object:

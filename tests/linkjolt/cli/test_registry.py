@@ -112,6 +112,7 @@ async def test_good_lines_go_in_and_bad_ones_are_named(
         "cmp_1,aff_1,https://shop.example/,one,none,",
         "cmp_1,,https://shop.example/,four,none,",
         "cmp_1,aff_1,https://shop.example/,five,none,,,more",
+        "cmp_1,aff_1,https://go.example/one,six,,",
     ]
     file.write_text("\n".join(lines), encoding="utf-8-sig")
     result = await run(links, "import", str(file))
@@ -123,8 +124,9 @@ async def test_good_lines_go_in_and_bad_ones_are_named(
         "line 6: tracking_code",
         "line 7: affiliate_id",
         "line 8",
+        "line 9: destination",
     ]
-    assert result.stdout == "2 links imported, 5 lines refused\n"
+    assert result.stdout == "2 links imported, 6 lines refused\n"
     stored = [link async for link in ready.iterate(Link, Account(1))]
     assert stored[0].tracking_code == "one"
     assert stored[1].pass_params == ("sub1", "sub2")
