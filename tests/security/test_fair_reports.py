@@ -180,8 +180,9 @@ async def test_a_download_breaks_off_when_its_key_is_revoked(
         "method": "GET",
         "path": "/v1/events",
         "raw_path": b"/v1/events",
+        "http_version": "1.1",
         "query_string": b"format=csv&from=2026-11-09&to=2026-11-10",
-        "headers": [(b"authorization", f"Bearer {secret}".encode())],
+        "headers": [(b"host", b"x"), (b"authorization", f"Bearer {secret}".encode())],
         "client": ("127.0.0.1", 1),
     }
     with pytest.raises(RuntimeError, match="response already started"):

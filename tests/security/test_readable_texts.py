@@ -7,8 +7,9 @@ from linkjolt.web.openapi import Schema
 from tests.ingest.conftest import Shop, shop, spool
 from tests.linkjolt.api.client import Api
 from tests.linkjolt.registry import samples
+from tests.security.registry_api import api
 
-__all__ = ["shop", "spool"]
+__all__ = ["api", "shop", "spool"]
 _RANGES = (
     *((0x00, 0x1F), (0x7F, 0x9F), (0x200B, 0x200F), (0x2028, 0x202E), (0x2060, 0x206F)),
     (0xE0001, 0xE007F),

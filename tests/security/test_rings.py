@@ -8,7 +8,9 @@ from linkjolt.registry.entries import Link
 from linkjolt.registry.own_address import check_leads_away
 from tests.linkjolt.api.client import EDGE_URL, Api
 from tests.linkjolt.registry import samples
+from tests.security.registry_api import api
 
+__all__ = ["api"]
 OWN = [
     *("https://go.example/tc_1", "http://go.example/tc_1", "https://GO.Example/tc_1"),
     *("https://go.example./tc_1", "https://go.example:443/", "http://go.example:80/c/tc_1"),
