@@ -25,7 +25,7 @@ from linkjolt.registry.keyring import Keyring
 from linkjolt.settings import EdgeSettings as Settings
 from linkjolt.storage.redis import connect
 from linkjolt.web.answer_headers import RequestIds
-from linkjolt.web.bounded_protocol import BoundedProtocol
+from linkjolt.web.connections.bounded_protocol import BoundedProtocol
 from loadtests.in_process import CONNECTIONS, OneLinkDirectory, open_connections, request_cost
 
 _ROUNDS = 300

@@ -14,8 +14,8 @@ from linkjolt.clicks.route import Route
 from linkjolt.datasets import Account
 from linkjolt.money import Percentage
 from linkjolt.registry.entries import Affiliate, Campaign, Link
-from linkjolt.web.bounded_protocol import BoundedProtocol
-from linkjolt.web.connection_bounds import ConnectionBounds
+from linkjolt.web.connections.bounded_protocol import BoundedProtocol
+from linkjolt.web.connections.connection_bounds import ConnectionBounds
 
 CONNECTIONS = 256
 CODE = "tc_A"

@@ -11,7 +11,7 @@ from typing import Literal, cast
 import httptools
 import msgspec
 
-from linkjolt.web.upgrades import body_framing, new_parser, parser_after_upgrade
+from linkjolt.web.connections.upgrades import body_framing, new_parser, parser_after_upgrade
 
 _ANSWER_SECONDS = 10.0
 _READ_BYTES = 1 << 18

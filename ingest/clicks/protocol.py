@@ -32,7 +32,7 @@ from ingest.clicks.request_head import HEAD_MAX_BYTES, HeaderReader, read_head
 from ingest.edge import Edge
 from ingest.publishing.publishers import FRAME_CLICKS_MAX
 from linkjolt.web import requests
-from linkjolt.web.bounded_protocol import BoundedProtocol
+from linkjolt.web.connections.bounded_protocol import BoundedProtocol
 
 log = structlog.get_logger()
 _CLICK_HEADERS = "cache-control: no-store\r\nx-robots-tag: noindex\r\nlocation: "

@@ -25,7 +25,7 @@ from linkjolt.logs import MinuteLine
 from linkjolt.reasons import Reason
 from linkjolt.web import requests
 from linkjolt.web.answer_headers import PRIVATE_LINES
-from linkjolt.web.bounded_protocol import BoundedProtocol
+from linkjolt.web.connections.bounded_protocol import BoundedProtocol
 
 _JSON_LINES = b"content-type: application/json\r\n" + PRIVATE_LINES
 _not_published = MinuteLine(logging.ERROR, "posted conversions not published")

@@ -17,8 +17,8 @@ from starlette.types import ASGIApp
 
 from linkjolt.runtime.lifecycle import announce_ready
 from linkjolt.runtime.port_owner import listener
-from linkjolt.web.bounded_protocol import BoundedProtocol
-from linkjolt.web.connection_bounds import ConnectionBounds
+from linkjolt.web.connections.bounded_protocol import BoundedProtocol
+from linkjolt.web.connections.connection_bounds import ConnectionBounds
 
 _BACKLOG = 2048
 # Longer than common proxies keep an idle connection (60 s), so that the proxy closes it first.

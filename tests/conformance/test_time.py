@@ -2,7 +2,7 @@
 
 import pytest
 
-from linkjolt.web.bounded_protocol import HEAD_SECONDS
+from linkjolt.web.connections.bounded_protocol import HEAD_SECONDS
 from loadtests.edge_pair import KEY
 from loadtests.wire import ParsedHeads, Wire, read_heads
 from tests.conformance.cases import CLICK, post, request

@@ -43,7 +43,7 @@ def test_every_push_and_pull_request_runs_the_script_of_ci_on_both_ends_of_pytho
     # YAML 1.1 reads the key `on` as true.
     assert cast("dict[Any, Any]", document(ci))[True].keys() == {"push", "pull_request"}
     assert ".ci/run" in commands(ci)
-    assert 'exec make "${1:-test}"\n' in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    assert 'target="${1:-test}"\n' in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
     oldest = document(ci)["jobs"]["test"]["strategy"]["matrix"]["python"][0]
     assert PYPROJECT["project"]["requires-python"] == f">={oldest}"
 

@@ -26,8 +26,8 @@ async def test_every_hour_of_many_years_is_written_in_many_turns(
             )
     lines = answer.text.splitlines()
     assert len(lines) == 1 + HOURS
-    assert lines[1].startswith("2001-01-01T00:00:00+00:00,")
-    assert lines[-1].startswith("2025-12-31T23:00:00+00:00,")
+    assert lines[1].startswith('"2001-01-01T00:00:00+00:00",')
+    assert lines[-1].startswith('"2025-12-31T23:00:00+00:00",')
     assert clock.longest_seconds < TURN_MAX_SECONDS
     # A batch of rows takes longer than a slice.
     assert clock.turns > 300

@@ -20,9 +20,9 @@ from uvicorn.server import ServerState
 
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.web import metrics, requests
-from linkjolt.web.body_deadline import BodyDeadline
-from linkjolt.web.connection_bounds import ConnectionBounds
-from linkjolt.web.upgrades import body_framing, parser_after_upgrade
+from linkjolt.web.connections.body_deadline import BodyDeadline
+from linkjolt.web.connections.connection_bounds import ConnectionBounds
+from linkjolt.web.connections.upgrades import body_framing, parser_after_upgrade
 
 HEAD_SECONDS = 10.0
 # Like nginx's send_timeout: an answer of which nothing was taken for so long is not read.

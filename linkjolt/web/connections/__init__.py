@@ -1,0 +1,1 @@
+"""Bounds the connections of a listener, under uvicorn and every application."""
