@@ -66,7 +66,8 @@ class ConversionBatch:
             now_ms = time.time_ns() // 1_000_000
             turn: list[_PendingEntry] = []
             for entry in entries[at : at + _TURN_ENTRIES]:
-                await self._slices.next_if_over()
+                if self._slices.is_over:
+                    await self._slices.next()
                 pending = self._accept_now(entry, now_ms) or await self._accept(entry, now_ms)
                 turn.append((entry, pending))
             self._turns_in_flight.append(turn)
@@ -103,7 +104,8 @@ class ConversionBatch:
     async def _answer_oldest_turn(self) -> None:
         statuses: Counter[int] = Counter()
         for entry, pending in self._turns_in_flight.popleft():
-            await self._slices.next_if_over()
+            if self._slices.is_over:
+                await self._slices.next()
             try:
                 if isinstance(pending, _Refusal):
                     status, result = pending

@@ -6,10 +6,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from linkjolt.web import requests
 
-_NO_STORE = (b"cache-control", b"no-store")
-_NO_SNIFFING = (b"x-content-type-options", b"nosniff")
 # As they are sent.
-PRIVATE_LINES = b"".join([b"%s: %s\r\n" % line for line in (_NO_STORE, _NO_SNIFFING)])
+PRIVATE_LINES = b"".join([b"%s: %s\r\n" % line for line in requests.PRIVATE_HEADERS])
 _FOUND = 302
 
 
@@ -20,10 +18,10 @@ def _with_private_headers(
 
     A redirect has what it needs.
     """
-    if status == _FOUND:
+    if status == _FOUND or (lines and lines[0] is requests.PRIVATE_HEADERS[0]):
         return [*lines]
     names = [name for name, _ in lines]
-    return [*lines, *(line for line in (_NO_STORE, _NO_SNIFFING) if line[0] not in names)]
+    return [*lines, *(line for line in requests.PRIVATE_HEADERS if line[0] not in names)]
 
 
 class RequestIds:

@@ -34,6 +34,8 @@ _match_host = re.compile(
     rb"(?:\[[0-9A-Fa-f:.]{2,45}\]|[A-Za-z0-9._~%!$&'()*+,;=-]{0,255})(?::[0-9]{0,5})?"
 ).fullmatch
 BODY_MAX_BYTES = 64 << 10
+# Of every answer that says nothing else: no cache keeps it, and no browser guesses what it is.
+PRIVATE_HEADERS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
 # Of a request's scope: its sender's credentials are valid; its body arrives too slowly, as said.
 VERIFIED = "linkjolt.verified"
 BODY_REFUSAL = "linkjolt.body_refusal"
@@ -71,6 +73,7 @@ def json_response(
 async def send_json(send: Send, status: int, body: bytes) -> None:
     """An answer of JSON, sent without an object made of it."""
     headers = [
+        *PRIVATE_HEADERS,
         (b"content-length", b"%d" % len(body)),
         (b"content-type", b"application/json"),
     ]
@@ -167,18 +170,22 @@ def refused_head(scope: Scope) -> Rejected | None:
     """Returns the refusal of a head that is over the bounds, or has no one meaning."""
     if len(scope["raw_path"]) + len(scope["query_string"]) > URL_MAX_BYTES:
         return Rejected(Reason.url_too_long, f"the URL is over {URL_MAX_BYTES} bytes")
-    size_bytes, hosts = 0, 0
-    for name, value in scope["headers"]:
-        size_bytes += len(name) + len(value)
-        if name == b"host":
-            hosts += 1 if is_host(value) else 2
-        elif name == b"transfer-encoding" and value.lower() != b"chunked":
-            return _UNKNOWN_CODING
-    if size_bytes > HEAD_MAX_BYTES:
+    headers = scope["headers"]
+    if sum([len(name) + len(value) for name, value in headers]) > HEAD_MAX_BYTES:
         return HEAD_TOO_LARGE
-    if hosts != 1 and (hosts or scope["http_version"] not in ("0.9", "1.0")):
-        return _BAD_HOST
-    return None
+    first = dict(headers)
+    if len(first) == len(headers) and b"transfer-encoding" not in first:
+        # As of nearly every request.
+        host = first.get(b"host")
+        if host is not None and is_host(host):
+            return None
+    codings = [value.lower() for name, value in headers if name == b"transfer-encoding"]
+    if codings not in ([], [b"chunked"]):
+        return _UNKNOWN_CODING
+    hosts = [value for name, value in headers if name == b"host"]
+    if not hosts and scope["http_version"] in ("0.9", "1.0"):
+        return None
+    return None if len(hosts) == 1 and is_host(hosts[0]) else _BAD_HOST
 
 
 def header(scope: Scope, name: bytes, default: str = "") -> str:
