@@ -78,7 +78,8 @@ class Attack:
         """Uses one connection after the other, as soon as each is closed."""
         parts = urlsplit(url)
         while True:
-            with suppress(OSError):
+            # uvloop raises RuntimeError where the server has closed.
+            with suppress(OSError, RuntimeError):
                 reader, writer = await asyncio.open_connection(parts.hostname, parts.port)
                 self.counts.connections += 1
                 try:
@@ -121,10 +122,9 @@ class Attack:
                     return
                 agent = _AGENT.format(number=number)[:512]
                 self.counts.agents += 1
-                answer = await client.get(
-                    f"/{plan.agents_code}", headers={"User-Agent": agent}, follow_redirects=False
-                )
-                self.counts.agents_redirected += answer.status_code == 302
+                with suppress(httpx2.TransportError):
+                    answer = await client.get(f"/{plan.agents_code}", headers={"User-Agent": agent})
+                    self.counts.agents_redirected += answer.status_code == 302
                 await asyncio.sleep(max(0.0, began + number * every_seconds - loop.time()))
 
     async def _send_brackets(self) -> None:
@@ -136,8 +136,10 @@ class Attack:
         ) as client:
             for body in bodies:
                 self.counts.brackets += 1
-                answer = await client.post("/v1/links/bulk", content=b'{"links":[' + body)
-                self.counts.brackets_refused += answer.status_code in (400, 413)
+                # It may be refused, and the connection closed, before it is sent whole.
+                with suppress(httpx2.TransportError):
+                    answer = await client.post("/v1/links/bulk", content=b'{"links":[' + body)
+                    self.counts.brackets_refused += answer.status_code in (400, 413)
                 await asyncio.sleep(_BRACKETS_PAUSE_SECONDS)
 
 
