@@ -142,6 +142,23 @@ async def test_a_request_that_asks_for_an_upgrade_is_read_as_if_it_did_not(
     await check(both, case)
 
 
+@pytest.mark.parametrize("known", [True, False], ids=["a known sender", "a stranger"])
+@pytest.mark.parametrize(
+    "endless",
+    [b"A: " + b"b" * 100_000, b"A: b\r\n" * 20_000, b"1;" + b"a" * 100_000],
+    ids=["a long trailer", "many trailers", "a long extension"],
+)
+async def test_what_is_no_body_behind_a_head_is_bounded_like_it(
+    both: Both, endless: bytes, known: bool
+) -> None:
+    lines = ("Transfer-Encoding: chunked", *([f"Authorization: Bearer {KEY}"] if known else []))
+    head = request("/v1/conversions", *lines, method="POST")
+    begin = b"2\r\n{}\r\n" + (b"" if endless.startswith(b"1;") else b"0\r\n")
+    answer = await both.ask(head + begin, *cut(endless, 4_000))
+    assert answer.ended
+    assert answer.clicks == []
+
+
 @pytest.mark.parametrize("coding", ["gzip, chunked", "identity", "gzip", "chunked;a=b", "deflate"])
 async def test_an_unknown_transfer_coding_ends_the_connection(both: Both, coding: str) -> None:
     sent = request("/tc_PLAIN", f"Transfer-Encoding: {coding}") + b"0\r\n\r\n" + CLICK

@@ -186,15 +186,12 @@ class BoundedProtocol(HttpToolsProtocol):
         except httptools.HttpParserError:
             self._refuse(_NOT_HTTP)
             return
-        if self._in_body and self.idle:
-            # Answered before the body, which is read only to be discarded.
-            self._end_body()
-            if self._head_timer is None:
-                self._start_head_timer()
-        elif in_body or self._in_body or self._head_count != heads:
+        if self._in_body:
+            if self._head_count != heads:
+                self._end_head()
+            self._watch_body(len(data))
+        elif in_body or self._head_count != heads:
             self._end_head()
-            if self._in_body:
-                self._watch_body(len(data))
         else:
             self._count_head_bytes(len(data))
 
@@ -276,11 +273,17 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _watch_body(self, size_bytes: int) -> None:
         """Counts bytes of a body that has not arrived whole."""
-        now = self.loop.time()
-        if self._body_timer is None:
-            self._body_deadline = BodyDeadline(now)
-            self._body_timer = self.loop.call_later(_JUDGE_BODY_SECONDS, self._judge_body)
-        self._body_deadline.read(size_bytes, now)
+        if self.idle:
+            # Answered before the body, which is read only to be discarded.
+            self._end_body()
+            if self._head_timer is None:
+                self._start_head_timer()
+        else:
+            now = self.loop.time()
+            if self._body_timer is None:
+                self._body_deadline = BodyDeadline(now)
+                self._body_timer = self.loop.call_later(_JUDGE_BODY_SECONDS, self._judge_body)
+            self._body_deadline.read(size_bytes, now)
         self._head_bytes += size_bytes
         if self._head_bytes > requests.HEAD_MAX_BYTES:
             # Of trailers or chunk extensions, without a byte of the body.
