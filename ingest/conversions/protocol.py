@@ -27,7 +27,8 @@ from linkjolt.web import requests
 from linkjolt.web.answer_headers import PRIVATE_LINES
 from linkjolt.web.connections.bounded_protocol import BoundedProtocol
 
-_JSON_LINES = b"content-type: application/json\r\n" + PRIVATE_LINES
+# As the application writes them (`requests.send_json`).
+_JSON_HEAD = PRIVATE_LINES + b"content-length: %d\r\ncontent-type: application/json\r\n"
 _not_published = MinuteLine(logging.ERROR, "posted conversions not published")
 FrameOutcomes = asyncio.Future[list[bytes] | None]
 
@@ -104,7 +105,7 @@ def _reply(
 
 def _accepted(body: bytes) -> tuple[bytes, bytes, str]:
     """Returns header lines, body and request id of an answer in JSON."""
-    head = b"content-length: %d\r\n%s" % (len(body), _JSON_LINES)
+    head = _JSON_HEAD % len(body)
     return head, body, requests.new_request_id()
 
 
