@@ -354,6 +354,9 @@ class BoundedProtocol(HttpToolsProtocol):
         if not self._in_body and not self.transport.is_closing():
             self.transport.write(self._problem(error))
         self.transport.close()
+        if self.cycle:
+            # What has arrived already is not read any more.
+            self.cycle.keep_alive = False
 
     def _problem(self, error: Rejected) -> bytes:
         identity = requests.new_request_id()
