@@ -22,8 +22,10 @@ def open_viewer(browser: Browser, url: str) -> Dashboard:
 def authorize(page: Page, key: str) -> None:
     page.get_by_role("button", name="Authorize").first.click()
     form = page.locator(".modal-ux")
-    form.locator("input").fill(key)
-    form.get_by_role("button", name="Apply credentials").click()
+    # The other way to send a key is in the query, of postbacks alone.
+    bearer = form.locator(".auth-container", has_text="Bearer")
+    bearer.locator("input").fill(key)
+    bearer.get_by_role("button", name="Apply credentials").click()
     form.get_by_role("button", name="Close").first.click()
 
 
