@@ -72,9 +72,9 @@ def test_a_body_of_a_known_sender_may_take_longer_than_a_head(run: Running) -> N
         sent = post(b"{}" + b" " * 10, f"Authorization: Bearer {KEY}")
         async with Wire.open(edge.port) as wire:
             wire.send(sent[:-2])
-            await edge.pass_time(9)
+            await edge.pass_time(HEAD_SECONDS * 0.6)
             wire.send(sent[-2:-1])
-            await edge.pass_time(9)
+            await edge.pass_time(HEAD_SECONDS * 0.6)
             assert await ask(wire, sent[-1:], sent) == 422
 
     run(scenario)

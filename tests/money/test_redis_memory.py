@@ -194,3 +194,9 @@ def test_a_full_redis_redirects_and_is_relieved(small: Api, merchant: Merchant) 
     wait_for("there is room again", lambda: _sell(shop) == 201, 30)
     # What waits in the spool fills Redis once more before it is stored, for the tests after this.
     wait_for("the spool is empty", lambda: _spooled_events(small) == 0, 60)
+    body = {"name": "the last one"}
+    wait_for(
+        "the registry takes writes",
+        lambda: small.send("POST", "/v1/affiliates", json=body).status_code == 201,
+        60,
+    )
