@@ -42,6 +42,8 @@ class PostBatcher:
         self._frame: FrameOutcomes | None = None
         self._waiting: list[_WaitingPost] = []
         self._answering: set[asyncio.Task[None]] = set()
+        self._default_headers: list[tuple[bytes, bytes]] = []
+        self._default_lines = b""
 
     def accept(self, data: bytes) -> PendingConversion | None:
         """Accepts `data` as a plain post if all that it needs is in memory; else None."""
@@ -54,6 +56,13 @@ class PostBatcher:
         except Exception:
             # The application answers all refusals, and faults of ours.
             return None
+
+    def default_lines(self, headers: list[tuple[bytes, bytes]]) -> bytes:
+        """Returns uvicorn's default headers as lines; it renews them once a second."""
+        if headers is not self._default_headers:
+            self._default_headers = headers
+            self._default_lines = b"".join([b"%s: %s\r\n" % line for line in headers])
+        return self._default_lines
 
     def answer_when_durable(
         self, pending: PendingConversion, data: bytes, protocol: "PostProtocol"
@@ -148,7 +157,7 @@ class PostProtocol(ClickProtocol):
 
     def reply(self, status: int, lines: bytes, body: bytes, now: float) -> None:
         """Writes an answer if the peer is still connected."""
-        defaults = b"".join([b"%s: %s\r\n" % line for line in self.server_state.default_headers])
+        defaults = self._post_batcher.default_lines(self.server_state.default_headers)
         close_header = b"" if self.exchange.keep_alive else CLOSE_HEADER.encode()
         self.finish(STATUS_LINE[status] + defaults + lines + close_header + b"\r\n" + body, now)
 
