@@ -39,7 +39,7 @@ async def follow_keyring(edge: Edge, redis: Redis, snapshot: SqliteRegistrySnaps
     """Keeps an edge's secrets up to date, for ever: click keys are added and retire."""
     signing_key = b""
     task = asyncio.current_task()
-    while not (task and task.cancelling()):
+    while True:
         with suppress(RedisError):
             keyring = await load_keyring(redis)
             # A Redis that was emptied has made itself other secrets: those of the start count.
@@ -50,6 +50,9 @@ async def follow_keyring(edge: Edge, redis: Redis, snapshot: SqliteRegistrySnaps
         if key != signing_key:
             edge.click_ids.sign_by(key)
             signing_key = key
+        # redis-py may have lost a cancellation, which must not wait for the end of a sleep.
+        if task and task.cancelling():
+            return
         await asyncio.sleep(FOLLOW_SECONDS)
 
 

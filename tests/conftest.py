@@ -1,16 +1,22 @@
 """Real servers for every test: one Redis-protocol server and one embedded ClickHouse a run."""
 
 import asyncio
+import io
 import itertools
-from collections.abc import AsyncIterator, Iterator, Sequence
+import json
+import logging
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import pytest
+import structlog
 from hypothesis import settings
 from redis.asyncio import Redis
 
 from aggregator.warehouse.migrate import migrate
+from linkjolt import logs
 from linkjolt.runtime.redis_server import RedisServer
 from linkjolt.storage import clickhouse as clickhouse_module
 from linkjolt.storage.clickhouse import ClickHouse
@@ -78,3 +84,16 @@ async def clickhouse(clickhouse_path: Path, migrated: Sequence[str]) -> AsyncIte
     yield engine
     await engine.execute(f"DROP DATABASE {database} SYNC")
     await engine.close()
+
+
+@pytest.fixture
+def read_lines() -> Iterator[Callable[[], list[dict[str, Any]]]]:
+    """Configures logging, and reads its lines so far as objects."""
+    stream = io.StringIO()
+    root = logging.getLogger()
+    before = root.handlers, root.level
+    logs.configure("info", stream=stream)
+    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
+    root.handlers, root.level = before
+    logging.captureWarnings(False)
+    structlog.reset_defaults()

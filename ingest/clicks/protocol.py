@@ -14,8 +14,8 @@ The states of a connection:
      +--keep-alive time over--> CLOSED
 
 PENDING: the frame is on its way to Redis or the spool; data received meanwhile is held until the
-answer is written. `finish` leads to CLOSED where the server is stopping, and
-writes nothing where the peer is gone, though the click is stored.
+answer is written. `finish` leads to CLOSED where the server is stopping, and writes nothing where
+the peer is gone, though the click is stored.
 """
 
 import asyncio

@@ -103,9 +103,9 @@ class ConversionBatch:
 
     async def _answer_oldest_turn(self) -> None:
         statuses: Counter[int] = Counter()
+        # Its answers take a slice at most: refusals were written when they were made.
+        await self._slices.next_if_over()
         for entry, pending in self._turns_in_flight.popleft():
-            if self._slices.is_over:
-                await self._slices.next()
             try:
                 if isinstance(pending, _Refusal):
                     status, result = pending

@@ -1,27 +1,14 @@
 """Log lines are JSON or text for people, and secrets are masked in both."""
 
 import io
-import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 import structlog
 
 from linkjolt import logs
-
-
-@pytest.fixture
-def read_lines() -> Iterator[Callable[[], list[dict[str, Any]]]]:
-    stream = io.StringIO()
-    root = logging.getLogger()
-    before = root.handlers, root.level
-    logs.configure("info", stream=stream)
-    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
-    root.handlers, root.level = before
-    logging.captureWarnings(False)
-    structlog.reset_defaults()
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,11 @@ def exchange(url: str, *segments: bytes) -> bytes:
         return read_answer(sock)
 
 
+def let_read(url: str) -> None:
+    """Waits until a listener has read what was sent before: it reads in the order of arrival."""
+    assert exchange(url, b"GET /healthz HTTP/1.1\r\nHost: localhost\r\n\r\n")
+
+
 def read_answer(sock: socket.socket) -> bytes:
     """Reads one answer that has a Content-Length; what there is if the connection ends first."""
     got = b""

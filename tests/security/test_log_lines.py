@@ -1,13 +1,11 @@
 """Nobody fills the log: what strangers cause is one line a minute, with its numbers."""
 
-import io
 import json
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
-import structlog
 from structlog.testing import capture_logs
 
 from linkjolt import logs
@@ -29,18 +27,6 @@ class Clock:
 
     def __call__(self) -> float:
         return self.now
-
-
-@pytest.fixture
-def read_lines() -> Iterator[Callable[[], list[dict[str, Any]]]]:
-    stream = io.StringIO()
-    root = logging.getLogger()
-    before = root.handlers, root.level
-    logs.configure("info", stream=stream)
-    yield lambda: [json.loads(line) for line in stream.getvalue().splitlines()]
-    root.handlers, root.level = before
-    logging.captureWarnings(False)
-    structlog.reset_defaults()
 
 
 def test_the_first_is_logged_at_once_and_the_others_by_the_minute() -> None:

@@ -106,11 +106,15 @@ class BoundedProtocol(HttpToolsProtocol):
 
     @property
     def closing_order(self) -> tuple[int, float] | None:
-        """Puts those without any request first, then idle ones, then bodies of unknown senders."""
+        """Puts those without any request first, then idle ones, unknown senders, and non-readers.
+
+        Unknown senders still send a body; non-readers take none of their answers now.
+        """
         if self.idle:
             return (1, self.active_at) if self.active_at else (0, self._made_at)
-        unknown = self._in_body and not self.cycle.scope.get(requests.VERIFIED)
-        return (2, self.active_at) if unknown else None
+        if self._in_body and requests.VERIFIED not in self.cycle.scope:
+            return 2, self.active_at
+        return (3, self.active_at) if self.flow.write_paused else None
 
     def close_for_room(self) -> None:
         self.transport.abort()

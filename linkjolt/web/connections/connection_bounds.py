@@ -9,6 +9,8 @@ from linkjolt.web import metrics
 
 # Requests that wait behind unread answers of the same connection, over all connections.
 _HELD_MAX_BYTES = 32 << 20
+# As much as one connection may hold however much others do.
+_HELD_BY_EACH_BYTES = 4 << 10
 # A scan of all connections makes room for this many.
 _CLOSED_AT_ONCE = 32
 
@@ -62,7 +64,7 @@ class ConnectionBounds(ServerState):
 
     def hold(self, size_bytes: int) -> bool:
         """Counts bytes that a connection keeps unread; returns False if there is no room."""
-        if self._held_bytes + size_bytes > _HELD_MAX_BYTES:
+        if size_bytes > _HELD_BY_EACH_BYTES and self._held_bytes + size_bytes > _HELD_MAX_BYTES:
             return False
         self._held_bytes += size_bytes
         return True
