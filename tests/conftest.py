@@ -31,6 +31,14 @@ class _Table(msgspec.Struct, frozen=True):
     name: str
 
 
+@pytest.fixture(autouse=True)
+def logging_of_its_own() -> Iterator[None]:
+    """Undoes a test's configuration of logging, on which no other test may depend."""
+    yield
+    if structlog.is_configured():
+        structlog.reset_defaults()
+
+
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RedisServer]:
     server = RedisServer(tmp_path_factory.mktemp("redis"), appendfsync="everysec")

@@ -23,8 +23,9 @@ from tests.reports.conftest import make_secret, open_http
 
 END = datetime(2026, 11, 10, tzinfo=UTC)
 HEAVY = 60
-# What is answered before the other key's report: those that have begun, and one turn each.
-BEFORE_MAX = 4
+# What may be answered before the other key's report, on a busy machine, too; without turns nearly
+# all sixty are.
+BEFORE_MAX = 15
 
 
 @pytest.fixture
