@@ -131,8 +131,8 @@ def _directory(redis: Redis, snapshot: SqliteRegistrySnapshot, settings: Setting
 
 def create_app(edge: Edge) -> ASGIApp:
     """Returns the application of one edge worker, for any ASGI server."""
-    posts = ConversionMiddleware(routed(edge), ConversionEndpoint(edge))
-    return RequestIds(ClickMiddleware(posts, edge))
+    clicks = ClickMiddleware(routed(edge), edge)
+    return RequestIds(ConversionMiddleware(clicks, ConversionEndpoint(edge)))
 
 
 def routed(edge: Edge) -> Starlette:

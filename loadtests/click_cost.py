@@ -68,16 +68,14 @@ def _edge() -> Edge:
 async def _main() -> None:
     edge = _edge()
     router = routed(edge)
-    paths: list[tuple[str, ASGIApp, Callable[..., BoundedProtocol], int]] = [
-        ("router", RequestIds(router), BoundedProtocol, 2),
-        ("application", RequestIds(ClickMiddleware(router, edge)), BoundedProtocol, 2),
-        ("protocol", RequestIds(router), edge_protocol_factory(edge), 1),
+    paths: list[tuple[str, ASGIApp, Callable[..., BoundedProtocol]]] = [
+        ("router", RequestIds(router), BoundedProtocol),
+        ("application", RequestIds(ClickMiddleware(router, edge)), BoundedProtocol),
+        ("protocol", RequestIds(router), edge_protocol_factory(edge)),
     ]
     for name, request in (("short", _SHORT), ("browser", _BROWSER)):
         sent = [request] * CONNECTIONS
-        costs = [
-            await request_cost(open_connections(app, p), sent, n, _ROUNDS) for _, app, p, n in paths
-        ]
+        costs = [await request_cost(open_connections(app, p), sent, _ROUNDS) for _, app, p in paths]
         shown = ", ".join(
             f"{way[0]} {spent:.1f} us ({costs[0] / spent:.1f}x)"
             for way, spent in zip(paths, costs, strict=True)

@@ -149,14 +149,14 @@ async def _main() -> None:
     edge = _edge()
     app = create_app(edge)
     single = [_request(_post(number), b"application/json") for number in range(CONNECTIONS)]
-    paths = (("application", BoundedProtocol, 2), ("protocol", edge_protocol_factory(edge), 1))
-    for way, protocol, writes in paths:
-        microseconds = await request_cost(open_connections(app, protocol), single, writes, _ROUNDS)
+    paths = (("application", BoundedProtocol), ("protocol", edge_protocol_factory(edge)))
+    for way, protocol in paths:
+        microseconds = await request_cost(open_connections(app, protocol), single, _ROUNDS)
         click.echo(f"{'POST, ' + way:18} {microseconds:.1f} us")
     lines = b"\n".join([_post(number) for number in range(_BATCH_LINES)])
     batch = [_request(lines, b"application/x-ndjson")]
     batch_microseconds = await request_cost(
-        open_connections(app, BoundedProtocol, 1), batch, 2, _ROUNDS
+        open_connections(app, BoundedProtocol, 1), batch, _ROUNDS
     )
     click.echo(f"{'line of NDJSON':18} {batch_microseconds / _BATCH_LINES:.1f} us")
     for name, stage in _stages().items():

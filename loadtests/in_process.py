@@ -80,12 +80,12 @@ def open_connections(
 
 
 async def request_cost(
-    edge_connections: Sequence[EdgeConnection], requests: Sequence[bytes], writes: int, rounds: int
+    edge_connections: Sequence[EdgeConnection], requests: Sequence[bytes], rounds: int
 ) -> float:
-    """Measures microseconds of CPU per request in the cheapest round; an answer is `writes`."""
+    """Measures microseconds of CPU per request in the cheapest round."""
     best = float("inf")
     for _ in range(rounds):
-        counter = WriteCounter(writes * len(edge_connections))
+        counter = WriteCounter(len(edge_connections))
         for connection in edge_connections:
             connection.transport.counter = counter
         began = time.process_time()

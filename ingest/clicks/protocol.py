@@ -73,7 +73,7 @@ class ClickBatcher:
         # The clicks of this turn: where each leads, and their stream lines, in the same order.
         self._pending: list[tuple[ClickProtocol, str]] = []
         self._lines: list[str] = []
-        self._default_headers: list[tuple[bytes, bytes]] = []
+        self._default_lines = b""
         self._common_head = ""
 
     def read(self) -> None:
@@ -143,12 +143,11 @@ class ClickBatcher:
             protocol.finish(answer.encode(), now)
 
     def _common_head_of(self, protocol: "ClickProtocol") -> str:
-        """Returns the head all answers share; uvicorn renews its default headers once a second."""
-        defaults = protocol.server_state.default_headers
-        if defaults is not self._default_headers:
-            self._default_headers = defaults
-            lines = b"".join([b"%s: %s\r\n" % line for line in defaults]).decode("latin-1")
-            self._common_head = f"HTTP/1.1 302 Found\r\n{lines}{_CLICK_HEADERS}"
+        """Returns the head all answers share."""
+        lines = protocol.bounds.default_lines()
+        if lines is not self._default_lines:
+            self._default_lines = lines
+            self._common_head = f"HTTP/1.1 302 Found\r\n{lines.decode('latin-1')}{_CLICK_HEADERS}"
         return self._common_head
 
 
@@ -257,21 +256,10 @@ class ClickProtocol(BoundedProtocol):
         elif self.pipeline or self.flow.read_paused:
             self.on_response_complete()
         else:
-            # One timer serves many answers: setting a timer costs as much as composing an answer.
             self.active_at = now
             if self.timeout_keep_alive_task is None:
-                self._set_idle_timer(self.timeout_keep_alive)
-
-    def _set_idle_timer(self, seconds: float) -> None:
-        self.timeout_keep_alive_task = self.loop.call_later(
-            seconds, self.timeout_keep_alive_handler
-        )
+                self.set_idle_timer(self.timeout_keep_alive)
 
     def timeout_keep_alive_handler(self) -> None:
-        """Closes a connection idle for the whole keep-alive time, else sets the timer again."""
         self._read_received()
-        remaining_seconds = self.active_at + self.timeout_keep_alive - self.loop.time()
-        if self.idle and remaining_seconds <= 0:
-            super().timeout_keep_alive_handler()
-        else:
-            self._set_idle_timer(max(remaining_seconds, 1.0))
+        super().timeout_keep_alive_handler()

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Callable, Iterable, Mapping
-from functools import lru_cache
 
 from ingest.visitor_fields import with_address
 from linkjolt.web.requests import is_host
@@ -39,6 +38,9 @@ _UNCACHED = (
     "x-real-ip:",
     "forwarded:",
 )
+# An edge has few hosts.
+_host_lines: set[str] = set()
+_HOST_LINES_MAX = 512
 # (bit, field JSON) of a line: bit 1 is always seen, so a line with it ends the fast path.
 _NOT_PLAIN = (1, "")
 _IGNORED = (0, "")
@@ -56,16 +58,20 @@ def read_head(data: bytes) -> tuple[str, str, list[str]] | None:
     if version != "HTTP/1.1" or (mark and not _match_query(query)):
         return None
     # Nearly every client sends it first; another one is not plain.
-    if not _is_host_line(lines[1]):
+    if lines[1] not in _host_lines and not _is_host_line(lines[1]):
         return None
     del lines[:2]
     return code.removeprefix("c/"), query, lines
 
 
-@lru_cache(512)
 def _is_host_line(line: str) -> bool:
     name, _, value = line.partition(": ")
-    return name.lower() == "host" and is_host(value.encode("latin-1"))
+    if name.lower() != "host" or not is_host(value.encode("latin-1")):
+        return False
+    if len(_host_lines) >= _HOST_LINES_MAX:
+        _host_lines.clear()
+    _host_lines.add(line)
+    return True
 
 
 class HeaderReader:

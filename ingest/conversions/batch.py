@@ -5,6 +5,7 @@ refused as a whole (too large, too many entries, cut off) is not read further, b
 accepted before stay accepted: the refusal has their results.
 """
 
+import asyncio
 import time
 from collections import Counter, deque
 from collections.abc import Sequence
@@ -103,6 +104,8 @@ class ConversionBatch:
 
     async def _answer_oldest_turn(self) -> None:
         statuses: Counter[int] = Counter()
+        frame: asyncio.Future[list[bytes] | None] | None = None
+        outcomes: list[bytes] | None = None
         # Its answers take a slice at most: refusals were written when they were made.
         await self._slices.next_if_over()
         for entry, pending in self._turns_in_flight.popleft():
@@ -110,11 +113,12 @@ class ConversionBatch:
                 if isinstance(pending, _Refusal):
                     status, result = pending
                 else:
-                    outcomes = await pending.outcomes
-                    if pending.is_settled(outcomes):
-                        status, conversion = pending.answer(outcomes)
-                    else:
-                        status, conversion = await self._intake.answer(pending)
+                    # Mostly that of the entry before.
+                    if pending.outcomes is not frame:
+                        outcomes = await pending.outcomes
+                        frame = pending.outcomes
+                    settled = pending.answer_if_settled(outcomes)
+                    status, conversion = settled or await self._intake.answer(pending)
                     result = b'{"status":%d,"conversion":%b}' % (status, conversion)
             except (Rejected, RedisError) as error:
                 status, result = _refuse(error, entry)

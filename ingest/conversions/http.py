@@ -97,13 +97,16 @@ class ConversionEndpoint:
 
 async def _read_json(scope: Scope, receive: Receive) -> bytes:
     """Reads the whole body; only an array may be larger than one conversion."""
+    requests.check_declared(scope, BODY_MAX_BYTES)
     chunks: list[bytes] = []
-    size, is_array = 0, False
-    async for chunk in requests.chunks(scope, receive, BODY_MAX_BYTES):
+    size, is_array, more = 0, False, True
+    while more:
+        chunk, more = await requests.read_chunk(scope, receive)
         chunks.append(chunk)
         size += len(chunk)
-        if size > requests.BODY_MAX_BYTES and not is_array:
-            is_array = _without_mark(chunks).lstrip().startswith(b"[")
+        if size > requests.BODY_MAX_BYTES:
+            requests.check_size(size, BODY_MAX_BYTES)
+            is_array = is_array or _without_mark(chunks).lstrip().startswith(b"[")
             requests.check_size(0 if is_array else size, requests.BODY_MAX_BYTES)
     return _without_mark(chunks)
 

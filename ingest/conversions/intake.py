@@ -69,15 +69,17 @@ class PendingConversion(msgspec.Struct, frozen=True):
         """Returns True where the order was reserved before, even by this conversion."""
         return outcomes is not None and outcomes[self.frame_index] not in _NEW
 
-    def is_settled(self, outcomes: list[bytes] | None) -> bool:
-        """Returns whether `answer` is all that is left to do, without another call to Redis."""
+    def answer_if_settled(self, outcomes: list[bytes] | None) -> tuple[int, bytes] | None:
+        """Returns status and JSON as `answer`; None where Redis must be called again first."""
         if self.updates_order or self.may_be_claimed:
-            return False
-        # Most orders are free.
-        if outcomes is None or not outcomes[self.frame_index]:
-            return True
+            return None
+        if outcomes is not None and not outcomes[self.frame_index]:
+            # Most orders are free.
+            return 201, answer(self.posted.state)
         existing = self.outcome(outcomes)
-        return not (isinstance(existing, Reservation) and supersedes(self.posted, existing))
+        if isinstance(existing, Reservation) and supersedes(self.posted, existing):
+            return None
+        return self.answer_of(existing)
 
     def answer(self, outcomes: list[bytes] | None) -> tuple[int, bytes]:
         """Returns status and JSON for the frame's outcomes; the post is on disk.
@@ -243,8 +245,8 @@ class Intake:
     async def answer(self, pending: PendingConversion) -> tuple[int, bytes]:
         """Awaits the frame and answers; a later post of an order may update the first one."""
         outcomes = await pending.outcomes
-        if pending.is_settled(outcomes):
-            return pending.answer(outcomes)
+        if settled := pending.answer_if_settled(outcomes):
+            return settled
         existing = await self.settle(pending)
         if isinstance(existing, Reservation) and pending.updates_order:
             updated = await self._order_updates.update(existing, pending.posted, pending.key)

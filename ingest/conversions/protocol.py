@@ -7,6 +7,7 @@ everything else goes through the application.
 import asyncio
 import logging
 import time
+from collections import Counter
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -28,7 +29,9 @@ from linkjolt.web.answer_headers import PRIVATE_LINES
 from linkjolt.web.connections.bounded_protocol import BoundedProtocol
 
 # As the application writes them (`requests.send_json`).
-_JSON_HEAD = PRIVATE_LINES + b"content-length: %d\r\ncontent-type: application/json\r\n"
+_JSON_LINES = PRIVATE_LINES + (
+    b"content-length: %d\r\ncontent-type: application/json\r\nx-request-id: %b\r\n"
+)
 _not_published = MinuteLine(logging.ERROR, "posted conversions not published")
 FrameOutcomes = asyncio.Future[list[bytes] | None]
 
@@ -42,8 +45,6 @@ class PostBatcher:
         self._frame: FrameOutcomes | None = None
         self._waiting: list[_WaitingPost] = []
         self._answering: set[asyncio.Task[None]] = set()
-        self._default_headers: list[tuple[bytes, bytes]] = []
-        self._default_lines = b""
 
     def accept(self, data: bytes) -> PendingConversion | None:
         """Accepts `data` as a plain post if all that it needs is in memory; else None."""
@@ -57,13 +58,6 @@ class PostBatcher:
             # The application answers all refusals, and faults of ours.
             return None
 
-    def default_lines(self, headers: list[tuple[bytes, bytes]]) -> bytes:
-        """Returns uvicorn's default headers as lines; it renews them once a second."""
-        if headers is not self._default_headers:
-            self._default_headers = headers
-            self._default_lines = b"".join([b"%s: %s\r\n" % line for line in headers])
-        return self._default_lines
-
     def answer_when_durable(
         self, pending: PendingConversion, data: bytes, protocol: "PostProtocol"
     ) -> None:
@@ -75,18 +69,23 @@ class PostBatcher:
         self._waiting.append((protocol, pending, data))
 
     def _answer(self, waiting: "list[_WaitingPost]", frame: FrameOutcomes) -> None:
+        statuses: Counter[int] = Counter()
         now = waiting[0][0].loop.time()
         for post in waiting:
             protocol, pending, data = post
             try:
-                if not pending.is_settled(frame.result()):
+                settled = pending.answer_if_settled(frame.result())
+                if settled is None:
                     self._answer_later(post)
                     continue
-                status, body = pending.answer(frame.result())
+                status, body = settled
+                lines = _accepted_lines(body)
             except Exception as error:
-                _reply(protocol, *_refused(error, data), now)
-            else:
-                _reply(protocol, status, *_accepted(body), now)
+                status, lines, body = _refused(error, data)
+            statuses[status] += 1
+            protocol.reply(status, lines, body, now)
+        for status, posts in statuses.items():
+            count_conversions(status, posts)
 
     def _answer_later(self, post: "_WaitingPost") -> None:
         """Answers a post that takes its order from a weaker hand."""
@@ -95,39 +94,33 @@ class PostBatcher:
         async def answer() -> None:
             try:
                 status, body = await self._intake.answer(pending)
+                lines = _accepted_lines(body)
             except Exception as error:
-                _reply(protocol, *_refused(error, data), protocol.loop.time())
-            else:
-                _reply(protocol, status, *_accepted(body), protocol.loop.time())
+                status, lines, body = _refused(error, data)
+            count_conversions(status)
+            protocol.reply(status, lines, body, protocol.loop.time())
 
         task = protocol.loop.create_task(answer())
         self._answering.add(task)
         task.add_done_callback(self._answering.discard)
 
 
-def _reply(
-    protocol: "PostProtocol", status: int, head: bytes, body: bytes, request_id: str, now: float
-) -> None:
-    count_conversions(status)
-    protocol.reply(status, head + b"x-request-id: %s\r\n" % request_id.encode(), body, now)
+def _accepted_lines(body: bytes) -> bytes:
+    """Returns the header lines of an answer in JSON."""
+    return _JSON_LINES % (len(body), requests.new_request_id().encode())
 
 
-def _accepted(body: bytes) -> tuple[bytes, bytes, str]:
-    """Returns header lines, body and request id of an answer in JSON."""
-    head = _JSON_HEAD % len(body)
-    return head, body, requests.new_request_id()
-
-
-def _refused(error: Exception, data: bytes) -> tuple[int, bytes, bytes, str]:
-    """Returns status, header lines, body and request id of a refusal of the request `data`."""
+def _refused(error: Exception, data: bytes) -> tuple[int, bytes, bytes]:
+    """Returns status, header lines and body of a refusal of the request `data`."""
     request_id, refused = requests.new_request_id(), requests.refusal_of(error)
     if refused.reason is Reason.internal:
         _not_published.count(error=error)
     if plain := read_plain_post(data):
         refused = named_as_sent(refused, plain.body)
     response = requests.problem_response(refused, {"request_id": request_id})
-    head = b"".join([b"%s: %s\r\n" % line for line in response.raw_headers])
-    return refused.status, head, bytes(response.body), request_id
+    lines = [*response.raw_headers, (b"x-request-id", request_id.encode())]
+    head = b"".join([b"%s: %s\r\n" % line for line in lines])
+    return refused.status, head, bytes(response.body)
 
 
 class PostProtocol(ClickProtocol):
@@ -157,9 +150,11 @@ class PostProtocol(ClickProtocol):
 
     def reply(self, status: int, lines: bytes, body: bytes, now: float) -> None:
         """Writes an answer if the peer is still connected."""
-        defaults = self._post_batcher.default_lines(self.server_state.default_headers)
-        close_header = b"" if self.exchange.keep_alive else CLOSE_HEADER.encode()
-        self.finish(STATUS_LINE[status] + defaults + lines + close_header + b"\r\n" + body, now)
+        exchange, defaults = self.exchange, self.bounds.default_lines()
+        close_header = b"" if exchange.keep_alive else CLOSE_HEADER.encode()
+        self.finish(
+            b"".join((STATUS_LINE[status], defaults, lines, close_header, b"\r\n", body)), now
+        )
 
 
 _WaitingPost = tuple[PostProtocol, PendingConversion, bytes]

@@ -1,6 +1,6 @@
 """Adds the headers of every answer: its id, and those that keep caches and browsers from it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -12,16 +12,18 @@ _FOUND = 302
 
 
 def _with_private_headers(
-    status: int, lines: Sequence[tuple[bytes, bytes]]
+    status: int, lines: Iterable[tuple[bytes, bytes]]
 ) -> list[tuple[bytes, bytes]]:
     """Adds those of the two headers that an answer lacks: one that may be cached says how.
 
     A redirect has what it needs.
     """
-    if status == _FOUND or (lines and lines[0] is requests.PRIVATE_HEADERS[0]):
-        return [*lines]
-    names = [name for name, _ in lines]
-    return [*lines, *(line for line in requests.PRIVATE_HEADERS if line[0] not in names)]
+    headers = [*lines]
+    if status == _FOUND or (headers and headers[0] is requests.PRIVATE_HEADERS[0]):
+        return headers
+    names = [name for name, _ in headers]
+    headers += [line for line in requests.PRIVATE_HEADERS if line[0] not in names]
+    return headers
 
 
 class RequestIds:
@@ -45,7 +47,8 @@ class RequestIds:
             is_started = True
             if message["type"] == "http.response.start":
                 headers = _with_private_headers(message["status"], message["headers"])
-                message["headers"] = [*headers, (b"x-request-id", identity.encode())]
+                headers.append((b"x-request-id", identity.encode()))
+                message["headers"] = headers
             await send(message)
 
         refused = requests.refused_head(scope)

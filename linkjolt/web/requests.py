@@ -170,19 +170,19 @@ def refused_head(scope: Scope) -> Rejected | None:
     """Returns the refusal of a head that is over the bounds, or has no one meaning."""
     if len(scope["raw_path"]) + len(scope["query_string"]) > URL_MAX_BYTES:
         return Rejected(Reason.url_too_long, f"the URL is over {URL_MAX_BYTES} bytes")
-    headers = scope["headers"]
-    if sum([len(name) + len(value) for name, value in headers]) > HEAD_MAX_BYTES:
+    size_bytes = 0
+    hosts: list[bytes] = []
+    codings: list[bytes] = []
+    for name, value in scope["headers"]:
+        size_bytes += len(name) + len(value)
+        if name == b"host":
+            hosts.append(value)
+        elif name == b"transfer-encoding":
+            codings.append(value.lower())
+    if size_bytes > HEAD_MAX_BYTES:
         return HEAD_TOO_LARGE
-    first = dict(headers)
-    if len(first) == len(headers) and b"transfer-encoding" not in first:
-        # As of nearly every request.
-        host = first.get(b"host")
-        if host is not None and is_host(host):
-            return None
-    codings = [value.lower() for name, value in headers if name == b"transfer-encoding"]
-    if codings not in ([], [b"chunked"]):
+    if codings and codings != [b"chunked"]:
         return _UNKNOWN_CODING
-    hosts = [value for name, value in headers if name == b"host"]
     if not hosts and scope["http_version"] in ("0.9", "1.0"):
         return None
     return None if len(hosts) == 1 and is_host(hosts[0]) else _BAD_HOST
@@ -204,26 +204,38 @@ def check_size(size_bytes: int, max_bytes: int) -> None:
 async def chunks(scope: Scope, receive: Receive, max_bytes: int) -> AsyncGenerator[bytes]:
     """The body as it comes; Rejected as soon as it is known to be over `max_bytes`.
 
-    ClientDisconnect where it does not end; Rejected, too, where it arrives too slowly
-    (`BoundedProtocol`).
+    Raises as `read_chunk`.
     """
+    check_declared(scope, max_bytes)
+    size, more = 0, True
+    while more:
+        chunk, more = await read_chunk(scope, receive)
+        size += len(chunk)
+        check_size(size, max_bytes)
+        yield chunk
+
+
+def check_declared(scope: Scope, max_bytes: int) -> None:
+    """Rejected where the head declares a body over `max_bytes`, or one that is encoded."""
     for name, value in scope["headers"]:
         if name == b"content-length":
             check_size(_declared_size(value), max_bytes)
         elif name == b"content-encoding":
             _check_encoding(value)
-    size, more = 0, True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ClientDisconnect
-        if refusal := scope.get(BODY_REFUSAL):
-            raise Rejected(Reason.body_timeout, refusal)
-        chunk: bytes = message.get("body", b"")
-        size += len(chunk)
-        check_size(size, max_bytes)
-        yield chunk
-        more = message.get("more_body", False)
+
+
+async def read_chunk(scope: Scope, receive: Receive) -> tuple[bytes, bool]:
+    """What has arrived of the body, and whether there is more to come.
+
+    ClientDisconnect where it does not end; Rejected where it arrives too slowly
+    (`BoundedProtocol`).
+    """
+    message = await receive()
+    if message["type"] == "http.disconnect":
+        raise ClientDisconnect
+    if refusal := scope.get(BODY_REFUSAL):
+        raise Rejected(Reason.body_timeout, refusal)
+    return message.get("body", b""), message.get("more_body", False)
 
 
 def _declared_size(value: bytes) -> int:

@@ -56,12 +56,13 @@ _LINES = st.builds(
 def posts(draw: st.DrawFn) -> bytes:
     """Draws a plain post with at most one oddity."""
     lines = [
+        b"Host: a\r\n",
         b"Authorization: Bearer abc\r\n",
         b"Content-Type: application/json\r\n",
         b"Content-Length: 2\r\n",
     ]
     for line in draw(st.lists(_LINES, max_size=3)):
-        lines.insert(draw(st.integers(0, len(lines))), line)
+        lines.insert(draw(st.integers(1, len(lines))), line)
     data = b"POST %s HTTP/1.1\r\n%s\r\n{}" % (PATH.encode(), b"".join(lines))
     at = draw(st.integers(0, len(data)))
     return data[:at] + draw(st.binary(max_size=2)) + data[at + draw(st.integers(0, 1)) :]
@@ -80,6 +81,15 @@ def test_what_shops_send_is_plain() -> None:
     assert check(post(order("1"), *lines, "Connection: keep-alive"))
     assert not check(post(order("1"), *lines) + b"x")
     assert not check(post(order("1"), *lines)[:-1])
+
+
+def test_a_head_that_was_read_before_says_how_long_its_body_is() -> None:
+    first, second = (post(order(text), AUTH, JSON) for text in ("a", "b"))
+    assert check(first)
+    assert check(second)
+    assert not check(second + b" ")
+    assert not check(second[:-1])
+    assert check(post(order("longer"), AUTH, JSON))
 
 
 def test_a_post_with_an_idempotency_key_goes_the_ordinary_way() -> None:

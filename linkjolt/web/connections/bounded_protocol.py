@@ -7,10 +7,10 @@ answers costs no more memory than one request; `ConnectionBounds` bounds all con
 import asyncio
 import logging
 from typing import Any, cast
+from urllib.parse import unquote
 
 import httptools
 import uvicorn
-from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
@@ -20,8 +20,10 @@ from uvicorn.server import ServerState
 
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.web import metrics, requests
+from linkjolt.web.connections.answer_cycle import AnswerCycle
 from linkjolt.web.connections.body_deadline import BodyDeadline
 from linkjolt.web.connections.connection_bounds import ConnectionBounds
+from linkjolt.web.connections.holding_flow import HoldingFlow
 from linkjolt.web.connections.upgrades import body_framing, parser_after_upgrade
 
 HEAD_SECONDS = 10.0
@@ -38,27 +40,15 @@ _quiet_logger = logging.getLogger("uvicorn.error.connection")
 _quiet_logger.setLevel(logging.ERROR)
 
 
-class _HoldingFlow(FlowControl):
-    """uvicorn's flow control, which reads nothing more while requests are held."""
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        super().__init__(transport)
-        self.held = b""
-
-    def resume_reading(self) -> None:
-        if not self.held:
-            super().resume_reading()
-
-
 class BoundedProtocol(HttpToolsProtocol):
     """One connection; a complete head that is too large is refused by the application (`web`)."""
 
     # An object with over 30 attributes in its dict no longer shares its keys: slow to read.
     __slots__ = (
+        "_asgi_app",
         "_body_deadline",
         "_body_framing",
         "_body_timer",
-        "_bounds",
         "_current_cycle",
         "_flow",
         "_head_bytes",
@@ -69,6 +59,7 @@ class BoundedProtocol(HttpToolsProtocol):
         "_send_timer",
         "_unsent_bytes",
         "active_at",
+        "bounds",
     )
 
     def __init__(
@@ -80,7 +71,8 @@ class BoundedProtocol(HttpToolsProtocol):
     ) -> None:
         super().__init__(config, server_state, app_state, _loop)
         assert isinstance(server_state, ConnectionBounds)
-        self._bounds = server_state
+        self.bounds = server_state
+        self._asgi_app = cast(Any, config).loaded_app
         self.logger = _quiet_logger
         # True while the parser is behind a head and before the end of its message.
         self._in_body = False
@@ -121,17 +113,18 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
-        self.flow = self._flow = _HoldingFlow(transport)
+        self.flow = self._flow = HoldingFlow(transport)
         self._made_at = self.loop.time()
         self._start_head_timer()
-        self._bounds.enter(self)
+        self.bounds.enter(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._end_head()
         self._end_body()
         self._end_sending()
         self._take_held()
-        self._bounds.leave(self)
+        self._unset_keepalive_if_required()
+        self.bounds.leave(self)
         if self._current_cycle and not self._current_cycle.response_complete:
             # uvicorn notifies only the last request: this one would write to a closed transport.
             self._current_cycle.disconnected = True
@@ -157,7 +150,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _hold(self, data: bytes) -> None:
         """Keeps data unread until the requests before it are answered."""
-        if not self._bounds.hold(len(data)):
+        if not self.bounds.hold(len(data)):
             self._abort("held")
             return
         self._flow.held += data
@@ -165,7 +158,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _take_held(self) -> bytes:
         held, self._flow.held = self._flow.held, b""
-        self._bounds.release(len(held))
+        self.bounds.release(len(held))
         return held
 
     def _read_parts(self, data: bytes) -> None:
@@ -181,7 +174,6 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _read(self, data: bytes) -> None:
         in_body, heads = self._in_body, self._head_count
-        self._unset_keepalive_if_required()
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade as upgrade:
@@ -217,25 +209,65 @@ class BoundedProtocol(HttpToolsProtocol):
             self._start_head_timer()
 
     def on_headers_complete(self) -> None:
+        http_version = self._read_request_line()
         alone = self.idle
-        super().on_headers_complete()
+        keep_alive = http_version != "1.0" and self.parser.should_keep_alive()
+        cycle = AnswerCycle(self, self.bounds.default_lines, keep_alive=keep_alive)
+        self.cycle = cycle
         self._in_body = True
         self._head_count += 1
         if alone:
-            self._current_cycle = self.cycle
+            self._current_cycle = cycle
+            self._start_asgi_task(cycle, self._asgi_app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((cycle, self._asgi_app))
         if self.parser.should_upgrade():
             self._body_framing = body_framing(self.headers)
         # Trailers, which follow a chunked body, are no headers of the request.
         self.headers = []
 
+    def _read_request_line(self) -> str:
+        """Completes the scope; returns the version of HTTP."""
+        scope = cast(dict[str, Any], self.scope)
+        http_version = scope["http_version"] = self.parser.get_http_version()
+        scope["method"] = self.parser.get_method().decode("ascii")
+        url = httptools.parse_url(self.url)
+        scope["raw_path"], scope["query_string"] = url.path, url.query or b""
+        scope["path"] = unquote(url.path.decode("ascii"))
+        return http_version
+
     def on_response_complete(self) -> None:
-        if self.pipeline:
-            self._current_cycle = self.pipeline[-1][0]
         self.active_at = self.loop.time()
-        super().on_response_complete()
-        if self._flow.held and not self.pipeline:
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            cycle, app = self.pipeline.pop()
+            self._current_cycle = cycle
+            self._start_asgi_task(cycle, app)
+        elif self._flow.held:
             self._read_parts(self._take_held())
             self.flow.resume_reading()
+        # One timer serves many answers: setting a timer costs as much as composing an answer.
+        if self.timeout_keep_alive_task is None:
+            self.set_idle_timer(self.timeout_keep_alive)
+
+    def set_idle_timer(self, seconds: float) -> None:
+        """Looks in so many seconds whether the connection is still used."""
+        self.timeout_keep_alive_task = self.loop.call_later(
+            seconds, self.timeout_keep_alive_handler
+        )
+
+    def timeout_keep_alive_handler(self) -> None:
+        """Closes a connection idle for the whole keep-alive time, else sets the timer again."""
+        remaining_seconds = self.active_at + self.timeout_keep_alive - self.loop.time()
+        if remaining_seconds > 0:
+            self.set_idle_timer(remaining_seconds)
+        elif self.idle and self._head_timer is None and not self._in_body:
+            super().timeout_keep_alive_handler()
+        else:
+            self.set_idle_timer(self.timeout_keep_alive)
 
     def on_body(self, body: bytes) -> None:
         self._head_bytes = 0
@@ -249,11 +281,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._end_body()
         super().on_message_complete()
         if self.idle:
-            # uvicorn's own timer ended with the answer.
-            self._unset_keepalive_if_required()
-            self.timeout_keep_alive_task = self.loop.call_later(
-                self.timeout_keep_alive, self.timeout_keep_alive_handler
-            )
+            # Answered before its end.
+            self.active_at = self.loop.time()
 
     def send_400_response(self, msg: str) -> None:
         self._refuse(_NOT_HTTP)

@@ -1,4 +1,4 @@
-"""Bounds what all connections of one server hold together: descriptors and unread bytes."""
+"""Holds what the connections of one server share: bounds of descriptors and unread bytes."""
 
 from typing import Protocol, cast
 
@@ -37,6 +37,15 @@ class ConnectionBounds(ServerState):
         self._held_bytes = 0
         # Closed for room, but still among the connections.
         self._closing: set[BoundedConnection] = set()
+        self._formatted_headers: list[tuple[bytes, bytes]] = []
+        self._default_lines = b""
+
+    def default_lines(self) -> bytes:
+        """Returns uvicorn's default headers as lines; it renews them once a second."""
+        if self.default_headers is not self._formatted_headers:
+            self._formatted_headers = self.default_headers
+            self._default_lines = b"".join([b"%b: %b\r\n" % line for line in self.default_headers])
+        return self._default_lines
 
     def enter(self, newest: BoundedConnection) -> None:
         """Counts a new connection; where it is one too many, closes those idle longest."""
