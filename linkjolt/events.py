@@ -105,7 +105,7 @@ def is_stronger(hand: Hand, other: Hand) -> bool:
     return _STRENGTHS[hand] > _STRENGTHS[other]
 
 
-class Conversion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Conversion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """An accepted conversion with everything that was decided at the edge.
 
     Times are UTC milliseconds, amounts minor units of `currency`. `campaign`, `affiliate` and
@@ -250,7 +250,7 @@ class HistoryEntry(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True
     hand: Hand | None = None
 
 
-class ConversionState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class ConversionState(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A conversion's live state, kept in Redis with the reservation of its order.
 
     `order_value_minor` is before refunds, `refundable_minor` the rest after them. `first` is the

@@ -141,7 +141,7 @@ def _attribute_as_posted(
     route = refused_click.route if refused_click and late not in _NOT_OURS else None
     click_id = refused_click.click_id if refused_click and route else ""
     if code is not None:
-        return _by_code(code, late, click_id)
+        return _by_code(code, late.value, click_id)
     if coupon is not None:
         return Attribution(
             method="coupon",
@@ -165,12 +165,10 @@ def _by_earner(earner: Earner, unattributed: Attribution | None = None) -> Attri
     )
 
 
-def _by_code(
-    code: Route, refusal: ClickRefusal = ClickRefusal.none, click_id: str = ""
-) -> Attribution:
+def _by_code(code: Route, reason: str = "", click_id: str = "") -> Attribution:
     return Attribution(
         method="tracking_code",
-        reason=refusal.value,
+        reason=reason,
         campaign=code.campaign,
         affiliate=code.affiliate,
         link=code.link,

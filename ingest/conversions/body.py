@@ -334,6 +334,11 @@ def conversion_time_ms(post: ConversionPost, now_ms: int) -> int:
     return time_ms
 
 
+def is_customer(post: ConversionPost, email: str) -> bool:
+    """Returns whether an address, in lower case, is the customer's."""
+    return email == (post.customer_email or "").strip().lower()
+
+
 def customer_hash(email: str | None, key: bytes) -> str:
     """Hashes an e-mail, trimmed and in lower case, with keyed BLAKE2s; only the hash is stored."""
     if email is None:

@@ -89,7 +89,10 @@ def resolve_conversion(
 ) -> tuple[Conversion, bytes]:
     """Resolves a post into its event and content; Rejected, naming a wrong field."""
     campaign, affiliate, link = attribution.campaign, attribution.affiliate, attribution.link
-    _check_fields(post, attribution)
+    if post.campaign_id or post.affiliate_id:
+        _check_ids(post, attribution)
+    if post.event not in body.EVENTS:
+        _check_event(post.event, campaign)
     currency = post.currency or (campaign.currency if campaign else origin.default_currency)
     value_minor = to_minor(post.order_value or _ZERO, currency, "order_value")
     conversion = Conversion(
@@ -144,8 +147,8 @@ def _copy_extra_fields(conversion: Conversion, post: ConversionPost) -> Conversi
     )
 
 
-def _check_fields(post: ConversionPost, attribution: Attribution) -> None:
-    """Refuses ids that contradict the link, and an event that the campaign does not have."""
+def _check_ids(post: ConversionPost, attribution: Attribution) -> None:
+    """Refuses ids that contradict the link."""
     named: tuple[tuple[EntryKind, str | None, Campaign | Affiliate | None], ...] = (
         ("campaign", post.campaign_id, attribution.campaign),
         ("affiliate", post.affiliate_id, attribution.affiliate),
@@ -156,8 +159,10 @@ def _check_fields(post: ConversionPost, attribution: Attribution) -> None:
         if posted_id and entry and posted_id != public_id(kind, entry.number):
             message = f"is not the {kind} of this link"
             raise Rejected(Reason.unknown_reference, message, field=f"{kind}_id")
-    campaign_events = attribution.campaign.events if attribution.campaign else ()
-    if post.event not in body.EVENTS and post.event not in campaign_events:
+
+
+def _check_event(event: str, campaign: Campaign | None) -> None:
+    if campaign is None or event not in campaign.events:
         message = "is neither sale, lead, signup, rebill nor an event of the campaign"
         raise Rejected(Reason.invalid_field, message, field="event")
 
@@ -221,7 +226,7 @@ def decide(
     choice = lookups.code.standing_choice if lookups.code and not lookups.clicks else None
     if choice is None or attribution.method != "tracking_code":
         choice = choose_commission(campaign, affiliate, time_ms, post.event)
-    if affiliate and affiliate.email and affiliate.email == _email(post):
+    if affiliate and affiliate.email and body.is_customer(post, affiliate.email):
         post = body.with_notes(post, ["self_referral"])
     return Decision(
         post,
@@ -235,10 +240,6 @@ def decide(
         authority,
         customer_key=customer_key,
     )
-
-
-def _email(post: ConversionPost) -> str:
-    return (post.customer_email or "").strip().lower()
 
 
 def _duplicates(
@@ -302,7 +303,19 @@ def make_conversion(
         settings.default_currency,
         authority,
     )
-    posted = _of_policy(decision, origin, digests.reserved, shard)
+    conversion, content = resolve_conversion(
+        post, decision.attribution, decision.commission_choice, origin
+    )
+    posted = PostedConversion(
+        conversion,
+        initial_state(conversion),
+        digests.reserved or origin.conversion_id,
+        fingerprint(content, decision.customer_key),
+        shard,
+        content=content,
+    )
+    if decision.duplicates in ("allow", "rebill"):
+        posted = _of_policy(posted, decision, origin, digests.reserved)
     is_claim = authority.order_scope == "campaign" and decision.duplicates != "allow"
     if post.timestamp is None and not is_claim:
         return posted
@@ -316,21 +329,12 @@ def make_conversion(
 
 
 def _of_policy(
-    decision: Decision, origin: ConversionOrigin, digest: str, shard: int
+    posted: PostedConversion, decision: Decision, origin: ConversionOrigin, digest: str
 ) -> PostedConversion:
-    """Makes the conversion to publish under the campaign's policy for another post of its order."""
-    post, rebill = decision.post, decision.rebill
-    conversion, content = resolve_conversion(
-        post, decision.attribution, decision.commission_choice, origin
-    )
-    keyed, reserved = fingerprint(content, decision.customer_key), digest or origin.conversion_id
-    state = initial_state(conversion)
-    posted = PostedConversion(conversion, state, reserved, keyed, shard, content=content)
+    """Applies the campaign's policy for another post of an order that makes another conversion."""
+    post, rebill, repeat = decision.post, decision.rebill, posted.conversion
     if decision.duplicates == "allow":
-        return _one_of_several(posted, conversion, digest, post)
-    if decision.duplicates != "rebill":
-        return posted
-    repeat = conversion
+        return _one_of_several(posted, repeat, digest, post)
     if rebill:
         repeat, _ = resolve_conversion(post, rebill.attribution, rebill.commission_choice, origin)
     repeat = msgspec.structs.replace(repeat, event=REBILL)

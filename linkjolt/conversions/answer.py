@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from linkjolt.datasets import Dataset, is_test
+from linkjolt.datasets import is_test
 from linkjolt.events import AttributionMethod, ConversionState, ConversionStatus
 from linkjolt.money import format_major
 from linkjolt.registry.entries import public_id
@@ -75,6 +75,7 @@ def answer(of: ConversionState, *, duplicate: bool = False, status: str = "") ->
     click_id = f'"{of.click_id}"' if of.click_id else "null"
     order_id = _encode(of.order_id).decode() if of.order_id else "null"
     currency = of.currency
+    mark = ',"is_test":true' if is_test(of.account) else ""
     value = net_value = format_major(of.order_value_minor, currency)
     if of.refundable_minor != of.order_value_minor or of.status == "rejected":
         net_value = format_major(_net_minor(of), currency)
@@ -86,16 +87,12 @@ def answer(of: ConversionState, *, duplicate: bool = False, status: str = "") ->
         f'"commission_amount":{format_major(of.commission_minor, currency)},'
         f"{_terms(of.commission_reason, currency, of.attribution, of.reason)},"
         f'"duplicate":{"true" if duplicate else "false"},'
-        f'"timestamp":{_instant(of.time_ms)}{_test(of.account)}}}'
+        f'"timestamp":{_instant(of.time_ms)}{mark}}}'
     ).encode()
 
 
 def _net_minor(of: ConversionState) -> int:
     return 0 if of.status == "rejected" else of.refundable_minor
-
-
-def _test(dataset: Dataset) -> str:
-    return ',"is_test":true' if is_test(dataset) else ""
 
 
 @lru_cache(maxsize=4_096)
