@@ -22,6 +22,7 @@ from linkjolt.clicks.route import CouponRoute, Route, coupon_route
 from linkjolt.datasets import Account
 from linkjolt.registry.entries import (
     ENTRY_TYPES,
+    AccountEntry,
     Affiliate,
     ApiKey,
     Campaign,
@@ -94,9 +95,11 @@ class SqliteRegistrySnapshot:
         return await self._route(link)
 
     async def key(self, digest: str) -> ApiKey | None:
-        """Returns the key of a digest if it was not revoked when last copied."""
+        """Returns the key of a digest if it was valid when last copied."""
         key = await self._entry(ApiKey, "handle", digest)
-        return key if key and key.deleted_at is None else None
+        account = await self._entry(AccountEntry, "number", key.account) if key else None
+        is_refused = key and (key.deleted_at or (account and account.disabled_at))
+        return None if is_refused else key
 
     async def coupon(self, account: Account, code: str) -> CouponRoute | None:
         """Returns the coupon of a code as last copied, if nothing of it was deleted then."""

@@ -10,6 +10,8 @@ Account = NewType("Account", int)
 Dataset = NewType("Dataset", int)
 
 ACCOUNT_DEFAULT = Account(1)
+# Owns the accounts; no event and no key is its.
+INSTALLATION = Account(0)
 # A test dataset has this bit: no report or webhook of live events can include it by mistake.
 _TEST = 1 << 31
 

@@ -22,6 +22,7 @@ from linkjolt.conversions.adjustments_api import Adjustments
 from linkjolt.conversions.api import PATH, READ_SCOPES, Conversions
 from linkjolt.conversions.early.adjustments import EarlyAdjustments
 from linkjolt.conversions.requested import RequestedAdjustments
+from linkjolt.datasets import ACCOUNT_DEFAULT
 from linkjolt.directory.directory import Directory
 from linkjolt.logs import MinuteLine
 from linkjolt.reasons import Reason, Rejected
@@ -130,7 +131,10 @@ class ReportEndpoints:
 
     async def get_balance(self, request: Request) -> Response:
         """Answers GET /v1/balance, of the whole installation rather than of one account."""
-        await authorize_request(request, self._directory, _SCOPE)
+        key = await authorize_request(request, self._directory, _SCOPE)
+        if key.account != ACCOUNT_DEFAULT:
+            message = "the balance is that of all accounts: only the operator's account reads it"
+            raise Rejected(Reason.forbidden, message)
         return requests.json_response(await self.balances.read())
 
 

@@ -307,8 +307,8 @@ def _balance() -> Operation:
         path="/v1/balance",
         summary="Get the balance of the streams.",
         description="Shows by stream and hour that accepted = stored + rejected + waiting, for the"
-        " whole installation. `stale` names the streams and spools in which an event waits for"
-        " longer than `LINKJOLT_STALE_AFTER_SECONDS`.",
+        " whole installation: only keys of the first account may read it. `stale` names the streams"
+        " and spools in which an event waits for longer than `LINKJOLT_STALE_AFTER_SECONDS`.",
         scope=_SCOPE,
         answers={200: of(Balance, example=_BALANCE)},
         refusals=(429,),

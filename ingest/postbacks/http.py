@@ -46,6 +46,7 @@ from linkjolt.conversions.requested import RequestedAdjustments
 from linkjolt.conversions.reservations import NamedOrder
 from linkjolt.logs import MINUTE, MinuteLine
 from linkjolt.reasons import Reason, Rejected
+from linkjolt.registry.accounts import is_disabled
 from linkjolt.registry.entries import ApiKey, public_id
 from linkjolt.registry.reads import read_entry
 from linkjolt.web import requests
@@ -174,7 +175,8 @@ class Postbacks:
         """Returns the key that a recent signature names; Rejected where it can sign nothing."""
         check_recent(signed, time.time())
         key = await read_entry(self._edge.fast_redis, ApiKey, signed.key_number)
-        if key is None or key.deleted_at is not None or key.is_expired(datetime.now(UTC)):
+        is_valid = key is not None and not (key.deleted_at or key.is_expired(datetime.now(UTC)))
+        if key is None or not is_valid or await is_disabled(self._edge.fast_redis, key.account):
             raise Rejected(Reason.unauthorized, "names no valid key", field="key_id")
         require_any_scope(key, SCOPES)
         return key

@@ -22,6 +22,7 @@ from linkjolt.conversions.reservations import CLAIMS, StoredReservation, find_re
 from linkjolt.events import Conversion
 from linkjolt.money import to_minor
 from linkjolt.reasons import Reason, Rejected
+from linkjolt.registry.accounts import is_disabled
 from linkjolt.registry.entries import ApiKey, Campaign
 from linkjolt.storage.redis import call
 
@@ -40,7 +41,8 @@ class UnsignedPixel:
     async def record(self, post: ConversionPost, route: Route) -> None:
         """Records a post under a genuine click of this route, unless its click has one already."""
         campaign, now_ms = route.campaign, time.time_ns() // 1_000_000
-        if campaign.pixel != "on":
+        is_refused = await is_disabled(self._edge.fast_redis, campaign.account)
+        if campaign.pixel != "on" or is_refused:
             message = "the campaign takes no unsigned pixels"
             raise Rejected(Reason.forbidden, message)
         post = msgspec.structs.replace(post, status="pending")

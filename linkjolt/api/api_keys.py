@@ -7,12 +7,12 @@ import msgspec
 from msgspec import UNSET, Meta, UnsetType
 from starlette.responses import Response
 
-from linkjolt import datasets
 from linkjolt.api.links_bulk import BATCH_MAX_BYTES, BULK_MAX
 from linkjolt.auth.key_grants import check_expiry_granted, check_governed
 from linkjolt.datasets import Account
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry import api_key_secrets
+from linkjolt.registry.accounts import account_id
 from linkjolt.registry.checks import check_name
 from linkjolt.registry.entries import SCOPES, ApiKey, Campaign, public_id
 from linkjolt.registry.store import PAGE_MAX
@@ -190,14 +190,9 @@ async def _make_signing_secret(call: Call) -> Response:
     return json_response(answer, 201)
 
 
-def _account_name(account: Account) -> str:
-    """Accounts have no names of their own but the first."""
-    return "default" if account == datasets.ACCOUNT_DEFAULT else f"acc_{account}"
-
-
 async def _me(call: Call) -> Response:
     key = key_answer(call.key)
-    return json_response(MeAnswer(account=_account_name(call.account), key=key, limits=LIMITS))
+    return json_response(MeAnswer(account=account_id(call.account), key=key, limits=LIMITS))
 
 
 _EXAMPLE: dict[str, Any] = {

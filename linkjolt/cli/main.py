@@ -21,9 +21,9 @@ _Commands = Mapping[str, click.Command]
 
 def _own() -> _Commands:
     from linkjolt.cli.config import config
-    from linkjolt.cli.registry import keys, links
+    from linkjolt.cli.registry import accounts, keys, links
 
-    return {"keys": keys, "links": links, "config": config}
+    return {"accounts": accounts, "keys": keys, "links": links, "config": config}
 
 
 def _installation() -> _Commands:
@@ -83,6 +83,7 @@ class CommandEntry(NamedTuple):
 
 COMMANDS = {
     "up": CommandEntry(_installation, "Run everything on this machine."),
+    "accounts": CommandEntry(_own, "Create, list and disable accounts."),
     "keys": CommandEntry(_own, "Create, list and revoke API keys; rotate the click ids' key."),
     "links": CommandEntry(_own, "Import and export links."),
     "config": CommandEntry(_own, "Show the settings."),

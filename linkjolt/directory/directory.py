@@ -14,6 +14,7 @@ from linkjolt.directory.coupons import CouponDirectory
 from linkjolt.directory.rates import RateDirectory
 from linkjolt.directory.redis_outage import CircuitBreaker, RegistrySnapshot
 from linkjolt.registry import api_key_secrets
+from linkjolt.registry.accounts import is_disabled
 from linkjolt.registry.entries import Affiliate, ApiKey, Campaign, Link, Rate, RegistryChange
 from linkjolt.registry.reads import (
     feed_block_ms,
@@ -171,7 +172,7 @@ class Directory:
         generation = self._generation
         number = await read_pointer(self._redis, redis_keys.key_digest(digest))
         key = None if number is None else await read_entry(self._redis, ApiKey, number)
-        if key and key.deleted_at:
+        if key and (key.deleted_at or await is_disabled(self._redis, key.account)):
             key = None
         if generation == self._generation:
             self._keys.put(digest, key)
@@ -210,6 +211,8 @@ class Directory:
                 self.coupons.clear()
             case "coupon":
                 self.coupons.clear()
+            case "account":
+                self._keys.clear()
             case "key" | "webhook" | "rate":
                 pass
 

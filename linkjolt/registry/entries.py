@@ -6,12 +6,13 @@ from typing import Literal
 
 import msgspec
 
-from linkjolt.datasets import Account, Dataset, dataset_of_tests, live_dataset
+from linkjolt.datasets import INSTALLATION, Account, Dataset, dataset_of_tests, live_dataset
 from linkjolt.money import Commission
 from linkjolt.registry.whole_numbers import parse_whole_number
 
-EntryKind = Literal["campaign", "affiliate", "link", "key", "coupon", "webhook", "rate"]
+EntryKind = Literal["account", "campaign", "affiliate", "link", "key", "coupon", "webhook", "rate"]
 ID_PREFIXES: dict[EntryKind, str] = {
+    "account": "acc",
     "campaign": "cmp",
     "affiliate": "aff",
     "link": "lnk",
@@ -34,6 +35,20 @@ SCOPES = (
     "events:read",
     "rates:write",
 )
+
+
+class AccountEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A merchant, who owns all entries but accounts; `account` is that of the installation.
+
+    From `disabled_at` on its keys are refused. The first account needs no entry.
+    """
+
+    number: int
+    account: Account = INSTALLATION
+    name: str
+    created_at: datetime
+    disabled_at: datetime | None = None
+    deleted_at: datetime | None = None
 
 
 class RuleVersion(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -195,8 +210,9 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
         return self.expires_at is not None and self.expires_at <= now
 
 
-RegistryEntry = Campaign | Affiliate | Link | ApiKey | Coupon | Webhook | Rate
+RegistryEntry = AccountEntry | Campaign | Affiliate | Link | ApiKey | Coupon | Webhook | Rate
 ENTRY_TYPES: dict[EntryKind, type[RegistryEntry]] = {
+    "account": AccountEntry,
     "campaign": Campaign,
     "affiliate": Affiliate,
     "link": Link,

@@ -10,6 +10,7 @@ from linkjolt import redis_keys
 from linkjolt.datasets import Account, Dataset
 from linkjolt.registry.entries import (
     ENTRY_TYPES,
+    AccountEntry,
     Affiliate,
     ApiKey,
     Campaign,
@@ -23,7 +24,7 @@ from linkjolt.registry.entries import (
 )
 from linkjolt.storage.redis import call
 
-E = TypeVar("E", Campaign, Affiliate, Link, ApiKey, Coupon, Webhook, Rate)
+E = TypeVar("E", AccountEntry, Campaign, Affiliate, Link, ApiKey, Coupon, Webhook, Rate)
 ENTRY_KINDS: dict[type[RegistryEntry], EntryKind] = {
     entry: kind for kind, entry in ENTRY_TYPES.items()
 }
