@@ -17,6 +17,7 @@ from aggregator.delivery.streams import Streams
 from aggregator.delivery.trim import Trimmer
 from aggregator.delivery.visitor_salts import VisitorSalts
 from aggregator.maintenance import control_socket
+from aggregator.privacy.loop import PrivacyLoop
 from aggregator.warehouse.migrate import TableOptions, migrate
 from aggregator.warehouse.registry_mirror import RegistryMirror
 from linkjolt.clicks.user_agent import build_patterns
@@ -45,6 +46,7 @@ class AggregatorLoop:
         self._mirror = RegistryMirror(redis, clickhouse)
         trimmable, skipped = self._aggregation.trimmable_position, SkippedEntries(redis)
         self._trimmer = Trimmer(streams, trimmable, settings, skipped.record)
+        self.trimmable_position = trimmable
         self._step_lock = asyncio.Lock()
         self._retries = BackOff(_PAUSE_FIRST_SECONDS, _PAUSE_MAX_SECONDS)
 
@@ -127,5 +129,7 @@ async def run(
             app = control_socket.create_app(redis, clickhouse, settings, loop.paused)
             tasks.create_task(control_socket.serve(app, control_path, stop))
         tasks.create_task(DeliveryLogLoop(redis, log_clickhouse, settings).run(stop))
+        privacy = PrivacyLoop(redis, log_clickhouse, settings, loop.trimmable_position)
+        tasks.create_task(privacy.run(stop))
         tasks.create_task(loop.run(stop))
     log.info("aggregator stopped")

@@ -24,6 +24,12 @@ DELIVERIES_STORED = Counter(
 DELIVERIES_QUEUED = Counter(
     "linkjolt_deliveries_queued", "Deliveries queued from the warehouse: of backlogs and replays."
 )
+PRIVACY_OPEN = Gauge(
+    "linkjolt_privacy_jobs_open", "Erasures and exports of customers that are not done."
+)
+PRIVACY_DONE = Counter(
+    "linkjolt_privacy_jobs_done", "Erasures and exports of customers that are done.", ["kind"]
+)
 DELIVERY_LOG_RETRIES = Counter(
     "linkjolt_delivery_log_retries",
     "Steps of the delivery log begun anew because ClickHouse or Redis failed.",

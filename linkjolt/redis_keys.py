@@ -150,6 +150,26 @@ def early_turn(shard: int) -> str:
     return f"lj:{{{shard}}}:early-turn"
 
 
+# The numbers of privacy jobs that are not done, and the newest number.
+PRIVACY_OPEN = f"{_REGISTRY}:privacy:open"
+PRIVACY_NUMBER = f"{_REGISTRY}:privacy:number"
+
+
+def privacy_jobs(account: Account) -> str:
+    """Names the sorted set of an account's privacy jobs, by number."""
+    return f"{_REGISTRY}:privacy:jobs:{account}"
+
+
+def privacy_job(number: int) -> str:
+    """Names a privacy job's JSON."""
+    return f"{_REGISTRY}:privacy:job:{number}"
+
+
+def privacy_export(number: int) -> str:
+    """Names the JSON of an export, which expires."""
+    return f"{_REGISTRY}:privacy:export:{number}"
+
+
 def webhook_pending(webhook: int) -> str:
     """Names the hash of an endpoint's pending deliveries, JSON by id."""
     return f"lj:{{w:{webhook}}}:pending"

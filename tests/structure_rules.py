@@ -19,6 +19,7 @@ FLOORS: Sequence[tuple[str, ...]] = (
     ("linkjolt.clicks",),
     ("linkjolt.directory",),
     ("linkjolt.webhooks",),
+    ("linkjolt.privacy",),
     ("linkjolt.auth",),
     ("linkjolt.conversions",),
     ("linkjolt.api",),

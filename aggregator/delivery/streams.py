@@ -161,6 +161,10 @@ class Streams:
         how = "=" if exact else "~"
         await call(self._redis, "XTRIM", stream.key, "MINID", how, f"{below_ms}-0")
 
+    async def trim_until(self, stream: Stream, pos: int) -> None:
+        """Drops all entries up to a position."""
+        await call(self._redis, "XTRIM", stream.key, "MINID", "=", entry_id(pos + 1))
+
     async def read_batch(
         self, stream: Stream, after: int, until_ms: int, lines_max: int
     ) -> list[FrameEntry]:

@@ -4,8 +4,6 @@ import re
 from collections.abc import Mapping, Sequence
 from datetime import datetime
 from decimal import Decimal
-from functools import lru_cache
-from hashlib import blake2s
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -337,21 +335,6 @@ def conversion_time_ms(post: ConversionPost, now_ms: int) -> int:
 def is_customer(post: ConversionPost, email: str) -> bool:
     """Returns whether an address, in lower case, is the customer's."""
     return email == (post.customer_email or "").strip().lower()
-
-
-def customer_hash(email: str | None, key: bytes) -> str:
-    """Hashes an e-mail, trimmed and in lower case, with keyed BLAKE2s; only the hash is stored."""
-    if email is None:
-        return ""
-    hashed = _keyed_hash(key).copy()
-    hashed.update(email.strip().lower().encode())
-    return hashed.hexdigest()
-
-
-@lru_cache(maxsize=4)
-def _keyed_hash(key: bytes) -> "blake2s":
-    # Hashes the key's block once, not for every e-mail.
-    return blake2s(key=key, digest_size=16)
 
 
 def decode_raw(value: object) -> object:

@@ -8,10 +8,9 @@ replaces a void claim.
 
 import asyncio
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from enum import Enum
-from hashlib import blake2s
 from pathlib import Path
 
 import msgspec
@@ -29,6 +28,7 @@ from linkjolt.conversions.reservations import (
     read_stored_reservation,
 )
 from linkjolt.events import ConversionState, Hand, is_stronger
+from linkjolt.privacy.customers import first_order_keys
 from linkjolt.registry.commission_rules import NOT_FIRST, SALE, UNCHECKED, CommissionChoice
 from linkjolt.registry.entries import Campaign
 from linkjolt.runtime.back_off import BackOff
@@ -45,12 +45,6 @@ _WAIT_FIRST_SECONDS, _WAIT_LONGEST_SECONDS = 0.005, 0.1
 _LATE_MAX = 10_000
 _RETRY_SECONDS, _RETRY_MAX_SECONDS = 0.1, 2.0
 _CLAIM_SCRIPT = read_script(Path(__file__).parent / "claim.lua")
-
-
-def hashed_key(name: Callable[[int, str], str], text: str, shards: int) -> str:
-    """Names a key of the shard of a text, which only its hash tells apart."""
-    digest = blake2s(text.encode(), digest_size=16).hexdigest()
-    return name(int(digest, 16) % shards, digest)
 
 
 class Claims:
@@ -312,10 +306,10 @@ async def _peek(claims: CustomerClaims, key: str, choice: CommissionChoice) -> C
 
 def _claim_keys(decision: Decision, campaign: Campaign, shards: int) -> list[str]:
     """Names the claims of the customer's id and e-mail address, in this order."""
-    identities = (decision.post.customer_id or "", 0), (decision.customer, len(decision.customer))
-    keys: list[str] = []
-    for identity, length in identities:
-        if identity:
-            text = f"{decision.key.dataset}:{campaign.number}:{length}:{identity}"
-            keys.append(hashed_key(redis_keys.customer, text, shards))
-    return keys
+    return first_order_keys(
+        decision.key.dataset,
+        campaign.number,
+        decision.post.customer_id or "",
+        decision.customer,
+        shards,
+    )

@@ -23,6 +23,7 @@ from linkjolt.conversion_ids import make_conversion_id
 from linkjolt.datasets import Account, Dataset
 from linkjolt.events import Conversion, ConversionState
 from linkjolt.money import Commission, to_minor
+from linkjolt.privacy.customers import customer_hash
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.commission_rules import (
     CommissionChoice,
@@ -234,7 +235,7 @@ def decide(
         time_ms,
         attribution,
         choice,
-        body.customer_hash(post.customer_email, customer_key),
+        customer_hash(post.customer_email, customer_key),
         "refuse" if is_refusing else _duplicates(post, campaign, authority, repeat_key),
         _is_unsettled(post, attribution, choice.commission),
         authority,

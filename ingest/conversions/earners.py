@@ -9,26 +9,22 @@ from collections.abc import Sequence
 import msgspec
 
 from ingest.conversions.attribution import Earner, attribute
-from ingest.conversions.body import ConversionPost, customer_hash
+from ingest.conversions.body import ConversionPost
 from ingest.conversions.customer_claims import (
     ConversionClaim,
     MadeClaim,
     Standing,
-    hashed_key,
 )
 from ingest.conversions.decision import REBILL, Decision, Lookups
 from ingest.edge import Edge
 from ingest.publishing.publishers import PostedConversion
-from linkjolt import redis_keys
 from linkjolt.conversions.reservations import NamedOrder, find_order
 from linkjolt.datasets import Dataset
 from linkjolt.events import AttributionMethod
+from linkjolt.privacy.customers import ANY_CAMPAIGN, customer_hash, earner_keys, identities_of
 from linkjolt.registry.commission_rules import SALE
 from linkjolt.registry.entries import ApiKey, parse_public_id
 from linkjolt.storage.redis import RedisError
-
-# In place of a campaign's number.
-_ANY_CAMPAIGN = 0
 
 
 class Earners:
@@ -43,7 +39,7 @@ class Earners:
     ) -> Earner | None:
         """Finds the earner whom a post inherits, if it is a rebill or names nobody who earns."""
         customer = customer_hash(post.customer_email, self._edge.keyring.customer_key)
-        identities = _identities(post.customer_id, customer)
+        identities = identities_of(post.customer_id, customer)
         posted = attribute(lookups.clicks, lookups.code, lookups.coupon, key.account, time_ms)
         campaign = posted.campaign.number if posted.campaign else key.campaign
         is_rebill = post.event == REBILL
@@ -90,7 +86,7 @@ class Earners:
         self, dataset: Dataset, identities: Sequence[str], campaign: int
     ) -> Earner | None:
         claims = self._edge.customer_claims
-        for key in _keys(dataset, identities, campaign, self._shards):
+        for key in earner_keys(dataset, identities, campaign, self._shards):
             claim = await claims.read(key)
             if claim is None:
                 continue
@@ -125,7 +121,7 @@ class Earners:
     ) -> list[MadeClaim]:
         """Claims the customer of a conversion for its affiliate, in a campaign with `lifetime`."""
         conversion = posted.conversion
-        identities = _identities(decision.post.customer_id, decision.customer)
+        identities = identities_of(decision.post.customer_id, decision.customer)
         if not conversion.affiliate or not conversion.verified or not identities:
             return []
         if conversion.attribution == "customer":
@@ -141,11 +137,11 @@ class Earners:
             hand=conversion.hand,
         )
         # Only the merchant's own key claims a customer in the whole account.
-        campaigns = [conversion.campaign, *([_ANY_CAMPAIGN] if conversion.hand == "key" else [])]
+        campaigns = [conversion.campaign, *([ANY_CAMPAIGN] if conversion.hand == "key" else [])]
         keys = [
             key
             for campaign in campaigns
-            for key in _keys(conversion.account, identities, campaign, self._shards)
+            for key in earner_keys(conversion.account, identities, campaign, self._shards)
         ]
         try:
             return await self._edge.customer_claims.claim_free(keys, claim)
@@ -154,17 +150,6 @@ class Earners:
             return []
 
 
-def _identities(customer_id: str | None, customer: str) -> list[str]:
-    """Returns texts for the id and the hash of the e-mail address, the id first."""
-    by_id = [f"id:{customer_id}"] if customer_id else []
-    return [*by_id, f"email:{customer}"] if customer else by_id
-
-
-def _keys(dataset: Dataset, identities: Sequence[str], campaign: int, shards: int) -> list[str]:
-    texts = [f"{dataset}:{campaign}:{identity}" for identity in identities]
-    return [hashed_key(redis_keys.earner, text, shards) for text in texts]
-
-
 def _campaign_number(post: ConversionPost) -> int:
     number = parse_public_id("campaign", post.campaign_id) if post.campaign_id else None
-    return number or _ANY_CAMPAIGN
+    return number or ANY_CAMPAIGN

@@ -10,7 +10,7 @@ import msgspec
 from starlette.types import Scope
 
 from ingest.conversions.body import ConversionPost, parse_post
-from ingest.conversions.customer_claims import Claims, hashed_key
+from ingest.conversions.customer_claims import Claims
 from ingest.conversions.decision import Decision, make_conversion
 from ingest.conversions.intake import Intake
 from ingest.edge import Edge
@@ -19,6 +19,7 @@ from ingest.publishing.publishers import PostedConversion
 from linkjolt import redis_keys
 from linkjolt.conversions.answer import answer
 from linkjolt.conversions.reservations import StoredReservation, find_reservation
+from linkjolt.privacy.customers import hashed_key
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.entries import ApiKey
 from linkjolt.storage.redis import RedisError

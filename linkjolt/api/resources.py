@@ -16,6 +16,7 @@ from linkjolt.api.links import LINKS
 from linkjolt.api.rates import RATES
 from linkjolt.auth.access import identify_sender, require_declared
 from linkjolt.directory.directory import Directory
+from linkjolt.privacy import api as privacy
 from linkjolt.registry.store import Registry
 from linkjolt.settings import SharedSettings
 from linkjolt.web.collections import Call, Endpoint
@@ -38,6 +39,7 @@ _ENDPOINTS: list[Endpoint] = [
     *RATES.endpoints(),
     *API_KEYS.endpoints(),
     SIGNING_SECRET,
+    *privacy.ENDPOINTS,
     *webhooks.WEBHOOKS.endpoints(),
     *webhooks.ENDPOINTS,
 ]

@@ -34,6 +34,7 @@ SCOPES = (
     "keys:write",
     "events:read",
     "rates:write",
+    "privacy:write",
 )
 
 

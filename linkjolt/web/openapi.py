@@ -22,6 +22,7 @@ TAGS: dict[str, str] = {
     "Coupons": "Manage coupon codes that earn an affiliate a commission without a click.",
     "Rates": "Manage exchange rates, by which a commission's amounts are converted.",
     "API keys": "Manage API keys, and see what a key may do.",
+    "Privacy": "Erase what is stored about a customer, or export it.",
     "Webhooks": "Manage webhook endpoints, their deliveries and their secrets.",
     "Server": "Check the health of a listener, read its metrics and this documentation.",
 }

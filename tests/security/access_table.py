@@ -21,6 +21,7 @@ _IDS = {
     "rates": "rate_999",
     "keys": "key_999",
     "webhooks": "whk_999",
+    "privacy": "prv_999",
 }
 _PARAMETERS = {
     "conversion_id": "conv_06EZ3GQ8N4T5W1Y7B2C9D0F6H8",

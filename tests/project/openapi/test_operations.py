@@ -14,7 +14,20 @@ from tests.project.openapi.conftest import DOCUMENTS, OPERATIONS
 _CAMEL_CASE = re.compile(r"[a-z]+([A-Z][a-z]+)+|[a-z]+")
 _SENTENCE = re.compile(r"[A-Z][^.]*\.")
 _VERBS = (
-    *("Add", "Adjust", "Attribute", "Check", "Create", "Delete", "Follow", "Get", "List", "Open"),
+    *(
+        "Add",
+        "Adjust",
+        "Attribute",
+        "Check",
+        "Create",
+        "Delete",
+        "Erase",
+        "Export",
+        "Follow",
+        "Get",
+        "List",
+        "Open",
+    ),
     *("Post", "Preview", "Receive", "Record", "Replay", "Resend", "Rotate", "Send", "Stream"),
     "Update",
 )

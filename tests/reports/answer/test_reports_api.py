@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from aggregator.warehouse.registry_mirror import RegistryMirror
 from linkjolt import redis_keys
+from linkjolt.datasets import ACCOUNT_DEFAULT
 from linkjolt.settings import ReportsSettings as Settings
 from linkjolt.storage import redis
 from linkjolt.storage.clickhouse import ClickHouse
@@ -228,8 +229,12 @@ async def test_a_warehouse_that_cannot_answer_is_said_so(
     assert "rollup_quarter" not in refused.text
 
 
-async def test_the_listener_shows_balance_health_metrics_and_the_registry(client: Client) -> None:
-    balance = (await client.get("/v1/balance")).json()
+async def test_the_listener_shows_balance_health_metrics_and_the_registry(
+    client: Client, redis: Redis
+) -> None:
+    assert (await client.get("/v1/balance")).status_code == 403
+    secret = await make_secret(redis, "reports:read", account=ACCOUNT_DEFAULT)
+    balance = (await Client(client.http, secret).get("/v1/balance")).json()
     assert [stream["stream"] for stream in balance["streams"]][:2] == ["clicks/0", "conversions/0"]
     for path in ("/healthz", "/readyz", "/v1/me"):
         assert (await client.get(path)).status_code == 200, path

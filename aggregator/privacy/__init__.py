@@ -1,0 +1,1 @@
+"""Erases and exports customers in the warehouse, in Redis and in its log."""

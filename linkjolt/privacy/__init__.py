@@ -1,0 +1,1 @@
+"""Finds, erases and exports what is stored about a customer."""
