@@ -98,6 +98,7 @@ def _background_loops(
         partial(keep_worker_lease, edge.redis, worker),
         partial(report_status, edge, worker, spools),
         edge.customer_claims.make_late_claims,
+        edge.rate_limits.run,
     ]
 
 
@@ -132,7 +133,8 @@ def _directory(redis: Redis, snapshot: SqliteRegistrySnapshot, settings: Setting
 def create_app(edge: Edge) -> ASGIApp:
     """Returns the application of one edge worker, for any ASGI server."""
     clicks = ClickMiddleware(routed(edge), edge)
-    return RequestIds(ConversionMiddleware(clicks, ConversionEndpoint(edge)))
+    app = ConversionMiddleware(clicks, ConversionEndpoint(edge))
+    return RequestIds(app, edge.rate_limits)
 
 
 def routed(edge: Edge) -> Starlette:

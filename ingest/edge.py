@@ -12,6 +12,7 @@ from ingest.forged_clicks import ForgedClicks
 from ingest.publishing.publishers import ClickPublisher, ConversionPublisher
 from ingest.publishing.spools import Spools
 from ingest.visitor_fields import ProxyHeaders, VisitorReader
+from linkjolt.auth.rate_limits import RateLimits
 from linkjolt.balance.edge_status import publish_edge_status
 from linkjolt.click_ids import ClickIdGenerator
 from linkjolt.clicks.addresses import parse_networks
@@ -44,11 +45,13 @@ class Edge:
     visitor_reader: VisitorReader = field(init=False)
     early: EarlyAdjustments = field(init=False)
     customer_claims: CustomerClaims = field(init=False)
+    rate_limits: RateLimits = field(init=False)
     forged_clicks: ForgedClicks = field(default_factory=ForgedClicks)
 
     def __post_init__(self) -> None:
         self.customer_claims = CustomerClaims(self.fast_redis, self.settings)
         settings = self.settings
+        self.rate_limits = RateLimits(self.fast_redis, settings)
         self.visitor_reader = VisitorReader(
             parse_networks(settings.trusted_proxies),
             ProxyHeaders(

@@ -37,6 +37,7 @@ class Reason(StrEnum):
     too_many_waiting = "too_many_waiting"
     too_many_forged = "too_many_forged"
     too_many_requests = "too_many_requests"
+    rate_limited = "rate_limited"
     idempotency_key_reused = "idempotency_key_reused"
     target_refused = "target_refused"
     too_costly = "too_costly"
@@ -82,6 +83,7 @@ STATUS: dict[Reason, int] = {
     Reason.too_many_waiting: 429,
     Reason.too_many_forged: 429,
     Reason.too_many_requests: 429,
+    Reason.rate_limited: 429,
     Reason.idempotency_key_reused: 422,
     Reason.target_refused: 422,
     Reason.too_costly: 422,
@@ -134,6 +136,7 @@ ADVICE: dict[Reason, str] = {
     Reason.too_many_waiting: "Post the conversions that adjustments wait for, then adjust others.",
     Reason.too_many_forged: "Send click ids as they came; try again after a minute.",
     Reason.too_many_requests: "Close what this key has open, or send the request again later.",
+    Reason.rate_limited: "Wait the seconds in Retry-After, then send requests more slowly.",
     Reason.idempotency_key_reused: "Send a new Idempotency-Key with a new body.",
     Reason.target_refused: "Choose a public https address, or have the operator allow this one.",
     Reason.too_costly: "Ask for a shorter period, or for fewer dimensions.",
@@ -180,11 +183,14 @@ class Rejected(Exception):
     """A refusal: the sender's fault, or a dependency's.
 
     With a `field` the message is a predicate of it ("is required"), else a clause; neither ends in
-    a full stop, which `sentence` adds.
+    a full stop, which `sentence` adds. `retry_after_seconds` other than 0 is sent as Retry-After.
     """
 
-    def __init__(self, reason: Reason, message: str, *, field: str = "") -> None:
+    def __init__(
+        self, reason: Reason, message: str, *, field: str = "", retry_after_seconds: int = 0
+    ) -> None:
         super().__init__(message)
+        self.retry_after_seconds = retry_after_seconds
         self.reason = reason
         self.message = message
         self.field = field

@@ -16,6 +16,7 @@ PROGRESS = "lj:progress"
 WORKER_NEXT = "lj:worker:next"
 EDGES = "lj:edges"
 SHED = "lj:shed"
+RATE_PROCESSES = "lj:rate:processes"
 
 
 StreamKind = Literal["clicks", "conversions"]
@@ -218,6 +219,11 @@ def former_webhook_delivery(webhook: int, webhook_id: str) -> str:
 def webhook_state(webhook: int) -> str:
     """Names the hash of an endpoint's last success, and of its failures in a row."""
     return f"lj:{{w:{webhook}}}:state"
+
+
+def rate_limit(limit: str, holder: str) -> str:
+    """Names the instant at which all of a limit's requests will be there again (`lease.lua`)."""
+    return f"lj:{{rate:{limit}:{holder}}}"
 
 
 def worker(number: int) -> str:

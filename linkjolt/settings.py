@@ -18,8 +18,11 @@ OTHER_VARIABLES = tuple(
     PREFIX + name for name in ("KEY", "CONFIG", "FAULT", "READY_FD", "SUPERVISOR_PID")
 )
 _TYPO_EDITS_MAX = 2
+# A request a microsecond, the unit in which limits are counted.
+RATE_MAX_PER_MINUTE = 60_000_000
 Port = Annotated[int, Meta(ge=0, le=65535)]
 Count = Annotated[int, Meta(ge=1, le=1 << 30)]
+PerMinute = Annotated[int, Meta(ge=0, le=RATE_MAX_PER_MINUTE)]
 Bytes = Annotated[int, Meta(ge=1)]
 Seconds = Annotated[float, Meta(gt=0)]
 HeaderName = Annotated[str, Meta(pattern=r"^[A-Za-z0-9_-]{0,64}\Z")]
@@ -52,6 +55,30 @@ class SharedSettings(msgspec.Struct, frozen=True, kw_only=True):
         str,
         _doc("Proxies whose headers for address, country, region are believed: networks by comma."),
     ] = "127.0.0.0/8,::1/128"
+    client_ip_header: Annotated[
+        str,
+        Meta(pattern=r"^(?i:X-Forwarded-For|Forwarded|X-Real-IP|CF-Connecting-IP)\Z"),
+        _doc(
+            "Header in which trusted proxies name the visitor's address: X-Forwarded-For,"
+            " Forwarded, X-Real-IP or CF-Connecting-IP."
+        ),
+    ] = "X-Forwarded-For"
+    rate_key_per_minute: Annotated[
+        PerMinute, _doc("Requests a minute of an API key without a limit of its own; 0: no limit.")
+    ] = 6_000
+    rate_account_per_minute: Annotated[
+        PerMinute, _doc("Requests a minute of all API keys of an account; 0: no limit.")
+    ] = 12_000
+    rate_failures_per_minute: Annotated[
+        PerMinute, _doc("Failed authentications a minute of an address; 0: no limit.")
+    ] = 20
+    rate_intake_per_minute: Annotated[
+        PerMinute,
+        _doc(
+            "Posts of conversions and postbacks a minute of an API key, which no other limit"
+            " counts; 0: no limit."
+        ),
+    ] = 0
     conversion_state_days: Annotated[
         int, Meta(ge=0), _doc("Days an order's reservation is kept in Redis; 0 is for good.")
     ] = 0
@@ -98,14 +125,6 @@ class SharedSettings(msgspec.Struct, frozen=True, kw_only=True):
 class EdgeSettings(SharedSettings, frozen=True, kw_only=True):
     """Settings of an edge process."""
 
-    client_ip_header: Annotated[
-        str,
-        Meta(pattern=r"^(?i:X-Forwarded-For|Forwarded|X-Real-IP|CF-Connecting-IP)\Z"),
-        _doc(
-            "Header in which trusted proxies name the visitor's address: X-Forwarded-For,"
-            " Forwarded, X-Real-IP or CF-Connecting-IP."
-        ),
-    ] = "X-Forwarded-For"
     country_header: Annotated[
         HeaderName,
         _doc(

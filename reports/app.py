@@ -2,7 +2,7 @@
 
 import asyncio
 import logging
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Coroutine
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from functools import partial
@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute, Route
 
 from linkjolt.api import resources
 from linkjolt.auth.access import authorize_request, identify_sender, require_any_scope
+from linkjolt.auth.rate_limits import RateLimits
 from linkjolt.balance.stale import stale_rule
 from linkjolt.conversions.adjustments_api import Adjustments
 from linkjolt.conversions.api import PATH, READ_SCOPES, Conversions
@@ -28,6 +29,7 @@ from linkjolt.logs import MinuteLine
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.entries import ApiKey
 from linkjolt.registry.store import Registry
+from linkjolt.runtime.background import outlive_os_errors
 from linkjolt.settings import ReportsSettings
 from linkjolt.storage.clickhouse import ClickHouse, ClickHouseFailed
 from linkjolt.web import openapi_page, probes, requests
@@ -152,14 +154,13 @@ def create_app(
     reports = ReportEndpoints(settings, redis, clickhouse, directory)
     feed = LiveFeed(LiveStore(redis, clickhouse, settings.shards))
     live = LiveEndpoint(feed, directory, settings)
+    rate_limits = RateLimits(redis, settings)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:
-        watching = asyncio.create_task(_watch_balance(reports.balances, redis, clickhouse))
-        feeding = asyncio.create_task(feed.run(stop))
-        yield
-        watching.cancel()
-        feeding.cancel()
+        watching = _watch_balance(reports.balances, redis, clickhouse)
+        async with _running(watching, feed.run(stop), outlive_os_errors(rate_limits.run)):
+            yield
 
     return Starlette(
         lifespan=lifespan,
@@ -172,12 +173,20 @@ def create_app(
             *openapi_page.routes(operations(), settings.reports_url()),
             *_registry_routes(settings, redis, clickhouse, directory),
         ],
-        middleware=[Middleware(RequestIds)],
+        middleware=[Middleware(RequestIds, rate_limits)],
         exception_handlers={
             **requests.EXCEPTION_HANDLERS,
             ClickHouseFailed: _clickhouse_unavailable,
         },
     )
+
+
+@asynccontextmanager
+async def _running(*loops: Coroutine[None, None, None]) -> AsyncGenerator[None]:
+    tasks = [asyncio.create_task(loop) for loop in loops]
+    yield
+    for task in tasks:
+        task.cancel()
 
 
 def _adjustment_routes(

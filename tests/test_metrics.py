@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 _ROOT = Path(__file__).parent.parent
-_PROCESSES = ("ingest", "aggregator", "reports", "outbound", "linkjolt/web")
+_PROCESSES = ("ingest", "aggregator", "reports", "outbound", "linkjolt/web", "linkjolt/auth")
 _TYPES = {"Counter", "Gauge", "Histogram", "Summary"}
 # `labels` too: its child may be stored and recorded later.
 _RECORDING = {"inc", "dec", "set", "set_function", "observe", "time", "labels"}

@@ -17,7 +17,7 @@ from ingest.conversions.body import named_as_sent
 from ingest.conversions.idempotency import IdempotentIntake, check_single, read_idempotency_key
 from ingest.conversions.intake import Intake, count_conversions
 from ingest.edge import Edge
-from linkjolt.auth.access import authorize
+from linkjolt.auth.access import identify_poster
 from linkjolt.conversions.api import PATH, SCOPE
 from linkjolt.conversions.json_lines import read_lines
 from linkjolt.reasons import Reason, Rejected
@@ -51,7 +51,7 @@ class ConversionEndpoint:
             await requests.send_json(send, status, body)
 
     async def _post(self, scope: Scope, receive: Receive) -> tuple[int, bytes]:
-        key = await authorize(scope, self._edge.directory, SCOPE)
+        key = await identify_poster(scope, self._edge.directory, SCOPE)
         idempotency_key = read_idempotency_key(scope)
         media_type = requests.media_type(scope)
         if media_type in NDJSON:

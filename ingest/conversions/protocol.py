@@ -164,4 +164,7 @@ def edge_protocol_factory(edge: Edge) -> Callable[..., BoundedProtocol]:
     """Returns the factory of an edge's connections; without fast clicks, a plain one."""
     if not edge.settings.fast_clicks:
         return BoundedProtocol
+    if edge.settings.rate_intake_per_minute:
+        # The application counts posts, and answers with what is left.
+        return partial(ClickProtocol, ClickBatcher(edge))
     return partial(PostProtocol, PostBatcher(edge), ClickBatcher(edge))

@@ -39,7 +39,7 @@ from ingest.postbacks.signatures import (
     verify_signature,
 )
 from ingest.publishing.publishers import QueuedPost
-from linkjolt.auth.access import identify, require_any_scope
+from linkjolt.auth.access import count_failure, identify_limited, require_any_scope, take_post
 from linkjolt.clicks.route import Route as ClickRoute
 from linkjolt.conversions.proposed import Author, ProposedAdjustment
 from linkjolt.conversions.requested import RequestedAdjustments
@@ -97,8 +97,9 @@ class Postbacks:
         try:
             text = await self._accept(request, name)
         except Rejected as error:
-            metrics.POSTBACKS.labels(error.reason).inc()
-            raise
+            refused = count_failure(request.scope, error)
+            metrics.POSTBACKS.labels(refused.reason).inc()
+            raise refused from None
         metrics.POSTBACKS.labels("taken").inc()
         return PlainTextResponse(text)
 
@@ -111,15 +112,15 @@ class Postbacks:
                 metrics.POSTBACKS.labels("taken").inc()
         except Exception as error:
             refused = requests.refusal_of(error)
+            if not _is_unsigned(request):
+                refused = count_failure(request.scope, refused)
             metrics.POSTBACKS.labels(refused.reason).inc()
             is_fault = refused.reason is Reason.internal
             self._refused_pixels.count(refused.reason, error=error if is_fault else None)
         return self._pixel_response(request)
 
     def _pixel_response(self, request: Request) -> Response:
-        query: bytes = request.scope["query_string"]
-        is_unsigned = b"sig=" not in query and b"key=" not in query
-        if is_unsigned and self._edge.forged_clicks.is_over(self._address(request)):
+        if _is_unsigned(request) and self._edge.forged_clicks.is_over(self._address(request)):
             # For a genuine click, too: it is recorded, and its sender cannot tell.
             headers = {"Retry-After": f"{MINUTE:.0f}"}
             return Response(PIXEL, 429, headers, "image/gif")
@@ -148,6 +149,7 @@ class Postbacks:
         if key is None:
             message = "is required, or key_id, ts and sig"
             raise Rejected(Reason.unauthorized, message, field="key")
+        await take_post(request.scope, key)
         text = requested_answer(parameters)
         postback = read_postback(dialect, parameters, signature_digest(query))
         if not postback.ignored:
@@ -201,8 +203,7 @@ class Postbacks:
         secret = parameters.get("key") or (secret.strip() if scheme.lower() == "bearer" else "")
         if not secret:
             return None
-        key = await identify(secret, self._edge.directory)
-        request.scope[requests.VERIFIED] = True
+        key = await identify_limited(secret, request.scope, self._edge.directory)
         require_any_scope(key, SCOPES)
         return key
 
@@ -300,6 +301,11 @@ def _body_parameters(request: Request, body: bytes, dialect: Dialect) -> bytes:
         return json_to_query(body, dialect.parameters | {"key", "return"})
     message = f"send {_FORM} or application/json, not {media_type[:64]}"
     raise Rejected(Reason.unsupported_media_type, message)
+
+
+def _is_unsigned(request: Request) -> bool:
+    query: bytes = request.scope["query_string"]
+    return b"sig=" not in query and b"key=" not in query
 
 
 def _decline_prefetch(request: Request) -> None:

@@ -8,7 +8,12 @@ from msgspec import UNSET, Meta, UnsetType
 from starlette.responses import Response
 
 from linkjolt.api.links_bulk import BATCH_MAX_BYTES, BULK_MAX
-from linkjolt.auth.key_grants import check_expiry_granted, check_governed
+from linkjolt.auth.key_grants import (
+    check_expiry_granted,
+    check_governed,
+    check_rate_granted,
+    effective_rate,
+)
 from linkjolt.datasets import Account
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry import api_key_secrets
@@ -16,11 +21,13 @@ from linkjolt.registry.accounts import account_id
 from linkjolt.registry.checks import check_name
 from linkjolt.registry.entries import SCOPES, ApiKey, Campaign, public_id
 from linkjolt.registry.store import PAGE_MAX
+from linkjolt.settings import RATE_MAX_PER_MINUTE
 from linkjolt.web.collections import Call, Collection, Described, Endpoint, entry_number
 from linkjolt.web.forms import Instant, Name, given, in_utc, reference, unknown_reference
 from linkjolt.web.openapi import Operation, of
 from linkjolt.web.requests import BODY_MAX_BYTES, json_response
 
+RatePerMinute = Annotated[int, Meta(ge=1, le=RATE_MAX_PER_MINUTE)]
 Scopes = Annotated[tuple[str, ...], Meta(min_length=1, max_length=len(SCOPES))]
 
 
@@ -32,6 +39,7 @@ class ApiKeyForm(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     expires_at: Instant | None = None
     campaign_id: str | None = None
     test: bool = False
+    rate_limit_per_minute: RatePerMinute | None = None
 
 
 class ApiKeyPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -39,6 +47,7 @@ class ApiKeyPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
     name: Name | UnsetType = UNSET
     expires_at: Instant | UnsetType | None = UNSET
+    rate_limit_per_minute: RatePerMinute | UnsetType | None = UNSET
 
 
 class ApiKeyAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +61,7 @@ class ApiKeyAnswer(msgspec.Struct, frozen=True, kw_only=True):
     campaign_id: str | None
     test: bool
     created_at: Instant
+    rate_limit_per_minute: int | None
 
 
 class NewApiKeyAnswer(ApiKeyAnswer, frozen=True, kw_only=True):
@@ -72,12 +82,13 @@ class SigningSecretAnswer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """The largest bodies, batches and pages."""
+    """The largest bodies, batches and pages, and the requests that the key may send."""
 
     body_max_bytes: int
     batch_max_bytes: int
     bulk_links_max: int
     page_max: int
+    requests_per_minute: int | None = None
 
 
 class MeAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -128,6 +139,7 @@ def new_key(form: ApiKeyForm, account: Account, now: datetime, digest: str, hint
         test=form.test,
         created_at=now,
         signing_secret=api_key_secrets.make_signing_secret(),
+        rate_limit_per_minute=form.rate_limit_per_minute,
     )
 
 
@@ -150,6 +162,7 @@ def key_answer(key: ApiKey) -> ApiKeyAnswer:
         campaign_id=public_id("campaign", key.campaign) if key.campaign else None,
         test=key.test,
         created_at=key.created_at,
+        rate_limit_per_minute=key.rate_limit_per_minute,
     )
 
 
@@ -160,6 +173,7 @@ async def _create(call: Call, form: ApiKeyForm) -> NewApiKeyAnswer:
     )
     check_governed(call.key, key)
     check_expiry_granted(call.key, key.expires_at)
+    check_rate_granted(call.key, key, call.settings.rate_key_per_minute)
     if key.campaign and not await call.registry.existing(Campaign, call.account, {key.campaign}):
         raise unknown_reference("campaign")
     created = key_answer(await call.registry.create(key))
@@ -173,6 +187,8 @@ def _patch(call: Call, key: ApiKey, patch: ApiKeyPatch) -> ApiKey:
     patched = patched_key(key, patch, call.now)
     if patch.expires_at is not UNSET:
         check_expiry_granted(call.key, patched.expires_at)
+    if patch.rate_limit_per_minute is not UNSET:
+        check_rate_granted(call.key, patched, call.settings.rate_key_per_minute)
     return patched
 
 
@@ -192,7 +208,9 @@ async def _make_signing_secret(call: Call) -> Response:
 
 async def _me(call: Call) -> Response:
     key = key_answer(call.key)
-    return json_response(MeAnswer(account=account_id(call.account), key=key, limits=LIMITS))
+    per_minute = effective_rate(call.key, call.settings.rate_key_per_minute)
+    limits = msgspec.structs.replace(LIMITS, requests_per_minute=per_minute or None)
+    return json_response(MeAnswer(account=account_id(call.account), key=key, limits=limits))
 
 
 _EXAMPLE: dict[str, Any] = {
@@ -204,6 +222,7 @@ _EXAMPLE: dict[str, Any] = {
     "campaign_id": None,
     "test": False,
     "created_at": "2026-05-04T10:00:00Z",
+    "rate_limit_per_minute": None,
 }
 API_KEYS = Collection(
     path="/v1/keys",
@@ -246,7 +265,7 @@ ME = Endpoint(
                 example={
                     "account": "default",
                     "key": _EXAMPLE,
-                    "limits": msgspec.to_builtins(LIMITS),
+                    "limits": {**msgspec.to_builtins(LIMITS), "requests_per_minute": 6_000},
                 },
             )
         },

@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import partial
+from typing import cast
 
 from starlette.requests import Request
 from starlette.types import Scope
 
+from linkjolt.auth.rate_limits import RateLimits
 from linkjolt.directory.directory import Directory
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.entries import ApiKey
@@ -64,10 +67,56 @@ async def authorize(scope: Scope, directory: Directory, required_scope: str) -> 
 
 
 async def identify_sender(scope: Scope, directory: Directory) -> ApiKey:
-    """Returns the valid key of an ASGI request, whose body may take its time from then on."""
-    key = await identify(bearer_secret(scope), directory)
+    """Returns the valid key of an ASGI request, whose body may take its time from then on.
+
+    Rejected over the rate limits of the key and its account, and where an address fails too often.
+    """
+    key = await _identify_bearer(scope, directory)
+    if limits := rate_limits_of(scope):
+        await limits.take(scope, key)
+    return key
+
+
+async def identify_poster(scope: Scope, directory: Directory, required_scope: str) -> ApiKey:
+    """Returns the valid key of an ASGI request that posts conversions, as `authorize`."""
+    key = await _identify_bearer(scope, directory)
+    require_scope(key, required_scope)
+    await take_post(scope, key)
+    return key
+
+
+async def take_post(scope: Scope, key: ApiKey) -> None:
+    """Counts a posted conversion or a postback; Rejected over the limit of intake."""
+    if limits := rate_limits_of(scope):
+        await limits.take_post(scope, key)
+
+
+async def _identify_bearer(scope: Scope, directory: Directory) -> ApiKey:
+    try:
+        return await identify_limited(bearer_secret(scope), scope, directory)
+    except Rejected as refused:
+        raise count_failure(scope, refused) from None
+
+
+async def identify_limited(secret: str, scope: Scope, directory: Directory) -> ApiKey:
+    """Returns the valid key of a secret; an address that fails too often costs no look-up."""
+    limits = rate_limits_of(scope)
+    if limits and directory.cached_key(secret) is None:
+        limits.check_failures(scope, partial(directory.is_unknown_key, secret))
+    key = await identify(secret, directory)
     scope[requests.VERIFIED] = True
     return key
+
+
+def count_failure(scope: Scope, refused: Rejected) -> Rejected:
+    """Counts a refused authentication of the request's address; returns how it is answered."""
+    limits = rate_limits_of(scope)
+    return limits.count_failure(scope, refused) if limits else refused
+
+
+def rate_limits_of(scope: Scope) -> RateLimits | None:
+    """Returns the rate limits of the listener that received the request."""
+    return cast(RateLimits | None, scope.get(requests.RATE_LIMITS))
 
 
 async def authorize_request(request: Request, directory: Directory, scope: str) -> ApiKey:

@@ -30,3 +30,16 @@ def check_expiry_granted(actor: ApiKey, expires_at: datetime | None) -> None:
         return
     message = f"must not be after {actor.expires_at:%Y-%m-%dT%H:%M:%SZ}, when the API key expires"
     raise Rejected(Reason.forbidden, message, field="expires_at")
+
+
+def effective_rate(key: ApiKey, default: int) -> int:
+    """Returns how many requests a minute a key may send, where `default` is the setting; 0: any."""
+    return default if key.rate_limit_per_minute is None else key.rate_limit_per_minute
+
+
+def check_rate_granted(actor: ApiKey, key: ApiKey, default: int) -> None:
+    """Rejected where a key might send more requests a minute than the key that grants it."""
+    most, granted = effective_rate(actor, default), effective_rate(key, default)
+    if most and not 0 < granted <= most:
+        message = f"must be at most {most}, as many as the API key may send itself"
+        raise Rejected(Reason.forbidden, message, field="rate_limit_per_minute")

@@ -183,6 +183,7 @@ def keys() -> None:
 @click.option("--test", is_flag=True, help="Make a test key: its events stay out of reports.")
 @click.option("--campaign", help="With the scope postback: its only campaign, such as cmp_1.")
 @_account
+@click.option("--rate-limit", type=int, help="Requests a minute; by default, as settings say.")
 @_json
 @_data
 @_redis_url
@@ -192,10 +193,11 @@ def create_key(
     as_json: bool,
     account: str,
     campaign: str | None,
+    rate_limit: int | None,
     **fields: object,
 ) -> None:
     """Create a key and print its secrets, once."""
-    form = {**fields, "campaign_id": campaign}
+    form = {**fields, "campaign_id": campaign, "rate_limit_per_minute": rate_limit}
     key, secret = _run(_create_key(find_redis_url(data, redis_url), account, form))
     identity = public_id("key", key.number)
     if as_json:

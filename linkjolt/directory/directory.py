@@ -11,6 +11,7 @@ from linkjolt import redis_keys
 from linkjolt.clicks.route import Route
 from linkjolt.directory.caches import KeyCache, LruCache, RouteCache, SingleFlight
 from linkjolt.directory.coupons import CouponDirectory
+from linkjolt.directory.known_digests import KnownDigests
 from linkjolt.directory.rates import RateDirectory
 from linkjolt.directory.redis_outage import CircuitBreaker, RegistrySnapshot
 from linkjolt.registry import api_key_secrets
@@ -60,6 +61,7 @@ class Directory:
         self._campaigns: LruCache[int, Campaign] = LruCache(links_cached)
         self._affiliates: LruCache[int, Affiliate] = LruCache(links_cached)
         self._keys = KeyCache(_KEYS_CACHED, unknown_cached)
+        self._known_digests = KnownDigests(redis)
         self._unknown_codes: LruCache[str, bool] = LruCache(unknown_cached)
         # Part of every load's key: a load from before a change is neither cached nor joined.
         self._generation = 0
@@ -113,6 +115,12 @@ class Directory:
     def cached_key(self, secret: str) -> ApiKey | None:
         """Returns the key of a secret if both are in memory."""
         return self._keys.by_secret(secret)
+
+    def is_unknown_key(self, secret: str) -> bool:
+        """Returns True if memory says that no key has this secret, of the form of one."""
+        if self.cached_key(secret) or not api_key_secrets.is_well_formed(secret):
+            return False
+        return self._known_digests.is_unknown(api_key_secrets.digest(secret))
 
     async def key(self, secret: str) -> ApiKey | None:
         """Returns the key of a secret, expired ones too; None for unknown and revoked ones."""
@@ -195,6 +203,7 @@ class Directory:
             self._unknown_codes.pop(code)
         for digest in digests:
             self._keys.pop(digest)
+        self._known_digests.add(digests)
         if changed_rates:
             self.rates.apply(changed_rates)
         for change in changes:
@@ -219,7 +228,7 @@ class Directory:
     def clear(self) -> None:
         """Drops everything."""
         self._generation += 1
-        known = self._routes, self._campaigns, self._affiliates, self._keys
+        known = self._routes, self._campaigns, self._affiliates, self._keys, self._known_digests
         for memory in (*known, self._unknown_codes, self.coupons, self.rates):
             memory.clear()
 

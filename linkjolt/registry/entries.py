@@ -183,7 +183,8 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     """An API key; only the SHA-256 of the secret is stored, and a hint to show.
 
     `campaign` other than 0 binds it to one campaign; posts with a `test` key are no real events.
-    `signing_secret` signs postbacks, '' where none was made.
+    `signing_secret` signs postbacks, '' where none was made. It may send `rate_limit_per_minute`
+    requests; None is what the installation's settings say.
     """
 
     number: int
@@ -198,6 +199,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     created_at: datetime
     deleted_at: datetime | None = None
     signing_secret: str = ""
+    rate_limit_per_minute: int | None = None
 
     @property
     def dataset(self) -> Dataset:

@@ -16,8 +16,7 @@ from linkjolt import redis_keys
 from linkjolt.click_ids import ClickRef, verify_click_id
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.entries import Campaign
-from linkjolt.registry.reads import read_entries
-from linkjolt.storage.redis import call
+from linkjolt.registry.reads import read_entries, read_newest_number
 
 _SECRET_BYTES = 32
 _CLICK_KEY_PREFIX = b"click:"
@@ -133,7 +132,7 @@ async def _create_missing(redis: Redis, fields: Mapping[bytes, bytes]) -> None:
 
 async def _longest_window_ms(redis: Redis) -> int:
     """Reads the longest window of a campaign, a deleted one's, too: its clicks may still earn."""
-    last = int(await call(redis, "HGET", redis_keys.REGISTRY_NUMBERS, "campaign") or 0)
+    last = await read_newest_number(redis, "campaign")
     days = 0
     for start in range(1, last + 1, _PAGE):
         numbers = range(start, min(start + _PAGE, last + 1))

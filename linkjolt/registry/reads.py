@@ -63,6 +63,11 @@ async def read_all(redis: Redis, entry: type[E], owner: Account | Dataset) -> li
     return entries
 
 
+async def read_newest_number(redis: Redis, kind: EntryKind) -> int:
+    """Reads the number of the newest entry of a kind; 0 where there is none."""
+    return int(await call(redis, "HGET", redis_keys.REGISTRY_NUMBERS, kind) or 0)
+
+
 async def read_pointer(redis: Redis, key: str) -> int | None:
     """Reads the number under a tracking code's or digest's key."""
     number = await redis.get(key)

@@ -29,17 +29,20 @@ def _with_private_headers(
 class RequestIds:
     """Gives every request an id, sent back as X-Request-Id; refuses heads over the bounds.
 
-    Keeps answers out of caches, unless they say otherwise.
+    Keeps answers out of caches, unless they say otherwise. Hands the listener's rate limits to
+    whoever authenticates the request.
     """
 
-    def __init__(self, app: ASGIApp) -> None:
+    def __init__(self, app: ASGIApp, rate_limits: object = None) -> None:
         self.app = app
+        self._rate_limits = rate_limits
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         scope["request_id"] = identity = requests.new_request_id()
+        scope[requests.RATE_LIMITS] = self._rate_limits
         is_started = False
 
         async def send_with_id(message: Message) -> None:
@@ -48,6 +51,7 @@ class RequestIds:
             if message["type"] == "http.response.start":
                 headers = _with_private_headers(message["status"], message["headers"])
                 headers.append((b"x-request-id", identity.encode()))
+                headers += scope.get(requests.ADDED_HEADERS, ())
                 message["headers"] = headers
             await send(message)
 

@@ -30,6 +30,11 @@ TAGS: dict[str, str] = {
 HEADERS: dict[str, str] = {
     "X-Request-Id": "Identifies the request; problems repeat it as `request_id`.",
     "Retry-After": "Seconds to wait before the next attempt.",
+    "RateLimit-Policy": "The limits of the request's key and account: `q` requests in `w` seconds.",
+    "RateLimit": "What is left of each limit: `r` requests at once, and all of it in `t` seconds.",
+    "X-RateLimit-Limit": "Requests a minute of the limit of which the least is left.",
+    "X-RateLimit-Remaining": "The requests that are left of it at once.",
+    "X-RateLimit-Reset": "When all of them are there again, in seconds since 1970.",
     "WWW-Authenticate": "How to authenticate (RFC 6750).",
     "Cache-Control": "Mostly `no-store`: no cache may keep the answer.",
     "X-Content-Type-Options": "Always `nosniff`: the answer is what its `Content-Type` says.",

@@ -46,8 +46,9 @@ _REFUSED = {
     ),
     429: (
         "TooMany",
-        Reason.too_many_requests,
-        "Too much of the key is open or waits, or too many click ids were not genuine.",
+        Reason.rate_limited,
+        "The key, its account or the address sent too many requests, has too much open or waiting,"
+        " or sent too many click ids that were not genuine.",
     ),
     431: ("HeadTooLarge", Reason.head_too_large, "The request's head is too large."),
     503: (
@@ -66,6 +67,13 @@ _PATH_PARAMETERS = {
 }
 _OF_EVERY_ANSWER = ("X-Request-Id", "Cache-Control", "X-Content-Type-Options")
 _OF_REDIRECTS = ("X-Request-Id",)
+_OF_RATE_LIMITS = (
+    "RateLimit-Policy",
+    "RateLimit",
+    "X-RateLimit-Limit",
+    "X-RateLimit-Remaining",
+    "X-RateLimit-Reset",
+)
 _FOUND = 302
 
 
@@ -242,6 +250,7 @@ def _responses(one: Operation, schemas: _Schemas) -> dict[str, Any]:
     found: dict[str, Any] = {}
     for status, answer in one.answers.items():
         always = _OF_REDIRECTS if status == _FOUND else _OF_EVERY_ANSWER
+        always += _OF_RATE_LIMITS if one.scope is not None else ()
         described: dict[str, Any] = {
             "description": one.texts.get(status) or _ANSWERED[status],
             "headers": _header_refs(*always, *one.headers.get(status, ())),
@@ -262,7 +271,7 @@ def _refusals(one: Operation) -> Iterator[int]:
     """The statuses with which any operation of its kind may be refused."""
     yield from (400, 414, 431, 503)
     if one.scope is not None:
-        yield from (401, 403)
+        yield from (401, 403, 429)
     if one.bodies:
         yield from (413, 415, 422)
     if one.parameters:
@@ -279,6 +288,7 @@ def _problem(status: int) -> dict[str, Any]:
     sent = [*_OF_EVERY_ANSWER]
     sent += ["WWW-Authenticate"] if status == 401 else []
     sent += ["Retry-After"] if status in (429, 503) else []
+    sent += _OF_RATE_LIMITS if status in (403, 429) else []
     sent += ["Accept-Encoding"] if status == 415 else []
     content = {"schema": {"$ref": _REF.format(name="Problem")}, "example": example}
     return {

@@ -39,6 +39,9 @@ PRIVATE_HEADERS = ((b"cache-control", b"no-store"), (b"x-content-type-options", 
 # Of a request's scope: its sender's credentials are valid; its body arrives too slowly, as said.
 VERIFIED = "linkjolt.verified"
 BODY_REFUSAL = "linkjolt.body_refusal"
+# Of a request's scope: the listener's rate limits; lines that are added to the answer's headers.
+RATE_LIMITS = "linkjolt.rate_limits"
+ADDED_HEADERS = "linkjolt.added_headers"
 # Before JSON it is skipped (RFC 8259, 8.1).
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # One entry a line; the first is the name that most tools use.
@@ -114,6 +117,8 @@ def problem_response(error: Rejected, scope: Scope, members: bytes = b"") -> Res
         headers["Connection"] = "close"
     if error.reason is Reason.too_many_forged:
         headers["Retry-After"] = "60"
+    if error.retry_after_seconds:
+        headers["Retry-After"] = str(error.retry_after_seconds)
     if error.reason is Reason.unsupported_media_type:
         # RFC 9110, 15.5.16: no encoding of a body is read.
         headers["Accept-Encoding"] = "identity"

@@ -4,10 +4,8 @@ from collections.abc import Sequence
 
 from redis.asyncio import Redis
 
-from linkjolt import redis_keys
 from linkjolt.registry.entries import Webhook
-from linkjolt.registry.reads import read_entries, read_feed_end
-from linkjolt.storage.redis import call
+from linkjolt.registry.reads import read_entries, read_feed_end, read_newest_number
 from linkjolt.webhooks.events import EventType
 
 
@@ -24,7 +22,7 @@ class Endpoints:
         position = await read_feed_end(self._redis)
         if position == self._position:
             return
-        created = int(await call(self._redis, "HGET", redis_keys.REGISTRY_NUMBERS, "webhook") or 0)
+        created = await read_newest_number(self._redis, "webhook")
         webhooks = await read_entries(self._redis, Webhook, range(1, created + 1))
         self.all = [webhook for webhook in webhooks if webhook is not None]
         self._position = position

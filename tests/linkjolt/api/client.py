@@ -11,6 +11,7 @@ from starlette.applications import Starlette
 from starlette.middleware import Middleware
 
 from linkjolt.api.resources import routes
+from linkjolt.auth.rate_limits import RateLimits
 from linkjolt.directory.directory import Directory
 from linkjolt.registry import api_key_secrets
 from linkjolt.registry.entries import ApiKey
@@ -26,12 +27,16 @@ SETTINGS = SharedSettings(public_url=EDGE_URL)
 
 
 def application(
-    redis: Redis, delivery_log: DeliveryLog | None = None, settings: SharedSettings = SETTINGS
+    redis: Redis,
+    delivery_log: DeliveryLog | None = None,
+    settings: SharedSettings = SETTINGS,
+    *,
+    rate_limits: RateLimits | None = None,
 ) -> Starlette:
     directory = Directory(redis, links_cached=100, unknown_cached=100)
     return Starlette(
         routes=routes(Registry(redis), directory, settings, delivery_log),
-        middleware=[Middleware(RequestIds)],
+        middleware=[Middleware(RequestIds, rate_limits)],
         exception_handlers=EXCEPTION_HANDLERS,
     )
 

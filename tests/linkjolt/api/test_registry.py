@@ -232,4 +232,5 @@ async def test_me_tells_a_key_what_it_is(api: Api) -> None:
         "batch_max_bytes": 10_485_760,
         "bulk_links_max": 1000,
         "page_max": 1000,
+        "requests_per_minute": 6000,
     }
