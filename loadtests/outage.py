@@ -36,12 +36,15 @@ _P99_MAX_SECONDS = 0.020
 
 
 @contextlib.contextmanager
-def running_instance(data: str) -> Generator[Run]:
+def running_instance(data: str, **variables: str) -> Generator[Run]:
     """Runs `linkjolt up` on free ports for the duration of the block."""
     arguments = ["up", "--demo", "--data", data, "--edge-port", "0", "--reports-port", "0"]
     with open(Path(data, "up.log"), "wb") as log:
         child = subprocess.Popen(
-            [sys.executable, "-m", "linkjolt", *arguments], stdout=log, stderr=log
+            [sys.executable, "-m", "linkjolt", *arguments],
+            stdout=log,
+            stderr=log,
+            env=os.environ | variables,
         )
     try:
         yield _wait_ready(data, child)

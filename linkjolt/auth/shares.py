@@ -220,6 +220,9 @@ class Shares:
             granted, left, wait_us = cast(list[int], reply)
             bucket.share += granted
             bucket.left, bucket.left_at = left, now
+            # Without Redis, this process continues from there.
+            missing_seconds = (bucket.limit.burst - left) * bucket.limit.interval_seconds
+            bucket.full_at = max(bucket.full_at, now + missing_seconds)
             if left == 0:
                 bucket.refused_until = now + max(wait_us / 1e6, _REFUSED_MIN_SECONDS)
             outcome = "refused" if granted < request.wanted else "granted"
