@@ -29,6 +29,7 @@ from ingest.registry_snapshot import SqliteRegistrySnapshot
 from ingest.worker_numbers import keep_worker_lease
 from linkjolt import redis_keys
 from linkjolt.api import resources
+from linkjolt.auth.https_only import HttpsOnly
 from linkjolt.click_ids import ClickIdGenerator
 from linkjolt.clicks.user_agent import build_patterns
 from linkjolt.conversions.adjustments_api import Adjustments
@@ -134,7 +135,8 @@ def create_app(edge: Edge) -> ASGIApp:
     """Returns the application of one edge worker, for any ASGI server."""
     clicks = ClickMiddleware(routed(edge), edge)
     app = ConversionMiddleware(clicks, ConversionEndpoint(edge))
-    return RequestIds(app, edge.rate_limits)
+    secured = HttpsOnly(app, edge.settings, edge.settings.public_url)
+    return RequestIds(secured, edge.rate_limits)
 
 
 def routed(edge: Edge) -> Starlette:

@@ -13,6 +13,7 @@ from linkjolt.runtime.instance import find_redis_url
 from linkjolt.runtime.lifecycle import exempt_objects_of_start, run
 from linkjolt.settings import EdgeSettings, load
 from linkjolt.web import server
+from linkjolt.web.tls import open_tls
 
 # Allocations minus deallocations; Python's own 700 are fewer than one batch holds.
 _COLLECT_AFTER_OBJECTS = 20_000
@@ -32,6 +33,7 @@ def edge(host: str | None, edge_port: int | None, data: str | None) -> None:
         settings = load(EdgeSettings, overrides={**overrides, "redis_url": url})
         make_private(settings.data)
         warn_of_exposure(settings)
+        tls = open_tls(settings, "edge")
         sock = server.listen(settings.host, settings.edge_port)
         async with open_edge(settings, stop) as worker:
             tune_garbage_collector()
@@ -41,6 +43,7 @@ def edge(host: str | None, edge_port: int | None, data: str | None) -> None:
                 stop=stop,
                 shutdown_seconds=settings.shutdown_seconds,
                 protocol=edge_protocol_factory(worker),
+                tls=tls,
             )
 
     run(main)

@@ -25,6 +25,7 @@ class Reason(StrEnum):
     unknown_reference = "unknown_reference"
     unauthorized = "unauthorized"
     forbidden = "forbidden"
+    https_required = "https_required"
     not_found = "not_found"
     method_not_allowed = "method_not_allowed"
     gone = "gone"
@@ -71,6 +72,7 @@ STATUS: dict[Reason, int] = {
     Reason.unknown_reference: 422,
     Reason.unauthorized: 401,
     Reason.forbidden: 403,
+    Reason.https_required: 403,
     Reason.not_found: 404,
     Reason.method_not_allowed: 405,
     Reason.gone: 410,
@@ -102,6 +104,7 @@ TITLES: dict[Reason, str] = {
     reason: reason.replace("_", " ").capitalize().replace("json", "JSON").replace("Url", "URL")
     for reason in Reason
 }
+TITLES[Reason.https_required] = "HTTPS required"
 
 
 # Where a problem's `type` leads: a page with a section for every reason.
@@ -124,6 +127,7 @@ ADVICE: dict[Reason, str] = {
     Reason.unknown_reference: "Send the id of an object of this account that is not deleted.",
     Reason.unauthorized: "Send a valid API key as `Authorization: Bearer`.",
     Reason.forbidden: "Use a key with the scope that `detail` names.",
+    Reason.https_required: "Send it to the https address, with another key: this one was readable.",
     Reason.not_found: "Check the path and the id.",
     Reason.method_not_allowed: "Use one of the methods that the Allow header lists.",
     Reason.gone: "Use another tracking link: this one is disabled or deleted.",

@@ -79,6 +79,26 @@ class SharedSettings(msgspec.Struct, frozen=True, kw_only=True):
             " counts; 0: no limit."
         ),
     ] = 0
+    tls_cert: Annotated[
+        str,
+        _doc(
+            "File of the certificate and its chain (PEM), with which both listeners speak TLS;"
+            " taken up anew when it is renewed. Empty: they speak plain HTTP."
+        ),
+    ] = ""
+    tls_key: Annotated[str, _doc("File of that certificate's private key (PEM, unencrypted).")] = ""
+    require_https: Annotated[
+        bool,
+        _doc(
+            "Refuse plain HTTP: API requests get an error, visitors are redirected to https."
+            " Behind a trusted proxy its X-Forwarded-Proto counts."
+        ),
+    ] = False
+    hsts_seconds: Annotated[
+        int,
+        Meta(ge=0, le=1 << 30),
+        _doc("How long browsers that came over https use nothing else (HSTS); 0: they forget it."),
+    ] = 31_536_000
     conversion_state_days: Annotated[
         int, Meta(ge=0), _doc("Days an order's reservation is kept in Redis; 0 is for good.")
     ] = 0
@@ -115,11 +135,16 @@ class SharedSettings(msgspec.Struct, frozen=True, kw_only=True):
         _doc("Log lines as `console` or `json`; empty: console on a terminal, else JSON."),
     ] = ""
 
+    @property
+    def scheme(self) -> str:
+        """The scheme in which the listeners are reached directly."""
+        return "https" if self.tls_cert else "http"
+
     def edge_url(self) -> str:
-        return self.public_url.rstrip("/") or f"http://{self.host}:{self.edge_port}"
+        return self.public_url.rstrip("/") or f"{self.scheme}://{self.host}:{self.edge_port}"
 
     def reports_url(self) -> str:
-        return f"http://{self.host}:{self.reports_port}"
+        return f"{self.scheme}://{self.host}:{self.reports_port}"
 
 
 class EdgeSettings(SharedSettings, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ from starlette.routing import BaseRoute, Route
 
 from linkjolt.api import resources
 from linkjolt.auth.access import authorize_request, identify_sender, require_any_scope
+from linkjolt.auth.https_only import HttpsOnly
 from linkjolt.auth.rate_limits import RateLimits
 from linkjolt.balance.stale import stale_rule
 from linkjolt.conversions.adjustments_api import Adjustments
@@ -173,7 +174,7 @@ def create_app(
             *openapi_page.routes(operations(), settings.reports_url()),
             *_registry_routes(settings, redis, clickhouse, directory),
         ],
-        middleware=[Middleware(RequestIds, rate_limits)],
+        middleware=[Middleware(RequestIds, rate_limits), Middleware(HttpsOnly, settings)],
         exception_handlers={
             **requests.EXCEPTION_HANDLERS,
             ClickHouseFailed: _clickhouse_unavailable,

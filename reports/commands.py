@@ -13,6 +13,7 @@ from linkjolt.settings import EdgeSettings, ReportsSettings, load
 from linkjolt.storage.clickhouse import server as clickhouse_server
 from linkjolt.storage.redis import connect
 from linkjolt.web import server
+from linkjolt.web.tls import open_tls
 from reports.app import create_app
 
 
@@ -39,6 +40,7 @@ def reports(host: str | None, reports_port: int | None, data: str | None) -> Non
 
 
 async def _serve(settings: ReportsSettings, edge: EdgeSettings, stop: asyncio.Event) -> None:
+    tls = open_tls(settings, "reports")
     sock = server.listen(settings.host, settings.reports_port)
     redis = connect(find_redis_url(settings.data, settings.redis_url))
     clickhouse = clickhouse_server(settings.clickhouse_url, settings.report_readers)
@@ -51,7 +53,7 @@ async def _serve(settings: ReportsSettings, edge: EdgeSettings, stop: asyncio.Ev
         async with asyncio.TaskGroup() as tasks:
             following = tasks.create_task(outlive_os_errors(directory.follow))
             await server.serve(
-                app, sock=sock, stop=stop, shutdown_seconds=settings.shutdown_seconds
+                app, sock=sock, stop=stop, shutdown_seconds=settings.shutdown_seconds, tls=tls
             )
             following.cancel()
     finally:

@@ -28,14 +28,24 @@ from uvicorn.protocols.http.httptools_impl import RequestResponseCycle
 from uvicorn.server import ServerState
 
 from ingest.clicks.http import resolve_redirect
-from ingest.clicks.request_head import HEAD_MAX_BYTES, HeaderReader, read_head
+from ingest.clicks.request_head import (
+    HEAD_MAX_BYTES,
+    HTTPS_LINES,
+    HeaderReader,
+    HttpsHeaderReader,
+    NoHeaderReader,
+    read_head,
+)
 from ingest.edge import Edge
 from ingest.publishing.publishers import FRAME_CLICKS_MAX
 from linkjolt.web import requests
+from linkjolt.web.answer_headers import hsts_line
 from linkjolt.web.connections.bounded_protocol import BoundedProtocol
 
 log = structlog.get_logger()
 _CLICK_HEADERS = "cache-control: no-store\r\nx-robots-tag: noindex\r\nlocation: "
+_HTTPS_LINES = [line.encode() for line in HTTPS_LINES]
+_no_reader = NoHeaderReader({})
 # Added to the last answer of a connection.
 CLOSE_HEADER = "connection: close\r\n"
 
@@ -61,14 +71,24 @@ class _Exchange:
 class ClickBatcher:
     """Batches the clicks of an edge's connections: one frame, answered when it is on disk."""
 
-    def __init__(self, edge: Edge) -> None:
+    def __init__(self, edge: Edge, *, over_https: bool = False) -> None:
+        """`over_https`: of requests that a trusted proxy passes on from https, which it declares.
+
+        Their answers have HSTS; those under TLS of our own have it from the server.
+        """
         self._edge = edge
+        settings = edge.settings
+        self._hsts = hsts_line(settings).decode() if over_https else ""
+        self._https_required = settings.require_https
+        # The batcher of such requests; this one takes them to the application.
+        self.https_batcher = None if over_https else ClickBatcher(edge, over_https=True)
         # Connections with data to read. Reading them one after the other costs 10 % less than
         # reading each between two system calls.
         self.received: list[ClickProtocol] = []
         reader = edge.visitor_reader
         self.direct_reader = HeaderReader(reader.direct_readers)
-        self._proxied_reader = HeaderReader(reader.proxied_readers, reader.client_ip_header)
+        new_reader = HttpsHeaderReader if over_https else HeaderReader
+        self.proxied_reader = new_reader(reader.proxied_readers, reader.client_ip_header)
         self._cached_route = edge.directory.cached_route
         # The clicks of this turn: where each leads, and their stream lines, in the same order.
         self._pending: list[tuple[ClickProtocol, str]] = []
@@ -111,10 +131,14 @@ class ClickBatcher:
             self._answer([(protocol, location)])
         return True
 
-    def describe_peer(self, client: tuple[str, int] | None) -> tuple[str, HeaderReader]:
-        """Returns the peer's address as JSON, and the reader for headers it may send."""
+    def describe_peer(
+        self, client: tuple[str, int] | None, scheme: str | None
+    ) -> tuple[str, HeaderReader, bool]:
+        """Returns a peer's address as JSON, the reader for its headers, whether it is a proxy."""
         peer_json, proxied = self._edge.visitor_reader.read_peer(client)
-        return peer_json, self._proxied_reader if proxied else self.direct_reader
+        if self._https_required and (proxied or scheme != "https"):
+            return peer_json, _no_reader, proxied
+        return peer_json, self.proxied_reader if proxied else self.direct_reader, proxied
 
     def _publish(self) -> None:
         """Publishes this turn's clicks; each frame is answered when it is on disk."""
@@ -147,7 +171,8 @@ class ClickBatcher:
         lines = protocol.bounds.default_lines()
         if lines is not self._default_lines:
             self._default_lines = lines
-            self._common_head = f"HTTP/1.1 302 Found\r\n{lines.decode('latin-1')}{_CLICK_HEADERS}"
+            defaults = lines.decode("latin-1")
+            self._common_head = f"HTTP/1.1 302 Found\r\n{defaults}{self._hsts}{_CLICK_HEADERS}"
         return self._common_head
 
 
@@ -157,6 +182,7 @@ class ClickProtocol(BoundedProtocol):
     __slots__ = (
         "_click_batcher",
         "_parsing",
+        "_proxied",
         "_received",
         "exchange",
         "header_reader",
@@ -176,12 +202,19 @@ class ClickProtocol(BoundedProtocol):
         self.header_reader = batcher.direct_reader
         self._click_batcher = batcher
         self.exchange = self.cycle = cast(RequestResponseCycle, _Exchange())
+        self._proxied = False
         self._received = b""  # Not read yet; every other callback reads it first.
         self._parsing = False  # The parser is inside a message.
 
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
-        self.peer_json, self.header_reader = self._click_batcher.describe_peer(self.client)
+        described = self._click_batcher.describe_peer(self.client, self.scheme)
+        self.peer_json, self.header_reader, self._proxied = described
+
+    @property
+    def takes_plain(self) -> bool:
+        """Whether a request may be answered here that does not declare https."""
+        return self.header_reader is not _no_reader
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._read_received()
@@ -231,7 +264,18 @@ class ClickProtocol(BoundedProtocol):
             or len(data) > HEAD_MAX_BYTES
             or not (self._click_batcher.accept(self, data) or self.accept_other(data))
         ):
+            if self._proxied and any(line in data for line in _HTTPS_LINES):
+                self.expect_https()
             super().data_received(data)
+
+    def expect_https(self) -> None:
+        """Has later requests of a proxy's connection read as those that came over https.
+
+        The one at hand, and later ones that are plain, get the application's answer.
+        """
+        if batcher := self._click_batcher.https_batcher:
+            self._click_batcher = batcher
+            self.header_reader = batcher.proxied_reader
 
     def accept_other(self, data: bytes) -> bool:
         """Accepts another kind of plain request; returns False where there is none."""

@@ -1,7 +1,7 @@
 """Parses plain request heads at once: a whole GET of a path that may be a tracking link's."""
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 from ingest.visitor_fields import with_address
 from linkjolt.web.requests import is_host
@@ -29,6 +29,9 @@ _NOT_PLAIN_HEADERS = frozenset(
     )
 )
 _KEEP_ALIVE = ("connection", "keep-alive")
+_PROTO = "x-forwarded-proto"
+# As proxies write it; in other spellings the application reads it.
+HTTPS_LINES = frozenset(("X-Forwarded-Proto: https", "x-forwarded-proto: https"))
 # Lines that differ with every visitor, or are private.
 _UNCACHED = (
     "x-forwarded-for:",
@@ -94,7 +97,7 @@ class HeaderReader:
         self._client_ip = self._bits.get(client_ip_header, 0)
         self._cache: dict[str, tuple[int, str]] = {}
 
-    def visitor_json(self, lines: Iterable[str], peer_json: str) -> str | None:
+    def visitor_json(self, lines: Sequence[str], peer_json: str) -> str | None:
         """Returns the visitor's JSON members; None for a line that is not plain or repeats one.
 
         `peer_json` holds the peer's address, used where no header names another.
@@ -131,5 +134,30 @@ class HeaderReader:
         name, value = match[1].lower(), match[2]
         if name in _NOT_PLAIN_HEADERS:
             return _IGNORED if (name, value.lower()) == _KEEP_ALIVE else _NOT_PLAIN
+        if name == _PROTO:
+            return _IGNORED if self._ignores_scheme(line, value) else _NOT_PLAIN
         bit = self._bits.get(name)
         return (bit, self._header_readers[name](value)) if bit else _IGNORED
+
+    def _ignores_scheme(self, line: str, scheme: str) -> bool:
+        """Returns whether a request is plain though a line names the visitor's scheme."""
+        return scheme == "http"
+
+
+class HttpsHeaderReader(HeaderReader):
+    """Reads the heads that a trusted proxy passes on from https; no other head is plain to it."""
+
+    def visitor_json(self, lines: Sequence[str], peer_json: str) -> str | None:
+        if HTTPS_LINES.isdisjoint(lines):
+            return None
+        return super().visitor_json(lines, peer_json)
+
+    def _ignores_scheme(self, line: str, scheme: str) -> bool:
+        return line in HTTPS_LINES
+
+
+class NoHeaderReader(HeaderReader):
+    """Takes no head as plain, where https is required: the application judges all of them."""
+
+    def visitor_json(self, lines: Sequence[str], peer_json: str) -> str | None:
+        return None

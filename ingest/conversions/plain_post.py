@@ -27,17 +27,24 @@ _match_head = re.compile(
 ).fullmatch
 
 
+# Others are read by the application.
+_SCHEMES: tuple[set[bytes], ...] = (set(), {b"http"}, {b"https"})
 # A sender's heads repeat, apart from the length of the body.
 _CACHED_HEADS_MAX = 1_024
 _CACHED_HEAD_MAX_BYTES = 1_024
-_cached_heads: dict[bytes, tuple[str, int]] = {}
+_cached_heads: dict[bytes, tuple[str, int, bool]] = {}
+_find_schemes = re.compile(rb"\r\n(?i:x-forwarded-proto): ([^\r]*)").findall
 
 
 class PlainPost(NamedTuple):
-    """An API key, and a body that begins like a JSON object."""
+    """An API key, and a body that begins like a JSON object.
+
+    `over_https` as a header says; only a trusted proxy may say so.
+    """
 
     secret: str
     body: bytes
+    over_https: bool
 
 
 def read_plain_post(data: bytes) -> PlainPost | None:
@@ -46,18 +53,19 @@ def read_plain_post(data: bytes) -> PlainPost | None:
     read = _cached_heads.get(head) or _read_head(head + end)
     if not read or read[1] != len(body) or not body.startswith(b"{"):
         return None
-    return PlainPost(read[0], body)
+    return PlainPost(read[0], body, read[2])
 
 
-def _read_head(head: bytes) -> tuple[str, int] | None:
-    """Returns the key and the body's length that a plain head states; None for any other."""
+def _read_head(head: bytes) -> tuple[str, int, bool] | None:
+    """Returns the key, the body's length and whether https is declared; None for no plain head."""
     if len(head) > POST_MAX_BYTES or not head.startswith(_REQUEST_LINE):
         return None
     match = _match_head(head)
     secret, _, length = match.groups() if match else (b"", b"", b"")
-    if not secret or not length:
+    schemes = set(_find_schemes(head))
+    if not secret or not length or schemes not in _SCHEMES:
         return None
-    read = secret.decode(), int(length)
+    read = secret.decode(), int(length), schemes == {b"https"}
     if len(head) <= _CACHED_HEAD_MAX_BYTES:
         if len(_cached_heads) >= _CACHED_HEADS_MAX:
             _cached_heads.clear()

@@ -25,7 +25,7 @@ from ingest.edge import Edge
 from linkjolt.logs import MinuteLine
 from linkjolt.reasons import Reason
 from linkjolt.web import requests
-from linkjolt.web.answer_headers import PRIVATE_LINES
+from linkjolt.web.answer_headers import PRIVATE_LINES, hsts_line
 from linkjolt.web.connections.bounded_protocol import BoundedProtocol
 
 # As the application writes them (`requests.send_json`).
@@ -39,7 +39,11 @@ FrameOutcomes = asyncio.Future[list[bytes] | None]
 class PostBatcher:
     """Batches the posts of an edge's connections: answers those of a frame when it is on disk."""
 
-    def __init__(self, edge: Edge) -> None:
+    def __init__(self, edge: Edge, *, over_https: bool = False) -> None:
+        """`over_https` as for `ClickBatcher`."""
+        self._over_https = over_https
+        self._hsts = hsts_line(edge.settings) if over_https else b""
+        self.https_batcher = None if over_https else PostBatcher(edge, over_https=True)
         self._directory = edge.directory
         self._intake = Intake(edge)
         self._frame: FrameOutcomes | None = None
@@ -50,7 +54,9 @@ class PostBatcher:
         """Accepts `data` as a plain post if all that it needs is in memory; else None."""
         plain = read_plain_post(data)
         key = self._directory.cached_key(plain.secret) if plain else None
-        if not plain or not key or key.expires_at is not None or not key.allows(SCOPE):
+        if not plain or plain.over_https is not self._over_https:
+            return None
+        if not key or key.expires_at is not None or not key.allows(SCOPE):
             return None
         try:
             return self._intake.accept_now(plain.body, key, time.time_ns() // 1_000_000)
@@ -83,7 +89,7 @@ class PostBatcher:
             except Exception as error:
                 status, lines, body = _refused(error, data)
             statuses[status] += 1
-            protocol.reply(status, lines, body, now)
+            protocol.reply(status, self._hsts + lines, body, now)
         for status, posts in statuses.items():
             count_conversions(status, posts)
 
@@ -98,7 +104,7 @@ class PostBatcher:
             except Exception as error:
                 status, lines, body = _refused(error, data)
             count_conversions(status)
-            protocol.reply(status, lines, body, protocol.loop.time())
+            protocol.reply(status, self._hsts + lines, body, protocol.loop.time())
 
         task = protocol.loop.create_task(answer())
         self._answering.add(task)
@@ -126,7 +132,7 @@ def _refused(error: Exception, data: bytes) -> tuple[int, bytes, bytes]:
 class PostProtocol(ClickProtocol):
     """One connection of an edge; answers plain clicks and plain posts itself."""
 
-    __slots__ = ("_post_batcher",)
+    __slots__ = ("_https_batcher", "_post_batcher")
 
     def __init__(
         self,
@@ -138,14 +144,26 @@ class PostProtocol(ClickProtocol):
         _loop: asyncio.AbstractEventLoop | None = None,
     ) -> None:
         super().__init__(click_batcher, config, server_state, app_state, _loop)
-        self._post_batcher = post_batcher
+        self._post_batcher: PostBatcher | None = post_batcher
+        self._https_batcher = post_batcher.https_batcher
+
+    def connection_made(self, transport: asyncio.Transport) -> None:
+        super().connection_made(transport)
+        if not self.takes_plain:
+            # As with clicks, the application judges all requests until a proxy declares https.
+            self._post_batcher = None
+
+    def expect_https(self) -> None:
+        super().expect_https()
+        self._post_batcher = self._https_batcher
 
     def accept_other(self, data: bytes) -> bool:
-        pending = self._post_batcher.accept(data)
-        if pending is None:
+        batcher = self._post_batcher
+        pending = batcher.accept(data) if batcher else None
+        if not batcher or not pending:
             return False
         self.begin()
-        self._post_batcher.answer_when_durable(pending, data, self)
+        batcher.answer_when_durable(pending, data, self)
         return True
 
     def reply(self, status: int, lines: bytes, body: bytes, now: float) -> None:

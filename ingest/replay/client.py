@@ -1,6 +1,7 @@
 """Sends logged requests to an edge over a few keep-alive connections, at a given rate."""
 
 import asyncio
+import ssl
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -10,6 +11,7 @@ from urllib.parse import SplitResult, urlsplit
 import msgspec
 
 from ingest.replay.access_log import LoggedRequest
+from linkjolt.web.tls import LOCAL_HEADERS
 
 CONNECTIONS = 32
 NO_ANSWER = "no answer"
@@ -19,6 +21,14 @@ _IDLE_MAX_SECONDS = 2.0
 # Retries before a 404 or a refused connection counts: edges learn of a link within a second.
 _RETRY_SECONDS = (0.05, 0.1, 0.25, 0.6, 1.0)
 _BROKEN = (OSError, EOFError, ValueError, asyncio.LimitOverrunError)
+
+
+class EdgeAddress(msgspec.Struct, frozen=True):
+    """Where an edge is reached; one of this machine's own instance without leaving it."""
+
+    url: str
+    is_local: bool = False
+    tls: ssl.SSLContext | None = None
 
 
 class ReplayTally(msgspec.Struct):
@@ -36,8 +46,9 @@ class NotConnected(Exception):
 class ReplayConnection:
     """One HTTP/1.1 connection at a time; redirects are not followed, bodies are skipped."""
 
-    def __init__(self, edge_url: str) -> None:
-        self._url: SplitResult = urlsplit(edge_url)
+    def __init__(self, edge: "EdgeAddress") -> None:
+        self._edge = edge
+        self._url: SplitResult = urlsplit(edge.url)
         self._streams: tuple[asyncio.StreamReader, asyncio.StreamWriter] | None = None
         self._used_at = 0.0
 
@@ -47,7 +58,8 @@ class ReplayConnection:
         NotConnected when it was not even sent. Texts are latin-1 without control characters.
         """
         reader, writer = await self.open()
-        fields = {"Host": self._url.netloc.rpartition("@")[2], **headers}
+        host = {"Host": self._url.netloc.rpartition("@")[2]}
+        fields = host | headers | (LOCAL_HEADERS if self._edge.is_local else {})
         lines = [f"{method} {self._url.path.rstrip('/')}{target} HTTP/1.1"]
         lines += [f"{name}: {value}" for name, value in fields.items()]
         try:
@@ -72,7 +84,8 @@ class ReplayConnection:
         if self._streams and (self._streams[0].at_eof() or idle_seconds > _IDLE_MAX_SECONDS):
             self.close()
         if self._streams is None:
-            self._streams, self._used_at = await _connect(self._url), time.monotonic()
+            self._streams = await _connect(self._url, self._edge.tls)
+            self._used_at = time.monotonic()
         return self._streams
 
     def close(self) -> None:
@@ -81,14 +94,17 @@ class ReplayConnection:
         self._streams = None
 
 
-async def _connect(url: SplitResult) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+async def _connect(
+    url: SplitResult, tls: ssl.SSLContext | None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
     if url.scheme not in ("http", "https") or not url.hostname:
         raise ValueError("is no http:// or https:// URL")
     secure = url.scheme == "https"
     port = url.port or (443 if secure else 80)
     try:
         async with asyncio.timeout(_ANSWER_SECONDS):
-            return await asyncio.open_connection(url.hostname, port, ssl=secure or None)
+            context = (tls or True) if secure else None
+            return await asyncio.open_connection(url.hostname, port, ssl=context)
     except OSError as error:
         raise NotConnected(str(error)) from error
 
@@ -121,9 +137,9 @@ async def _skip_body(reader: asyncio.StreamReader, headers: dict[str, str]) -> b
     return False
 
 
-async def is_reachable(edge_url: str) -> bool:
+async def is_reachable(edge: EdgeAddress) -> bool:
     """Returns True where an http(s) URL's host accepts connections."""
-    connection = ReplayConnection(edge_url)
+    connection = ReplayConnection(edge)
     try:
         await connection.open()
     except (NotConnected, ValueError):
@@ -134,7 +150,7 @@ async def is_reachable(edge_url: str) -> bool:
 
 async def send_all(
     requests: Iterator[tuple[str, LoggedRequest]],
-    edge_url: str,
+    edge: EdgeAddress,
     per_second: float,
     stop: asyncio.Event,
     advance: Callable[[int], None],
@@ -148,7 +164,7 @@ async def send_all(
     started_at = time.monotonic()
 
     async def send_next() -> None:
-        connection = ReplayConnection(edge_url)
+        connection = ReplayConnection(edge)
         try:
             for number, (code, request) in numbered:
                 if per_second:

@@ -15,7 +15,7 @@ import click
 import msgspec
 
 from ingest.replay.access_log import LoggedRequest, MalformedLine, read_line
-from ingest.replay.client import ReplayTally, is_reachable, send_all
+from ingest.replay.client import EdgeAddress, ReplayTally, is_reachable, send_all
 from linkjolt.datasets import ACCOUNT_DEFAULT
 from linkjolt.money import Percentage
 from linkjolt.reasons import Reason, Rejected
@@ -26,6 +26,7 @@ from linkjolt.runtime.instance import find_redis_url, read_run
 from linkjolt.runtime.lifecycle import run
 from linkjolt.settings import SharedSettings, load
 from linkjolt.storage.redis import RedisError, connect
+from linkjolt.web.tls import local_client_context
 
 NAME = "Replay"
 DESTINATION = "https://replay.example"
@@ -133,11 +134,11 @@ async def _find_or_create(registry: Registry, new_entry: NamedEntry) -> NamedEnt
 
 
 async def replay_log(
-    file: str, redis_url: str, edge_url: str, per_second: float, stop: asyncio.Event
+    file: str, redis_url: str, edge: EdgeAddress, per_second: float, stop: asyncio.Event
 ) -> bool:
     """Replays a whole log and prints the summary; False when a request failed or was not sent."""
-    if not await is_reachable(edge_url):
-        raise click.ClickException(f"no edge takes connections at {edge_url}")
+    if not await is_reachable(edge):
+        raise click.ClickException(f"no edge takes connections at {edge.url}")
     survey = survey_log(file)
     redis = connect(redis_url)
     try:
@@ -150,7 +151,7 @@ async def replay_log(
     coded = ((tracking_code_of(request.path), request) for request in requests)
     started_at = time.monotonic()
     with click.progressbar(length=survey.requests, label="replay", file=sys.stderr) as bar:
-        tally = await send_all(coded, edge_url, per_second, stop, bar.update)
+        tally = await send_all(coded, edge, per_second, stop, bar.update)
     seconds = time.monotonic() - started_at
     click.echo(summary(survey, tally, created, seconds))
     return tally.accepted == survey.requests
@@ -213,13 +214,16 @@ def replay(
         settings = load(SharedSettings, overrides={"data": data, "redis_url": redis_url})
         found_url = find_redis_url(settings.data, settings.redis_url)
         outcome.append(
-            await replay_log(file, found_url, edge_url or _edge_url(settings), rate, stop)
+            await replay_log(file, found_url, _edge_address(settings, edge_url), rate, stop)
         )
 
     run(main)
     sys.exit(0 if outcome == [True] else 1)
 
 
-def _edge_url(settings: SharedSettings) -> str:
-    running = read_run(settings.data)
-    return running.edge_url if running else settings.edge_url()
+def _edge_address(settings: SharedSettings, edge_url: str | None) -> EdgeAddress:
+    running = None if edge_url else read_run(settings.data)
+    if not running:
+        return EdgeAddress(edge_url or settings.edge_url())
+    cert = running.tls_cert
+    return EdgeAddress(running.edge_url, True, local_client_context(cert) if cert else None)

@@ -47,6 +47,8 @@ class Run(msgspec.Struct, frozen=True):
     redis_url: str
     control: str
     pids: Pids
+    # The certificate that both listeners serve; empty without TLS.
+    tls_cert: str = ""
 
 
 def write_run(data: str, run: Run) -> None:

@@ -106,13 +106,19 @@ def show_key(demo: Demo, data: str, *, on_terminal: bool) -> DemoKeyShown:
 
 
 def demo_lines(
-    demo: Demo, shown: DemoKeyShown, edge_url: str, reports_url: str, order_id: str
+    demo: Demo,
+    shown: DemoKeyShown,
+    edge_url: str,
+    reports_url: str,
+    order_id: str,
+    tls_cert: str = "",
 ) -> str:
     """Writes the link, the key, and curl lines for a click, a conversion and a report.
 
     `order_id` is one not used before, so that the conversion is new on every start.
     """
     link = f"{edge_url}/{demo.tracking_code}"
+    curl = f"curl --cacert {shlex.quote(tls_cert)}" if tls_cert else "curl"
     bearer = f"-H {shown.command}"
     order = {"tracking_code": demo.tracking_code, "order_value": 99.99, "order_id": order_id}
     body = msgspec.json.encode(order).decode()
@@ -121,11 +127,11 @@ Demo link:  {link}
 Demo key:   {shown.words}
 
 A click:
-curl -i -A '{_BROWSER}' '{link}?sub1=demo'
+{curl} -i -A '{_BROWSER}' '{link}?sub1=demo'
 
 A conversion:
-curl -i '{edge_url}/v1/conversions' {bearer} -H 'Content-Type: application/json' -d '{body}'
+{curl} -i '{edge_url}/v1/conversions' {bearer} -H 'Content-Type: application/json' -d '{body}'
 
 A report, a second later:
-curl -s {bearer} '{reports_url}/v1/reports?group_by=link'
+{curl} -s {bearer} '{reports_url}/v1/reports?group_by=link'
 """

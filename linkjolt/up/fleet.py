@@ -44,14 +44,19 @@ class InstallationPlaces(msgspec.Struct, frozen=True):
     edge_port: int
     reports_port: int
     redis_url: str
+    tls_cert: str = ""
 
     @property
     def edge_url(self) -> str:
-        return server.http_url(server.reachable_host(self.host), self.edge_port)
+        return self._url(self.edge_port)
 
     @property
     def reports_url(self) -> str:
-        return server.http_url(server.reachable_host(self.host), self.reports_port)
+        return self._url(self.reports_port)
+
+    def _url(self, port: int) -> str:
+        scheme = "https" if self.tls_cert else "http"
+        return server.http_url(server.reachable_host(self.host), port, scheme)
 
     @property
     def control(self) -> str:
@@ -117,7 +122,12 @@ class Fleet:
         )
         places = self.places
         return instance.Run(
-            places.edge_url, places.reports_url, places.redis_url, places.control, pids
+            places.edge_url,
+            places.reports_url,
+            places.redis_url,
+            places.control,
+            pids,
+            places.tls_cert,
         )
 
     def _write_run(self) -> None:

@@ -20,6 +20,7 @@ from linkjolt.storage.redis import connect
 from linkjolt.up.demo import demo_lines, open_demo, show_key
 from linkjolt.up.fleet import Fleet, InstallationPlaces
 from linkjolt.web import server
+from linkjolt.web.tls import local_client_context, open_tls
 
 _POLL_SECONDS = 0.02
 _WARN_EVERY_SECONDS = 10.0
@@ -49,6 +50,8 @@ def up(demo: bool, **options: str | int | None) -> None:
             " or set LINKJOLT_CLICKHOUSE_URL"
         )
     logs.configure(settings.log_level, settings.log_format)
+    # As a bad value of a setting.
+    open_tls(settings, "up")
     with instance.hold(settings.data):
         data = str(Path(settings.data).resolve())
         lifecycle.run(lambda stop: _up(settings, data, demo, stop))
@@ -82,9 +85,9 @@ def _prepare(settings: UpSettings, data: str) -> Fleet:
         maximum = settings.redis_max_memory_bytes
         ours = RedisServer(Path(data, "redis"), max_memory_bytes=maximum)
     redis_url = ours.url if ours else settings.redis_url
-    return Fleet(
-        settings, InstallationPlaces(data, settings.host, edge_port, reports_port, redis_url), ours
-    )
+    cert = str(Path(settings.tls_cert).resolve()) if settings.tls_cert else ""
+    places = InstallationPlaces(data, settings.host, edge_port, reports_port, redis_url, cert)
+    return Fleet(settings, places, ours)
 
 
 def pick_ports(host: str, ports: Sequence[int]) -> list[int]:
@@ -129,9 +132,10 @@ async def _redis_answers(fleet: Fleet, stop: asyncio.Event) -> bool:
 async def _ready(fleet: Fleet, stop: asyncio.Event) -> bool:
     """Waits until every child serves and both listeners are ready; False on a stop."""
     ports = (fleet.places.edge_port, fleet.places.reports_port)
-    host = server.reachable_host(fleet.places.host)
+    host, cert = server.reachable_host(fleet.places.host), fleet.places.tls_cert
+    tls = local_client_context(cert) if cert else None
     while not stop.is_set():
-        if fleet.announced() and all([await server.is_ready(host, port) for port in ports]):
+        if fleet.announced() and all([await server.is_ready(host, port, tls) for port in ports]):
             return True
         await asyncio.sleep(_POLL_SECONDS)
     return False
@@ -154,4 +158,5 @@ Data:       {places.data}
         opened = await open_demo(redis, places.data)
     order_id = f"order_{time.time_ns() // 1_000_000}"
     shown = show_key(opened, places.data, on_terminal=sys.stdout.isatty())
-    return f"{lines}\n{demo_lines(opened, shown, edge_url, places.reports_url, order_id)}"
+    written = demo_lines(opened, shown, edge_url, places.reports_url, order_id, places.tls_cert)
+    return f"{lines}\n{written}"

@@ -17,6 +17,7 @@ from linkjolt.settings import AggregatorSettings, EdgeSettings, ReportsSettings,
 from linkjolt.storage import clickhouse, redis
 from linkjolt.storage.clickhouse import ClickHouse
 from linkjolt.web import server
+from linkjolt.web.tls import open_tls
 from reports.app import create_app
 
 # Of the descriptors; the embedded engine opens hundreds of files at once.
@@ -46,6 +47,7 @@ def warehouse() -> None:
 
 
 async def _run(settings: _WarehouseSettings, redis_url: str, stop: asyncio.Event) -> None:
+    tls = open_tls(settings.reports, "reports")
     sock = server.listen(settings.reports.host, settings.reports.reports_port)
     async with (
         _redis(redis_url) as redis,
@@ -67,6 +69,7 @@ async def _run(settings: _WarehouseSettings, redis_url: str, stop: asyncio.Event
                 stop=stop,
                 shutdown_seconds=seconds,
                 descriptor_share=_CONNECTIONS_SHARE if readers.remote else _EMBEDDED_SHARE,
+                tls=tls,
             )
             aggregating = run_aggregator(settings.aggregator, redis, writer, log, stop, control)
             await asyncio.wait([tasks.create_task(serving), tasks.create_task(aggregating)])

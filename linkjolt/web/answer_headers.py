@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from linkjolt.settings import SharedSettings
 from linkjolt.web import requests
 
 # As they are sent.
@@ -24,6 +25,19 @@ def _with_private_headers(
     names = [name for name, _ in headers]
     headers += [line for line in requests.PRIVATE_HEADERS if line[0] not in names]
     return headers
+
+
+def hsts_header(seconds: int) -> tuple[bytes, bytes]:
+    """Returns the header by which browsers use https alone for so long (RFC 6797)."""
+    return requests.HSTS_NAME, b"max-age=%d" % seconds
+
+
+def hsts_line(settings: SharedSettings) -> bytes:
+    """Returns that header's line for answers through a proxy; empty on a listener with TLS.
+
+    There the server adds it to every answer.
+    """
+    return b"" if settings.tls_cert else b"%b: %b\r\n" % hsts_header(settings.hsts_seconds)
 
 
 class RequestIds:

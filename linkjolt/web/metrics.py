@@ -9,7 +9,19 @@ CONNECTIONS = Gauge(
 )
 CONNECTIONS_CLOSED = Counter(
     "linkjolt_connections_closed",
-    "Connections that a listener closed before their clients did: for room, a late head or body,"
-    " answers that nobody reads, too many requests behind one.",
+    "Connections that a listener closed before their clients did: for room, a late or failed"
+    " handshake, a late head or body, answers that nobody reads, too many requests behind one.",
     ["reason"],
+)
+# Without TLS there is no child, and so no value of which an alert could take notice.
+CERTIFICATE_DAYS = Gauge(
+    "linkjolt_tls_certificate_days",
+    "Days until the certificate that a listener serves expires; negative afterwards.",
+    ["listener"],
+    multiprocess_mode="livemin",
+)
+CERTIFICATE_RELOADS = Counter(
+    "linkjolt_tls_certificate_reloads",
+    "Renewed certificates, by whether they were taken up or could not be used.",
+    ["outcome"],
 )

@@ -36,6 +36,7 @@ _match_host = re.compile(
 BODY_MAX_BYTES = 64 << 10
 # Of every answer that says nothing else: no cache keeps it, and no browser guesses what it is.
 PRIVATE_HEADERS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+HSTS_NAME = b"strict-transport-security"
 # Of a request's scope: its sender's credentials are valid; its body arrives too slowly, as said.
 VERIFIED = "linkjolt.verified"
 BODY_REFUSAL = "linkjolt.body_refusal"

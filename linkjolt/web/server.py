@@ -6,9 +6,11 @@ import errno
 import math
 import os
 import socket
+import ssl
 import stat
 from collections.abc import Callable, Generator
 from contextlib import suppress
+from functools import partial
 from typing import cast
 
 import click
@@ -17,8 +19,11 @@ from starlette.types import ASGIApp
 
 from linkjolt.runtime.lifecycle import announce_ready
 from linkjolt.runtime.port_owner import listener
+from linkjolt.web.answer_headers import hsts_header
 from linkjolt.web.connections.bounded_protocol import BoundedProtocol
 from linkjolt.web.connections.connection_bounds import ConnectionBounds
+from linkjolt.web.connections.tls_gate import TlsGate
+from linkjolt.web.tls import ListenerTls
 
 _BACKLOG = 2048
 # Longer than common proxies keep an idle connection (60 s), so that the proxy closes it first.
@@ -57,9 +62,9 @@ def reachable_host(host: str) -> str:
     return {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
 
 
-def http_url(host: str, port: int) -> str:
+def http_url(host: str, port: int, scheme: str = "http") -> str:
     """Builds `http://127.0.0.1:8000`, with an IPv6 address in brackets."""
-    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
 
 def _bind(host: str, port: int, *, shared: bool) -> socket.socket:
@@ -106,12 +111,12 @@ def listen_unix(path: str) -> socket.socket:
     return sock
 
 
-async def is_ready(host: str, port: int) -> bool:
+async def is_ready(host: str, port: int, tls: ssl.SSLContext | None = None) -> bool:
     """Returns True if a listener answers /readyz with 200 within a second."""
     writer: asyncio.StreamWriter | None = None
     try:
         async with asyncio.timeout(1):
-            reader, writer = await asyncio.open_connection(host, port)
+            reader, writer = await asyncio.open_connection(host, port, ssl=tls)
             writer.write(b"GET /readyz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")
             return (await reader.readline()).split(b" ")[1:2] == [b"200"]
     except (OSError, ValueError):
@@ -137,7 +142,7 @@ class _UvicornServer(uvicorn.Server):
         yield
 
 
-async def serve(
+async def serve(  # noqa: PLR0913
     app: ASGIApp,
     *,
     sock: socket.socket | None,
@@ -146,8 +151,11 @@ async def serve(
     uds: str | None = None,
     protocol: Callable[..., BoundedProtocol] = BoundedProtocol,
     descriptor_share: float = 0.5,
+    tls: ListenerTls | None = None,
 ) -> None:
     """Serves on `sock`, on the Unix socket at `uds`, or on both; returns after the drain.
+
+    With `tls` it speaks TLS, and follows the renewal of the certificate.
 
     Connections may have `descriptor_share` of the descriptors that this process may have.
 
@@ -157,25 +165,32 @@ async def serve(
     """
     unix = listen_unix(uds) if uds else None
     sockets = [listener for listener in (sock, unix) if listener]
-    server = _UvicornServer(_config(app, shutdown_seconds, protocol), descriptor_share)
-    stopper = asyncio.create_task(_stop_server(server, stop))
+    server = _UvicornServer(_config(app, shutdown_seconds, protocol, tls), descriptor_share)
+    tasks = [asyncio.create_task(_stop_server(server, stop))]
+    if tls:
+        tasks.append(asyncio.create_task(tls.follow()))
     try:
         await server.serve(sockets)
     except SystemExit:
         raise StartFailed("the application did not start: its error is logged above") from None
     finally:
-        stopper.cancel()
+        for task in tasks:
+            task.cancel()
         for listener in sockets:
             listener.close()
 
 
 def _config(
-    app: ASGIApp, shutdown_seconds: float, protocol: Callable[..., BoundedProtocol]
+    app: ASGIApp,
+    shutdown_seconds: float,
+    protocol: Callable[..., BoundedProtocol],
+    tls: ListenerTls | None,
 ) -> uvicorn.Config:
     return uvicorn.Config(
         app,
         # uvicorn declares a class but accepts any callable.
-        http=cast(type[asyncio.Protocol], protocol),
+        http=cast(type[asyncio.Protocol], partial(TlsGate, tls, protocol) if tls else protocol),
+        headers=[_as_text(hsts_header(tls.hsts_seconds))] if tls else [],
         ws="none",
         lifespan="on",
         log_config=None,
@@ -186,6 +201,10 @@ def _config(
         timeout_keep_alive=_KEEP_ALIVE_SECONDS,
         timeout_graceful_shutdown=math.ceil(shutdown_seconds),
     )
+
+
+def _as_text(header: tuple[bytes, bytes]) -> tuple[str, str]:
+    return header[0].decode(), header[1].decode()
 
 
 async def _stop_server(server: uvicorn.Server, stop: asyncio.Event) -> None:

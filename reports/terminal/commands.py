@@ -18,6 +18,7 @@ from linkjolt.reasons import Problem
 from linkjolt.runtime.demo_file import Demo
 from linkjolt.runtime.instance import read_run
 from linkjolt.settings import mask
+from linkjolt.web.tls import LOCAL_HEADERS, local_client_context
 from reports.live.events import resume_token
 from reports.terminal.text import (
     TopState,
@@ -108,9 +109,10 @@ def _open_client(url: str | None, key: str | None, data: str) -> httpx2.Client:
     try:
         return httpx2.Client(
             base_url=base,
-            headers=headers,
+            headers=headers | (LOCAL_HEADERS if run else {}),
             timeout=timeout,
             cookies=no_cookies,
+            verify=local_client_context(run.tls_cert) if run and run.tls_cert else True,
             # An instance on this machine is not behind a proxy.
             trust_env=bool(url),
         )

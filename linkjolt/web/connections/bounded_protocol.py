@@ -111,6 +111,10 @@ class BoundedProtocol(HttpToolsProtocol):
     def close_for_room(self) -> None:
         self.transport.abort()
 
+    def default_lines(self) -> bytes:
+        """Returns the header lines of every answer on this connection."""
+        return self.bounds.default_lines()
+
     def connection_made(self, transport: asyncio.Transport) -> None:
         super().connection_made(transport)
         self.flow = self._flow = HoldingFlow(transport)
@@ -212,7 +216,7 @@ class BoundedProtocol(HttpToolsProtocol):
         http_version = self._read_request_line()
         alone = self.idle
         keep_alive = http_version != "1.0" and self.parser.should_keep_alive()
-        cycle = AnswerCycle(self, self.bounds.default_lines, keep_alive=keep_alive)
+        cycle = AnswerCycle(self, self.default_lines, keep_alive=keep_alive)
         self.cycle = cycle
         self._in_body = True
         self._head_count += 1
@@ -394,7 +398,9 @@ class BoundedProtocol(HttpToolsProtocol):
     def _problem(self, error: Rejected) -> bytes:
         identity = requests.new_request_id()
         response = requests.problem_response(error, {"request_id": identity})
-        lines = [*self.server_state.default_headers, *response.raw_headers]
-        lines += [(b"x-request-id", identity.encode()), (b"connection", b"close")]
-        head = b"".join(b"%s: %s\r\n" % line for line in lines)
-        return STATUS_LINE[error.status] + head + b"\r\n" + bytes(response.body)
+        lines = [*response.raw_headers, (b"x-request-id", identity.encode())]
+        head = self.default_lines() + b"".join(b"%s: %s\r\n" % line for line in lines)
+        return b"%bconnection: close\r\n\r\n%b" % (
+            STATUS_LINE[error.status] + head,
+            bytes(response.body),
+        )

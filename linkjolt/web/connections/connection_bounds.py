@@ -6,6 +6,7 @@ from uvicorn.server import ServerState
 
 from linkjolt.runtime.descriptor_limits import connections_max
 from linkjolt.web import metrics
+from linkjolt.web.requests import HSTS_NAME
 
 # Requests that wait behind unread answers of the same connection, over all connections.
 _HELD_MAX_BYTES = 32 << 20
@@ -46,6 +47,11 @@ class ConnectionBounds(ServerState):
             self._formatted_headers = self.default_headers
             self._default_lines = b"".join([b"%b: %b\r\n" % line for line in self.default_headers])
         return self._default_lines
+
+    def plain_lines(self) -> bytes:
+        """Returns those of them that are for connections without TLS, too."""
+        lines = [line for line in self.default_headers if line[0] != HSTS_NAME]
+        return b"".join([b"%b: %b\r\n" % line for line in lines])
 
     def enter(self, newest: BoundedConnection) -> None:
         """Counts a new connection; where it is one too many, closes those idle longest."""

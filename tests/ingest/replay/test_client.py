@@ -7,7 +7,14 @@ from collections.abc import Iterator
 import pytest
 
 from ingest.replay.access_log import LoggedRequest
-from ingest.replay.client import CONNECTIONS, NO_ANSWER, ReplayTally, is_reachable, send_all
+from ingest.replay.client import (
+    CONNECTIONS,
+    NO_ANSWER,
+    EdgeAddress,
+    ReplayTally,
+    is_reachable,
+    send_all,
+)
 from tests.ingest.replay.edge import RecordingEdge, serving
 
 
@@ -26,7 +33,7 @@ async def send(
     def advance(_: int) -> None:
         pass
 
-    return await send_all(asked, edge.url, per_second, asyncio.Event(), advance)
+    return await send_all(asked, EdgeAddress(edge.url), per_second, asyncio.Event(), advance)
 
 
 async def test_every_request_is_sent_once_with_the_headers_it_was_logged_with():
@@ -127,7 +134,7 @@ async def test_sending_ends_early_when_told_to():
         stop.set()
 
     async with serving(edge):
-        tally = await send_all(requests(10), edge.url, 0.001, stop, stop_after_first)
+        tally = await send_all(requests(10), EdgeAddress(edge.url), 0.001, stop, stop_after_first)
     assert tally.sent == 1
 
 
@@ -135,10 +142,10 @@ async def test_sending_ends_early_when_told_to():
     "url", ["http://127.0.0.1:9", "127.0.0.1:8000", "ftp://a", "", "http://:1"]
 )
 async def test_an_edge_that_takes_no_connections_is_found_out(url: str):
-    assert not await is_reachable(url)
+    assert not await is_reachable(EdgeAddress(url))
 
 
 async def test_an_edge_that_takes_connections_is_reachable():
     edge = RecordingEdge()
     async with serving(edge):
-        assert await is_reachable(edge.url)
+        assert await is_reachable(EdgeAddress(edge.url))
