@@ -20,8 +20,8 @@ _TEMPORARY_REDIRECT = 307
 _URL_CHARACTERS = ":/?#[]@!$&'()*+,;=%-._~"
 _REFUSED = Rejected(
     Reason.https_required,
-    "this listener takes requests over https only, and what was sent over plain HTTP, a key among"
-    " it, may have been read on its way",
+    "this listener takes requests over https only: send it there, and replace a key that was sent"
+    " over plain HTTP",
 )
 
 

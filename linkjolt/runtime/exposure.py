@@ -33,13 +33,18 @@ def exposure_warnings(settings: SharedSettings) -> list[str]:
             f"LINKJOLT_TRUSTED_PROXIES has {', '.join(wide)}: visitors themselves can name the"
             " address and country that are recorded; list your proxies' addresses alone"
         )
+    if settings.require_https and not settings.tls_cert and not settings.trusted_proxies.strip():
+        warnings.append(
+            "LINKJOLT_REQUIRE_HTTPS refuses every request: there is no LINKJOLT_TLS_CERT, and no"
+            " proxy in LINKJOLT_TRUSTED_PROXIES to say that one came over https"
+        )
     if _is_loopback(settings.host):
         return warnings
     host = f"LINKJOLT_HOST is {settings.host or 'empty, which is every address'}"
-    if not settings.public_url.startswith("https://"):
+    if not settings.tls_cert and not settings.public_url.startswith("https://"):
         warnings.append(
-            f"{host}: API keys and data pass unencrypted; put a TLS proxy in front, and set"
-            " LINKJOLT_PUBLIC_URL to its https:// address"
+            f"{host}: API keys and data pass unencrypted; set LINKJOLT_TLS_CERT, or put a TLS proxy"
+            " in front and set LINKJOLT_PUBLIC_URL to its https:// address"
         )
     warnings.append(
         f"{host}: reports and /metrics, which needs no key, answer there as tracking links do;"

@@ -85,7 +85,8 @@ def _prepare(settings: UpSettings, data: str) -> Fleet:
         maximum = settings.redis_max_memory_bytes
         ours = RedisServer(Path(data, "redis"), max_memory_bytes=maximum)
     redis_url = ours.url if ours else settings.redis_url
-    cert = str(Path(settings.tls_cert).resolve()) if settings.tls_cert else ""
+    # Not resolved: a renewal replaces the symlink.
+    cert = str(Path(settings.tls_cert).absolute()) if settings.tls_cert else ""
     places = InstallationPlaces(data, settings.host, edge_port, reports_port, redis_url, cert)
     return Fleet(settings, places, ours)
 

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import ssl
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 
 import msgspec
 import structlog
@@ -14,12 +14,15 @@ from linkjolt.web import metrics
 
 _CERT, _KEY = "LINKJOLT_TLS_CERT", "LINKJOLT_TLS_KEY"
 _POLL_SECONDS = 1.0
-_DAY_SECONDS = 86_400
-# Certbot renews 30 days ahead: below this something is wrong with it.
-_WARN_BELOW_DAYS = 14
+_DAY = timedelta(days=1)
+# Certbot renews with a third of the time left, 30 of 90 days: later something is wrong with it.
+_WARN_DAYS_MAX = 14
+_WARN_SHARE = 1 / 4
 # Those of Mozilla's intermediate profile with forward secrecy and AEAD; TLS 1.3 has its own.
 _CIPHERS = "ECDHE+AESGCM:ECDHE+CHACHA20"
 
+# OpenSSL's words for a key of another certificate; the last one is for one of another kind.
+_OTHERS_KEY = ("KEY_VALUES_MISMATCH", "KEY_TYPE_MISMATCH", "NO_CERTIFICATE_ASSIGNED")
 # A command reaches the listeners of its own machine without a network between: where https is
 # required of a plain listener, loopback is the trusted proxy.
 LOCAL_HEADERS = {"X-Forwarded-Proto": "https"}
@@ -33,7 +36,17 @@ class CertificatePair(msgspec.Struct, frozen=True):
     """A certificate and its key that passed every check, ready for handshakes."""
 
     context: ssl.SSLContext
+    begins_at: datetime
     expires_at: datetime
+
+    def days_left(self, now: datetime) -> float:
+        """Counts the days until it expires; negative afterwards."""
+        return (self.expires_at - now) / _DAY
+
+    def is_late(self, now: datetime) -> bool:
+        """Returns whether it should have been renewed by now."""
+        lifetime_days = (self.expires_at - self.begins_at) / _DAY
+        return self.days_left(now) < min(_WARN_DAYS_MAX, lifetime_days * _WARN_SHARE)
 
 
 def read_pair(cert: str, key: str, now: datetime) -> CertificatePair:
@@ -53,12 +66,12 @@ def read_pair(cert: str, key: str, now: datetime) -> CertificatePair:
     try:
         context.load_cert_chain(cert, key, password=_refuse_password)
     except ssl.SSLError as error:
-        if error.reason == "KEY_VALUES_MISMATCH":
+        if error.reason in _OTHERS_KEY:
             raise BadSetting(f"{_KEY}: {key} is not the key of the certificate {cert}") from None
         raise BadSetting(f"{_CERT}: {cert} cannot be used: {_words(error)}") from None
     except (OSError, ValueError) as error:
         raise BadSetting(f"{_KEY}: {key} cannot be used: {error}") from None
-    return CertificatePair(context, end)
+    return CertificatePair(context, begin, end)
 
 
 def _read_leaf(path: str) -> x509.Certificate:
@@ -170,9 +183,9 @@ class ListenerTls:
             _log.info("renewed certificate loaded", expires_at=self._pair.expires_at.isoformat())
 
     def _report_expiry(self, now: datetime) -> None:
-        days = (self._pair.expires_at - now).total_seconds() / _DAY_SECONDS
+        days = self._pair.days_left(now)
         metrics.CERTIFICATE_DAYS.labels(self._listener).set(days)
-        if days < _WARN_BELOW_DAYS and self._warned_on != now.date():
+        if self._pair.is_late(now) and self._warned_on != now.date():
             self._warned_on = now.date()
             expires_at = self._pair.expires_at.isoformat()
             if days > 0:

@@ -2,6 +2,7 @@
 
 import pytest
 
+from loadtests.edge_pair import KEY
 from tests.conformance.both import Both
 from tests.conformance.cases import (
     CLICK,
@@ -9,6 +10,7 @@ from tests.conformance.cases import (
     Case,
     answered,
     check,
+    post,
     redirected,
     request,
 )
@@ -208,3 +210,20 @@ SIZES = [
 @pytest.mark.parametrize("case", SIZES, ids=lambda case: case.name)
 async def test_a_large_head_is_taken_alike(both: Both, case: Case) -> None:
     await check(both, case)
+
+
+HTTPS = "X-Forwarded-Proto: https"
+
+
+async def test_what_a_proxy_passes_on_from_https_has_hsts_at_both_edges(both: Both) -> None:
+    key = (f"Authorization: Bearer {KEY}", "Content-Type: application/json")
+    refused = post(b'{"tracking_code": "nobody", "order_value": 1, "order_id": "h"}', *key, HTTPS)
+    async with both.open() as wires:
+        for _ in range(3):
+            for lines, has_hsts in (((HTTPS,), True), ((), False), (("X-Forwarded-Proto: x",), 0)):
+                answer = await both.ask_on(wires, request("/tc_PLAIN", FIREFOX, *lines))
+                assert answer.statuses == (302,)
+                assert answer.text.count("strict-transport-security") == has_hsts
+            answer = await both.ask_on(wires, refused)
+            assert answer.statuses == (422,)
+            assert "strict-transport-security" in answer.text

@@ -56,6 +56,18 @@ def test_a_host_that_others_reach_is_warned_of(host: str) -> None:
     assert exposure_warnings(settings) == [shared]
 
 
+def test_with_a_certificate_of_its_own_nothing_passes_unencrypted() -> None:
+    [shared] = exposure_warnings(SharedSettings(host="0.0.0.0", tls_cert="cert.pem"))
+    assert shared.startswith("LINKJOLT_HOST is 0.0.0.0: reports and /metrics")
+
+
+def test_https_that_nothing_can_speak_is_warned_of() -> None:
+    settings = SharedSettings(require_https=True, trusted_proxies=" ")
+    [warning] = exposure_warnings(settings)
+    assert warning.startswith("LINKJOLT_REQUIRE_HTTPS refuses every request")
+    assert exposure_warnings(SharedSettings(require_https=True)) == []
+
+
 def test_an_empty_host_is_every_address() -> None:
     plain, _ = exposure_warnings(SharedSettings(host=""))
     assert plain.startswith("LINKJOLT_HOST is empty, which is every address: ")
