@@ -61,7 +61,7 @@ class Secured:
         return ssl.create_default_context(cafile=str(self.authority.path))
 
     def port(self, listener: str) -> int:
-        port = urlsplit(self.instance.run[listener]).port
+        port = urlsplit(str(self.instance.run[listener])).port
         assert port
         return port
 
@@ -149,6 +149,7 @@ def test_tls_13_is_preferred_and_nothing_below_12_spoken(secured: Secured, liste
     older.maximum_version = ssl.TLSVersion.TLSv1_2
     with secured.handshake(listener, older) as tls:
         assert tls.version() == "TLSv1.2"
+        assert tls.session
         assert not tls.session.has_ticket
         assert secured.ask(tls).status == 200
     oldest = secured.client

@@ -98,10 +98,7 @@ class BoundedProtocol(HttpToolsProtocol):
 
     @property
     def closing_order(self) -> tuple[int, float] | None:
-        """Puts those without any request first, then idle ones, unknown senders, and non-readers.
-
-        Unknown senders still send a body; non-readers take none of their answers now.
-        """
+        """Puts those that never asked first, then idle, unknown senders of bodies, non-readers."""
         if self.idle:
             return (1, self.active_at) if self.active_at else (0, self._made_at)
         if self._in_body and requests.VERIFIED not in self.cycle.scope:
@@ -396,11 +393,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self.cycle.keep_alive = False
 
     def _problem(self, error: Rejected) -> bytes:
-        identity = requests.new_request_id()
-        response = requests.problem_response(error, {"request_id": identity})
-        lines = [*response.raw_headers, (b"x-request-id", identity.encode())]
+        name = requests.new_request_id()
+        response = requests.problem_response(error, {"request_id": name})
+        lines = [*response.raw_headers, (b"x-request-id", name.encode()), (b"connection", b"close")]
         head = self.default_lines() + b"".join(b"%s: %s\r\n" % line for line in lines)
-        return b"%bconnection: close\r\n\r\n%b" % (
-            STATUS_LINE[error.status] + head,
-            bytes(response.body),
-        )
+        return STATUS_LINE[error.status] + head + b"\r\n" + bytes(response.body)

@@ -11,6 +11,7 @@ import pytest
 from click.testing import CliRunner
 from redis.asyncio import Redis
 
+from ingest.replay.client import EdgeAddress
 from ingest.replay.replay import destination_of, ensure_links, replay, replay_log, tracking_code_of
 from linkjolt.datasets import ACCOUNT_DEFAULT
 from linkjolt.registry.checks import check_url
@@ -104,7 +105,7 @@ async def test_each_line_is_one_request_for_the_link_of_its_path(
     )
     edge = RecordingEdge()
     async with serving(edge):
-        ok = await replay_log(file, redis_server.url, edge.url, 0, asyncio.Event())
+        ok = await replay_log(file, redis_server.url, EdgeAddress(edge.url), 0, asyncio.Event())
     assert ok
     asked = sorted((a.method, a.path, a.headers["x-forwarded-for"]) for a in edge.asked)
     assert asked == [
@@ -132,7 +133,7 @@ async def test_only_the_first_malformed_lines_are_named(
     file = write_log(tmp_path, "GET /a HTTP/1.1", *(["nonsense"] * 50))
     edge = RecordingEdge()
     async with serving(edge):
-        await replay_log(file, redis_server.url, edge.url, 0, asyncio.Event())
+        await replay_log(file, redis_server.url, EdgeAddress(edge.url), 0, asyncio.Event())
     shown = capsys.readouterr().out
     assert "malformed  50" in shown
     assert shown.count("is not in the combined format") == 5
@@ -144,7 +145,9 @@ async def test_a_failed_request_fails_the_replay(
     file = write_log(tmp_path, "GET /a HTTP/1.1", "GET /b HTTP/1.1")
     edge = RecordingEdge(lambda path, times: 503 if path.startswith("/a-") else 302)
     async with serving(edge):
-        assert not await replay_log(file, redis_server.url, edge.url, 0, asyncio.Event())
+        assert not await replay_log(
+            file, redis_server.url, EdgeAddress(edge.url), 0, asyncio.Event()
+        )
     assert "failed     1 (503: 1)" in capsys.readouterr().out
 
 
@@ -153,7 +156,9 @@ async def test_no_link_is_created_while_no_edge_runs(
 ):
     file = write_log(tmp_path, "GET /a HTTP/1.1")
     with pytest.raises(click.ClickException, match="no edge takes connections"):
-        await replay_log(file, redis_server.url, "http://127.0.0.1:9", 0, asyncio.Event())
+        await replay_log(
+            file, redis_server.url, EdgeAddress("http://127.0.0.1:9"), 0, asyncio.Event()
+        )
     assert await everything(Registry(redis), Link) == []
 
 
