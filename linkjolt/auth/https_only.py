@@ -46,7 +46,8 @@ class HttpsOnly:
             await self.app(scope, receive, send)
             return
         direct = scope["scheme"] == "https"
-        scheme = self._forwarded_scheme(scope) or scope["scheme"]
+        # The visitor's, for whoever sets a cookie or composes an address.
+        scheme = scope["scheme"] = self._forwarded_scheme(scope) or scope["scheme"]
         # On a listener with TLS of its own nothing is meant to arrive without.
         required = self._required or (self._tls and not direct)
         app = self._plain_answer(scope) if required and scheme != "https" else None

@@ -1,6 +1,8 @@
 """Warns at start of settings that let strangers read or forge more than an operator expects."""
 
 import os
+import stat
+from contextlib import suppress
 from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
 
 import structlog
@@ -33,6 +35,11 @@ def exposure_warnings(settings: SharedSettings) -> list[str]:
             f"LINKJOLT_TRUSTED_PROXIES has {', '.join(wide)}: visitors themselves can name the"
             " address and country that are recorded; list your proxies' addresses alone"
         )
+    if settings.tls_key and _is_everybodys(settings.tls_key):
+        warnings.append(
+            "LINKJOLT_TLS_KEY can be read by every user of this machine: let its owner alone read"
+            f" it (chmod 600 {settings.tls_key})"
+        )
     if settings.require_https and not settings.tls_cert and not settings.trusted_proxies.strip():
         warnings.append(
             "LINKJOLT_REQUIRE_HTTPS refuses every request: there is no LINKJOLT_TLS_CERT, and no"
@@ -61,6 +68,13 @@ def _holds_visitors(network: IPv4Network | IPv6Network) -> bool:
         return network.prefixlen - _MAPPED.prefixlen < _PROXIES_PREFIX_MIN
     private = any(network.subnet_of(one) for one in _PRIVATE_IPV6)
     return network.prefixlen < _PROXIES_PREFIX_MIN_IPV6 and not private
+
+
+def _is_everybodys(path: str) -> bool:
+    """Returns True for a file that all users may read; a start fails elsewhere without it."""
+    with suppress(OSError):
+        return bool(os.stat(path).st_mode & stat.S_IROTH)
+    return False
 
 
 def _is_loopback(host: str) -> bool:

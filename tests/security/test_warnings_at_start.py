@@ -61,6 +61,17 @@ def test_with_a_certificate_of_its_own_nothing_passes_unencrypted() -> None:
     assert shared.startswith("LINKJOLT_HOST is 0.0.0.0: reports and /metrics")
 
 
+def test_a_key_that_every_user_can_read_is_warned_of(tmp_path: Path) -> None:
+    key = tmp_path / "key.pem"
+    settings = SharedSettings(tls_cert="cert.pem", tls_key=str(key))
+    assert exposure_warnings(settings) == []
+    key.touch(mode=0o640)
+    assert exposure_warnings(settings) == []
+    key.chmod(0o644)
+    [warning] = exposure_warnings(settings)
+    assert warning.startswith("LINKJOLT_TLS_KEY can be read by every user")
+
+
 def test_https_that_nothing_can_speak_is_warned_of() -> None:
     settings = SharedSettings(require_https=True, trusted_proxies=" ")
     [warning] = exposure_warnings(settings)

@@ -82,6 +82,18 @@ class Secured:
                 found.add(fingerprint(ssl.DER_cert_to_PEM_cert(cert).encode()))
         return found
 
+    def metric(self, listener: str, name: str) -> float:
+        curl = ["curl", "-s", "--cacert", str(self.authority.path)]
+        done = subprocess.run(
+            [*curl, f"{self.instance.run[listener]}/metrics"],
+            capture_output=True,
+            text=True,
+            check=True,
+            timeout=30,
+        )
+        lines = dict(line.rsplit(" ", 1) for line in done.stdout.splitlines() if line[:1] != "#")
+        return float(lines[name])
+
     def ask(self, tls: ssl.SSLSocket, path: str = "/healthz") -> http.client.HTTPResponse:
         tls.sendall(f"GET {path} HTTP/1.1\r\nHost: go.example\r\n\r\n".encode())
         answer = http.client.HTTPResponse(tls)
@@ -297,24 +309,18 @@ def test_what_is_no_handshake_is_answered_or_closed_without_a_log_line(secured: 
             secured.handshake(listener, ssl.create_default_context())
         with secured.handshake(listener) as tls:
             assert secured.ask(tls).status == 200
+        # None is counted any more but the one that asks.
+        wait_for(
+            "all connections are forgotten",
+            lambda listener=listener: secured.metric(listener, "linkjolt_connections") == 1,
+        )
     new = secured.instance.log[logged:]
     assert not [line for line in new.splitlines() if "the certificate" not in line], new
 
 
 def test_the_days_until_the_certificate_expires_are_a_metric(secured: Secured) -> None:
     for listener, name in zip(LISTENERS, ("edge", "reports"), strict=True):
-        done = subprocess.run(
-            [
-                *("curl", "-s", "--cacert", str(secured.authority.path)),
-                f"{secured.instance.run[listener]}/metrics",
-            ],
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=30,
-        )
-        lines = dict(line.rsplit(" ", 1) for line in done.stdout.splitlines() if line[:1] != "#")
-        days = float(lines[f'linkjolt_tls_certificate_days{{listener="{name}"}}'])
+        days = secured.metric(listener, f'linkjolt_tls_certificate_days{{listener="{name}"}}')
         assert 4.9 < days < 5
 
 
