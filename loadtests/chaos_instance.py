@@ -21,6 +21,12 @@ from linkjolt.runtime.bound_children import bound
 from linkjolt.runtime.demo_file import read_demo
 from linkjolt.runtime.instance import Pids, Run, read_run
 
+# Everything is sent as one client by one key.
+UNLIMITED = {
+    "LINKJOLT_RATE_KEY_PER_MINUTE": "0",
+    "LINKJOLT_RATE_ACCOUNT_PER_MINUTE": "0",
+    "LINKJOLT_RATE_FAILURES_PER_MINUTE": "0",
+}
 _START_SECONDS = 60
 _LOOK_SECONDS = 0.05
 _SHED = re.compile(r"^linkjolt_clicks_shed_total ([0-9.e+]+)$", re.MULTILINE)
@@ -76,6 +82,7 @@ class Instance:
         self.data = data
         self._edges = edges
         outer = {k: v for k, v in os.environ.items() if not k.startswith("LINKJOLT_")}
+        outer |= UNLIMITED
         self._environ = {**outer, **variables}
         self.process: subprocess.Popen[bytes] | None = None
         self.edge_url = ""

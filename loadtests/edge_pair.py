@@ -28,7 +28,7 @@ from linkjolt.registry.store import Registry
 from linkjolt.runtime.bound_children import bound
 from linkjolt.runtime.redis_server import RedisServer, free_port
 from linkjolt.storage.redis import StreamEntry, connect
-from loadtests.chaos_instance import RunFailed, wait_for
+from loadtests.chaos_instance import UNLIMITED, RunFailed, wait_for
 
 _ROOT = Path(__file__).parents[1]
 _START_SECONDS = 60
@@ -82,6 +82,7 @@ class PairedEdge:
             "LINKJOLT_DATA": str(self._folder),
             "LINKJOLT_EDGE_PORT": str(self.port),
             "LINKJOLT_FAST_CLICKS": str(self.fast).lower(),
+            **UNLIMITED,
             "LINKJOLT_TRUSTED_PROXIES": "127.0.0.1",
             "LINKJOLT_COUNTRY_HEADER": "CF-IPCountry",
             "LINKJOLT_REGION_HEADER": "CF-Region-Code",

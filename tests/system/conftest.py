@@ -14,6 +14,12 @@ from typing import Any
 import httpx2
 import pytest
 
+# Everything is sent as one client by one key.
+UNLIMITED = {
+    "LINKJOLT_RATE_KEY_PER_MINUTE": "0",
+    "LINKJOLT_RATE_ACCOUNT_PER_MINUTE": "0",
+    "LINKJOLT_RATE_FAILURES_PER_MINUTE": "0",
+}
 START_SECONDS = 30
 COMMAND = (sys.executable, "-m", "linkjolt")
 
@@ -86,11 +92,14 @@ class Instance:
 def start(data: Path, *words: str, launcher: Sequence[str] = (), **variables: str) -> Instance:
     """Starts `linkjolt up --demo` on free ports, with no other LINKJOLT_ variables than these.
 
+    All tests send as one client by one key, so that there are no rate limits but for theirs.
+
     `launcher` are words before the command, of a program that becomes it.
     """
     command = [*launcher, *COMMAND, "up", "--demo", "--data", str(data)]
     ports = ["--edge-port", "0", "--reports-port", "0"]
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("LINKJOLT_")} | variables
+    inherited = {k: v for k, v in os.environ.items() if not k.startswith("LINKJOLT_")}
+    environment = inherited | UNLIMITED | variables
     with open(data.with_suffix(".out"), "wb") as out, open(data.with_suffix(".err"), "ab") as err:
         process = subprocess.Popen(
             [*command, *ports, *words], stdout=out, stderr=err, env=environment

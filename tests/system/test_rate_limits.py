@@ -19,7 +19,11 @@ STEADY_SHARE = 0.9
 
 @pytest.fixture(scope="module")
 def instance(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Instance]:
-    settings = {"LINKJOLT_EDGES": "2", "LINKJOLT_RATE_ACCOUNT_PER_MINUTE": "0"}
+    settings = {
+        "LINKJOLT_EDGES": "2",
+        "LINKJOLT_RATE_KEY_PER_MINUTE": "6000",
+        "LINKJOLT_RATE_FAILURES_PER_MINUTE": "20",
+    }
     running = start(tmp_path_factory.mktemp("limits") / "data", **settings)
     yield running
     running.stop()
