@@ -20,6 +20,7 @@ from ingest.clicks.http import ClickEndpoint, ClickMiddleware
 from ingest.conversions.http import ConversionEndpoint, ConversionMiddleware
 from ingest.early_adjustments import apply_early_adjustments
 from ingest.edge import Edge, report_status
+from ingest.oauth.http import OAuthEndpoints
 from ingest.operations import operations
 from ingest.postbacks.http import Postbacks
 from ingest.publishing.publishers import ClickPublisher, ConversionPublisher
@@ -58,6 +59,8 @@ async def open_edge(settings: Settings, stop: asyncio.Event) -> AsyncGenerator[E
     snapshot = SqliteRegistrySnapshot(Path(settings.data, "edge"))
     keyring = await find_keyring(control, snapshot)
     worker = await find_worker_number(control)
+    directory = _directory(fast, snapshot, settings)
+    directory.clients.token_keys = keyring.token_keys
     spools = Spools(Path(settings.data, "spool"), fast, settings)
     async with asyncio.TaskGroup() as tasks:
         spools.start_draining()
@@ -65,7 +68,7 @@ async def open_edge(settings: Settings, stop: asyncio.Event) -> AsyncGenerator[E
             settings=settings,
             redis=control,
             fast_redis=fast,
-            directory=_directory(fast, snapshot, settings),
+            directory=directory,
             keyring=keyring,
             click_ids=ClickIdGenerator(worker, keyring.signing_key(time.time_ns() // 1_000_000)),
             click_publisher=_click_publisher(spools, worker, settings),
@@ -73,7 +76,7 @@ async def open_edge(settings: Settings, stop: asyncio.Event) -> AsyncGenerator[E
             spool_folder=spools.folder,
             stop=stop,
         )
-        await _subscribe_directory(edge.directory)
+        await _subscribe_directory(directory)
         tasks.create_task(outlive_os_errors(spools.drain_abandoned))
         loops = [*_background_loops(edge, worker, spools), partial(snapshot.follow, control)]
         loops.append(partial(follow_keyring, edge, control, snapshot))
@@ -151,6 +154,7 @@ def routed(edge: Edge) -> Starlette:
             Route(PATH, ConversionEndpoint(edge), methods=["POST"]),
             *_adjustments(edge),
             *Postbacks(edge).routes(),
+            *OAuthEndpoints(edge).routes(),
             *resources.routes(registry, edge.directory, edge.settings),
             Route("/c/{tracking_code}", ClickEndpoint(edge), methods=["GET", "HEAD"]),
             Route("/{tracking_code}", ClickEndpoint(edge), methods=["GET", "HEAD"]),

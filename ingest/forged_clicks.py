@@ -15,7 +15,7 @@ from linkjolt.click_ids import canonical_click_id, decode_base32
 from linkjolt.clicks.addresses import pack_address
 from linkjolt.logs import MINUTE, MinuteLine
 from linkjolt.reasons import Reason, Rejected
-from linkjolt.registry.entries import ApiKey, public_id
+from linkjolt.registry.entries import ApiKey
 
 # In a minute: of one address without a key, and of one key.
 ADDRESS_MAX = 20
@@ -52,7 +52,7 @@ class ForgedClicks:
             return
         is_over = self.count(key.number, KEY_MAX, forged)
         if is_over and all(click.click is None for click in clicks):
-            _over_limit.count(public_id("key", key.number))
+            _over_limit.count(key.id)
             message = "is not genuine, and over 10,000 of this key were not within a minute"
             raise Rejected(Reason.too_many_forged, message, field="click_id")
 

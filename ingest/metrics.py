@@ -46,3 +46,8 @@ EARLY_ADJUSTMENTS = Counter(
     "Adjustments that had waited for their orders, by whether they were applied.",
     ["outcome"],
 )
+OAUTH_REQUESTS = Counter(
+    "linkjolt_oauth_requests",
+    "Requests of OAuth clients for tokens and for revocations, by outcome: ok, or the error.",
+    ["endpoint", "outcome"],
+)

@@ -7,6 +7,7 @@ import msgspec
 from ingest.clicks.http import LinkPreview
 from ingest.conversions.batch import BODY_MAX_BYTES
 from ingest.conversions.body import ALIASES, ConversionPost
+from ingest.oauth import operations as oauth
 from ingest.postbacks.dialects import DIALECTS, OWN_PARAMETERS, OWN_TEXTS
 from ingest.postbacks.http import SCOPES as POSTBACK_SCOPES
 from linkjolt.api import resources
@@ -93,7 +94,7 @@ class BrokenBatchAnswer(Problem, frozen=True, kw_only=True):
 def operations() -> list[Operation]:
     """The operation of every route of `app.routed`."""
     of_conversions = [_post_conversions(), *conversions.OPERATIONS, *adjustments.OPERATIONS]
-    found = [*_links(), *of_conversions, *_postbacks(), _pixel()]
+    found = [*_links(), *of_conversions, *_postbacks(), _pixel(), *oauth.OPERATIONS]
     return [*found, *resources.operations(), *own_operations(), *_files()]
 
 

@@ -17,7 +17,6 @@ import msgspec
 import structlog
 from redis.asyncio import Redis
 
-from linkjolt import redis_keys
 from linkjolt.clicks.route import CouponRoute, Route, coupon_route
 from linkjolt.datasets import Account
 from linkjolt.registry.entries import (
@@ -29,6 +28,7 @@ from linkjolt.registry.entries import (
     Coupon,
     EntryKind,
     Link,
+    OAuthClient,
     Rate,
 )
 from linkjolt.registry.keyring import Keyring
@@ -40,9 +40,10 @@ from linkjolt.registry.reads import (
     feed_contains,
     read_changes,
     read_feed_end,
+    read_last_number,
     read_raw,
 )
-from linkjolt.storage.redis import RedisError, call
+from linkjolt.storage.redis import RedisError
 
 _PAGE_ENTRIES = 1_000
 _BLOCK_MS = 500
@@ -100,6 +101,10 @@ class SqliteRegistrySnapshot:
         account = await self._entry(AccountEntry, "number", key.account) if key else None
         is_refused = key and (key.deleted_at or (account and account.disabled_at))
         return None if is_refused else key
+
+    async def client(self, number: int) -> OAuthClient | None:
+        """Returns an OAuth client with its revoked tokens as last copied, a deleted one, too."""
+        return await self._entry(OAuthClient, "number", number)
 
     async def coupon(self, account: Account, code: str) -> CouponRoute | None:
         """Returns the coupon of a code as last copied, if nothing of it was deleted then."""
@@ -177,7 +182,7 @@ class SqliteRegistrySnapshot:
         # The end is read first: changes made during the copy are applied after it.
         position = await read_feed_end(redis)
         for kind in _COPIED_KINDS:
-            last_number = int(await call(redis, "HGET", redis_keys.REGISTRY_NUMBERS, kind) or 0)
+            last_number = await read_last_number(redis, kind)
             for start in range(1, last_number + 1, _PAGE_ENTRIES):
                 numbers = range(start, min(start + _PAGE_ENTRIES, last_number + 1))
                 entries = await _read_entries(redis, kind, numbers)

@@ -184,6 +184,9 @@ class EdgeSettings(SharedSettings, frozen=True, kw_only=True):
     waiting_max_bytes: Annotated[
         Bytes, _doc("Bytes of events that an edge holds in memory during a publish.")
     ] = 64 << 20
+    token_seconds: Annotated[
+        int, Meta(ge=1, le=3600), _doc("How long an access token of an OAuth client is valid.")
+    ] = 3600
     default_currency: Annotated[
         str, Meta(min_length=3, max_length=3), _doc("Currency of conversions without a campaign.")
     ] = "USD"

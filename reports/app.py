@@ -171,7 +171,7 @@ def create_app(
             *reports.routes(),
             Route("/v1/live", live.stream, methods=["GET"]),
             *_adjustment_routes(settings, redis, directory),
-            *openapi_page.routes(operations(), settings.reports_url()),
+            *openapi_page.routes(operations(), settings.reports_url(), settings.edge_url()),
             *_registry_routes(settings, redis, clickhouse, directory),
         ],
         middleware=[Middleware(RequestIds, rate_limits), Middleware(HttpsOnly, settings)],

@@ -25,7 +25,7 @@ from linkjolt.events import (
     is_stronger,
 )
 from linkjolt.reasons import Reason, Rejected
-from linkjolt.registry.entries import ApiKey, public_id
+from linkjolt.registry.entries import ApiKey
 from linkjolt.settings import EdgeSettings as Settings
 
 # Each costs some 150 bytes of live state for good; what takes a commission back has no bound.
@@ -120,7 +120,7 @@ class OrderUpdates:
             return AdjustmentRequest(
                 adjustment_id=later_post.adjustment_id(kind, state),
                 kind=kind,
-                author=public_id("key", key.number),
+                author=key.id,
                 order_value_minor=conversion.order_value_minor if kind == "restated" else None,
                 reason="a later post of the order",
                 stated_ms=conversion.time_ms if later_post.posted.has_timestamp else 0,

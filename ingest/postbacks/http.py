@@ -47,7 +47,7 @@ from linkjolt.conversions.reservations import NamedOrder
 from linkjolt.logs import MINUTE, MinuteLine
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.accounts import is_disabled
-from linkjolt.registry.entries import ApiKey, public_id
+from linkjolt.registry.entries import ApiKey
 from linkjolt.registry.reads import read_entry
 from linkjolt.web import requests
 
@@ -194,7 +194,7 @@ class Postbacks:
             self._warned_keys.add(key.number)
             log.warning(
                 "postback signed in a form that ends with the next release",
-                key=public_id("key", key.number),
+                key=key.id,
             )
 
     async def _api_key(self, parameters: Mapping[str, str], request: Request) -> ApiKey | None:
@@ -266,7 +266,7 @@ class Postbacks:
             # The same postback again is the same refund.
             adjustment_id=f"{refund} {fingerprint(content, self._edge.keyring.customer_key)}",
             kind="refunded",
-            author=Author(public_id("key", key.number), authority.hand, key.campaign),
+            author=Author(key.id, authority.hand, key.campaign),
             amount=amount,
             reason="a postback refunds the order",
             currency=currency or "",

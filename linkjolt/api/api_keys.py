@@ -1,5 +1,6 @@
 """`/v1/keys` and `/v1/me`: API keys, and what a key may know about itself."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any
 
@@ -92,7 +93,7 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class MeAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What a key may know about itself."""
+    """What a key, or a client with an access token, may know about itself."""
 
     account: str
     key: ApiKeyAnswer
@@ -107,7 +108,7 @@ LIMITS = Limits(
 )
 
 
-def _expiry(expires_at: datetime | None, now: datetime) -> datetime | None:
+def read_expiry(expires_at: datetime | None, now: datetime) -> datetime | None:
     if expires_at is None:
         return None
     if expires_at <= now:
@@ -115,13 +116,18 @@ def _expiry(expires_at: datetime | None, now: datetime) -> datetime | None:
     return in_utc(expires_at, "expires_at")
 
 
-def new_key(form: ApiKeyForm, account: Account, now: datetime, digest: str, hint: str) -> ApiKey:
-    """The key of a form, its number still 0; Rejected, naming the field."""
-    check_name(form.name)
-    for index, scope in enumerate(form.scopes):
+def check_scopes(scopes: Sequence[str]) -> None:
+    """Rejected, naming its place, where a scope is unknown."""
+    for index, scope in enumerate(scopes):
         if scope not in SCOPES:
             message = f"must be one of {', '.join(SCOPES)}"
             raise Rejected(Reason.invalid_field, message, field=f"scopes[{index}]")
+
+
+def new_key(form: ApiKeyForm, account: Account, now: datetime, digest: str, hint: str) -> ApiKey:
+    """The key of a form, its number still 0; Rejected, naming the field."""
+    check_name(form.name)
+    check_scopes(form.scopes)
     bound = reference("campaign", form.campaign_id) if form.campaign_id else 0
     if bound and any(scope != "postback" for scope in form.scopes):
         # With other scopes it could read and write what is not of this campaign.
@@ -134,7 +140,7 @@ def new_key(form: ApiKeyForm, account: Account, now: datetime, digest: str, hint
         scopes=tuple(dict.fromkeys(form.scopes)),
         digest=digest,
         hint=hint,
-        expires_at=_expiry(form.expires_at, now),
+        expires_at=read_expiry(form.expires_at, now),
         campaign=bound,
         test=form.test,
         created_at=now,
@@ -149,12 +155,12 @@ def patched_key(key: ApiKey, patch: ApiKeyPatch, now: datetime) -> ApiKey:
         check_name(patch.name)
     if patch.expires_at is UNSET:
         return patched
-    return msgspec.structs.replace(patched, expires_at=_expiry(patched.expires_at, now))
+    return msgspec.structs.replace(patched, expires_at=read_expiry(patched.expires_at, now))
 
 
 def key_answer(key: ApiKey) -> ApiKeyAnswer:
     return ApiKeyAnswer(
-        id=public_id("key", key.number),
+        id=key.id,
         name=key.name,
         scopes=key.scopes,
         hint=key.hint,
@@ -202,7 +208,7 @@ async def _make_signing_secret(call: Call) -> Response:
         return msgspec.structs.replace(key, signing_secret=secret)
 
     key = await call.registry.patch(ApiKey, call.account, number, replaced)
-    answer = SigningSecretAnswer(id=public_id("key", key.number), signing_secret=secret)
+    answer = SigningSecretAnswer(id=key.id, signing_secret=secret)
     return json_response(answer, 201)
 
 
@@ -256,8 +262,9 @@ ME = Endpoint(
         tag="API keys",
         method="GET",
         path="/v1/me",
-        summary="Get the key of this request.",
-        description="Returns the account and the scopes of the key, and the limits that it meets.",
+        summary="Get the key or token of this request.",
+        description="Returns the account and the scopes of the key, and the limits that it meets."
+        " Of an access token it returns the token's scopes and expiry under the client's id.",
         scope="",
         answers={
             200: of(

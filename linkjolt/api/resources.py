@@ -13,6 +13,7 @@ from linkjolt.api.api_keys import API_KEYS, ME, SIGNING_SECRET
 from linkjolt.api.campaigns import CAMPAIGNS
 from linkjolt.api.coupons import COUPONS
 from linkjolt.api.links import LINKS
+from linkjolt.api.oauth_clients import OAUTH_CLIENTS
 from linkjolt.api.rates import RATES
 from linkjolt.auth.access import identify_sender, require_declared
 from linkjolt.directory.directory import Directory
@@ -40,6 +41,7 @@ _ENDPOINTS: list[Endpoint] = [
     *API_KEYS.endpoints(),
     SIGNING_SECRET,
     *privacy.ENDPOINTS,
+    *OAUTH_CLIENTS.endpoints(),
     *webhooks.WEBHOOKS.endpoints(),
     *webhooks.ENDPOINTS,
 ]

@@ -1,4 +1,4 @@
-"""Authenticates requests by API key and checks the scopes they need."""
+"""Authenticates requests by API key or access token and checks the scopes they need."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -9,6 +9,7 @@ from starlette.requests import Request
 from starlette.types import Scope
 
 from linkjolt.auth.rate_limits import RateLimits
+from linkjolt.auth.tokens import identify_token, is_token
 from linkjolt.directory.directory import Directory
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.entries import ApiKey
@@ -27,9 +28,13 @@ def bearer_secret(scope: Scope) -> str:
 async def identify(secret: str, directory: Directory) -> ApiKey:
     """Returns the valid key of a secret, for which the current task works from now on.
 
-    Rejected for unknown, revoked and expired ones.
+    An access token of an OAuth client counts as a key with the token's scopes and expiry. Rejected
+    for unknown, revoked and expired ones.
     """
-    key = await directory.key(secret)
+    if is_token(secret):
+        key = await identify_token(secret, directory.clients)
+    else:
+        key = await directory.key(secret)
     if key is None:
         raise Rejected(Reason.unauthorized, "the API key is not valid")
     if key.expires_at is not None and key.is_expired(datetime.now(UTC)):

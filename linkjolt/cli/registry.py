@@ -34,7 +34,6 @@ from linkjolt.registry.entries import (
     ApiKey,
     Link,
     parse_public_id,
-    public_id,
 )
 from linkjolt.registry.store import Registry
 from linkjolt.runtime.command_group import CommandGroup
@@ -105,11 +104,11 @@ def create(name: str, as_json: bool, data: str, redis_url: str) -> None:
     account, key, secret = _run(_create_account(find_redis_url(data, redis_url), name))
     identity = account_id(Account(account.number))
     if as_json:
-        made = {"id": identity, "key_id": public_id("key", key.number), "key": secret}
+        made = {"id": identity, "key_id": key.id, "key": secret}
         click.echo(msgspec.json.encode(made).decode())
     else:
         click.echo(f"{identity}  {printable(account.name)}")
-        click.echo(f"{public_id('key', key.number)}  {secret}")
+        click.echo(f"{key.id}  {secret}")
         click.echo("The key is shown once: store it now.")
 
 
@@ -199,7 +198,7 @@ def create_key(
     """Create a key and print its secrets, once."""
     form = {**fields, "campaign_id": campaign, "rate_limit_per_minute": rate_limit}
     key, secret = _run(_create_key(find_redis_url(data, redis_url), account, form))
-    identity = public_id("key", key.number)
+    identity = key.id
     if as_json:
         made = {"id": identity, "key": secret, "signing_secret": key.signing_secret}
         click.echo(msgspec.json.encode(made).decode())

@@ -10,7 +10,7 @@ from linkjolt.conversions.adjustment_kinds import AdjustmentRequest, Payee
 from linkjolt.events import AdjustmentKind, ConversionState, Hand, is_stronger
 from linkjolt.money import to_minor
 from linkjolt.reasons import Reason, Rejected
-from linkjolt.registry.entries import ApiKey, public_id
+from linkjolt.registry.entries import ApiKey
 
 
 class Author(msgspec.Struct, frozen=True):
@@ -23,9 +23,7 @@ class Author(msgspec.Struct, frozen=True):
 
 def author_of(key: ApiKey) -> Author:
     """Returns the author whose requests carry this key."""
-    return Author(
-        public_id("key", key.number), "bound" if key.campaign else "key", campaign=key.campaign
-    )
+    return Author(key.id, "bound" if key.campaign else "key", campaign=key.campaign)
 
 
 def check_authority(state: ConversionState, author: Author) -> None:

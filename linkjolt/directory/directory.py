@@ -10,6 +10,7 @@ from redis.exceptions import RedisError
 from linkjolt import redis_keys
 from linkjolt.clicks.route import Route
 from linkjolt.directory.caches import KeyCache, LruCache, RouteCache, SingleFlight
+from linkjolt.directory.clients import ClientDirectory
 from linkjolt.directory.coupons import CouponDirectory
 from linkjolt.directory.known_digests import KnownDigests
 from linkjolt.directory.rates import RateDirectory
@@ -71,6 +72,7 @@ class Directory:
         self._key_loads: SingleFlight[tuple[int, str], ApiKey | None] = SingleFlight()
         self.coupons = CouponDirectory(redis, self._breaker, self.campaign, self.affiliate)
         self.rates = RateDirectory(redis, self._breaker)
+        self.clients = ClientDirectory(redis, self._breaker)
         self._block_ms = feed_block_ms(redis)
         self._position = ""
 
@@ -191,12 +193,14 @@ class Directory:
         links = [change.number for change in changes if change.kind == "link"]
         api_keys = [change.number for change in changes if change.kind == "key"]
         rates = [change.number for change in changes if change.kind == "rate"]
+        clients = [change.number for change in changes if change.kind == "client"]
         # A change has only a number; codes and digests that are cached as unknown must be read.
         codes = [
             link.tracking_code for link in await read_entries(self._redis, Link, links) if link
         ]
         digests = [key.digest for key in await read_entries(self._redis, ApiKey, api_keys) if key]
         changed_rates = [rate for rate in await read_entries(self._redis, Rate, rates) if rate]
+        await self.clients.reload(clients)
         # No await from here on: a load that ends in between would cache an older value.
         self._generation += 1
         for code in codes:
@@ -222,14 +226,14 @@ class Directory:
                 self.coupons.clear()
             case "account":
                 self._keys.clear()
-            case "key" | "webhook" | "rate":
+            case "key" | "webhook" | "rate" | "client":
                 pass
 
     def clear(self) -> None:
         """Drops everything."""
         self._generation += 1
         known = self._routes, self._campaigns, self._affiliates, self._keys, self._known_digests
-        for memory in (*known, self._unknown_codes, self.coupons, self.rates):
+        for memory in (*known, self._unknown_codes, self.coupons, self.rates, self.clients):
             memory.clear()
 
     async def follow(self) -> None:
@@ -259,6 +263,7 @@ class Directory:
         if not await feed_contains(self._redis, self._position):
             _log.warning("registry feed has a gap")
             return await self.start_at_feed_end()
+        await self.clients.load_keys_if_due()
         if changes:
             await self.apply_changes(changes)
             await asyncio.sleep(_PAUSE_SECONDS)
@@ -269,5 +274,8 @@ class Directory:
         """Drops everything; `follow` then applies all changes from now on."""
         # Reads the end first: entries loaded after the clearing are at least as new.
         end = await read_feed_end(self._redis)
+        clients = await self.clients.read_all()
         self.clear()
+        for client in clients:
+            self.clients.put(client)
         self._position = end

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from redis.asyncio import Redis
 
 from linkjolt.registry.entries import ApiKey
-from linkjolt.registry.reads import read_entries, read_newest_number
+from linkjolt.registry.reads import read_entries, read_last_number
 from linkjolt.storage.redis import RedisError
 
 _PAGE = 500
@@ -45,7 +45,7 @@ class KnownDigests:
     async def _load(self) -> None:
         digests = self._digests
         try:
-            newest = await read_newest_number(self._redis, "key")
+            newest = await read_last_number(self._redis, "key")
             for first in range(1, newest + 1, _PAGE):
                 numbers = range(first, min(first + _PAGE, newest + 1))
                 page = await read_entries(self._redis, ApiKey, numbers)

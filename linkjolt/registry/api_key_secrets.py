@@ -12,6 +12,7 @@ from zlib import crc32
 PREFIX = "lj_live_"
 TEST_PREFIX = "lj_test_"
 SIGNING_PREFIX = "lj_sign_"
+CLIENT_PREFIX = "lj_secret_"
 _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _RANDOM_LENGTH = 32
 _CHECKSUM_LENGTH = 6
@@ -30,6 +31,11 @@ def make_signing_secret() -> str:
     return _make(SIGNING_PREFIX)
 
 
+def make_client_secret() -> str:
+    """Makes the secret of an OAuth client; show it once and store its `digest`."""
+    return _make(CLIENT_PREFIX)
+
+
 def is_well_formed(secret: str) -> bool:
     """Returns False for a mistyped or foreign key, by its checksum and without any look-up."""
     if not _SHAPE.fullmatch(secret):
@@ -45,6 +51,11 @@ def digest(secret: str) -> str:
 def hint(secret: str) -> str:
     """Returns the part of a secret that may be shown later, such as `lj_live_...x7Qa`."""
     return f"{secret[: len(PREFIX)]}...{secret[-4:]}"
+
+
+def client_hint(secret: str) -> str:
+    """Returns the part of a client's secret that may be shown later."""
+    return f"{CLIENT_PREFIX}...{secret[-4:]}"
 
 
 def _make(prefix: str) -> str:

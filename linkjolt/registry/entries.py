@@ -10,7 +10,9 @@ from linkjolt.datasets import INSTALLATION, Account, Dataset, dataset_of_tests, 
 from linkjolt.money import Commission
 from linkjolt.registry.whole_numbers import parse_whole_number
 
-EntryKind = Literal["account", "campaign", "affiliate", "link", "key", "coupon", "webhook", "rate"]
+EntryKind = Literal[
+    "account", "campaign", "affiliate", "link", "key", "coupon", "webhook", "rate", "client"
+]
 ID_PREFIXES: dict[EntryKind, str] = {
     "account": "acc",
     "campaign": "cmp",
@@ -20,6 +22,7 @@ ID_PREFIXES: dict[EntryKind, str] = {
     "coupon": "cpn",
     "webhook": "whk",
     "rate": "rate",
+    "client": "client",
 }
 
 Duplicates = Literal["refuse", "allow", "rebill", "update"]
@@ -202,6 +205,11 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     rate_limit_per_minute: int | None = None
 
     @property
+    def id(self) -> str:
+        """Returns the public id by which rows and answers say who sent a request."""
+        return public_id("key", self.number)
+
+    @property
     def dataset(self) -> Dataset:
         """Returns the dataset in which its events are stored and read."""
         return dataset_of_tests(self.account) if self.test else live_dataset(self.account)
@@ -213,7 +221,43 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
         return self.expires_at is not None and self.expires_at <= now
 
 
-RegistryEntry = AccountEntry | Campaign | Affiliate | Link | ApiKey | Coupon | Webhook | Rate
+class RevokedToken(msgspec.Struct, frozen=True, array_like=True):
+    """An access token that was revoked; it would have been valid until `expires_at` (seconds)."""
+
+    id: str
+    issued_ms: int
+    expires_at: int
+
+
+class OAuthClient(msgspec.Struct, frozen=True, kw_only=True):
+    """An OAuth client, numbered among the keys; only the SHA-256 of its secret is stored.
+
+    Its tokens that were issued until `revoked_until_ms` are revoked, and those in `revoked`. Every
+    write raises `revision`, so that a reader knows the newest of two copies.
+    """
+
+    number: int
+    account: Account
+    name: str
+    scopes: tuple[str, ...]
+    digest: str
+    hint: str
+    expires_at: datetime | None = None
+    test: bool = False
+    created_at: datetime
+    deleted_at: datetime | None = None
+    revoked: tuple[RevokedToken, ...] = ()
+    revoked_until_ms: int = 0
+    revision: int = 0
+
+    def is_valid(self, now: datetime) -> bool:
+        is_expired = self.expires_at is not None and self.expires_at <= now
+        return self.deleted_at is None and not is_expired
+
+
+RegistryEntry = (
+    AccountEntry | Campaign | Affiliate | Link | ApiKey | Coupon | Webhook | Rate | OAuthClient
+)
 ENTRY_TYPES: dict[EntryKind, type[RegistryEntry]] = {
     "account": AccountEntry,
     "campaign": Campaign,
@@ -223,6 +267,7 @@ ENTRY_TYPES: dict[EntryKind, type[RegistryEntry]] = {
     "coupon": Coupon,
     "webhook": Webhook,
     "rate": Rate,
+    "client": OAuthClient,
 }
 
 
@@ -231,6 +276,14 @@ class RegistryChange(msgspec.Struct, frozen=True):
 
     kind: EntryKind
     number: int
+
+
+def sequence_of(kind: EntryKind) -> EntryKind:
+    """Returns the kind by whose sequence a kind is numbered.
+
+    Clients share that of keys: a conversion's row has one number for who posted it.
+    """
+    return "key" if kind == "client" else kind
 
 
 def public_id(kind: EntryKind, number: int) -> str:

@@ -1,7 +1,8 @@
-"""Loads the secrets that all processes share: keys that sign click ids and hash customers.
+"""Loads the secrets that all processes share: keys that sign click ids and access tokens, ...
 
 A click key that another one replaced verifies the clicks it signed while any of them may still
-earn: for the longest window of a campaign. Whoever finds it later, in a backup, can do nothing.
+earn: for the longest window of a campaign; a token key the tokens it signed, for an hour. Whoever
+finds one later, in a backup, can do nothing.
 """
 
 import secrets
@@ -16,12 +17,13 @@ from linkjolt import redis_keys
 from linkjolt.click_ids import ClickRef, verify_click_id
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.entries import Campaign
-from linkjolt.registry.reads import read_entries, read_newest_number
+from linkjolt.registry.reads import read_entries, read_last_number
 
 _SECRET_BYTES = 32
 _CLICK_KEY_PREFIX = b"click:"
+_TOKEN_KEY_PREFIX = b"token:"
 # When the key of the number begins to sign, in UTC milliseconds.
-_SINCE_PREFIX = b"since:"
+_SINCE = {_CLICK_KEY_PREFIX: b"since:", _TOKEN_KEY_PREFIX: b"token-since:"}
 _CUSTOMER_KEY = b"customer"
 _DAY_MS = 86_400_000
 # An edge without Redis signs by the former key for longer.
@@ -32,17 +34,30 @@ _ACTIVATION_MS = 60_000
 _PAGE = 1_000
 
 
+class TokenKey(msgspec.Struct, frozen=True):
+    """A key of 32 random bytes that signs access tokens from `since_ms` on."""
+
+    number: int
+    secret: bytes
+    since_ms: int = 0
+
+    def __repr__(self) -> str:
+        return f"TokenKey({self.number})"
+
+
 class Keyring(msgspec.Struct, frozen=True):
     """The secrets; `click_keys` of 32 random bytes each, the newest first.
 
     `since_ms` is for each when it begins to sign, 0 where that is unknown. `window_ms` is the
-    longest window of a campaign, read where there is more than one key.
+    longest window of a campaign, read where there is more than one key. `token_keys` are the
+    newest first, too.
     """
 
     click_keys: tuple[bytes, ...]
     customer_key: bytes
     since_ms: tuple[int, ...] = ()
     window_ms: int = 0
+    token_keys: tuple[TokenKey, ...] = ()
 
     def signing_key(self, now_ms: int) -> bytes:
         """Returns the newest key that has begun to sign."""
@@ -73,25 +88,37 @@ class Keyring(msgspec.Struct, frozen=True):
 
 def parse_keyring(fields: Mapping[bytes, bytes]) -> Keyring | None:
     """Parses the hash of secrets; None while a part of it is missing."""
-    numbers = _click_key_numbers(fields)
+    numbers = _key_numbers(fields, _CLICK_KEY_PREFIX)
     if not numbers or _CUSTOMER_KEY not in fields:
         return None
     click_keys = tuple(fields[_CLICK_KEY_PREFIX + b"%d" % number] for number in numbers)
-    since_ms = tuple(int(fields.get(_SINCE_PREFIX + b"%d" % number, 0)) for number in numbers)
-    return Keyring(click_keys, fields[_CUSTOMER_KEY], since_ms)
+    since_ms = tuple(_since_ms(fields, _CLICK_KEY_PREFIX, number) for number in numbers)
+    token_keys = tuple(
+        TokenKey(
+            number,
+            fields[_TOKEN_KEY_PREFIX + b"%d" % number],
+            _since_ms(fields, _TOKEN_KEY_PREFIX, number),
+        )
+        for number in _key_numbers(fields, _TOKEN_KEY_PREFIX)
+    )
+    return Keyring(click_keys, fields[_CUSTOMER_KEY], since_ms, token_keys=token_keys)
 
 
-def _click_key_numbers(fields: Mapping[bytes, bytes]) -> list[int]:
-    """Returns the numbers of the click keys, the highest first."""
-    names = [name.removeprefix(_CLICK_KEY_PREFIX) for name in fields if name.startswith(b"click:")]
+def _key_numbers(fields: Mapping[bytes, bytes], prefix: bytes) -> list[int]:
+    """Returns the numbers of the keys with this prefix, the highest first."""
+    names = [name.removeprefix(prefix) for name in fields if name.startswith(prefix)]
     return sorted((int(name) for name in names if name.isdigit()), reverse=True)
+
+
+def _since_ms(fields: Mapping[bytes, bytes], prefix: bytes, number: int) -> int:
+    return int(fields.get(_SINCE[prefix] + b"%d" % number, 0))
 
 
 async def load_keyring(redis: Redis) -> Keyring:
     """Returns this Redis's keyring, creating it if needed; RedisError passes through."""
     fields = await _read_secrets(redis)
     keyring = parse_keyring(fields)
-    if keyring is None:
+    if keyring is None or not keyring.token_keys:
         await _create_missing(redis, fields)
         keyring = parse_keyring(await _read_secrets(redis))
     if keyring is None:
@@ -100,10 +127,16 @@ async def load_keyring(redis: Redis) -> Keyring:
         return keyring
     if 0 in keyring.since_ms[:-1]:
         # Added by hand, or by a release that did not note it.
-        for number in _click_key_numbers(fields)[:-1]:
-            await _set_new(redis, _SINCE_PREFIX + b"%d" % number, b"%d" % _now_ms())
+        for number in _key_numbers(fields, _CLICK_KEY_PREFIX)[:-1]:
+            await _set_new(redis, _SINCE[_CLICK_KEY_PREFIX] + b"%d" % number, b"%d" % _now_ms())
         keyring = parse_keyring(await _read_secrets(redis)) or keyring
     return msgspec.structs.replace(keyring, window_ms=await _longest_window_ms(redis))
+
+
+async def load_token_keys(redis: Redis) -> tuple[TokenKey, ...]:
+    """Returns the keys of access tokens, the newest first; RedisError passes through."""
+    keyring = parse_keyring(await _read_secrets(redis))
+    return keyring.token_keys if keyring else ()
 
 
 async def rotate_click_key(redis: Redis) -> int:
@@ -111,28 +144,38 @@ async def rotate_click_key(redis: Redis) -> int:
 
     Rejected while another new key has not begun to.
     """
-    now_ms, keyring = _now_ms(), await load_keyring(redis)
-    number = _click_key_numbers(await _read_secrets(redis))[0] + 1
-    since_ms = now_ms + _ACTIVATION_MS
-    is_free = not keyring.since_ms or keyring.since_ms[0] <= now_ms
+    keyring = await load_keyring(redis)
+    return await _add_key(redis, _CLICK_KEY_PREFIX, max(keyring.since_ms, default=0))
+
+
+async def rotate_token_key(redis: Redis) -> int:
+    """Adds a key for access tokens, as `rotate_click_key` adds one for click ids."""
+    keyring = await load_keyring(redis)
+    return await _add_key(redis, _TOKEN_KEY_PREFIX, keyring.token_keys[0].since_ms)
+
+
+async def _add_key(redis: Redis, prefix: bytes, newest_since_ms: int) -> int:
+    now_ms = _now_ms()
+    number = _key_numbers(await _read_secrets(redis), prefix)[0] + 1
+    since, since_ms = _SINCE[prefix] + b"%d" % number, now_ms + _ACTIVATION_MS
     # Before the key, which nobody must find without it.
-    if not is_free or not await _set_new(redis, _SINCE_PREFIX + b"%d" % number, b"%d" % since_ms):
+    if newest_since_ms > now_ms or not await _set_new(redis, since, b"%d" % since_ms):
         raise Rejected(Reason.conflict, "a new key begins to sign within a minute: try again then")
-    await _set_new(redis, _CLICK_KEY_PREFIX + b"%d" % number, secrets.token_bytes(_SECRET_BYTES))
+    await _set_new(redis, prefix + b"%d" % number, secrets.token_bytes(_SECRET_BYTES))
     return since_ms
 
 
 async def _create_missing(redis: Redis, fields: Mapping[bytes, bytes]) -> None:
-    missing = [_CUSTOMER_KEY]
-    if not _click_key_numbers(fields):
-        missing.append(_CLICK_KEY_PREFIX + b"1")
-    for name in missing:
+    firsts = [
+        p + b"1" for p in (_CLICK_KEY_PREFIX, _TOKEN_KEY_PREFIX) if not _key_numbers(fields, p)
+    ]
+    for name in [_CUSTOMER_KEY, *firsts]:
         await _set_new(redis, name, secrets.token_bytes(_SECRET_BYTES))
 
 
 async def _longest_window_ms(redis: Redis) -> int:
     """Reads the longest window of a campaign, a deleted one's, too: its clicks may still earn."""
-    last = await read_newest_number(redis, "campaign")
+    last = await read_last_number(redis, "campaign")
     days = 0
     for start in range(1, last + 1, _PAGE):
         numbers = range(start, min(start + _PAGE, last + 1))

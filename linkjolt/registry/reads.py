@@ -17,14 +17,18 @@ from linkjolt.registry.entries import (
     Coupon,
     EntryKind,
     Link,
+    OAuthClient,
     Rate,
     RegistryChange,
     RegistryEntry,
     Webhook,
+    sequence_of,
 )
 from linkjolt.storage.redis import call
 
-E = TypeVar("E", AccountEntry, Campaign, Affiliate, Link, ApiKey, Coupon, Webhook, Rate)
+E = TypeVar(
+    "E", AccountEntry, Campaign, Affiliate, Link, ApiKey, Coupon, Webhook, Rate, OAuthClient
+)
 ENTRY_KINDS: dict[type[RegistryEntry], EntryKind] = {
     entry: kind for kind, entry in ENTRY_TYPES.items()
 }
@@ -63,9 +67,10 @@ async def read_all(redis: Redis, entry: type[E], owner: Account | Dataset) -> li
     return entries
 
 
-async def read_newest_number(redis: Redis, kind: EntryKind) -> int:
-    """Reads the number of the newest entry of a kind; 0 where there is none."""
-    return int(await call(redis, "HGET", redis_keys.REGISTRY_NUMBERS, kind) or 0)
+async def read_last_number(redis: Redis, kind: EntryKind) -> int:
+    """Reads the highest number that an entry of the kind may have; 0 if there is none."""
+    last = await call(redis, "HGET", redis_keys.REGISTRY_NUMBERS, sequence_of(kind))
+    return int(last or 0)
 
 
 async def read_pointer(redis: Redis, key: str) -> int | None:

@@ -14,7 +14,16 @@ from linkjolt import datasets, redis_keys
 from linkjolt.click_ids import LINK_NUMBER_MAX
 from linkjolt.datasets import Account, Dataset
 from linkjolt.reasons import Reason, Rejected
-from linkjolt.registry.entries import ApiKey, Coupon, EntryKind, Link, RegistryEntry, Webhook
+from linkjolt.registry.entries import (
+    ApiKey,
+    Coupon,
+    EntryKind,
+    Link,
+    OAuthClient,
+    RegistryEntry,
+    Webhook,
+    sequence_of,
+)
 from linkjolt.registry.reads import ENTRY_KINDS, E, read_entries, read_pointer, read_raw
 from linkjolt.registry.tracking_codes import make_tracking_code
 from linkjolt.runtime.loop_slices import in_slices
@@ -49,7 +58,7 @@ class EntryPage(msgspec.Struct, Generic[E], frozen=True):
 
 
 class Registry:
-    """Campaigns, affiliates, links, keys, coupons, webhooks and exchange rates.
+    """Campaigns, affiliates, links, keys, coupons, webhooks, exchange rates and OAuth clients.
 
     Raises Rejected: `not_found` for entries that are missing, deleted or another account's,
     `tracking_code_taken`, `coupon_code_taken`, `conflict`. RedisError passes through; then a write
@@ -171,7 +180,7 @@ class Registry:
         return raw, entry
 
     async def _reserve_numbers(self, kind: EntryKind, count: int) -> int:
-        last = await self.redis.hincrby(redis_keys.REGISTRY_NUMBERS, kind, count)
+        last = await self.redis.hincrby(redis_keys.REGISTRY_NUMBERS, sequence_of(kind), count)
         if last > LINK_NUMBER_MAX:
             raise Rejected(Reason.conflict, f"the numbers of {kind}s are used up")
         return last - count + 1
@@ -231,6 +240,8 @@ def _state_of(entry: RegistryEntry) -> Literal["live", "stopped", "deleted"]:
     """Returns whether a write takes something away, which works when Redis is full, too."""
     if entry.deleted_at:
         return "deleted"
+    if isinstance(entry, OAuthClient) and entry.revision:
+        return "stopped"
     status: str = getattr(entry, "status", "active")
     return "live" if status == "active" else "stopped"
 

@@ -26,6 +26,9 @@ IMMUTABLE: dict[EntryKind, frozenset[str]] = {
     "coupon": frozenset({"id", "code", "created_at"}),
     "webhook": frozenset({"id", "secret", "status", "created_at"}),
     "rate": frozenset(),
+    "client": frozenset(
+        {"id", "client_id", "client_secret", "scopes", "hint", "expires_at", "test", "created_at"}
+    ),
 }
 
 

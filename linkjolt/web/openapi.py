@@ -23,6 +23,7 @@ TAGS: dict[str, str] = {
     "Rates": "Manage exchange rates, by which a commission's amounts are converted.",
     "API keys": "Manage API keys, and see what a key may do.",
     "Privacy": "Erase what is stored about a customer, or export it.",
+    "OAuth": "Manage OAuth clients, and exchange their secrets for access tokens.",
     "Webhooks": "Manage webhook endpoints, their deliveries and their secrets.",
     "Server": "Check the health of a listener, read its metrics and this documentation.",
 }
@@ -35,9 +36,10 @@ HEADERS: dict[str, str] = {
     "X-RateLimit-Limit": "Requests a minute of the limit of which the least is left.",
     "X-RateLimit-Remaining": "The requests that are left of it at once.",
     "X-RateLimit-Reset": "When all of them are there again, in seconds since 1970.",
-    "WWW-Authenticate": "How to authenticate (RFC 6750).",
+    "WWW-Authenticate": "How to authenticate (RFC 6750; RFC 7617 for clients).",
     "Cache-Control": "Mostly `no-store`: no cache may keep the answer.",
     "X-Content-Type-Options": "Always `nosniff`: the answer is what its `Content-Type` says.",
+    "Pragma": "Always `no-cache`, for caches that know only HTTP/1.0.",
     "Accept-Encoding": "Always `identity`: bodies with a `Content-Encoding` are not read.",
     "Location": "The destination, with its macros filled in.",
     "X-Robots-Tag": "Always `noindex`: search engines must not list tracking links.",
@@ -103,7 +105,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
     Scopes are joined by ` and ` where a key needs all of them, by ` or ` where it needs one.
     `live_only` operations change what is live, and refuse test keys. `key_in_query`: the key may be
-    a parameter of the query, too.
+    a parameter of the query, too. `for_clients` operations need the id and
+    secret of an OAuth client instead.
 
     `answers` are by status, None for an empty one, several where the media type varies;
     `refusals` are statuses of problems beside those that every operation has. `texts` and
@@ -120,6 +123,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     scope: str | None = None
     live_only: bool = False
     key_in_query: bool = False
+    for_clients: bool = False
     bodies: Sequence[Body] = ()
     parameters: Sequence[Parameter] = ()
     refusals: Sequence[int] = ()

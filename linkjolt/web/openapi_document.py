@@ -8,6 +8,7 @@ import msgspec
 
 from linkjolt import __version__
 from linkjolt.reasons import Problem, Reason, RefusedEntry, Rejected
+from linkjolt.registry.entries import SCOPES
 from linkjolt.web.openapi import HEADERS, TAGS, Body, Operation, Schema
 
 _REF = "#/components/schemas/{name}"
@@ -75,10 +76,12 @@ _OF_RATE_LIMITS = (
     "X-RateLimit-Reset",
 )
 _FOUND = 302
+TOKEN_PATH = "/oauth/token"
+_WHOLE_SCOPES = {"admin": "Do everything.", "postback": "Send postbacks."}
 
 
-def document(operations: Sequence[Operation], server_url: str) -> bytes:
-    """The document, in JSON."""
+def document(operations: Sequence[Operation], server_url: str, edge_url: str = "") -> bytes:
+    """The document, in JSON; tokens are issued at `edge_url`, by default this server's."""
     used = {one.tag for one in operations}
     schemas = _Schemas(operations)
     paths: dict[str, dict[str, Any]] = {}
@@ -105,13 +108,29 @@ def document(operations: Sequence[Operation], server_url: str) -> bytes:
                     name: {"description": text, "schema": {"type": "string"}}
                     for name, text in HEADERS.items()
                 },
-                "securitySchemes": {
-                    "key": {"type": "http", "scheme": "bearer"},
-                    "keyInQuery": {"type": "apiKey", "in": "query", "name": "key"},
-                },
+                "securitySchemes": _security_schemes(edge_url or server_url),
             },
         }
     )
+
+
+def _security_schemes(edge_url: str) -> dict[str, Any]:
+    flow = {
+        "tokenUrl": f"{edge_url}{TOKEN_PATH}",
+        "scopes": {scope: _scope_text(scope) for scope in SCOPES},
+    }
+    return {
+        "key": {"type": "http", "scheme": "bearer"},
+        "keyInQuery": {"type": "apiKey", "in": "query", "name": "key"},
+        "token": {"type": "oauth2", "flows": {"clientCredentials": flow}},
+        "client": {"type": "http", "scheme": "basic"},
+    }
+
+
+def _scope_text(scope: str) -> str:
+    """Describes a scope such as `links:read`: Read links."""
+    noun, _, verb = scope.partition(":")
+    return f"{verb.capitalize()} {noun}." if verb else _WHOLE_SCOPES[scope]
 
 
 class _Schemas:
@@ -186,6 +205,8 @@ def _operation(one: Operation, schemas: _Schemas) -> dict[str, Any]:
         "description": _description(one),
         "responses": _responses(one, schemas),
     }
+    if one.for_clients:
+        described["security"] = [{"client": []}]
     if one.scope is not None:
         described["security"] = list(_security(one, one.scope))
     if one.live_only:
@@ -199,8 +220,8 @@ def _operation(one: Operation, schemas: _Schemas) -> dict[str, Any]:
 
 
 def _security(one: Operation, scope: str) -> Iterator[dict[str, list[str]]]:
-    """Yields the ways to be authorized: the scopes of a key, all of which it needs."""
-    for place in ("key", "keyInQuery") if one.key_in_query else ("key",):
+    """Yields the ways to be authorized: the scopes of a key or token, all of which it needs."""
+    for place in ("key", "keyInQuery", "token") if one.key_in_query else ("key", "token"):
         for way in scope.split(" or "):
             yield {place: way.split(" and ") if way else []}
 
@@ -272,7 +293,7 @@ def _refusals(one: Operation) -> Iterator[int]:
     yield from (400, 414, 431, 503)
     if one.scope is not None:
         yield from (401, 403, 429)
-    if one.bodies:
+    if one.bodies and not one.for_clients:
         yield from (413, 415, 422)
     if one.parameters:
         yield 422

@@ -37,9 +37,9 @@ class ViewerFile(msgspec.Struct, frozen=True):
     packed: bytes
 
 
-def routes(operations: Sequence[Operation], server_url: str) -> list[BaseRoute]:
+def routes(operations: Sequence[Operation], server_url: str, edge_url: str = "") -> list[BaseRoute]:
     """`/openapi.json` and `/docs…` of a listener with these operations."""
-    text = document(operations, server_url)
+    text = document(operations, server_url, edge_url)
 
     async def openapi(_: Request) -> Response:
         return Response(text, media_type=JSON)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from redis.asyncio import Redis
 
 from linkjolt.registry.entries import Webhook
-from linkjolt.registry.reads import read_entries, read_feed_end, read_newest_number
+from linkjolt.registry.reads import read_entries, read_feed_end, read_last_number
 from linkjolt.webhooks.events import EventType
 
 
@@ -22,7 +22,7 @@ class Endpoints:
         position = await read_feed_end(self._redis)
         if position == self._position:
             return
-        created = await read_newest_number(self._redis, "webhook")
+        created = await read_last_number(self._redis, "webhook")
         webhooks = await read_entries(self._redis, Webhook, range(1, created + 1))
         self.all = [webhook for webhook in webhooks if webhook is not None]
         self._position = position

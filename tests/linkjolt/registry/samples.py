@@ -6,7 +6,15 @@ from decimal import Decimal
 from linkjolt.datasets import ACCOUNT_DEFAULT, Account, Dataset
 from linkjolt.money import Percentage
 from linkjolt.registry import api_key_secrets
-from linkjolt.registry.entries import Affiliate, ApiKey, Campaign, Link, Webhook, WebhookSecret
+from linkjolt.registry.entries import (
+    Affiliate,
+    ApiKey,
+    Campaign,
+    Link,
+    OAuthClient,
+    Webhook,
+    WebhookSecret,
+)
 from linkjolt.registry.store import Registry
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -49,6 +57,19 @@ def key(secret: str, *scopes: str, expires_at: datetime | None = None) -> ApiKey
         digest=api_key_secrets.digest(secret),
         hint=api_key_secrets.hint(secret),
         expires_at=expires_at,
+        created_at=NOW,
+    )
+
+
+def client(secret: str, *scopes: str, test: bool = False) -> OAuthClient:
+    return OAuthClient(
+        number=0,
+        account=ACCOUNT_DEFAULT,
+        name="Warehouse",
+        scopes=scopes,
+        digest=api_key_secrets.digest(secret),
+        hint=api_key_secrets.client_hint(secret),
+        test=test,
         created_at=NOW,
     )
 

@@ -1,0 +1,1 @@
+"""Exchanges the secrets of OAuth clients for access tokens, and revokes those."""

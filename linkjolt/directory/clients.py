@@ -1,0 +1,96 @@
+"""Holds the OAuth clients and the keys of their tokens in memory, so that tokens are checked there.
+
+All clients are loaded at the start, and again with each change: what is revoked is known here
+before anybody asks, and while Redis is unavailable, too.
+"""
+
+import time
+from collections.abc import Sequence
+
+import msgspec
+from redis.asyncio import Redis
+
+from linkjolt.directory.caches import LruCache
+from linkjolt.directory.redis_outage import CircuitBreaker
+from linkjolt.registry.entries import OAuthClient
+from linkjolt.registry.keyring import FOLLOW_SECONDS, TokenKey, load_token_keys
+from linkjolt.registry.reads import read_entries, read_entry, read_last_number
+
+_CLIENTS_CACHED = 10_000
+_PAGE = 1_000
+
+
+class KnownClient(msgspec.Struct, frozen=True):
+    """A client, and the ids of its revoked tokens."""
+
+    entry: OAuthClient
+    revoked_ids: frozenset[str]
+
+    def has_revoked(self, token_id: str, issued_ms: int) -> bool:
+        return issued_ms <= self.entry.revoked_until_ms or token_id in self.revoked_ids
+
+
+class ClientDirectory:
+    """Looks up OAuth clients by number, deleted ones too, and the keys that sign their tokens."""
+
+    def __init__(self, redis: Redis, breaker: CircuitBreaker) -> None:
+        self._redis = redis
+        self._breaker = breaker
+        self._clients: LruCache[int, KnownClient] = LruCache(_CLIENTS_CACHED)
+        # The newest first; an edge that starts without Redis sets them from its snapshot.
+        self.token_keys: tuple[TokenKey, ...] = ()
+        self._load_keys_at_monotonic = 0.0
+
+    async def client(self, number: int) -> KnownClient | None:
+        """Returns a client from memory, else from Redis or the snapshot; None if there is none."""
+        if known := self._clients.get(number):
+            return known
+        entry = await self._breaker.read(
+            lambda: read_entry(self._redis, OAuthClient, number), lambda copy: copy.client(number)
+        )
+        return self.put(entry) if entry else None
+
+    async def reload(self, numbers: Sequence[int]) -> None:
+        """Reads clients that have changed."""
+        for entry in await read_entries(self._redis, OAuthClient, numbers):
+            if entry:
+                self.put(entry)
+
+    async def read_all(self) -> list[OAuthClient]:
+        """Reads the keys, and returns every client that is not deleted."""
+        await self.load_keys()
+        found: list[OAuthClient] = []
+        last = await read_last_number(self._redis, "client")
+        for start in range(1, last + 1, _PAGE):
+            numbers = range(start, min(start + _PAGE, last + 1))
+            entries = await read_entries(self._redis, OAuthClient, numbers)
+            found += [entry for entry in entries if entry and entry.deleted_at is None]
+        return found
+
+    async def load_keys_if_due(self) -> None:
+        """Reads the keys so often that each is known before it signs."""
+        if time.monotonic() >= self._load_keys_at_monotonic:
+            await self.load_keys()
+
+    async def load_keys(self) -> None:
+        found = await load_token_keys(self._redis)
+        self._load_keys_at_monotonic = time.monotonic() + FOLLOW_SECONDS
+        # A Redis that was emptied has made itself other secrets: those of the start count.
+        if not self.token_keys or self.token_keys[0] in found:
+            self.token_keys = found
+
+    def clear(self) -> None:
+        self._clients.clear()
+
+    def put(self, entry: OAuthClient) -> KnownClient:
+        """Holds a client unless a newer copy is held: reads that began earlier may end later."""
+        held = self._clients.get(entry.number)
+        if held and _age(held.entry) > _age(entry):
+            return held
+        known = KnownClient(entry, frozenset(token.id for token in entry.revoked))
+        self._clients.put(entry.number, known)
+        return known
+
+
+def _age(entry: OAuthClient) -> tuple[bool, int]:
+    return entry.deleted_at is not None, entry.revision
