@@ -192,10 +192,10 @@ class Adjustment(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     which `taken` is subtracted; both together are the change. `time_ms` is the time of the
     conversion, `adjusted_ms` that of the adjustment. The amounts `..._now` are totals after it:
     the order value before refunds, the part of it that is not refunded, and the commission.
-    `author` is the public id of an API key, `note` the reason that was given. `gross_change_minor`
-    is the change of the order value before refunds, `created_value_minor` that value at creation.
-    `sequence` counts the conversion's facts, its creation being 1. `rate` is the one by which the
-    commission's amounts were converted.
+    `author` is the public id of an API key or OAuth client, `note` the reason that was given.
+    `gross_change_minor` is the change of the order value before refunds, `created_value_minor` that
+    value at creation. `sequence` counts the conversion's facts, its creation being 1. `rate` is the
+    one by which the commission's amounts were converted.
     """
 
     adjustment_id: str

@@ -276,4 +276,4 @@ def page_of(query: Mapping[str, str]) -> tuple[int, int]:
 
 
 def _a(noun: str) -> str:
-    return f"an {noun}" if noun[0] in "aA" else f"a {noun}"
+    return f"an {noun}" if noun[0] in "aAO" else f"a {noun}"

@@ -12,6 +12,8 @@ Document = dict[str, Any]
 Validity = Literal["valid", "revoked", "expired", "malformed", "none"]
 # Answers that say nothing about the key: whatever else an operation may answer with.
 LET_IN = "let in"
+# Only the secret of an OAuth client lets in, and no key.
+CLIENTS_ONLY = "clients only"
 # The ids of paths: those of nothing, so that no cell of the table changes what the next one meets.
 _IDS = {
     "campaigns": "cmp_999",
@@ -20,6 +22,7 @@ _IDS = {
     "coupons": "cpn_999",
     "rates": "rate_999",
     "keys": "key_999",
+    "oauth-clients": "client_999",
     "webhooks": "whk_999",
     "privacy": "prv_999",
 }
@@ -40,18 +43,20 @@ _OF_CAMPAIGN_1 = ("postConversions", "postAdjustments", "receivePostback")
 
 
 class Access(msgspec.Struct, frozen=True):
-    """A key as far as access is concerned; `campaign` 0 is bound to none."""
+    """A key, or a client's token, as far as access is concerned; `campaign` 0 is bound to none."""
 
     scopes: tuple[str, ...]
     test: bool = False
     campaign: int = 0
     validity: Validity = "valid"
+    token: bool = False
 
     @property
     def name(self) -> str:
         bound = f"bound-{self.campaign}" if self.campaign else "unbound"
         mode = "test" if self.test else "live"
-        return f"{'+'.join(self.scopes)} {mode} {bound} {self.validity}"
+        form = " token" if self.token else ""
+        return f"{'+'.join(self.scopes)} {mode} {bound} {self.validity}{form}"
 
 
 class Called(msgspec.Struct, frozen=True):
@@ -87,7 +92,10 @@ def accesses() -> list[Access]:
         for campaign in (0, 1, 2)
     ]
     invalid: Sequence[Validity] = ("revoked", "expired", "malformed", "none")
-    return [*valid, *(Access(("admin",), validity=validity) for validity in invalid)]
+    keys = [*valid, *(Access(("admin",), validity=validity) for validity in invalid)]
+    # No client is bound to a campaign.
+    unbound = [one for one in keys if not one.campaign and one.validity != "none"]
+    return [*keys, *(msgspec.structs.replace(one, token=True) for one in unbound)]
 
 
 def operations_of(document: Document) -> Iterator[Called]:
@@ -101,7 +109,7 @@ def operations_of(document: Document) -> Iterator[Called]:
                 method=method.upper(),
                 path=path,
                 ways=_ways(security),
-                schemes=frozenset(scheme for way in security or () for scheme in way),
+                schemes=frozenset(scheme for way in security or () for scheme in way) - {"token"},
                 live_only=described.get("x-live-only", False),
                 body=_body(described),
                 query=_QUERIES.get(described["operationId"], {}),
@@ -114,7 +122,7 @@ def operations_of(document: Document) -> Iterator[Called]:
 def _ways(security: Sequence[Mapping[str, Sequence[str]]] | None) -> Any:
     if security is None:
         return None
-    return tuple(tuple(scopes) for way in security for scopes in way.values())
+    return tuple(dict.fromkeys(tuple(scopes) for way in security for scopes in way.values()))
 
 
 def _body(described: Mapping[str, Any]) -> tuple[str, bytes] | None:
@@ -132,6 +140,8 @@ def expected(one: Called, access: Access) -> tuple[int, str] | str:
     # A HEAD of a postback is answered and records nothing, whoever asks.
     if one.ways is None or (one.method == "HEAD" and "keyInQuery" in one.schemes):
         return LET_IN
+    if one.schemes == {"client"}:
+        return CLIENTS_ONLY
     if access.validity != "valid":
         return 401, "unauthorized"
     allowed = "admin" in access.scopes or any(set(way) <= {*access.scopes} for way in one.ways)
@@ -147,11 +157,13 @@ def refused_field(one: Called, access: Access) -> str | None:
     """
     if one.id in _OF_CAMPAIGN_1 and one.method != "HEAD" and access.campaign not in (0, 1):
         return ""
-    if one.id != "createApiKey":
+    if one.id not in ("createApiKey", "createOauthClient"):
         return None
-    # The example is a live key with another scope, and bound to no campaign.
+    # The example is live and has another scope, is bound to no campaign, and never expires.
     if access.test:
         return "test"
     if access.campaign:
         return "campaign_id"
-    return None if "admin" in access.scopes else "scopes"
+    if "admin" not in access.scopes:
+        return "scopes"
+    return "expires_at" if access.token else None

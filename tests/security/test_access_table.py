@@ -1,6 +1,7 @@
 """Each operation lets in the keys that its document says, and no others."""
 
 import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
@@ -15,10 +16,13 @@ from starlette.applications import Starlette
 from starlette.routing import Route
 
 from ingest.app import open_edge, routed
+from linkjolt.auth.tokens import issue_token, sign_token
 from linkjolt.datasets import ACCOUNT_DEFAULT
 from linkjolt.directory.directory import Directory
 from linkjolt.registry import api_key_secrets
-from linkjolt.registry.entries import SCOPES, ApiKey
+from linkjolt.registry.entries import SCOPES, ApiKey, OAuthClient
+from linkjolt.registry.keyring import load_token_keys
+from linkjolt.registry.revocations import revoke_token
 from linkjolt.registry.store import Registry
 from linkjolt.runtime.redis_server import RedisServer
 from linkjolt.settings import EdgeSettings, ReportsSettings
@@ -27,6 +31,7 @@ from reports.app import create_app
 from tests.linkjolt.registry import samples
 from tests.project.openapi.conftest import DOCUMENTS
 from tests.security.access_table import (
+    CLIENTS_ONLY,
     LET_IN,
     Access,
     Called,
@@ -38,6 +43,7 @@ from tests.security.access_table import (
 
 # Operations without a key, beside those of `Server`: what visitors and their browsers ask for.
 OPEN = {"followLink", "checkLink", "followLinkAlias", "checkLinkAlias", "trackPixel"}
+OPEN |= {"getAuthorizationServer"}
 # Streams do not end: who is let in asks for the head only.
 STREAMS = {"streamEvents"}
 # Listeners without an aggregator are not ready.
@@ -56,6 +62,7 @@ async def apps(
     settings = EdgeSettings(redis_url=redis_server.url, data=str(tmp_path), redis_timeout_seconds=5)
     directory = Directory(redis, links_cached=100, unknown_cached=100)
     async with open_edge(settings, asyncio.Event()) as edge:
+        await directory.start_at_feed_end()
         # More keys than an address may get wrong, and more requests than a key may send.
         unlimited = ReportsSettings(
             rate_failures_per_minute=0, rate_key_per_minute=0, rate_account_per_minute=0
@@ -77,7 +84,9 @@ async def post_examples(edge: Starlette, registry: Registry) -> None:
 
 
 async def make_secret(registry: Registry, access: Access) -> str:
-    """Makes a key, and returns its secret; '' where a request carries none."""
+    """Makes a key or a token, and returns its secret; '' where a request carries none."""
+    if access.token:
+        return await make_token(registry, access)
     secret = api_key_secrets.make_secret(test=access.test)
     match access.validity:
         case "none":
@@ -96,6 +105,26 @@ async def make_secret(registry: Registry, access: Access) -> str:
             if access.validity == "revoked":
                 await registry.delete(ApiKey, ACCOUNT_DEFAULT, stored.number, now)
             return secret
+
+
+async def make_token(registry: Registry, access: Access) -> str:
+    """Makes a client, and returns a token of it."""
+    entry = samples.client("secret", *access.scopes, test=access.test)
+    client = await registry.create(entry)
+    now_ms = time.time_ns() // 1_000_000
+    issued_ms = now_ms - 2_000 if access.validity == "expired" else now_ms
+    lifetime_seconds = 1 if access.validity == "expired" else 60
+    claims = issue_token(client, access.scopes, issued_ms, lifetime_seconds)
+    token = sign_token(claims, await load_token_keys(registry.redis))
+    match access.validity:
+        case "revoked":
+            revoked = revoke_token(client, claims.revoked(), time.time())
+            await registry.patch(OAuthClient, ACCOUNT_DEFAULT, client.number, lambda _: revoked)
+        case "malformed":
+            return token[:-1]
+        case _:
+            pass
+    return token
 
 
 def requests_of(one: Called, secret: str) -> Iterator[httpx2.Request]:
@@ -126,6 +155,9 @@ def problem_of(one: Called, access: Access, answer: httpx2.Response) -> str:
     if wanted == LET_IN:
         refused = answer.status_code in (401, 403)
         return f"{answer.status_code}, not let in: {answer.text}" if refused else ""
+    if wanted == CLIENTS_ONLY:
+        refused = answer.status_code == 401 and answer.json()["error"] == "invalid_client"
+        return "" if refused else f"{answer.status_code}, for clients only: {answer.text}"
     status, code = wanted
     if answer.status_code != status:
         return f"{answer.status_code}, not {status}: {answer.text[:200]}"
@@ -178,13 +210,14 @@ def test_every_operation_declares_its_scopes(listener: str) -> None:
     ways = [way for one in operations_of(document) for way in one.ways or ()]
     assert {scope for way in ways for scope in way} <= {*SCOPES} - {"admin"}
     # A key's own answer is the only one that needs a key and no scope.
-    without = Counter(one.id for one in operations_of(document) if one.ways == ((),))
-    assert without == {"getMe": 2}
+    for_keys = [one for one in operations_of(document) if one.schemes != {"client"}]
+    assert Counter(one.id for one in for_keys if one.ways == ((),)) == {"getMe": 2}
 
 
 @pytest.mark.parametrize("listener", DOCUMENTS)
 def test_every_write_to_what_is_live_says_so(listener: str) -> None:
-    modes = ("/v1/keys", "/v1/webhooks", "/v1/conversions", "/v1/adjustments", "/postback")
+    modes = ("/v1/keys", "/v1/oauth-clients", "/oauth/", "/v1/webhooks")
+    modes += ("/v1/conversions", "/v1/adjustments", "/postback")
     for one in operations_of(DOCUMENTS[listener]):
         writes = one.ways is not None and one.method not in ("GET", "HEAD")
         assert one.live_only == (writes and not one.path.startswith(modes)), one.id

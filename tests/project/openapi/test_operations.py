@@ -28,8 +28,8 @@ _VERBS = (
         "List",
         "Open",
     ),
-    *("Post", "Preview", "Receive", "Record", "Replay", "Resend", "Rotate", "Send", "Stream"),
-    "Update",
+    *("Post", "Preview", "Receive", "Record", "Replay", "Resend", "Revoke", "Rotate", "Send"),
+    *("Stream", "Update"),
 )
 _NAME = re.compile(r"[A-Z][A-Za-z]*")
 _VAGUE = {"Judged", "Listed", "Fact", "Found", "Wanted", "Page", "Meta", "Row", "Result"}
