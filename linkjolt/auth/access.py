@@ -106,7 +106,8 @@ async def _identify_bearer(scope: Scope, directory: Directory) -> ApiKey:
 async def identify_limited(secret: str, scope: Scope, directory: Directory) -> ApiKey:
     """Returns the valid key of a secret; an address that fails too often costs no look-up."""
     limits = rate_limits_of(scope)
-    if limits and directory.cached_key(secret) is None:
+    # A token costs no look-up.
+    if limits and not is_token(secret) and directory.cached_key(secret) is None:
         limits.check_failures(scope, partial(directory.is_unknown_key, secret))
     key = await identify(secret, directory)
     scope[requests.VERIFIED] = True

@@ -2,13 +2,14 @@
 
 import asyncio
 import sys
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import TextIO, TypeVar
 
 import click
 import msgspec
+from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from linkjolt import settings
@@ -170,7 +171,7 @@ async def _set_disabled(url: str, account: str, now: datetime | None) -> None:
 
 @click.group(cls=CommandGroup)
 def keys() -> None:
-    """Create, list and revoke API keys; rotate the click ids' key."""
+    """Create, list and revoke API keys; rotate the keys of click ids and tokens."""
 
 
 @keys.command("create")
@@ -269,14 +270,31 @@ async def _revoke_key(url: str, account: str, number: int) -> None:
 @_redis_url
 def rotate_click_key(data: str, redis_url: str) -> None:
     """Sign click ids by a new key; the former one verifies them until they are too old to earn."""
-    since_ms = _run(_rotate_click_key(find_redis_url(data, redis_url)))
-    since = datetime.fromtimestamp(since_ms // 1_000, UTC)
-    click.echo(f"click ids are signed by a new key from {since:%Y-%m-%dT%H:%M:%SZ} on")
+    url = find_redis_url(data, redis_url)
+    click.echo(
+        f"click ids are signed by a new key from {_rotated(url, keyring.rotate_click_key)} on"
+    )
 
 
-async def _rotate_click_key(url: str) -> int:
-    async with _registry(url) as registry:
-        return await keyring.rotate_click_key(registry.redis)
+@keys.command("rotate-token-key")
+@_data
+@_redis_url
+def rotate_token_key(data: str, redis_url: str) -> None:
+    """Sign access tokens by a new key; the former one verifies them until they have expired."""
+    url = find_redis_url(data, redis_url)
+    click.echo(
+        f"access tokens are signed by a new key from {_rotated(url, keyring.rotate_token_key)} on"
+    )
+
+
+def _rotated(url: str, rotate: Callable[[Redis], Awaitable[int]]) -> str:
+    """Rotates a key; returns the time from which the new one signs."""
+
+    async def add_key() -> int:
+        async with _registry(url) as registry:
+            return await rotate(registry.redis)
+
+    return f"{datetime.fromtimestamp(_run(add_key()) // 1_000, UTC):%Y-%m-%dT%H:%M:%SZ}"
 
 
 @click.group(cls=CommandGroup)

@@ -20,6 +20,9 @@ _NAMED = {
 _FREE = {
     "API key": r"\blj_(?:live|test)_(?:\w{20,}|…)",
     "key's hint": r"\blj_(?:live|test)_\.\.\.\w{4}",
+    "client's secret": r"\blj_secret_(?:\w{20,}|…)",
+    "client's hint": r"\blj_secret_\.\.\.\w{4}",
+    "access token": r"\blj_token_(?:[\w-]{20,}|…)",
     "signing secret": r"\blj_sign_(?:\w{20,}|…)",
     "webhook's secret": r"\bwhsec_(?:[\w+/]{20,}=*|…)",
     "instant": r"\b20[2-4]\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)",

@@ -3,6 +3,7 @@
 import asyncio
 import sqlite3
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import msgspec
@@ -152,13 +153,24 @@ async def test_a_running_edge_signs_by_a_new_key_and_takes_the_clicks_of_both(
         assert answer.json()["attribution"]["method"] == "click", answer.text
 
 
+@pytest.mark.parametrize(
+    ("command", "said", "keys_of"),
+    [
+        ("rotate-click-key", "click ids are signed", lambda keyring: keyring.click_keys),
+        ("rotate-token-key", "access tokens are signed", lambda keyring: keyring.token_keys),
+    ],
+)
 async def test_the_command_says_when_the_new_key_signs(
-    redis: Redis, redis_server: RedisServer
+    redis: Redis,
+    redis_server: RedisServer,
+    command: str,
+    said: str,
+    keys_of: Callable[[Keyring], tuple[object, ...]],
 ) -> None:
-    words = ["rotate-click-key", "--redis-url", redis_server.url]
+    words = [command, "--redis-url", redis_server.url]
     answer = await asyncio.to_thread(CliRunner().invoke, keys, words)
     assert answer.exit_code == 0, answer.output
-    assert answer.output.startswith("click ids are signed by a new key from 2")
-    assert len((await load_keyring(redis)).click_keys) == 2
+    assert answer.output.startswith(f"{said} by a new key from 2")
+    assert len(keys_of(await load_keyring(redis))) == 2
     again = await asyncio.to_thread(CliRunner().invoke, keys, words)
     assert again.exit_code == 1
