@@ -140,7 +140,7 @@ def expected(one: Called, access: Access) -> tuple[int, str] | str:
     # A HEAD of a postback is answered and records nothing, whoever asks.
     if one.ways is None or (one.method == "HEAD" and "keyInQuery" in one.schemes):
         return LET_IN
-    if one.schemes == {"client"}:
+    if "client" in one.schemes:
         return CLIENTS_ONLY
     if access.validity != "valid":
         return 401, "unauthorized"

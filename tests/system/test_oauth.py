@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -66,7 +66,7 @@ def two_edges(tmp_path: Path) -> Iterator[Instance]:
 
 
 @contextmanager
-def redis_stopped(instance: Instance) -> Iterator[None]:
+def redis_stopped(instance: Instance) -> Generator[None]:
     redis = instance.run["pids"]["redis"]
     os.kill(redis, signal.SIGSTOP)
     try:
