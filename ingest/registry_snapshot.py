@@ -102,6 +102,9 @@ class SqliteRegistrySnapshot:
         is_refused = key and (key.deleted_at or (account and account.disabled_at))
         return None if is_refused else key
 
+    async def account(self, number: int) -> AccountEntry | None:
+        return await self._entry(AccountEntry, "number", number)
+
     async def client(self, number: int) -> OAuthClient | None:
         """Returns an OAuth client with its revoked tokens as last copied, a deleted one, too."""
         return await self._entry(OAuthClient, "number", number)

@@ -173,6 +173,8 @@ class OAuthEndpoints:
         is_secret = hmac.compare_digest(digest, api_key_secrets.digest(credentials.secret))
         if not known or not is_secret or not known.entry.is_valid(datetime.now(UTC)):
             raise invalid_client("the client is unknown, or its secret is wrong")
+        if await self._clients.is_disabled(known.entry.account):
+            raise invalid_client("the account of the client is disabled")
         return known.entry
 
 

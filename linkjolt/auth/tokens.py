@@ -139,6 +139,8 @@ async def identify_token(text: str, clients: ClientDirectory) -> ApiKey:
     # In a Redis that was restored to an earlier state, a number may be another account's now.
     if not known or known.entry.deleted_at or known.entry.account != token.account:
         raise Rejected(Reason.unauthorized, "the client of the access token was deleted")
+    if await clients.is_disabled(token.account):
+        raise Rejected(Reason.unauthorized, "the account of the access token is disabled")
     if known.has_revoked(token.text_id, token.issued_ms):
         raise Rejected(Reason.unauthorized, "the access token was revoked")
     return TokenHolder(

@@ -5,18 +5,26 @@ before anybody asks, and while Redis is unavailable, too.
 """
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import msgspec
 from redis.asyncio import Redis
 
+from linkjolt.datasets import ACCOUNT_DEFAULT, Account
 from linkjolt.directory.caches import LruCache
 from linkjolt.directory.redis_outage import CircuitBreaker
-from linkjolt.registry.entries import OAuthClient
+from linkjolt.registry.entries import AccountEntry, OAuthClient
 from linkjolt.registry.keyring import FOLLOW_SECONDS, TokenKey, load_token_keys
-from linkjolt.registry.reads import read_entries, read_entry, read_last_number
+from linkjolt.registry.reads import (
+    ENTRY_KINDS,
+    E,
+    read_entries,
+    read_entry,
+    read_last_number,
+)
 
 _CLIENTS_CACHED = 10_000
+_ACCOUNTS_CACHED = 10_000
 _PAGE = 1_000
 
 
@@ -37,6 +45,7 @@ class ClientDirectory:
         self._redis = redis
         self._breaker = breaker
         self._clients: LruCache[int, KnownClient] = LruCache(_CLIENTS_CACHED)
+        self._accounts: LruCache[int, AccountEntry] = LruCache(_ACCOUNTS_CACHED)
         # The newest first; an edge that starts without Redis sets them from its snapshot.
         self.token_keys: tuple[TokenKey, ...] = ()
         self._load_keys_at_monotonic = 0.0
@@ -50,21 +59,54 @@ class ClientDirectory:
         )
         return self.put(entry) if entry else None
 
+    async def is_disabled(self, account: Account) -> bool:
+        """Returns whether an account is disabled, by memory, else by Redis or the snapshot."""
+        if account == ACCOUNT_DEFAULT:
+            return False
+        entry = self._accounts.get(account)
+        if entry is None:
+            read = await self._breaker.read(
+                lambda: read_entry(self._redis, AccountEntry, account),
+                lambda copy: copy.account(account),
+            )
+            # A change that arrived meanwhile is newer.
+            entry = self._accounts.get(account) or read
+            if entry:
+                self._accounts.put(account, entry)
+        return entry is not None and entry.disabled_at is not None
+
     async def reload(self, numbers: Sequence[int]) -> None:
         """Reads clients that have changed."""
         for entry in await read_entries(self._redis, OAuthClient, numbers):
             if entry:
                 self.put(entry)
 
-    async def read_all(self) -> list[OAuthClient]:
-        """Reads the keys, and returns every client that is not deleted."""
+    async def reload_accounts(self, numbers: Sequence[int]) -> None:
+        """Reads accounts that have changed."""
+        for entry in await read_entries(self._redis, AccountEntry, numbers):
+            if entry:
+                self._accounts.put(entry.number, entry)
+
+    async def read_all(self) -> Callable[[], None]:
+        """Reads the keys, the accounts and every client; returns what puts them into memory."""
         await self.load_keys()
-        found: list[OAuthClient] = []
-        last = await read_last_number(self._redis, "client")
+        accounts = await self._read_kind(AccountEntry)
+        clients = [one for one in await self._read_kind(OAuthClient) if one.deleted_at is None]
+
+        def put_all() -> None:
+            for account in accounts:
+                self._accounts.put(account.number, account)
+            for client in clients:
+                self.put(client)
+
+        return put_all
+
+    async def _read_kind(self, kind: type[E]) -> list[E]:
+        found: list[E] = []
+        last = await read_last_number(self._redis, ENTRY_KINDS[kind])
         for start in range(1, last + 1, _PAGE):
             numbers = range(start, min(start + _PAGE, last + 1))
-            entries = await read_entries(self._redis, OAuthClient, numbers)
-            found += [entry for entry in entries if entry and entry.deleted_at is None]
+            found += [one for one in await read_entries(self._redis, kind, numbers) if one]
         return found
 
     async def load_keys_if_due(self) -> None:
@@ -81,6 +123,7 @@ class ClientDirectory:
 
     def clear(self) -> None:
         self._clients.clear()
+        self._accounts.clear()
 
     def put(self, entry: OAuthClient) -> KnownClient:
         """Holds a client unless a newer copy is held: reads that began earlier may end later."""

@@ -194,6 +194,7 @@ class Directory:
         api_keys = [change.number for change in changes if change.kind == "key"]
         rates = [change.number for change in changes if change.kind == "rate"]
         clients = [change.number for change in changes if change.kind == "client"]
+        accounts = [change.number for change in changes if change.kind == "account"]
         # A change has only a number; codes and digests that are cached as unknown must be read.
         codes = [
             link.tracking_code for link in await read_entries(self._redis, Link, links) if link
@@ -201,6 +202,7 @@ class Directory:
         digests = [key.digest for key in await read_entries(self._redis, ApiKey, api_keys) if key]
         changed_rates = [rate for rate in await read_entries(self._redis, Rate, rates) if rate]
         await self.clients.reload(clients)
+        await self.clients.reload_accounts(accounts)
         # No await from here on: a load that ends in between would cache an older value.
         self._generation += 1
         for code in codes:
@@ -274,8 +276,7 @@ class Directory:
         """Drops everything; `follow` then applies all changes from now on."""
         # Reads the end first: entries loaded after the clearing are at least as new.
         end = await read_feed_end(self._redis)
-        clients = await self.clients.read_all()
+        put_clients = await self.clients.read_all()
         self.clear()
-        for client in clients:
-            self.clients.put(client)
+        put_clients()
         self._position = end

@@ -9,7 +9,7 @@ from redis.exceptions import RedisError
 
 from linkjolt.clicks.route import CouponRoute, Route
 from linkjolt.datasets import Account
-from linkjolt.registry.entries import ApiKey, OAuthClient
+from linkjolt.registry.entries import AccountEntry, ApiKey, OAuthClient
 from linkjolt.registry.rates import RateTable
 
 _OPEN_SECONDS = 1.0
@@ -24,6 +24,8 @@ class RegistrySnapshot(Protocol):
     async def route_by_number(self, number: int) -> Route | None: ...
 
     async def key(self, digest: str) -> ApiKey | None: ...
+
+    async def account(self, number: int) -> AccountEntry | None: ...
 
     async def client(self, number: int) -> OAuthClient | None: ...
 

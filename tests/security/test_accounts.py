@@ -40,7 +40,16 @@ class Merchant:
         answer = self.send("POST", f"/v1/{kind}", json=fields)
         assert answer.status_code == 201, answer.text
         self.ids[kind] = answer.json()["id"]
+        self.client_secret = answer.json().get("client_secret", "")
         return self.ids[kind]
+
+    def ask_token(self) -> httpx2.Response:
+        """Asks for a token of the account's OAuth client."""
+        return httpx2.post(
+            f"{self.api.edge}/oauth/token",
+            data={"grant_type": "client_credentials"},
+            auth=(self.ids["oauth-clients"], self.client_secret),
+        )
 
     def open(self) -> None:
         """Fills the registry; the names of both accounts differ in their word only."""
@@ -66,6 +75,7 @@ class Merchant:
         self.create("webhooks", url=url, events=["conversion.created"])
         rate = {"from": "EUR", "to": "USD", "rate": "1.1", "valid_from": "2026-01-01T00:00:00Z"}
         self.create("rates", **rate)
+        self.create("oauth-clients", name=word, scopes=["links:read"])
 
     def order(self, number: int) -> None:
         """Clicks, and posts the order that the other account posts, too."""
@@ -245,6 +255,11 @@ def test_a_disabled_account_is_refused_within_a_second_and_its_links_go_on(api: 
     merchant = Merchant(api, "CanaryDisabled")
     merchant.open()
     merchant.order(1)
+    token = merchant.ask_token().json()["access_token"]
+    bearer = {"Authorization": f"Bearer {token}"}
+    for host in (api.edge, api.reports):
+        mine = httpx2.get(f"{host}/v1/links", headers=bearer)
+        assert [link["tracking_code"] for link in mine.json()["data"]] == merchant.codes
     run_command(api, "accounts", "disable", merchant.account)
     for host in (api.edge, api.reports):
         wait_for(
@@ -252,6 +267,12 @@ def test_a_disabled_account_is_refused_within_a_second_and_its_links_go_on(api: 
             lambda host=host: merchant.send("GET", host + "/v1/me").status_code == 401,
             1,
         )
+        wait_for(
+            "its token is refused",
+            lambda host=host: httpx2.get(f"{host}/v1/me", headers=bearer).status_code == 401,
+            1,
+        )
+    assert merchant.ask_token().json()["error"] == "invalid_client"
     body = {"tracking_code": merchant.codes[0], "order_id": "late", "order_value": 1}
     assert merchant.send("POST", "/v1/conversions", json=body).status_code == 401
     clicked = api.send("GET", f"/{merchant.codes[0]}", key="-", headers=BROWSER)
@@ -264,6 +285,7 @@ def test_a_disabled_account_is_refused_within_a_second_and_its_links_go_on(api: 
         1,
     )
     assert merchant.send("GET", "/v1/me").json()["account"] == merchant.account
+    assert httpx2.get(f"{api.edge}/v1/me", headers=bearer).json()["account"] == merchant.account
     listed = json.loads(run_command(api, "accounts", "list", "--json"))
     assert listed[0] == {"id": "default", "name": "default", "disabled_at": None}
     assert {"id": merchant.account, "name": merchant.word, "disabled_at": None} in listed

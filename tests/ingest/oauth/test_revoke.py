@@ -14,13 +14,14 @@ from ingest.registry_snapshot import SqliteRegistrySnapshot
 from linkjolt import redis_keys
 from linkjolt.auth.access import identify
 from linkjolt.auth.tokens import issue_token, sign_token, verify_token
-from linkjolt.datasets import ACCOUNT_DEFAULT
+from linkjolt.datasets import ACCOUNT_DEFAULT, Account
 from linkjolt.directory.directory import Directory
 from linkjolt.reasons import Reason, Rejected
+from linkjolt.registry.accounts import create_account, set_disabled
 from linkjolt.registry.entries import OAuthClient
 from linkjolt.registry.keyring import TokenKey, load_keyring, load_token_keys, rotate_token_key
 from linkjolt.registry.store import Registry
-from linkjolt.storage.redis import call
+from linkjolt.storage.redis import RedisError, call, connect
 from tests.ingest.conftest import Shop
 from tests.ingest.oauth.clients import Program, make_program, refused
 from tests.linkjolt.directory.feeds import following
@@ -174,6 +175,30 @@ async def test_the_snapshot_has_clients_and_what_is_revoked(
         following_feed.cancel()
         await asyncio.gather(following_feed, return_exceptions=True)
         await snapshot.close()
+
+
+async def test_a_disabled_account_is_known_without_redis(shop: Shop, tmp_path: Path) -> None:
+    account = await create_account(shop.registry, "Other", datetime.now(UTC))
+    owner = Account(account.number)
+    await set_disabled(shop.registry, owner, datetime.now(UTC))
+    snapshot = SqliteRegistrySnapshot(tmp_path / "new")
+    following_feed = asyncio.create_task(snapshot.follow(shop.redis))
+
+    async def is_copied() -> bool:
+        return await snapshot.account(account.number) is not None
+
+    await wait_until(is_copied)
+    following_feed.cancel()
+    await asyncio.gather(following_feed, return_exceptions=True)
+    nowhere = connect("redis://127.0.0.1:1", 0.1)
+    directory = Directory(nowhere, links_cached=1, unknown_cached=1, snapshot=snapshot)
+    assert await directory.clients.is_disabled(owner)
+    assert not await directory.clients.is_disabled(ACCOUNT_DEFAULT)
+    # Of an account that the copy lacks nobody can say.
+    with pytest.raises(RedisError):
+        await directory.clients.is_disabled(Account(9))
+    await nowhere.aclose()
+    await snapshot.close()
 
 
 async def test_signing_keys_are_made_once_and_rotate(redis: Redis) -> None:
