@@ -32,6 +32,7 @@ from linkjolt import redis_keys
 from linkjolt.api import resources
 from linkjolt.auth.https_only import HttpsOnly
 from linkjolt.click_ids import ClickIdGenerator
+from linkjolt.clicks.client_address import address_reader
 from linkjolt.clicks.user_agent import build_patterns
 from linkjolt.conversions.adjustments_api import Adjustments
 from linkjolt.conversions.api import PATH, Conversions
@@ -131,6 +132,7 @@ def _directory(redis: Redis, snapshot: SqliteRegistrySnapshot, settings: Setting
         links_cached=settings.links_cached,
         unknown_cached=settings.unknown_codes_cached,
         snapshot=snapshot,
+        addresses=address_reader(settings),
     )
 
 

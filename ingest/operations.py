@@ -14,7 +14,8 @@ from linkjolt.api import resources
 from linkjolt.conversions import adjustments_api as adjustments
 from linkjolt.conversions import api as conversions
 from linkjolt.conversions.answer import EXAMPLE, ConversionAnswer
-from linkjolt.conversions.api import PATH, SCOPE
+from linkjolt.conversions.api import PATH
+from linkjolt.conversions.forms import SCOPE
 from linkjolt.reasons import FieldError, Problem, Reason, Rejected
 from linkjolt.web.openapi import JSON, Body, Method, Operation, Parameter, of, text_body
 from linkjolt.web.openapi_page import own_operations

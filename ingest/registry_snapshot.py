@@ -37,6 +37,7 @@ from linkjolt.registry.reads import (
     ENTRY_KINDS,
     FEED_START,
     E,
+    decode_entry,
     feed_contains,
     read_changes,
     read_feed_end,
@@ -54,6 +55,8 @@ CREATE TABLE IF NOT EXISTS entries (
     kind TEXT, number INTEGER, handle TEXT, body BLOB, PRIMARY KEY (kind, number)
 ) WITHOUT ROWID;
 CREATE INDEX IF NOT EXISTS entries_of_handle ON entries (handle);
+CREATE TABLE IF NOT EXISTS former_secrets (digest TEXT PRIMARY KEY, number INTEGER) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS former_secrets_of_key ON former_secrets (number);
 CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB);
 """
 T = TypeVar("T")
@@ -97,10 +100,16 @@ class SqliteRegistrySnapshot:
 
     async def key(self, digest: str) -> ApiKey | None:
         """Returns the key of a digest if it was valid when last copied."""
-        key = await self._entry(ApiKey, "handle", digest)
+        key = await self._entry(ApiKey, "handle", digest) or await self._key_of_former(digest)
         account = await self._entry(AccountEntry, "number", key.account) if key else None
-        is_refused = key and (key.deleted_at or (account and account.disabled_at))
-        return None if is_refused else key
+        if key is None or key.deleted_at or (account and account.disabled_at):
+            return None
+        return key.found_by(digest)
+
+    async def _key_of_former(self, digest: str) -> ApiKey | None:
+        sql = "SELECT number FROM former_secrets WHERE digest = ?"
+        row = await self._in_thread(lambda: self._database.execute(sql, (digest,)).fetchone())
+        return await self._entry(ApiKey, "number", row[0]) if row else None
 
     async def account(self, number: int) -> AccountEntry | None:
         return await self._entry(AccountEntry, "number", number)
@@ -137,7 +146,7 @@ class SqliteRegistrySnapshot:
         row = await self._in_thread(
             lambda: self._database.execute(sql, (ENTRY_KINDS[kind], value)).fetchone()
         )
-        return msgspec.json.decode(row[0], type=kind) if row else None
+        return decode_entry(row[0], kind) if row else None
 
     async def keyring(self) -> Keyring | None:
         """Returns the secrets as last copied."""
@@ -196,8 +205,13 @@ class SqliteRegistrySnapshot:
 
     def _write(self, entries: Sequence[StoredEntry], meta: dict[str, bytes]) -> None:
         rows = [(kind, number, _lookup_handle(kind, body), body) for kind, number, body in entries]
+        keys = [decode_entry(body, ApiKey) for kind, _, body in entries if kind == "key"]
+        former = [(one.digest, key.number) for key in keys for one in key.former_secrets]
         with self._database as database:
             database.executemany("INSERT OR REPLACE INTO entries VALUES (?, ?, ?, ?)", rows)
+            numbers = [(key.number,) for key in keys]
+            database.executemany("DELETE FROM former_secrets WHERE number = ?", numbers)
+            database.executemany("INSERT OR REPLACE INTO former_secrets VALUES (?, ?)", former)
             database.executemany("INSERT OR REPLACE INTO meta VALUES (?, ?)", meta.items())
 
     async def _in_thread(self, run: Callable[[], T]) -> T:
@@ -222,7 +236,7 @@ async def _read_entries(
 
 def _without_secret(body: bytes) -> bytes:
     # Signatures are verified with what Redis has.
-    key = msgspec.json.decode(body, type=ApiKey)
+    key = decode_entry(body, ApiKey)
     return msgspec.json.encode(msgspec.structs.replace(key, signing_secret=""))
 
 

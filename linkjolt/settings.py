@@ -59,7 +59,7 @@ class SharedSettings(msgspec.Struct, frozen=True, kw_only=True):
         str,
         Meta(pattern=r"^(?i:X-Forwarded-For|Forwarded|X-Real-IP|CF-Connecting-IP)\Z"),
         _doc(
-            "Header in which trusted proxies name the visitor's address: X-Forwarded-For,"
+            "Header in which trusted proxies name the client's address: X-Forwarded-For,"
             " Forwarded, X-Real-IP or CF-Connecting-IP."
         ),
     ] = "X-Forwarded-For"

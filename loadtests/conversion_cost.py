@@ -26,6 +26,7 @@ from linkjolt.conversions.answer import answer
 from linkjolt.datasets import Account
 from linkjolt.directory.caches import KeyCache
 from linkjolt.directory.directory import Directory
+from linkjolt.directory.key_uses import KeyUses
 from linkjolt.registry import api_key_secrets
 from linkjolt.registry.entries import ApiKey
 from linkjolt.registry.keyring import Keyring
@@ -47,6 +48,7 @@ class _OneKeyDirectory(OneLinkDirectory):
     def __init__(self) -> None:
         super().__init__()
         digest = api_key_secrets.digest(_SECRET)
+        self.key_uses = KeyUses(connect("redis://"))
         self._keys = KeyCache(10, 10)
         self._keys.put(digest, _key(digest))
         self._keys.remember_secret(_SECRET, digest)

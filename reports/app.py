@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from functools import partial
 from hashlib import blake2s
 
+import msgspec
 from redis.asyncio import Redis
 from starlette.applications import Starlette
 from starlette.middleware import Middleware
@@ -16,12 +17,12 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from linkjolt.api import resources
-from linkjolt.auth.access import authorize_request, identify_sender, require_any_scope
+from linkjolt.auth.access import authorize_request, identify_sender
 from linkjolt.auth.https_only import HttpsOnly
 from linkjolt.auth.rate_limits import RateLimits
 from linkjolt.balance.stale import stale_rule
 from linkjolt.conversions.adjustments_api import Adjustments
-from linkjolt.conversions.api import PATH, READ_SCOPES, Conversions
+from linkjolt.conversions.api import PATH, READ_SCOPE, Conversions
 from linkjolt.conversions.early.adjustments import EarlyAdjustments
 from linkjolt.conversions.requested import RequestedAdjustments
 from linkjolt.datasets import ACCOUNT_DEFAULT
@@ -49,10 +50,11 @@ from reports.log.conversion_request import parse_list_query
 from reports.log.conversions import ConversionList
 from reports.log.event_request import parse_log_query
 from reports.log.events import EventLog
+from reports.log.listing import narrowed_affiliate
 from reports.names import NameCache
 from reports.open_answers import OpenAnswers
 from reports.operations import operations
-from reports.query.request import parse_request, parse_tops
+from reports.query.request import narrowed, parse_request, parse_tops
 from reports.readiness import wait_until_ready, why_not_ready
 
 _SCOPE = "reports:read"
@@ -90,8 +92,9 @@ class ReportEndpoints:
 
     async def get_report(self, request: Request) -> Response:
         """Answers GET /v1/reports (API §4)."""
-        key = await authorize_request(request, self._directory, _SCOPE)
+        key = await authorize_request(request, self._directory, _SCOPE, narrows=True)
         query = parse_request(request.query_params.multi_items(), datetime.now(UTC))
+        query = narrowed(query, key.affiliate)
         if query.every_row:
             builder = ReportBuilder(
                 key.dataset, self._redis, self._clickhouse, self._settings, self._names
@@ -101,30 +104,33 @@ class ReportEndpoints:
             return await csv.stream_response(texts, "report", self._download(request, key))
         report = await self._reports.get(key.dataset, query)
         if query.format == "json":
-            content = report.data, report.totals, report.next_cursor
+            content = report.data, report.totals, report.next_cursor, key.affiliate
             return _conditional_response(request, report, content)
         rows = [csv_columns(query), *(csv_row(query, row) for row in report.data)]
         return csv.page_response(rows, "report", report.next_cursor)
 
     async def get_top_rows(self, request: Request) -> Response:
         """Answers GET /v1/reports/top: the first rows by several dimensions."""
-        key = await authorize_request(request, self._directory, _SCOPE)
+        key = await authorize_request(request, self._directory, _SCOPE, narrows=True)
         query = parse_tops(request.query_params.multi_items(), datetime.now(UTC))
-        top_rows = await self._tops.get(key.dataset, query)
-        return _conditional_response(request, top_rows, top_rows.data)
+        top_rows = await self._tops.get(key.dataset, narrowed(query, key.affiliate))
+        return _conditional_response(request, top_rows, (top_rows.data, key.affiliate))
 
     async def list_conversions(self, request: Request) -> Response:
         """Answers GET /v1/conversions."""
-        key = await identify_sender(request.scope, self._directory)
-        require_any_scope(key, READ_SCOPES)
+        key = await authorize_request(request, self._directory, READ_SCOPE, narrows=True)
         query = parse_list_query(request.query_params.multi_items(), datetime.now(UTC))
+        affiliate = narrowed_affiliate(query.affiliate, key.affiliate)
+        query = msgspec.structs.replace(query, affiliate=affiliate)
         conversions = ConversionList(key.dataset, self._redis, self._clickhouse, self._settings)
         return await conversions.answer(query, self._download(request, key))
 
     async def list_events(self, request: Request) -> Response:
         """Answers GET /v1/events, the event log."""
-        key = await authorize_request(request, self._directory, _EVENTS_SCOPE)
+        key = await authorize_request(request, self._directory, _EVENTS_SCOPE, narrows=True)
         query = parse_log_query(request.query_params.multi_items(), datetime.now(UTC))
+        affiliate = narrowed_affiliate(query.affiliate, key.affiliate)
+        query = msgspec.structs.replace(query, affiliate=affiliate)
         log = EventLog(key.dataset, self._redis, self._clickhouse, self._settings)
         return await log.answer(query, self._download(request, key))
 

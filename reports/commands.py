@@ -4,6 +4,7 @@ import asyncio
 
 import click
 
+from linkjolt.clicks.client_address import address_reader
 from linkjolt.directory.directory import Directory
 from linkjolt.runtime.background import outlive_os_errors
 from linkjolt.runtime.exposure import warn_of_exposure
@@ -45,7 +46,10 @@ async def _serve(settings: ReportsSettings, edge: EdgeSettings, stop: asyncio.Ev
     redis = connect(find_redis_url(settings.data, settings.redis_url))
     clickhouse = clickhouse_server(settings.clickhouse_url, settings.report_readers)
     directory = Directory(
-        redis, links_cached=edge.links_cached, unknown_cached=edge.unknown_codes_cached
+        redis,
+        links_cached=edge.links_cached,
+        unknown_cached=edge.unknown_codes_cached,
+        addresses=address_reader(settings),
     )
     app = create_app(settings, redis, clickhouse, directory, stop)
     exempt_objects_of_start()

@@ -12,11 +12,11 @@ from linkjolt.balance.balance import Balance
 from linkjolt.conversions import adjustments_api as adjustments
 from linkjolt.conversions import api as conversions
 from linkjolt.conversions.answer import EXAMPLE
-from linkjolt.conversions.api import PATH, READ_SCOPES
+from linkjolt.conversions.api import PATH, READ_SCOPE
 from linkjolt.web.openapi import Operation, Parameter, of, text_body
 from linkjolt.web.openapi_page import own_operations
 from reports.answer.report import ReportMeta
-from reports.live.http import SCOPES as LIVE_SCOPES
+from reports.live.http import SCOPE as LIVE_SCOPE
 from reports.log.conversion_request import PARAMETERS as LISTED_BY
 from reports.log.conversions import ConversionListPage
 from reports.log.event_request import PARAMETERS as LOGGED_BY
@@ -173,6 +173,7 @@ def _report() -> Operation:
         description="Sums clicks, conversions and money over a period, by up to three dimensions"
         " and by interval, as JSON or CSV.",
         scope=_SCOPE,
+        narrows=True,
         parameters=[*_parameters(REPORTED_BY), _IF_NONE_MATCH],
         answers={200: (of(_REPORT, example=example), text_body(rows, _CSV)), 304: None},
         refusals=(429,),
@@ -190,6 +191,7 @@ def _tops() -> Operation:
         summary="Get the first rows by several dimensions.",
         description="Returns the first rows by each of up to twelve dimensions at once.",
         scope=_SCOPE,
+        narrows=True,
         parameters=[*_parameters(TOPS_BY), _IF_NONE_MATCH],
         answers={200: of(_TOPS, example=example), 304: None},
         refusals=(429,),
@@ -225,7 +227,8 @@ def _conversions() -> Operation:
         path=PATH,
         summary="List conversions.",
         description="Returns conversions as they are now, the newest first, as JSON or CSV.",
-        scope=" or ".join(READ_SCOPES),
+        scope=READ_SCOPE,
+        narrows=True,
         parameters=_parameters(LISTED_BY),
         answers={200: (of(ConversionListPage, example=example), text_body(rows, _CSV))},
         refusals=(429,),
@@ -257,7 +260,7 @@ def _log() -> Operation:
         "parameters": {"sub1": "mail"},
     }
     meta = {"data_as_of": "2026-05-04T10:00:00Z", "incomplete": False}
-    example = {"data": [logged], "next_cursor": None, "meta": meta}
+    page = of(EventLogPage, example={"data": [logged], "next_cursor": None, "meta": meta})
     rows = '"type","time"\r\n"click","2026-05-04T10:00:00Z"\r\n'
     return Operation(
         id="listEvents",
@@ -265,11 +268,11 @@ def _log() -> Operation:
         method="GET",
         path="/v1/events",
         summary="List events.",
-        description="Returns every recorded request, conversion and adjustment, the newest first,"
-        " as JSON or CSV.",
+        description="Returns all recorded events, the newest first, as JSON or CSV.",
         scope="events:read",
+        narrows=True,
         parameters=_parameters(LOGGED_BY),
-        answers={200: (of(EventLogPage, example=example), text_body(rows, _CSV))},
+        answers={200: (page, text_body(rows, _CSV))},
         refusals=(429,),
         headers={200: _CSV_HEADERS},
     )
@@ -286,7 +289,8 @@ def _live() -> Operation:
         description="Sends server-sent events: each event as it is stored, counters, and how"
         " fresh the reports are. The stream stays open until the client leaves, or the key is"
         " revoked or expires.",
-        scope=" or ".join(LIVE_SCOPES),
+        scope=LIVE_SCOPE,
+        narrows=True,
         parameters=[
             Parameter(
                 "Last-Event-ID",

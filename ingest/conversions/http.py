@@ -18,7 +18,8 @@ from ingest.conversions.idempotency import IdempotentIntake, check_single, read_
 from ingest.conversions.intake import Intake, count_conversions
 from ingest.edge import Edge
 from linkjolt.auth.access import identify_poster
-from linkjolt.conversions.api import PATH, SCOPE
+from linkjolt.conversions.api import PATH
+from linkjolt.conversions.forms import SCOPE
 from linkjolt.conversions.json_lines import read_lines
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.entries import ApiKey

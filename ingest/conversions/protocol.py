@@ -45,6 +45,7 @@ class PostBatcher:
         self._hsts = hsts_line(edge.settings) if over_https else b""
         self.https_batcher = None if over_https else PostBatcher(edge, over_https=True)
         self._directory = edge.directory
+        self._key_uses = edge.directory.key_uses
         self._intake = Intake(edge)
         self._frame: FrameOutcomes | None = None
         self._waiting: list[_WaitingPost] = []
@@ -56,13 +57,17 @@ class PostBatcher:
         key = self._directory.cached_key(plain.secret) if plain else None
         if not plain or plain.over_https is not self._over_https:
             return None
-        if not key or key.expires_at is not None or not key.allows(SCOPE):
+        if not key or key.expires_at is not None or key.allowed_networks or not key.allows(SCOPE):
             return None
+        now_ms = time.time_ns() // 1_000_000
         try:
-            return self._intake.accept_now(plain.body, key, time.time_ns() // 1_000_000)
+            pending = self._intake.accept_now(plain.body, key, now_ms)
         except Exception:
             # The application answers all refusals, and faults of ours.
             return None
+        if pending:
+            self._key_uses.noted[key.number] = now_ms
+        return pending
 
     def answer_when_durable(
         self, pending: PendingConversion, data: bytes, protocol: "PostProtocol"

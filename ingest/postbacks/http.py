@@ -39,7 +39,13 @@ from ingest.postbacks.signatures import (
     verify_signature,
 )
 from ingest.publishing.publishers import QueuedPost
-from linkjolt.auth.access import count_failure, identify_limited, require_any_scope, take_post
+from linkjolt.auth.access import (
+    count_failure,
+    identify_limited,
+    is_allowed_from,
+    require_any_scope,
+    take_post,
+)
 from linkjolt.clicks.route import Route as ClickRoute
 from linkjolt.conversions.proposed import Author, ProposedAdjustment
 from linkjolt.conversions.requested import RequestedAdjustments
@@ -139,7 +145,9 @@ class Postbacks:
         signed = read_signed_query(query)
         # A key that the query or a header names is judged before the body is read.
         key = await (
-            self._signing_key(signed) if signed else self._api_key(read_parameters(query), request)
+            self._signing_key(signed, request)
+            if signed
+            else self._api_key(read_parameters(query), request)
         )
         body = await requests.read_body(request) if request.method == "POST" else b""
         if signed and key:
@@ -159,7 +167,7 @@ class Postbacks:
     async def _accept_pixel(self, request: Request) -> None:
         query: bytes = request.scope["query_string"]
         signed = read_signed_query(query)
-        key = await self._signing_key(signed) if signed else None
+        key = await self._signing_key(signed, request) if signed else None
         if signed and key:
             self._verify(signed, key, request)
         parameters = read_parameters(query)
@@ -173,11 +181,15 @@ class Postbacks:
             raise Rejected(Reason.unauthorized, "is required for a refund", field="key")
         await self._pixel.record(postback.post, await self._route_of_click(postback.post, request))
 
-    async def _signing_key(self, signed: SignedQuery) -> ApiKey:
+    async def _signing_key(self, signed: SignedQuery, request: Request) -> ApiKey:
         """Returns the key that a recent signature names; Rejected where it can sign nothing."""
         check_recent(signed, time.time())
         key = await read_entry(self._edge.fast_redis, ApiKey, signed.key_number)
-        is_valid = key is not None and not (key.deleted_at or key.is_expired(datetime.now(UTC)))
+        is_valid = (
+            key is not None
+            and not (key.deleted_at or key.is_expired(datetime.now(UTC)))
+            and is_allowed_from(key, self._edge.directory, request.scope)
+        )
         if key is None or not is_valid or await is_disabled(self._edge.fast_redis, key.account):
             raise Rejected(Reason.unauthorized, "names no valid key", field="key_id")
         require_any_scope(key, SCOPES)
@@ -188,7 +200,8 @@ class Postbacks:
     ) -> None:
         """Verifies the signature of the whole call; else Rejected."""
         call = SignedCall(request.method, request.scope["path"], body)
-        form = verify_signature(signed, key, call)
+        form = verify_signature(signed, key, call, datetime.now(UTC))
+        self._edge.directory.key_uses.note(key.number)
         metrics.POSTBACK_SIGNATURES.labels(form).inc()
         if form == "query" and key.number not in self._warned_keys:
             self._warned_keys.add(key.number)

@@ -214,4 +214,5 @@ LINKS = Collection(
     create=_create,
     patch=lambda call, link, patch: patched_link(link, patch, call.edge_url),
     answer=lambda call, link: link_answer(link, call.edge_url),
+    is_visible=lambda key, link: link.affiliate == key.affiliate,
 )

@@ -9,9 +9,10 @@ from starlette.routing import BaseRoute, Route
 
 from linkjolt.api import commissions, link_preview, links_bulk
 from linkjolt.api.affiliates import AFFILIATES
-from linkjolt.api.api_keys import API_KEYS, ME, SIGNING_SECRET
+from linkjolt.api.api_keys import API_KEYS, ME
 from linkjolt.api.campaigns import CAMPAIGNS
 from linkjolt.api.coupons import COUPONS
+from linkjolt.api.key_secrets import ROTATION, SIGNING_SECRET
 from linkjolt.api.links import LINKS
 from linkjolt.api.oauth_clients import OAUTH_CLIENTS
 from linkjolt.api.rates import RATES
@@ -39,6 +40,7 @@ _ENDPOINTS: list[Endpoint] = [
     *COUPONS.endpoints(),
     *RATES.endpoints(),
     *API_KEYS.endpoints(),
+    ROTATION,
     SIGNING_SECRET,
     *privacy.ENDPOINTS,
     *OAUTH_CLIENTS.endpoints(),
@@ -66,7 +68,7 @@ def routes(
             endpoint = methods["GET" if request.method == "HEAD" else request.method]
             operation = endpoint.operation
             key = await identify_sender(request.scope, directory)
-            require_declared(key, operation.scope or "", live_only=operation.live_only)
+            require_declared(key, operation)
             call = Call(request, key, datetime.now(UTC), registry, settings)
             return await endpoint.action(call)
 

@@ -8,6 +8,8 @@ from typing import cast
 from starlette.requests import Request
 from starlette.types import Scope
 
+from linkjolt.auth import metrics
+from linkjolt.auth.allowed_networks import is_inside
 from linkjolt.auth.rate_limits import RateLimits
 from linkjolt.auth.tokens import identify_token, is_token
 from linkjolt.directory.directory import Directory
@@ -15,6 +17,7 @@ from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.entries import ApiKey
 from linkjolt.storage.fair_slots import Asker, ask_for
 from linkjolt.web import requests
+from linkjolt.web.openapi import Operation
 
 
 def bearer_secret(scope: Scope) -> str:
@@ -25,49 +28,67 @@ def bearer_secret(scope: Scope) -> str:
     return secret.strip()
 
 
-async def identify(secret: str, directory: Directory) -> ApiKey:
+async def identify(secret: str, directory: Directory, scope: Scope) -> ApiKey:
     """Returns the valid key of a secret, for which the current task works from now on.
 
     An access token of an OAuth client counts as a key with the token's scopes and expiry. Rejected
-    for unknown, revoked and expired ones.
+    for unknown, revoked and expired ones, and for clients in no allowed network.
     """
     if is_token(secret):
         key = await identify_token(secret, directory.clients)
     else:
         key = await directory.key(secret)
-    if key is None:
-        raise Rejected(Reason.unauthorized, "the API key is not valid")
+    if key is None or not is_allowed_from(key, directory, scope):
+        # One text for both: a thief learns not whether the key is worth a try elsewhere.
+        message = "the API key is not valid, or not valid from this address"
+        raise Rejected(Reason.unauthorized, message)
     if key.expires_at is not None and key.is_expired(datetime.now(UTC)):
         raise Rejected(Reason.unauthorized, "the API key has expired")
+    directory.key_uses.note(key.number)
     ask_for(Asker({key.number}))
     return key
 
 
-def require_scope(key: ApiKey, scope: str) -> None:
-    """Raises Rejected, naming the scope, unless the key has it."""
-    if not key.allows(scope):
-        raise Rejected(Reason.forbidden, f"the API key lacks the scope {scope}")
+def is_allowed_from(key: ApiKey, directory: Directory, scope: Scope) -> bool:
+    """Returns whether the key may be used by the client of an ASGI request."""
+    if not key.allowed_networks:
+        return True
+    allowed = is_inside(directory.addresses.read(scope), key.allowed_networks)
+    if not allowed:
+        metrics.KEYS_REFUSED_BY_ADDRESS.inc()
+    return allowed
 
 
-def require_any_scope(key: ApiKey, scopes: Sequence[str]) -> None:
-    """Raises Rejected, naming the scopes, unless the key has one of them."""
+def require_any_scope(key: ApiKey, scopes: Sequence[str], *, narrows: bool = False) -> None:
+    """Raises Rejected, naming the scopes, unless the key has one of them.
+
+    A key bound to an affiliate passes only where the caller narrows its answer to that.
+    """
     if not any(key.allows(scope) for scope in scopes):
         raise Rejected(Reason.forbidden, f"the API key lacks the scope {' or '.join(scopes)}")
+    if key.affiliate and not narrows:
+        message = "the API key is bound to an affiliate, and this is not about one alone"
+        raise Rejected(Reason.forbidden, message)
 
 
-def require_declared(key: ApiKey, scopes: str, *, live_only: bool) -> None:
-    """Raises Rejected unless the key has what an operation declares (`Operation.scope`)."""
-    for needed in scopes.split(" and ") if scopes else ():
-        require_any_scope(key, needed.split(" or "))
-    if live_only and key.test:
+def require_declared(key: ApiKey, operation: Operation) -> None:
+    """Raises Rejected unless the key has what an operation declares."""
+    for needed in operation.scope.split(" and ") if operation.scope else ():
+        require_any_scope(key, needed.split(" or "), narrows=operation.narrows)
+    if operation.live_only and key.test:
         message = "a test key changes nothing that is live: use a live key"
         raise Rejected(Reason.forbidden, message)
 
 
-async def authorize(scope: Scope, directory: Directory, required_scope: str) -> ApiKey:
-    """Returns the valid key of an ASGI request with the scope; RedisError passes through."""
+async def authorize(
+    scope: Scope, directory: Directory, required_scope: str, *, narrows: bool = False
+) -> ApiKey:
+    """Returns the valid key of an ASGI request with the scope, or one of several (`a or b`).
+
+    As `require_any_scope`; RedisError passes through.
+    """
     key = await identify_sender(scope, directory)
-    require_scope(key, required_scope)
+    require_any_scope(key, required_scope.split(" or "), narrows=narrows)
     return key
 
 
@@ -85,7 +106,7 @@ async def identify_sender(scope: Scope, directory: Directory) -> ApiKey:
 async def identify_poster(scope: Scope, directory: Directory, required_scope: str) -> ApiKey:
     """Returns the valid key of an ASGI request that posts conversions, as `authorize`."""
     key = await _identify_bearer(scope, directory)
-    require_scope(key, required_scope)
+    require_any_scope(key, (required_scope,))
     await take_post(scope, key)
     return key
 
@@ -109,7 +130,7 @@ async def identify_limited(secret: str, scope: Scope, directory: Directory) -> A
     # A token costs no look-up.
     if limits and not is_token(secret) and directory.cached_key(secret) is None:
         limits.check_failures(scope, partial(directory.is_unknown_key, secret))
-    key = await identify(secret, directory)
+    key = await identify(secret, directory, scope)
     scope[requests.VERIFIED] = True
     return key
 
@@ -125,6 +146,8 @@ def rate_limits_of(scope: Scope) -> RateLimits | None:
     return cast(RateLimits | None, scope.get(requests.RATE_LIMITS))
 
 
-async def authorize_request(request: Request, directory: Directory, scope: str) -> ApiKey:
+async def authorize_request(
+    request: Request, directory: Directory, scope: str, *, narrows: bool = False
+) -> ApiKey:
     """Authorizes a Starlette request."""
-    return await authorize(request.scope, directory, scope)
+    return await authorize(request.scope, directory, scope, narrows=narrows)

@@ -2,6 +2,8 @@
 
 from datetime import datetime
 
+from linkjolt.auth.allowed_networks import FIELD as ALLOWED_NETWORKS
+from linkjolt.auth.allowed_networks import are_within
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.entries import ApiKey, public_id
 
@@ -18,6 +20,13 @@ def check_governed(actor: ApiKey, key: ApiKey) -> None:
         bound = public_id("campaign", actor.campaign)
         message = f"must be {bound}, to which the API key is bound itself"
         raise Rejected(Reason.forbidden, message, field="campaign_id")
+    if actor.affiliate and key.affiliate != actor.affiliate:
+        bound = public_id("affiliate", actor.affiliate)
+        message = f"must be {bound}, to which the API key is bound itself"
+        raise Rejected(Reason.forbidden, message, field="affiliate_id")
+    if not are_within(key.allowed_networks, actor.allowed_networks):
+        message = "must lie within those of the API key of the request"
+        raise Rejected(Reason.forbidden, message, field=ALLOWED_NETWORKS)
     for scope in key.scopes:
         if not actor.allows(scope):
             message = f"cannot include {scope}, which the API key lacks itself"

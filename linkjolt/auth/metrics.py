@@ -2,6 +2,10 @@
 
 from prometheus_client import Counter
 
+KEYS_REFUSED_BY_ADDRESS = Counter(
+    "linkjolt_keys_refused_by_address",
+    "Requests that name an API key from outside the networks that it is allowed from.",
+)
 RATE_LIMITED = Counter(
     "linkjolt_rate_limited",
     "Requests refused because a key, an account or an address sent too many.",

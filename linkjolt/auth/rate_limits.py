@@ -12,8 +12,7 @@ from linkjolt.auth.failed_attempts import FailedAttempts
 from linkjolt.auth.gcra import Limit
 from linkjolt.auth.key_grants import effective_rate
 from linkjolt.auth.shares import Bucket, Shares
-from linkjolt.clicks.addresses import parse_networks
-from linkjolt.clicks.client_address import AddressReader
+from linkjolt.clicks.client_address import address_reader
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.entries import ApiKey
 from linkjolt.settings import SharedSettings
@@ -40,9 +39,7 @@ class RateLimits:
         self._account = gcra.limit("account", settings.rate_account_per_minute)
         self._intake = gcra.limit("intake", settings.rate_intake_per_minute)
         failures = gcra.minute_limit("address", settings.rate_failures_per_minute)
-        addresses = AddressReader(
-            parse_networks(settings.trusted_proxies), settings.client_ip_header
-        )
+        addresses = address_reader(settings)
         self.failures = FailedAttempts(self.shares, addresses, failures) if failures else None
 
     async def take(self, scope: Scope, key: ApiKey) -> None:

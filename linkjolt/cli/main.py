@@ -21,7 +21,8 @@ _Commands = Mapping[str, click.Command]
 
 def _own() -> _Commands:
     from linkjolt.cli.config import config
-    from linkjolt.cli.registry import accounts, keys, links
+    from linkjolt.cli.keys import keys
+    from linkjolt.cli.registry import accounts, links
 
     return {"accounts": accounts, "keys": keys, "links": links, "config": config}
 

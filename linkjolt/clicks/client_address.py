@@ -9,7 +9,9 @@ from linkjolt.clicks.addresses import (
     forwarded_nodes,
     is_trusted,
     pack_address,
+    parse_networks,
 )
+from linkjolt.settings import SharedSettings
 
 # Of an IPv6 address: a household or a server may have all of a /64.
 _NETWORK_BYTES = 8
@@ -39,3 +41,8 @@ class AddressReader:
         """Returns the IPv4 address, or the /64 of the IPv6 address; empty where there is none."""
         packed = pack_address(self.read(scope)) or b""
         return packed if len(packed) <= _NETWORK_BYTES else packed[:_NETWORK_BYTES]
+
+
+def address_reader(settings: SharedSettings) -> AddressReader:
+    """Reads addresses as the settings say."""
+    return AddressReader(parse_networks(settings.trusted_proxies), settings.client_ip_header)

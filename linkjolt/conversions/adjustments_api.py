@@ -13,18 +13,20 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from linkjolt.auth.access import authorize_request, identify_sender, require_any_scope
+from linkjolt.auth.access import authorize_request
 from linkjolt.conversions.adjust import AdjustmentResult
-from linkjolt.conversions.api import ADJUSTED_EXAMPLE, READ_SCOPES, SCOPE
+from linkjolt.conversions.api import ADJUSTED_EXAMPLE, READ_SCOPE
 from linkjolt.conversions.early.adjustments import EarlyAdjustments
 from linkjolt.conversions.early.entries import EarlyAdjustment, FailedAdjustment
 from linkjolt.conversions.forms import (
+    ADJUSTMENT_SCOPE,
     VERBS,
     AdjustmentVerb,
     EventName,
     OrderAdjustmentForm,
     Text128,
     check_adjustment,
+    check_scope,
     check_target,
     decode_form,
     proposal_of,
@@ -145,7 +147,7 @@ class Adjustments:
 
     async def adjust(self, request: Request) -> Response:
         """Makes one adjustment, or those of an array or of lines in their order."""
-        key = await authorize_request(request, self._directory, SCOPE)
+        key = await authorize_request(request, self._directory, ADJUSTMENT_SCOPE)
         media_type = requests.media_type(request.scope)
         if media_type in requests.NDJSON:
             return _json_response(await self._adjust_many(await _read_lines(request), key))
@@ -160,8 +162,7 @@ class Adjustments:
 
     async def list_early(self, request: Request) -> Response:
         """Lists the adjustments of an order that wait for it, and those that failed."""
-        key = await identify_sender(request.scope, self._directory)
-        require_any_scope(key, READ_SCOPES)
+        key = await authorize_request(request, self._directory, READ_SCOPE)
         query = _parse_query(request.query_params.multi_items())
         order_id = posted_fields.normalize_identifier(query.order_id)
         order = NamedOrder(key.dataset, query.event, order_id, query.click_id)
@@ -199,6 +200,7 @@ class Adjustments:
         self, body: bytes, key: ApiKey, campaigns: dict[int, Campaign | None]
     ) -> AdjustmentResult | EarlyAdjustment:
         form = decode_form(body, OrderAdjustmentForm)
+        check_scope(form, key)
         check_target(form)
         if form.conversion_id is not None:
             stored = await self._requested.find(key, form.conversion_id)
@@ -357,7 +359,7 @@ OPERATIONS = [
         " comes before its order waits for 72 hours and is made as soon as the conversion is"
         " stored. Several adjustments answer 200 with a result each. The same `adjustment_id` sent"
         " again changes nothing.",
-        scope=SCOPE,
+        scope=ADJUSTMENT_SCOPE,
         bodies=[
             of(OrderAdjustmentForm, list[OrderAdjustmentForm], example=_ORDER_ADJUSTMENT),
             *(text_body(_LINES, media) for media in requests.NDJSON),
@@ -386,7 +388,7 @@ OPERATIONS = [
         summary="List an order's early adjustments.",
         description="Returns the adjustments that wait for the order, then those that could not be"
         " made when its conversion came, or for which none came, for 72 hours.",
-        scope=" or ".join(READ_SCOPES),
+        scope=READ_SCOPE,
         parameters=[
             Parameter("order_id", "The order.", required=True),
             Parameter("event", "The event of the order's conversion, `sale` by default."),

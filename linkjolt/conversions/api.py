@@ -9,14 +9,17 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from linkjolt.auth.access import authorize_request, identify_sender, require_any_scope
+from linkjolt.auth.access import authorize_request
 from linkjolt.conversions.adjust import AdjustmentResult
 from linkjolt.conversions.answer import EXAMPLE
 from linkjolt.conversions.forms import (
+    ADJUSTMENT_SCOPE,
+    SCOPE,
     AdjustmentForm,
     AttributionForm,
     check_adjustment,
     check_attribution,
+    check_scope,
     decode_form,
     proposal_of,
 )
@@ -31,13 +34,14 @@ from linkjolt.conversions.proposed import author_of, check_campaign, propose_pay
 from linkjolt.conversions.requested import RequestedAdjustments
 from linkjolt.conversions.reservations import RefusedPost, StoredReservation, find_reservation
 from linkjolt.directory.directory import Directory
+from linkjolt.events import ConversionState
 from linkjolt.reasons import Reason, Rejected
+from linkjolt.registry.entries import ApiKey
 from linkjolt.web import requests
 from linkjolt.web.openapi import Body, Operation, of
 
 PATH = "/v1/conversions"
-SCOPE = "conversions:write"
-READ_SCOPES = (SCOPE, "reports:read")
+READ_SCOPE = f"{SCOPE} or reports:read"
 
 
 class ConversionOutcomeAnswer(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -70,18 +74,17 @@ class Conversions:
 
     async def get(self, request: Request) -> Response:
         """Answers a conversion by its id, as it is now; queued and refused ones too."""
-        key = await identify_sender(request.scope, self._directory)
-        require_any_scope(key, READ_SCOPES)
+        key = await authorize_request(request, self._directory, READ_SCOPE, narrows=True)
         conversion_id: str = request.path_params["conversion_id"]
-        if await self._requested.is_queued(conversion_id):
+        # Of a queued post nobody knows yet whose it is.
+        if not key.affiliate and await self._requested.is_queued(conversion_id):
             return requests.json_response(ConversionOutcomeAnswer(conversion_id, "queued"))
         found = await find_reservation(self._redis, self._shards, conversion_id)
         refused = found if isinstance(found, RefusedPost) else None
         if refused:
             found = await find_reservation(self._redis, self._shards, refused.conflicts_with)
-        if (
-            not isinstance(found, StoredReservation)
-            or found.reservation.state.account != key.dataset
+        if not isinstance(found, StoredReservation) or not _is_visible(
+            found.reservation.state, key
         ):
             raise Rejected(Reason.not_found, "no such conversion")
         check_campaign(found.reservation.state, author_of(key))
@@ -94,11 +97,12 @@ class Conversions:
 
     async def adjust(self, request: Request) -> Response:
         """Approves, rejects, refunds, reinstates or restates it, or marks its commission paid."""
-        key = await authorize_request(request, self._directory, SCOPE)
+        key = await authorize_request(request, self._directory, ADJUSTMENT_SCOPE)
         requests.require_json(request)
         body = await requests.read_body(request)
         stored = await self._requested.find(key, request.path_params["conversion_id"])
         form = decode_form(body, AdjustmentForm)
+        check_scope(form, key)
         check_adjustment(form)
         request_for = proposal_of(form, author_of(key)).request_for
         return _adjusted(await self._requested.adjust(stored, request_for, _now_ms()))
@@ -115,6 +119,10 @@ class Conversions:
         payee_of = await find_payee(self._redis, rates, form, key.account)
         request_for = propose_payee(form.adjustment_id, author_of(key), form.reason, payee_of)
         return _adjusted(await self._requested.adjust(stored, request_for, _now_ms()))
+
+
+def _is_visible(state: ConversionState, key: ApiKey) -> bool:
+    return state.account == key.dataset and key.affiliate in (0, state.affiliate)
 
 
 def _adjusted(result: AdjustmentResult) -> Response:
@@ -178,7 +186,9 @@ ADJUSTED_EXAMPLE: dict[str, Any] = {
 _ADJUSTED = of(AdjustmentAnswer, example=ADJUSTED_EXAMPLE)
 
 
-def _adjusting(id: str, path: str, summary: str, description: str, form: Body) -> Operation:
+def _adjusting(
+    id: str, path: str, summary: str, description: str, form: Body, scope: str = SCOPE
+) -> Operation:
     return Operation(
         id=id,
         tag="Conversions",
@@ -186,7 +196,7 @@ def _adjusting(id: str, path: str, summary: str, description: str, form: Body) -
         path=f"{PATH}/{{conversion_id}}/{path}",
         summary=summary,
         description=f"{description} The same `adjustment_id` sent again changes nothing.",
-        scope=SCOPE,
+        scope=scope,
         bodies=[form],
         answers={200: _ADJUSTED, 201: _ADJUSTED},
         refusals=(404, 409),
@@ -203,7 +213,8 @@ OPERATIONS = [
         summary="Get a conversion.",
         description="Returns the conversion as it is now, with its history; or, for a post that"
         " was answered 202, whether it is still queued or was refused.",
-        scope=" or ".join(READ_SCOPES),
+        scope=READ_SCOPE,
+        narrows=True,
         answers={200: of(ConversionDetailsAnswer, ConversionOutcomeAnswer, example=_DETAILS)},
         refusals=(404,),
     ),
@@ -212,8 +223,10 @@ OPERATIONS = [
         "adjustments",
         "Adjust a conversion.",
         "Approves, rejects, refunds or restates the conversion, takes a refund back, or marks its"
-        " commission as paid.",
+        " commission as paid. `pay` and `unpay` need the scope `payouts:write`, all else"
+        " `conversions:write`.",
         of(AdjustmentForm, example={"kind": "approve", "adjustment_id": "approval-1"}),
+        ADJUSTMENT_SCOPE,
     ),
     _adjusting(
         "attributeConversion",

@@ -12,10 +12,14 @@ from linkjolt.events import AdjustmentKind
 from linkjolt.money import check_amount
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.checks import check_text
+from linkjolt.registry.entries import ApiKey
 from linkjolt.web import posted_fields
 from linkjolt.web.forms import reference
 
 F = TypeVar("F")
+SCOPE = "conversions:write"
+PAYOUT_SCOPE = "payouts:write"
+ADJUSTMENT_SCOPE = f"{SCOPE} or {PAYOUT_SCOPE}"
 Text128 = Annotated[str, Meta(min_length=1, max_length=128)]
 Text64 = Annotated[str, Meta(min_length=1, max_length=64)]
 EventName = Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]{0,31}\Z")]
@@ -111,6 +115,14 @@ def check_adjustment(form: AdjustmentForm) -> None:
     if form.kind == "reject" and not form.reason:
         message = "is required: say why the conversion is rejected"
         raise Rejected(Reason.missing_field, message, field="reason")
+
+
+def check_scope(form: AdjustmentForm, key: ApiKey) -> None:
+    """Rejected unless the key has the scope that this kind of adjustment needs."""
+    needed = PAYOUT_SCOPE if form.kind in ("pay", "unpay") else SCOPE
+    if not key.allows(needed):
+        message = f"needs the scope {needed}, which the API key lacks"
+        raise Rejected(Reason.forbidden, message, field="kind")
 
 
 def check_target(form: OrderAdjustmentForm) -> None:

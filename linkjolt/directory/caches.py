@@ -103,7 +103,9 @@ def _owners(route: Route) -> tuple[tuple[EntryKind, int], tuple[EntryKind, int]]
 class KeyCache:
     """At most `size` API keys by digest and by secret; caches unknown digests too.
 
-    A secret is cached as long as its key: hashing it costs as much as the rest of a look-up.
+    A key has a digest for each of its secrets, and an entry under each that was used
+    (`ApiKey.found_by`). A secret is cached as long as its key: hashing it costs as much as the rest
+    of a look-up.
     """
 
     def __init__(self, size: int, unknown_size: int) -> None:
@@ -111,6 +113,8 @@ class KeyCache:
         self._unknown: LruCache[str, bool] = LruCache(unknown_size)
         self._digests: dict[str, str] = {}
         self._secrets: dict[str, str] = {}
+        # A change names the key alone, and the stored one may know a former digest no more.
+        self._digests_by_number: dict[int, set[str]] = {}
 
     def by_secret(self, secret: str) -> ApiKey | None:
         digest = self._digests.get(secret)
@@ -131,28 +135,40 @@ class KeyCache:
     def put(self, digest: str, key: ApiKey | None) -> None:
         if key is None:
             self._unknown.put(digest, True)
-        elif forgotten := self._keys.put(digest, key):
-            self._forget(forgotten.digest)
+            return
+        self._digests_by_number.setdefault(key.number, set()).add(digest)
+        if forgotten := self._keys.put(digest, key):
+            self._forget(forgotten)
 
-    def pop(self, digest: str) -> None:
-        self._keys.pop(digest)
+    def drop_key(self, number: int) -> None:
+        """Drops a key under all of its digests."""
+        for digest in list(self._digests_by_number.get(number, ())):
+            if key := self._keys.pop(digest):
+                self._forget(key)
+
+    def drop_unknown(self, digest: str) -> None:
         self._unknown.pop(digest)
-        self._forget(digest)
 
     def clear(self) -> None:
         self._keys.clear()
         self._unknown.clear()
         self._digests.clear()
         self._secrets.clear()
+        self._digests_by_number.clear()
 
-    def sizes(self) -> tuple[int, int, int]:
-        """Counts the keys, their secrets, and the secrets by digest."""
-        return len(self._keys), len(self._digests), len(self._secrets)
+    def sizes(self) -> tuple[int, int, int, int]:
+        """Counts the keys, their secrets, the secrets by digest, and the digests by number."""
+        by_number = sum(map(len, self._digests_by_number.values()))
+        return len(self._keys), len(self._digests), len(self._secrets), by_number
 
-    def _forget(self, digest: str) -> None:
-        secret = self._secrets.pop(digest, None)
+    def _forget(self, key: ApiKey) -> None:
+        secret = self._secrets.pop(key.digest, None)
         if secret is not None:
             del self._digests[secret]
+        digests = self._digests_by_number.get(key.number, set())
+        digests.discard(key.digest)
+        if not digests:
+            self._digests_by_number.pop(key.number, None)
 
 
 class SingleFlight(Generic[K, V]):

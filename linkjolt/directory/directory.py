@@ -8,10 +8,12 @@ from redis.asyncio import Redis
 from redis.exceptions import RedisError
 
 from linkjolt import redis_keys
+from linkjolt.clicks.client_address import AddressReader
 from linkjolt.clicks.route import Route
 from linkjolt.directory.caches import KeyCache, LruCache, RouteCache, SingleFlight
 from linkjolt.directory.clients import ClientDirectory
 from linkjolt.directory.coupons import CouponDirectory
+from linkjolt.directory.key_uses import KeyUses
 from linkjolt.directory.known_digests import KnownDigests
 from linkjolt.directory.rates import RateDirectory
 from linkjolt.directory.redis_outage import CircuitBreaker, RegistrySnapshot
@@ -36,6 +38,7 @@ _CHANGES_AT_ONCE = 1000
 _PAUSE_SECONDS = 0.02
 _RETRY_SECONDS = 0.2
 _RETRY_MAX_SECONDS = 1.0
+_NO_PROXIES = AddressReader((), "")
 _log = structlog.get_logger()
 
 
@@ -53,8 +56,11 @@ class Directory:
         links_cached: int,
         unknown_cached: int,
         snapshot: RegistrySnapshot | None = None,
+        addresses: AddressReader = _NO_PROXIES,
     ) -> None:
         self._redis = redis
+        self.addresses = addresses
+        self.key_uses = KeyUses(redis)
         self._breaker = CircuitBreaker(snapshot)
         self._routes = RouteCache(links_cached)
         # The route of a code if it is in memory; every click calls it, so it skips a method call.
@@ -184,6 +190,7 @@ class Directory:
         key = None if number is None else await read_entry(self._redis, ApiKey, number)
         if key and (key.deleted_at or await is_disabled(self._redis, key.account)):
             key = None
+        key = key.found_by(digest) if key else None
         if generation == self._generation:
             self._keys.put(digest, key)
         return key
@@ -208,7 +215,7 @@ class Directory:
         for code in codes:
             self._unknown_codes.pop(code)
         for digest in digests:
-            self._keys.pop(digest)
+            self._keys.drop_unknown(digest)
         self._known_digests.add(digests)
         if changed_rates:
             self.rates.apply(changed_rates)
@@ -228,7 +235,9 @@ class Directory:
                 self.coupons.clear()
             case "account":
                 self._keys.clear()
-            case "key" | "webhook" | "rate" | "client":
+            case "key":
+                self._keys.drop_key(change.number)
+            case "webhook" | "rate" | "client":
                 pass
 
     def clear(self) -> None:
@@ -239,7 +248,10 @@ class Directory:
             memory.clear()
 
     async def follow(self) -> None:
-        """Applies the registry's changes for ever, on its own connection from the pool."""
+        """Applies the registry's changes for ever, on its own connection from the pool.
+
+        Writes meanwhile when keys were used.
+        """
         retries = BackOff(_RETRY_SECONDS, _RETRY_MAX_SECONDS)
         lost = False
         task = asyncio.current_task()
@@ -247,6 +259,7 @@ class Directory:
         while not (task and task.cancelling()):
             try:
                 await self._follow_once()
+                await self.key_uses.write()
                 retries.reset()
                 lost = False
             except RedisError as error:

@@ -49,7 +49,9 @@ class KnownDigests:
             for first in range(1, newest + 1, _PAGE):
                 numbers = range(first, min(first + _PAGE, newest + 1))
                 page = await read_entries(self._redis, ApiKey, numbers)
-                digests.update(_short(key.digest) for key in page if key)
+                for key in page:
+                    former = key.former_secrets if key else ()
+                    digests.update(_short(one.digest) for one in (key, *former) if one)
         except RedisError:
             # The next unknown secret tries again.
             self._loading = None

@@ -38,7 +38,12 @@ SCOPES = (
     "events:read",
     "rates:write",
     "privacy:write",
+    "payouts:write",
 )
+# What a key bound to an affiliate may have: each of their routes narrows to it, or refuses it.
+AFFILIATE_SCOPES = ("links:read", "reports:read", "events:read")
+# Since version 1 `conversions:write` does not include `payouts:write`.
+SCOPES_VERSION = 1
 
 
 class AccountEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -182,12 +187,22 @@ class Webhook(msgspec.Struct, frozen=True, kw_only=True):
     deleted_at: datetime | None = None
 
 
+class FormerSecret(msgspec.Struct, frozen=True):
+    """A secret of a key that was rotated; it is valid until `expires_at`."""
+
+    digest: str
+    hint: str
+    expires_at: datetime
+
+
 class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     """An API key; only the SHA-256 of the secret is stored, and a hint to show.
 
-    `campaign` other than 0 binds it to one campaign; posts with a `test` key are no real events.
-    `signing_secret` signs postbacks, '' where none was made. It may send `rate_limit_per_minute`
-    requests; None is what the installation's settings say.
+    `campaign` other than 0 binds it to one campaign, `affiliate` to reading what is of one
+    affiliate; posts with a `test` key are no real events. `signing_secret` signs postbacks, ''
+    where none was made. It may send `rate_limit_per_minute` requests; None is what the
+    installation's settings say. Empty `allowed_networks` let all addresses use it. A stored key
+    without `scopes_version` is of a former release (`reads.decode_entry`).
     """
 
     number: int
@@ -203,6 +218,10 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     deleted_at: datetime | None = None
     signing_secret: str = ""
     rate_limit_per_minute: int | None = None
+    affiliate: int = 0
+    allowed_networks: tuple[str, ...] = ()
+    former_secrets: tuple[FormerSecret, ...] = ()
+    scopes_version: int = SCOPES_VERSION
 
     @property
     def id(self) -> str:
@@ -215,10 +234,30 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
         return dataset_of_tests(self.account) if self.test else live_dataset(self.account)
 
     def allows(self, scope: str) -> bool:
+        if self.affiliate and scope not in AFFILIATE_SCOPES:
+            return False
         return "admin" in self.scopes or scope in self.scopes
 
     def is_expired(self, now: datetime) -> bool:
         return self.expires_at is not None and self.expires_at <= now
+
+    def digests(self, now: datetime) -> list[str]:
+        """Returns the digests of all secrets that are valid."""
+        former = (one.digest for one in self.former_secrets if one.expires_at > now)
+        return [self.digest, *former]
+
+    def found_by(self, digest: str) -> "ApiKey | None":
+        """Returns the key as one of its secrets may use it, expired ones too; None for another's.
+
+        By a former secret it is a key that expires with this.
+        """
+        if digest == self.digest:
+            return self
+        former = next((one for one in self.former_secrets if one.digest == digest), None)
+        if former is None:
+            return None
+        expires_at = min(former.expires_at, self.expires_at or former.expires_at)
+        return msgspec.structs.replace(self, digest=digest, expires_at=expires_at)
 
 
 class RevokedToken(msgspec.Struct, frozen=True, array_like=True):

@@ -10,6 +10,7 @@ from linkjolt import redis_keys
 from linkjolt.datasets import Account, Dataset
 from linkjolt.registry.entries import (
     ENTRY_TYPES,
+    SCOPES_VERSION,
     AccountEntry,
     Affiliate,
     ApiKey,
@@ -38,6 +39,22 @@ _PAGE = 1_000
 FEED_START = "0-0"
 
 
+class _StoredVersion(msgspec.Struct, frozen=True):
+    scopes_version: int = 0
+
+
+def decode_entry(body: bytes, kind: type[E]) -> E:
+    """Decodes a stored entry; a key of a former release keeps the scopes that it had."""
+    entry = msgspec.json.decode(body, type=kind)
+    if not isinstance(entry, ApiKey):
+        return entry
+    stored = msgspec.json.decode(body, type=_StoredVersion)
+    if stored.scopes_version < SCOPES_VERSION and "conversions:write" in entry.scopes:
+        scopes = tuple(dict.fromkeys((*entry.scopes, "payouts:write")))
+        return msgspec.structs.replace(entry, scopes=scopes)
+    return entry
+
+
 async def read_raw(redis: Redis, kind: EntryKind, numbers: Sequence[int]) -> list[bytes | None]:
     """Reads the stored JSON of each number, in order; None where there is none."""
     if not numbers:
@@ -49,7 +66,7 @@ async def read_raw(redis: Redis, kind: EntryKind, numbers: Sequence[int]) -> lis
 async def read_entries(redis: Redis, entry: type[E], numbers: Sequence[int]) -> list[E | None]:
     """Reads the entry of each number, in order, deleted ones too; None where there is none."""
     raw = await read_raw(redis, ENTRY_KINDS[entry], numbers)
-    return [None if body is None else msgspec.json.decode(body, type=entry) for body in raw]
+    return [None if body is None else decode_entry(body, entry) for body in raw]
 
 
 async def read_entry(redis: Redis, entry: type[E], number: int) -> E | None:

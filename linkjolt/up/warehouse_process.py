@@ -10,6 +10,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from aggregator.app import run as run_aggregator
+from linkjolt.clicks.client_address import address_reader
 from linkjolt.directory.directory import Directory
 from linkjolt.runtime import instance, lifecycle
 from linkjolt.runtime.background import outlive_os_errors
@@ -102,4 +103,5 @@ def _directory(redis: Redis, settings: EdgeSettings) -> Directory:
         redis,
         links_cached=settings.links_cached,
         unknown_cached=settings.unknown_codes_cached,
+        addresses=address_reader(settings),
     )

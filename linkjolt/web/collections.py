@@ -1,6 +1,6 @@
 """Serves a collection of the registry over HTTP: create, list, read, patch, delete."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Generic, TypeVar
@@ -91,6 +91,10 @@ class Collection(msgspec.Struct, Generic[E, F, P], frozen=True, kw_only=True):
     write_scope: str
     create: Callable[[Call, F], Awaitable[object]]
     answer: Callable[[Call, E], object]
+    # Answers several entries at once, where their answers need more than the entries.
+    answer_all: Callable[[Call, Sequence[E]], Awaitable[Sequence[object]]] | None = None
+    # Whether the key of the call may see an entry; others are missing to it.
+    is_visible: Callable[[ApiKey, E], bool] | None = None
     # None where an entry is never changed.
     patch_form: type[P] | None = None
     patch: Callable[[Call, E, P], E] | None = None
@@ -127,6 +131,7 @@ class Collection(msgspec.Struct, Generic[E, F, P], frozen=True, kw_only=True):
             summary=f"List {described.noun}s.",
             description=f"Returns the account's {described.noun}s by rising id, a page at a time.",
             scope=self.read_scope,
+            narrows=self.is_visible is not None,
             parameters=paging(),
             answers={200: page_body(described.answer, described.example)},
         )
@@ -158,6 +163,7 @@ class Collection(msgspec.Struct, Generic[E, F, P], frozen=True, kw_only=True):
             summary=f"Get {_a(described.noun)}.",
             description=f"Returns one {described.noun} as it is now.",
             scope=self.read_scope,
+            narrows=self.is_visible is not None,
             answers={200: of(described.answer, example=described.example)},
             refusals=(404,),
         )
@@ -201,14 +207,27 @@ class Collection(msgspec.Struct, Generic[E, F, P], frozen=True, kw_only=True):
 
     async def get_page(self, call: Call) -> Response:
         after, limit = page_of(call.request.query_params)
-        page = await call.registry.page(self.entry, self.owner(call), after, limit)
-        data = [self.answer(call, entry) for entry in page.entries]
+        page = await call.registry.page(
+            self.entry, self.owner(call), after, limit, self._visible_to(call.key)
+        )
         cursor = None if page.after is None else str(page.after)
+        data = await self._answers(call, page.entries)
         return json_response(Page(data=data, next_cursor=cursor))
 
     async def get_one(self, call: Call) -> Response:
         entry = await call.registry.get(self.entry, self.owner(call), self._number(call))
-        return json_response(self.answer(call, entry))
+        visible = self._visible_to(call.key)
+        if visible and not visible(entry):
+            raise _no_such(ENTRY_KINDS[self.entry])
+        return json_response((await self._answers(call, [entry]))[0])
+
+    def _visible_to(self, key: ApiKey) -> Callable[[E], bool] | None:
+        return partial(self.is_visible, key) if self.is_visible and key.affiliate else None
+
+    async def _answers(self, call: Call, entries: Sequence[E]) -> list[object]:
+        if self.answer_all:
+            return [*await self.answer_all(call, entries)]
+        return [self.answer(call, entry) for entry in entries]
 
     def _changing(self, patch_form: type[P], apply: Callable[[Call, E, P], E]) -> Action:
         async def change(call: Call) -> Response:
@@ -220,7 +239,7 @@ class Collection(msgspec.Struct, Generic[E, F, P], frozen=True, kw_only=True):
             entry = await call.registry.patch(
                 self.entry, self.owner(call), number, lambda entry: apply(call, entry, patch)
             )
-            return json_response(self.answer(call, entry))
+            return json_response((await self._answers(call, [entry]))[0])
 
         return change
 
@@ -250,8 +269,12 @@ def entry_number(call: Call, kind: EntryKind) -> int:
     """The number in the path's id; Rejected where it is no id of this kind."""
     number = parse_public_id(kind, call.request.path_params["id"])
     if number is None:
-        raise Rejected(Reason.not_found, f"there is no such {kind}")
+        raise _no_such(kind)
     return number
+
+
+def _no_such(kind: EntryKind) -> Rejected:
+    return Rejected(Reason.not_found, f"there is no such {kind}")
 
 
 async def body_of(request: Request, form: type[F]) -> F:

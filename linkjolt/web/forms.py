@@ -22,7 +22,8 @@ IMMUTABLE: dict[EntryKind, frozenset[str]] = {
     "link": frozenset(
         {"id", "tracking_code", "campaign_id", "affiliate_id", "url", "created_at"},
     ),
-    "key": frozenset({"id", "scopes", "hint", "key", "campaign_id", "test", "created_at"}),
+    "key": frozenset({"id", "scopes", "hint", "key", "campaign_id", "test", "created_at"})
+    | {"affiliate_id", "old_secrets", "last_used_at"},
     "coupon": frozenset({"id", "code", "created_at"}),
     "webhook": frozenset({"id", "secret", "status", "created_at"}),
     "rate": frozenset(),

@@ -104,9 +104,10 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """One method of one path. `scope` is the key's: None for no key, '' for any valid key.
 
     Scopes are joined by ` and ` where a key needs all of them, by ` or ` where it needs one.
-    `live_only` operations change what is live, and refuse test keys. `key_in_query`: the key may be
-    a parameter of the query, too. `for_clients` operations need the id and
-    secret of an OAuth client instead.
+    `live_only` operations change what is live, and refuse test keys. `narrows`: keys bound to an
+    affiliate are answered what is of it; all other operations with a scope refuse them.
+    `key_in_query`: the key may be a parameter of the query, too. `for_clients` operations need the
+    id and secret of an OAuth client instead.
 
     `answers` are by status, None for an empty one, several where the media type varies;
     `refusals` are statuses of problems beside those that every operation has. `texts` and
@@ -122,6 +123,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     answers: Mapping[int, Answer]
     scope: str | None = None
     live_only: bool = False
+    narrows: bool = False
     key_in_query: bool = False
     for_clients: bool = False
     bodies: Sequence[Body] = ()

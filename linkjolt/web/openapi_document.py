@@ -211,6 +211,8 @@ def _operation(one: Operation, schemas: _Schemas) -> dict[str, Any]:
         described["security"] = list(_security(one, one.scope))
     if one.live_only:
         described["x-live-only"] = True
+    if one.narrows:
+        described["x-narrows-to-affiliate"] = True
     parameters = [*_path_parameters(one), *_parameters(one)]
     if parameters:
         described["parameters"] = parameters
@@ -233,7 +235,8 @@ def _description(one: Operation) -> str:
     noun = "scopes" if " and " in scopes else "scope"
     needs = f"the {noun} `{scopes}`" if one.scope else "any API key"
     live = ", of a live key: a test key changes nothing that is live" if one.live_only else ""
-    return f"{one.description}\n\nRequires {needs}{live}."
+    narrows = " A key bound to an affiliate is answered what is of it." if one.narrows else ""
+    return f"{one.description}\n\nRequires {needs}{live}.{narrows}"
 
 
 def _path_parameters(one: Operation) -> Iterator[dict[str, Any]]:

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from contextlib import suppress
 from datetime import UTC, datetime
 
-from linkjolt.datasets import Dataset
 from linkjolt.logs import MinuteLine
 from linkjolt.storage.clickhouse import ClickHouseFailed
 from linkjolt.storage.redis import RedisError
@@ -23,7 +22,7 @@ from reports.live.events import (
     resume_token,
     sse,
 )
-from reports.live.store import SHOWN_MAX, LiveStore
+from reports.live.store import SHOWN_MAX, Audience, LiveStore
 
 _EVERY_SECONDS = 0.5
 # A client this many steps behind is dropped: about ten seconds.
@@ -37,8 +36,8 @@ _waits = MinuteLine(logging.WARNING, "live feed waits")
 class Listener:
     """A client of the feed: the texts still to be sent, and the reason it ended, if it did."""
 
-    def __init__(self, account: Dataset) -> None:
-        self.account = account
+    def __init__(self, audience: Audience) -> None:
+        self.audience = audience
         self.ended = ""
         self._texts: deque[bytes] = deque()
         self._changed = asyncio.Event()
@@ -67,7 +66,7 @@ class Listener:
 
 
 class SecondCounters:
-    """Counts events of one account by the second of their time, over the last half hour."""
+    """Counts events of one audience by the second of their time, over the last half hour."""
 
     def __init__(self, seconds: Iterable[SecondCounts]) -> None:
         self._seconds: dict[int, SecondCounts] = {}
@@ -89,21 +88,21 @@ class LiveFeed:
     def __init__(self, store: LiveStore) -> None:
         self._store = store
         self._listeners: list[Listener] = []
-        self._counters: dict[int, SecondCounters] = {}
+        self._counters: dict[Audience, SecondCounters] = {}
         self._positions: dict[int, int] = {}
         self._has_listeners = asyncio.Event()
         self._lock = asyncio.Lock()
 
-    async def join(self, account: Dataset, since: Positions | None) -> Listener:
+    async def join(self, audience: Audience, since: Positions | None) -> Listener:
         """Adds a listener: it gets a `hello`, the events stored `since`, then each new one.
 
         Raises ClickHouseFailed.
         """
-        listener = Listener(account)
+        listener = Listener(audience)
         async with self._lock:
             if not self._listeners:
                 self._positions = await self._store.read_positions()
-            # Added first, so that a leaving listener does not drop the counters of its account.
+            # Added first, so that a leaving listener does not drop the counters of its audience.
             self._listeners.append(listener)
             try:
                 await self._send_first_texts(listener, since)
@@ -115,20 +114,20 @@ class LiveFeed:
         return listener
 
     async def _send_first_texts(self, listener: Listener, since: Positions | None) -> None:
-        account = listener.account
-        if account not in self._counters:
-            self._counters[account] = SecondCounters(await self._recent_counts(account))
-        listener.put(await self._hello_text(account))
+        audience = listener.audience
+        if audience not in self._counters:
+            self._counters[audience] = SecondCounters(await self._recent_counts(audience))
+        listener.put(await self._hello_text(audience))
         if since is not None:
-            listener.put(await self._missed_text(account, since))
+            listener.put(await self._missed_text(audience, since))
 
     def leave(self, listener: Listener) -> None:
         with suppress(ValueError):
             self._listeners.remove(listener)
         metrics.LIVE_CLIENTS.set(len(self._listeners))
-        if all(other.account != listener.account for other in self._listeners):
+        if all(other.audience != listener.audience for other in self._listeners):
             # Without a listener the counters are no longer updated.
-            self._counters.pop(listener.account, None)
+            self._counters.pop(listener.audience, None)
         if not self._listeners:
             self._has_listeners.clear()
 
@@ -155,35 +154,36 @@ class LiveFeed:
     async def _publish(self) -> None:
         as_of = await self._store.data_as_of()
         ends = await self._store.read_positions()
-        accounts = {listener.account for listener in self._listeners}
-        counts = await self._store.read_counts(accounts, self._positions, ends)
-        events = await self._store.read_events(accounts, self._positions, ends)
-        for account in accounts:
-            seconds = counts[account]
-            if account in self._counters:
-                self._counters[account].add(seconds)
-            names = await self._store.read_names(account, events[account])
-            shown = [live_event(row, names) for row in events[account][-SHOWN_MAX:]]
+        audiences = {listener.audience for listener in self._listeners}
+        counts = await self._store.read_counts(audiences, self._positions, ends)
+        events = await self._store.read_events(audiences, self._positions, ends)
+        for audience in audiences:
+            seconds = counts[audience]
+            if audience in self._counters:
+                self._counters[audience].add(seconds)
+            names = await self._store.read_names(audience.account, events[audience])
+            shown = [live_event(row, names) for row in events[audience][-SHOWN_MAX:]]
             tick = _tick(as_of, seconds, len(shown))
             text = b"".join([*shown, sse("tick", tick, resume_token(ends))])
             for listener in self._listeners:
-                if listener.account == account:
+                if listener.audience == audience:
                     listener.put(text)
         self._positions = ends
 
-    async def _recent_counts(self, account: Dataset) -> list[SecondCounts]:
+    async def _recent_counts(self, audience: Audience) -> list[SecondCounts]:
         begins = clamp_positions(dict.fromkeys(self._positions, 0), _ago_ms(_COUNTED_SECONDS))
-        return (await self._store.read_counts([account], begins, self._positions))[account]
+        return (await self._store.read_counts([audience], begins, self._positions))[audience]
 
-    async def _hello_text(self, account: Dataset) -> bytes:
-        tick = _tick(await self._store.data_as_of(), self._counters[account].all(), 0)
+    async def _hello_text(self, audience: Audience) -> bytes:
+        tick = _tick(await self._store.data_as_of(), self._counters[audience].all(), 0)
         return b"retry: 2000\n\n" + sse("hello", tick, resume_token(self._positions))
 
-    async def _missed_text(self, account: Dataset, since: Positions) -> bytes:
+    async def _missed_text(self, audience: Audience, since: Positions) -> bytes:
         begins = clamp_positions(since, _ago_ms(_RESUMED_SECONDS))
-        events = await self._store.read_events([account], begins, self._positions, _RESUMED_MAX)
-        names = await self._store.read_names(account, events[account])
-        return b"".join(live_event(row, names) for row in events[account])
+        read = await self._store.read_events([audience], begins, self._positions, _RESUMED_MAX)
+        events = read[audience]
+        names = await self._store.read_names(audience.account, events)
+        return b"".join(live_event(row, names) for row in events)
 
 
 def _tick(as_of: datetime | None, seconds: list[SecondCounts], shown: int) -> Tick:

@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from linkjolt.auth.access import identify_sender, require_any_scope
+from linkjolt.auth.access import authorize
 from linkjolt.directory.directory import Directory
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.entries import ApiKey
@@ -18,9 +18,10 @@ from linkjolt.storage.redis import RedisError
 from linkjolt.web import requests
 from reports.live.events import parse_resume_token, sse
 from reports.live.feed import Listener, LiveFeed
+from reports.live.store import Audience
 from reports.open_answers import OpenAnswers
 
-SCOPES = ("reports:read", "events:read")
+SCOPE = "reports:read or events:read"
 # A client that reads nothing for this long is gone.
 _SEND_SECONDS = 30.0
 _MEDIA_TYPE = "text/event-stream"
@@ -38,7 +39,7 @@ class LiveEndpoint:
         self._clients_max = settings.live_clients_max
 
     async def stream(self, request: Request) -> Response:
-        """Streams the events of the key's account, first those missed since `Last-Event-ID`."""
+        """Streams the events that the key may see, first those missed since `Last-Event-ID`."""
         key = await self._authorize(request.scope)
         since = parse_resume_token(request.headers.get("last-event-id", ""))
         if request.method == "HEAD":
@@ -48,15 +49,13 @@ class LiveEndpoint:
             raise Rejected(Reason.unavailable, message)
         with ExitStack() as leaving:
             leaving.enter_context(self._streams.opened(key))
-            listener = await self._feed.join(key.dataset, since)
+            listener = await self._feed.join(Audience(key.dataset, key.affiliate), since)
             leaving.callback(self._feed.leave, listener)
             leave = leaving.pop_all()
         return _EventStreamResponse(listener, partial(self._refusal, request.scope), leave)
 
     async def _authorize(self, scope: Scope) -> ApiKey:
-        key = await identify_sender(scope, self._directory)
-        require_any_scope(key, SCOPES)
-        return key
+        return await authorize(scope, self._directory, SCOPE, narrows=True)
 
     async def _refusal(self, scope: Scope) -> Reason | None:
         """Returns why the key may listen no longer, if so."""

@@ -2,6 +2,7 @@
 
 from collections.abc import Collection, Mapping
 from datetime import datetime
+from typing import Any
 
 import msgspec
 from redis.asyncio import Redis
@@ -56,6 +57,13 @@ class _SecondCountsRow(msgspec.Struct, frozen=True):
     conversions: int = 0
 
 
+class Audience(msgspec.Struct, frozen=True):
+    """The events that a listener may see: those of a dataset, or of one affiliate in it."""
+
+    account: Dataset
+    affiliate: int = 0
+
+
 class LiveStore:
     """Reads for the feed, and only streams that have advanced; raises ClickHouseFailed."""
 
@@ -76,34 +84,37 @@ class LiveStore:
         }
 
     async def read_counts(
-        self, accounts: Collection[int], begins: Positions, ends: Positions
-    ) -> Mapping[int, list[SecondCounts]]:
-        """Counts events by account and second of their time."""
-        by_account: dict[int, dict[int, SecondCounts]] = {account: {} for account in accounts}
-        for kind in self._advanced_kinds(begins, ends):
-            sql = fill(f"live_counts_{kind}", {"range": _RANGE})
-            rows = await self._clickhouse.read(
-                sql, _SecondCountsRow, _range_parameters(accounts, begins, ends)
-            )
-            for row in rows:
-                second = SecondCounts(row.second, row.clicks, row.others, row.conversions)
-                add_seconds(by_account[row.account], [second])
-        return {
-            account: [seconds[at] for at in sorted(seconds)]
-            for account, seconds in by_account.items()
-        }
+        self, audiences: Collection[Audience], begins: Positions, ends: Positions
+    ) -> Mapping[Audience, list[SecondCounts]]:
+        """Counts each audience's events by the second of their time."""
+        counts: dict[Audience, dict[int, SecondCounts]] = {each: {} for each in audiences}
+        for parameters in _parameters(audiences, begins, ends):
+            for kind in self._advanced_kinds(begins, ends):
+                sql = fill(f"live_counts_{kind}", {"range": _RANGE})
+                for row in await self._clickhouse.read(sql, _SecondCountsRow, parameters):
+                    second = SecondCounts(row.second, row.clicks, row.others, row.conversions)
+                    audience = Audience(row.account, parameters["affiliate"])
+                    add_seconds(counts[audience], [second])
+        return {each: [seconds[at] for at in sorted(seconds)] for each, seconds in counts.items()}
 
     async def read_events(
-        self, accounts: Collection[int], begins: Positions, ends: Positions, limit: int = SHOWN_MAX
-    ) -> Mapping[int, list[LiveRow]]:
-        """Reads the last events of each account, the oldest first."""
-        parameters = {**_range_parameters(accounts, begins, ends), "limit": limit}
-        rows: list[LiveRow] = []
-        for kind in self._advanced_kinds(begins, ends):
-            sql = fill(f"live_{kind}", {"range": _RANGE})
-            rows += await self._clickhouse.read(sql, _ROW_TYPES[kind], parameters)
-        rows.sort(key=lambda row: (row.time_ms, row.id))
-        return {account: [row for row in rows if row.account == account] for account in accounts}
+        self,
+        audiences: Collection[Audience],
+        begins: Positions,
+        ends: Positions,
+        limit: int = SHOWN_MAX,
+    ) -> Mapping[Audience, list[LiveRow]]:
+        """Reads the last events of each audience, the oldest first."""
+        events: dict[Audience, list[LiveRow]] = {each: [] for each in audiences}
+        for parameters in _parameters(audiences, begins, ends):
+            for kind in self._advanced_kinds(begins, ends):
+                sql = fill(f"live_{kind}", {"range": _RANGE})
+                limited = {**parameters, "limit": limit}
+                for row in await self._clickhouse.read(sql, _ROW_TYPES[kind], limited):
+                    events[Audience(row.account, parameters["affiliate"])].append(row)
+        for rows in events.values():
+            rows.sort(key=lambda row: (row.time_ms, row.id))
+        return events
 
     def _advanced_kinds(self, begins: Positions, ends: Positions) -> list[redis_keys.StreamKind]:
         """Finds the kinds of streams that have advanced between the positions."""
@@ -121,12 +132,23 @@ class LiveStore:
         return await self._names.read(datasets.account_of(dataset), registry_numbers(rows))
 
 
-def _range_parameters(
-    accounts: Collection[int], begins: Positions, ends: Positions
-) -> dict[str, object]:
+def _parameters(
+    audiences: Collection[Audience], begins: Positions, ends: Positions
+) -> list[dict[str, Any]]:
+    """Returns the parameters of a query for each affiliate, and of one for whole accounts."""
+    accounts: dict[int, list[Dataset]] = {}
+    for each in audiences:
+        accounts.setdefault(each.affiliate, []).append(each.account)
+    ranges = _range_parameters(begins, ends)
+    return [
+        {**ranges, "affiliate": affiliate, "accounts": sorted(numbers)}
+        for affiliate, numbers in accounts.items()
+    ]
+
+
+def _range_parameters(begins: Positions, ends: Positions) -> dict[str, object]:
     stream_numbers = sorted(ends)
     return {
-        "accounts": sorted(accounts),
         "streams": stream_numbers,
         "begins": [begins.get(number, ends[number]) for number in stream_numbers],
         "ends": [ends[number] for number in stream_numbers],

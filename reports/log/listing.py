@@ -18,6 +18,8 @@ TEXT_MAX = 128
 _TIME_DIGITS_MAX = 15
 # A place after every event, before which the newest comes.
 LIST_START = (1 << 62, "")
+# No affiliate has this number: links, of which there are more, have smaller ones.
+_NO_AFFILIATE = (1 << 32) - 1
 IDS: dict[str, EntryKind] = {"campaign_id": "campaign", "affiliate_id": "affiliate"}
 
 
@@ -98,6 +100,13 @@ def parse_format(values: Mapping[str, str]) -> tuple[Format, bool]:
         output_format,
         output_format == "csv" and "limit" not in values and "cursor" not in values,
     )
+
+
+def narrowed_affiliate(asked: int, bound: int) -> int:
+    """Returns the affiliate to list for a key that is bound to one, if it is (0: to none)."""
+    if not bound:
+        return asked
+    return bound if asked in (0, bound) else _NO_AFFILIATE
 
 
 def make_cursor(time_ms: int, event_id: str) -> str:

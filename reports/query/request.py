@@ -148,6 +148,21 @@ def parse_request(parameters: Sequence[tuple[str, str]], now: datetime) -> Repor
     )
 
 
+def narrowed(request: ReportRequest, affiliate: int) -> ReportRequest:
+    """Narrows a report to the affiliate to which a key is bound; 0 leaves it as it is."""
+    if not affiliate:
+        return request
+    value = str(affiliate)
+    chosen = next((each for each in request.filters if each.name == "affiliate"), None)
+    excluded = chosen and (
+        value in chosen.exclude or (chosen.include and value not in chosen.include)
+    )
+    # Included and excluded at once, nothing matches.
+    bound = Filter("affiliate", (value,), (value,) if excluded else ())
+    others = (each for each in request.filters if each.name != "affiliate")
+    return msgspec.structs.replace(request, filters=(*others, bound))
+
+
 def cursor_at(offset: int) -> str:
     """Encodes the number of rows to skip as the opaque cursor of the next page."""
     return base64.urlsafe_b64encode(f"rows:{offset}".encode()).decode().rstrip("=")

@@ -5,6 +5,8 @@ SELECT r.account AS account, r.pos AS pos, r.click_id AS id,
     r.reason AS reason, r.country AS country, r.device AS device, r.os AS os,
     r.browser AS browser, r.referrer_host AS referrer_host
 FROM clicks AS r
-WHERE r.account IN {accounts:Array(UInt32)} AND $range
+WHERE r.account IN {accounts:Array(UInt32)}
+    AND ({affiliate:UInt32} = 0 OR r.affiliate = {affiliate:UInt32})
+    AND $range
 ORDER BY pos DESC, id DESC
 LIMIT {limit:UInt32} BY account

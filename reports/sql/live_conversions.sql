@@ -7,6 +7,8 @@ SELECT r.account AS account, r.pos AS pos, r.conversion_id AS id, r.kind AS kind
     r.currency AS currency, r.order_value_minor AS order_value_minor,
     r.commission_minor AS commission_minor, r.country AS country
 FROM conversions AS r
-WHERE r.account IN {accounts:Array(UInt32)} AND r.kind != 'detached' AND $range
+WHERE r.account IN {accounts:Array(UInt32)}
+    AND ({affiliate:UInt32} = 0 OR r.affiliate = {affiliate:UInt32})
+    AND r.kind != 'detached' AND $range
 ORDER BY pos DESC, id DESC
 LIMIT {limit:UInt32} BY account

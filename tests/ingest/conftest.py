@@ -145,7 +145,7 @@ async def spool(tmp_path: Path) -> AsyncGenerator[Spool]:
 async def shop(redis: Redis, redis_server: RedisServer, tmp_path: Path) -> AsyncGenerator[Shop]:
     registry = Registry(redis)
     link = await make_link(registry)
-    key = await make_key(registry, ["conversions:write", "links:write"])
+    key = await make_key(registry, ["conversions:write", "payouts:write", "links:write"])
     # A long time-out: a machine busy with other tests must not look like an outage.
     settings = Settings(
         redis_url=redis_server.url,

@@ -42,21 +42,35 @@ _QUERIES: Mapping[str, Mapping[str, str]] = {
 _OF_CAMPAIGN_1 = ("postConversions", "postAdjustments", "receivePostback")
 
 
+_OF_AFFILIATES = {"links:read", "reports:read", "events:read"}
+
+
 class Access(msgspec.Struct, frozen=True):
-    """A key, or a client's token, as far as access is concerned; `campaign` 0 is bound to none."""
+    """A key, or a client's token, as far as access is concerned.
+
+    `campaign` and `affiliate` 0 are bound to none.
+    """
 
     scopes: tuple[str, ...]
     test: bool = False
     campaign: int = 0
+    affiliate: int = 0
     validity: Validity = "valid"
     token: bool = False
 
     @property
     def name(self) -> str:
         bound = f"bound-{self.campaign}" if self.campaign else "unbound"
+        bound = f"affiliate-{self.affiliate}" if self.affiliate else bound
         mode = "test" if self.test else "live"
         form = " token" if self.token else ""
         return f"{'+'.join(self.scopes)} {mode} {bound} {self.validity}{form}"
+
+    @property
+    def held(self) -> set[str]:
+        """Returns the scopes that it holds; bound to an affiliate, those of reading alone."""
+        held = {*SCOPES} if "admin" in self.scopes else {*self.scopes}
+        return held & _OF_AFFILIATES if self.affiliate else held
 
 
 class Called(msgspec.Struct, frozen=True):
@@ -71,6 +85,7 @@ class Called(msgspec.Struct, frozen=True):
     ways: tuple[tuple[str, ...], ...] | None
     schemes: frozenset[str]
     live_only: bool
+    narrows: bool
     body: tuple[str, bytes] | None
     query: Mapping[str, str] = {}
 
@@ -85,11 +100,11 @@ class Called(msgspec.Struct, frozen=True):
 def accesses() -> list[Access]:
     """Lists every scope alone, in both modes and bindings, pairs that are needed, and no key."""
     valid = [
-        Access(scopes, test, campaign)
+        Access(scopes, test, campaign, affiliate)
         for scopes in [*((scope,) for scope in SCOPES), ("webhooks:write", "events:read")]
         for test in (False, True)
-        # One is the campaign of the requests, two another.
-        for campaign in (0, 1, 2)
+        # One is the campaign and the affiliate of the requests, two another.
+        for campaign, affiliate in ((0, 0), (1, 0), (2, 0), (0, 1), (0, 2))
     ]
     invalid: Sequence[Validity] = ("revoked", "expired", "malformed", "none")
     keys = [*valid, *(Access(("admin",), validity=validity) for validity in invalid)]
@@ -111,6 +126,7 @@ def operations_of(document: Document) -> Iterator[Called]:
                 ways=_ways(security),
                 schemes=frozenset(scheme for way in security or () for scheme in way) - {"token"},
                 live_only=described.get("x-live-only", False),
+                narrows=described.get("x-narrows-to-affiliate", False),
                 body=_body(described),
                 query=_QUERIES.get(described["operationId"], {}),
             )
@@ -144,8 +160,11 @@ def expected(one: Called, access: Access) -> tuple[int, str] | str:
         return CLIENTS_ONLY
     if access.validity != "valid":
         return 401, "unauthorized"
-    allowed = "admin" in access.scopes or any(set(way) <= {*access.scopes} for way in one.ways)
+    allowed = any(set(way) <= access.held for way in one.ways)
     if not allowed or (one.live_only and access.test):
+        return 403, "forbidden"
+    # A key that is bound to an affiliate sees itself, and what is narrowed to that.
+    if access.affiliate and not one.narrows and one.ways != ((),):
         return 403, "forbidden"
     return LET_IN
 
@@ -155,15 +174,18 @@ def refused_field(one: Called, access: Access) -> str | None:
 
     '' where no field is named, None where it is not refused.
     """
+    if one.id == "postAdjustments" and access.scopes == ("payouts:write",):
+        # The example is no payout.
+        return "kind"
     if one.id in _OF_CAMPAIGN_1 and one.method != "HEAD" and access.campaign not in (0, 1):
         return ""
     if one.id not in ("createApiKey", "createOauthClient"):
         return None
     # The example is live and has another scope, is bound to no campaign, and never expires.
-    if access.test:
-        return "test"
-    if access.campaign:
-        return "campaign_id"
-    if "admin" not in access.scopes:
-        return "scopes"
-    return "expires_at" if access.token else None
+    lacking = (
+        (access.test, "test"),
+        (access.campaign, "campaign_id"),
+        ("admin" not in access.scopes, "scopes"),
+        (access.token, "expires_at"),
+    )
+    return next((field for lacks, field in lacking if lacks), None)

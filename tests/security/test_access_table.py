@@ -101,6 +101,7 @@ async def make_secret(registry: Registry, access: Access) -> str:
                 samples.key(secret, *access.scopes),
                 test=access.test,
                 campaign=access.campaign,
+                affiliate=access.affiliate,
                 expires_at=now - timedelta(seconds=1) if access.validity == "expired" else None,
             )
             stored = await registry.create(key)

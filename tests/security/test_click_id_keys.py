@@ -13,7 +13,7 @@ from redis.asyncio import Redis
 from ingest.bootstrap import follow_keyring
 from ingest.registry_snapshot import SqliteRegistrySnapshot
 from linkjolt import redis_keys
-from linkjolt.cli.registry import keys
+from linkjolt.cli.keys import keys
 from linkjolt.click_ids import ClickIdGenerator, verify_click_id
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.keyring import FOLLOW_SECONDS, Keyring, load_keyring, rotate_click_key

@@ -49,7 +49,7 @@ def number_of(program: Program) -> int:
 async def why_refused(token: str, directory: Directory) -> str:
     """Returns why a token is refused; '' where it is not."""
     try:
-        await identify(token, directory)
+        await identify(token, directory, {})
     except Rejected as error:
         assert error.reason is Reason.unauthorized
         return error.message
@@ -266,5 +266,5 @@ async def test_a_token_for_another_account_than_the_clients_is_refused(redis: Re
 async def test_nobody_without_the_keys_refuses_or_takes_tokens(redis: Redis) -> None:
     directory = Directory(redis, links_cached=100, unknown_cached=100)
     with pytest.raises(Rejected) as refusal:
-        await identify("lj_token_" + "A" * 100, directory)
+        await identify("lj_token_" + "A" * 100, directory, {})
     assert refusal.value.reason is Reason.unavailable

@@ -11,7 +11,8 @@ import pytest
 from click.testing import CliRunner, Result
 from redis.asyncio import Redis
 
-from linkjolt.cli.registry import keys, links
+from linkjolt.cli.keys import keys
+from linkjolt.cli.registry import links
 from linkjolt.datasets import Account
 from linkjolt.registry.api_key_secrets import is_well_formed
 from linkjolt.registry.entries import Link

@@ -140,18 +140,19 @@ def test_a_secret_is_known_only_while_its_key_is(steps: list[tuple[str, int]]) -
         secret, digest = secrets[number], api_key_secrets.digest(secrets[number])
         match step:
             case "put":
-                memory.put(digest, samples.key(secret))
+                key = msgspec.structs.replace(samples.key(secret), number=number + 1)
+                memory.put(digest, key)
             case "learn":
                 found = memory.remember_secret(secret, digest)
                 assert memory.by_secret(secret) is found
             case "pop":
-                memory.pop(digest)
+                memory.drop_key(number + 1)
                 assert memory.by_secret(secret) is None
             case "find":
                 found = memory.by_secret(secret)
                 assert found is None or found.digest == digest
             case _:
                 memory.clear()
-                assert memory.sizes() == (0, 0, 0)
-        held, by_secret, by_digest = memory.sizes()
-        assert by_secret == by_digest <= held <= 3
+                assert memory.sizes() == (0, 0, 0, 0)
+        held, by_secret, by_digest, by_number = memory.sizes()
+        assert by_secret == by_digest <= held == by_number <= 3

@@ -9,7 +9,7 @@ from redis.asyncio import Redis
 from linkjolt.datasets import Dataset
 from linkjolt.storage.clickhouse import ClickHouse
 from reports.live.feed import LiveFeed
-from reports.live.store import LiveStore
+from reports.live.store import Audience, LiveStore
 
 
 async def test_one_who_comes_while_the_last_one_leaves_is_welcome(
@@ -28,10 +28,10 @@ async def test_one_who_comes_while_the_last_one_leaves_is_welcome(
     store = Held(redis, clickhouse, 2)
     feed = LiveFeed(store)
     store.go.set()
-    first = await feed.join(Dataset(7), None)
+    first = await feed.join(Audience(Dataset(7)), None)
     store.go.clear()
     store.asked.clear()
-    coming = asyncio.create_task(feed.join(Dataset(7), None))
+    coming = asyncio.create_task(feed.join(Audience(Dataset(7)), None))
     await store.asked.wait()
     feed.leave(first)
     store.go.set()
