@@ -148,7 +148,7 @@ def list_keys(account: str, as_json: bool, data: str, redis_url: str) -> None:
         return
     for key in found:
         expiry = f"until {key.expires_at:%Y-%m-%dT%H:%M:%SZ}" if key.expires_at else "no expiry"
-        used = f"used {key.last_used_at:%Y-%m-%dT%H:%MZ}" if key.last_used_at else "never used"
+        used = f"used {key.last_used_at:%Y-%m-%dT%H:%M:%SZ}" if key.last_used_at else "never used"
         fields = key.id, key.hint, printable(key.name), ",".join(key.scopes), expiry, used
         click.echo("  ".join(fields))
 

@@ -6,7 +6,7 @@ import { time } from "../format.js";
 import { zone } from "../state.js";
 import { table, tag } from "../table.js";
 
-const SCOPES = ["reports:read", "events:read", "links:read", "links:write", "conversions:write", "postback", "webhooks:write", "rates:write", "keys:write", "admin"];
+const SCOPES = ["reports:read", "events:read", "links:read", "links:write", "conversions:write", "payouts:write", "postback", "webhooks:write", "rates:write", "keys:write", "admin"];
 
 export function open(frame) {
   const { key, account } = frame.me;
@@ -32,8 +32,11 @@ export function open(frame) {
         ["name", "Name", (one) => [one.name, one.test ? [" ", tag("test")] : null].flat()],
         ["hint", "Key", (one) => h("code", {}, one.hint)],
         ["scopes", "Scopes", (one) => one.scopes.join(", ")],
+        ["limits", "Only", (one) => [one.campaign_id, one.affiliate_id, ...one.allowed_networks].filter(Boolean).join(", ")],
+        ["used", "Last used", (one) => (one.last_used_at ? time(one.last_used_at, at) : "never")],
         ["made", "Made", (one) => time(one.created_at, at)],
         ["ends", "Expires", (one) => (one.expires_at ? time(one.expires_at, at) : "never")],
+        ["old", "Old secrets", (one) => one.old_secrets.map((old) => `${old.hint} until ${time(old.expires_at, at)}`).join(", ")],
         ["revoke", "", (one) => h("button", { onclick: () => revoke(one) }, "Revoke")],
       ],
     }));
