@@ -108,8 +108,9 @@ def accesses() -> list[Access]:
     ]
     invalid: Sequence[Validity] = ("revoked", "expired", "malformed", "none")
     keys = [*valid, *(Access(("admin",), validity=validity) for validity in invalid)]
-    # No client is bound to a campaign.
-    unbound = [one for one in keys if not one.campaign and one.validity != "none"]
+    # No client is bound.
+    free = [one for one in keys if not (one.campaign or one.affiliate)]
+    unbound = [one for one in free if one.validity != "none"]
     return [*keys, *(msgspec.structs.replace(one, token=True) for one in unbound)]
 
 
