@@ -20,9 +20,8 @@ from linkjolt.auth.tokens import issue_token, sign_token
 from linkjolt.datasets import ACCOUNT_DEFAULT
 from linkjolt.directory.directory import Directory
 from linkjolt.registry import api_key_secrets
-from linkjolt.registry.entries import SCOPES, ApiKey, OAuthClient
+from linkjolt.registry.entries import SCOPES, ApiKey
 from linkjolt.registry.keyring import load_token_keys
-from linkjolt.registry.revocations import revoke_token
 from linkjolt.registry.store import Registry
 from linkjolt.runtime.redis_server import RedisServer
 from linkjolt.settings import EdgeSettings, ReportsSettings
@@ -112,22 +111,16 @@ async def make_secret(registry: Registry, access: Access) -> str:
 
 async def make_token(registry: Registry, access: Access) -> str:
     """Makes a client, and returns a token of it."""
-    entry = samples.client("secret", *access.scopes, test=access.test)
-    client = await registry.create(entry)
     now_ms = time.time_ns() // 1_000_000
+    entry = samples.client("secret", *access.scopes, test=access.test)
+    if access.validity == "revoked":
+        entry = msgspec.structs.replace(entry, revoked_until_ms=now_ms)
+    client = await registry.create(entry)
     issued_ms = now_ms - 2_000 if access.validity == "expired" else now_ms
     lifetime_seconds = 1 if access.validity == "expired" else 60
     claims = issue_token(client, access.scopes, issued_ms, lifetime_seconds)
     token = sign_token(claims, await load_token_keys(registry.redis))
-    match access.validity:
-        case "revoked":
-            revoked = revoke_token(client, claims.revoked(), time.time())
-            await registry.patch(OAuthClient, ACCOUNT_DEFAULT, client.number, lambda _: revoked)
-        case "malformed":
-            return token[:-1]
-        case _:
-            pass
-    return token
+    return token[:-1] if access.validity == "malformed" else token
 
 
 def requests_of(one: Called, secret: str) -> Iterator[httpx2.Request]:

@@ -93,7 +93,8 @@ def test_tokens_are_checked_without_redis(own_instance: Instance) -> None:
         refused = httpx2.post(url, data=form, auth=merchant.credentials, timeout=20)
         assert (refused.status_code, refused.json()["error"]) == (503, "temporarily_unavailable")
         assert "retry-after" in refused.headers
-    wait_for("a post is stored at once", lambda: merchant.post(good, "o7") == 201)
+    # 200: it was queued by an attempt before, and is stored.
+    wait_for("a post is stored", lambda: merchant.post(good, "o7") in (200, 201))
 
 
 def test_an_edge_that_starts_without_redis_knows_what_is_revoked(own_instance: Instance) -> None:
