@@ -123,6 +123,10 @@ class SharedSettings(msgspec.Struct, frozen=True, kw_only=True):
     webhook_backlog_bytes: Annotated[
         Bytes, _doc("Bytes of Redis that an endpoint's pending deliveries may take.")
     ] = 64 << 20
+    list_rows_max: Annotated[
+        Count,
+        _doc("Registry entries that a process keeps in memory for lists, of some 230 bytes each."),
+    ] = 500_000
     shutdown_seconds: Annotated[
         Seconds, _doc("How long open requests may still run after SIGTERM.")
     ] = 5.0

@@ -31,7 +31,7 @@ from linkjolt.storage.redis import connect
 # As many as are accepted, less what stands around the repeated part.
 _BODY_BYTES = (10 << 20) - 100
 _CHUNK_BYTES = 64 << 10
-_SECRET = api_key_secrets.make_secret()
+SECRET = api_key_secrets.make_secret()
 _LINK = b'{"campaign_id":"cmp_1","affiliate_id":"aff_1","destination":"https://shop.example/%b"}'
 _POST = b'{"tracking_code":"tc_A","order_id":"%d","order_value":9.99%b}'
 
@@ -113,7 +113,7 @@ def _scope(path: str, media_type: str, length: int) -> Scope:
         "query_string": b"",
         "headers": [
             (b"host", b"localhost"),
-            (b"authorization", b"Bearer " + _SECRET.encode()),
+            (b"authorization", b"Bearer " + SECRET.encode()),
             (b"content-type", media_type.encode()),
             (b"content-length", b"%d" % length),
         ],
@@ -210,8 +210,8 @@ async def _fill(registry: Registry) -> None:
         number=0,
         account=ACCOUNT_DEFAULT,
         name="k",
-        scopes=("conversions:write", "links:write"),
-        digest=api_key_secrets.digest(_SECRET),
+        scopes=("conversions:write", "links:read", "links:write"),
+        digest=api_key_secrets.digest(SECRET),
         hint="",
         created_at=now,
     )

@@ -12,7 +12,7 @@ from linkjolt.registry.commission_rules import with_rule
 from linkjolt.registry.entries import Affiliate, Campaign, RuleVersion, public_id
 from linkjolt.web.collections import Call, Endpoint, Page, body_of, entry_number
 from linkjolt.web.forms import Instant, in_utc, reference, unknown_reference
-from linkjolt.web.openapi import Operation, of, page_of
+from linkjolt.web.openapi import Operation, counted_page_of, of
 from linkjolt.web.requests import json_response
 
 _RULES_MAX = 1_000
@@ -43,7 +43,7 @@ async def _list(call: Call) -> Response:
     campaign = await call.registry.get(Campaign, call.account, entry_number(call, "campaign"))
     first = RuleVersion(version=1, starts_at=campaign.created_at, commission=campaign.commission)
     data: list[object] = [_answer(rule) for rule in (first, *campaign.rules)]
-    return json_response(Page(data=data, next_cursor=None))
+    return json_response(Page(data=data, total=len(data), next_cursor=None))
 
 
 async def _add(call: Call) -> Response:
@@ -102,7 +102,7 @@ ENDPOINTS = [
             summary="List what a campaign pays.",
             description="Returns every version of the campaign's commission, the oldest first.",
             scope="links:read",
-            answers={200: page_of(CommissionRuleAnswer, _EXAMPLE)},
+            answers={200: counted_page_of(CommissionRuleAnswer, _EXAMPLE)},
             refusals=(404,),
         ),
         _list,

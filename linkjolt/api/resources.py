@@ -19,6 +19,7 @@ from linkjolt.api.rates import RATES
 from linkjolt.auth.access import identify_sender, require_declared
 from linkjolt.directory.directory import Directory
 from linkjolt.privacy import api as privacy
+from linkjolt.registry.lists.index import RegistryLists
 from linkjolt.registry.store import Registry
 from linkjolt.settings import SharedSettings
 from linkjolt.web.collections import Call, Endpoint
@@ -62,6 +63,8 @@ def routes(
 ) -> list[BaseRoute]:
     """Every route of the registry; deliveries of webhooks reach as far back as `delivery_log`."""
 
+    lists = RegistryLists(registry.redis, settings.list_rows_max)
+
     def route(path: str, methods: Mapping[str, Endpoint]) -> Route:
         async def answer(request: Request) -> Response:
             # Starlette lets HEAD in wherever GET is.
@@ -69,7 +72,7 @@ def routes(
             operation = endpoint.operation
             key = await identify_sender(request.scope, directory)
             require_declared(key, operation)
-            call = Call(request, key, datetime.now(UTC), registry, settings)
+            call = Call(request, key, datetime.now(UTC), registry, lists, settings)
             return await endpoint.action(call)
 
         return Route(path, answer, methods=list(methods))

@@ -110,11 +110,11 @@ async def feed_contains(redis: Redis, position: str) -> bool:
 
 
 async def read_changes(
-    redis: Redis, position: str, count: int, block_ms: int
+    redis: Redis, position: str, count: int, block_ms: int | None
 ) -> tuple[str, list[RegistryChange]]:
     """Returns up to `count` changes after the position, and the position after them.
 
-    Waits up to `block_ms` for the first; leaves out kinds of a later version.
+    Waits up to `block_ms` for the first, or not at all; leaves out kinds of a later version.
     """
     feed = redis_keys.REGISTRY_CHANGES
     reply = cast(list[Any], await redis.xread({feed: position}, count=count, block=block_ms))

@@ -39,8 +39,6 @@ from linkjolt.storage.lua import LuaScript, read_script
 PAGE_MAX = 1000
 PATCH_ATTEMPTS_MAX = 10
 _CODE_ATTEMPTS_MAX = 5
-# Of a list of few entries among many, in one request.
-_SEARCHED_PAGES_MAX = 10
 # Scripts sent at once. Redis reads them in one go, so more would make redirects wait.
 _PIPELINE_CALLS_MAX = 200
 _SCRIPT = read_script(Path(__file__).parent / "write.lua")
@@ -116,32 +114,9 @@ class Registry:
         return await self.get(Link, owner, number)
 
     async def page(
-        self,
-        kind: type[E],
-        owner: Owner,
-        after: int = 0,
-        limit: int = 100,
-        is_visible: Callable[[E], bool] | None = None,
+        self, kind: type[E], owner: Owner, after: int = 0, limit: int = 100
     ) -> EntryPage[E]:
-        """Returns up to `limit` entries with numbers above `after`, without deleted ones.
-
-        Of the visible ones alone, if that is given; then it reads so many entries at most that the
-        page may be shorter although another follows.
-        """
-        if is_visible is None:
-            return await self._page(kind, owner, after, limit)
-        visible: list[E] = []
-        for _ in range(_SEARCHED_PAGES_MAX):
-            page = await self._page(kind, owner, after, PAGE_MAX)
-            visible += [entry for entry in page.entries if is_visible(entry)]
-            if len(visible) > limit:
-                return EntryPage(visible[:limit], visible[limit - 1].number)
-            if page.after is None:
-                return EntryPage(visible, None)
-            after = page.after
-        return EntryPage(visible, after)
-
-    async def _page(self, kind: type[E], owner: Owner, after: int, limit: int) -> EntryPage[E]:
+        """Returns up to `limit` entries with numbers above `after`, without deleted ones."""
         index = redis_keys.registry_index(ENTRY_KINDS[kind], owner)
         reply = await cast(Any, self.redis).zrangebyscore(
             index, f"({after}", "+inf", start=0, num=limit + 1

@@ -1,6 +1,6 @@
 """Serves a collection of the registry over HTTP: create, list, read, patch, delete."""
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from functools import partial
 from typing import Generic, TypeVar
@@ -12,13 +12,19 @@ from starlette.responses import Response
 from linkjolt.datasets import Account
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.entries import ApiKey, EntryKind, parse_public_id
+from linkjolt.registry.lists.index import RegistryLists
+from linkjolt.registry.lists.query import (
+    SEARCH_MAX,
+    parse_list_query,
+    sorts_of,
+)
+from linkjolt.registry.lists.rows import list_fields
 from linkjolt.registry.reads import ENTRY_KINDS, E
-from linkjolt.registry.store import PAGE_MAX, Owner, Registry
-from linkjolt.registry.whole_numbers import parse_whole_number
+from linkjolt.registry.store import Owner, Registry
+from linkjolt.runtime.loop_slices import in_slices
 from linkjolt.settings import SharedSettings
 from linkjolt.web.forms import IMMUTABLE
-from linkjolt.web.openapi import Operation, of, paging
-from linkjolt.web.openapi import page_of as page_body
+from linkjolt.web.openapi import Operation, Parameter, counted_page_of, of, paging
 from linkjolt.web.requests import decode, json_response, read_body, require_json
 
 F = TypeVar("F", bound=msgspec.Struct)
@@ -32,6 +38,7 @@ class Call(msgspec.Struct, frozen=True):
     key: ApiKey
     now: datetime
     registry: Registry
+    lists: RegistryLists
     settings: SharedSettings
 
     @property
@@ -54,9 +61,10 @@ class Endpoint(msgspec.Struct, frozen=True):
 
 
 class Page(msgspec.Struct, frozen=True, kw_only=True):
-    """One page of a list; `next_cursor` is null on the last one."""
+    """One page of a list; `next_cursor` is null on the last one, `total` counts all pages."""
 
     data: list[object]
+    total: int
     next_cursor: str | None
 
 
@@ -129,11 +137,12 @@ class Collection(msgspec.Struct, Generic[E, F, P], frozen=True, kw_only=True):
             method="GET",
             path=self.path,
             summary=f"List {described.noun}s.",
-            description=f"Returns the account's {described.noun}s by rising id, a page at a time.",
+            description=f"Returns the account's {described.noun}s that pass all filters, a page at"
+            " a time; `total` counts those of all pages.",
             scope=self.read_scope,
             narrows=self.is_visible is not None,
-            parameters=paging(),
-            answers={200: page_body(described.answer, described.example)},
+            parameters=(*paging(), *_list_parameters(ENTRY_KINDS[self.entry])),
+            answers={200: counted_page_of(described.answer, described.example)},
         )
 
     def _create_operation(self) -> Operation:
@@ -206,13 +215,13 @@ class Collection(msgspec.Struct, Generic[E, F, P], frozen=True, kw_only=True):
         return json_response(await self.create(call, form), 201)
 
     async def get_page(self, call: Call) -> Response:
-        after, limit = page_of(call.request.query_params)
-        page = await call.registry.page(
-            self.entry, self.owner(call), after, limit, self._visible_to(call.key)
-        )
-        cursor = None if page.after is None else str(page.after)
+        kind = ENTRY_KINDS[self.entry]
+        query = parse_list_query(kind, call.request.query_params.multi_items())
+        if self.is_visible and call.key.affiliate:
+            query = msgspec.structs.replace(query, seen_affiliate=call.key.affiliate)
+        page = await call.lists.page(self.entry, self.owner(call), query)
         data = await self._answers(call, page.entries)
-        return json_response(Page(data=data, next_cursor=cursor))
+        return json_response(Page(data=data, total=page.total, next_cursor=page.next_cursor))
 
     async def get_one(self, call: Call) -> Response:
         entry = await call.registry.get(self.entry, self.owner(call), self._number(call))
@@ -227,7 +236,7 @@ class Collection(msgspec.Struct, Generic[E, F, P], frozen=True, kw_only=True):
     async def _answers(self, call: Call, entries: Sequence[E]) -> list[object]:
         if self.answer_all:
             return [*await self.answer_all(call, entries)]
-        return [self.answer(call, entry) for entry in entries]
+        return [self.answer(call, entry) async for entry in in_slices(entries)]
 
     def _changing(self, patch_form: type[P], apply: Callable[[Call, E, P], E]) -> Action:
         async def change(call: Call) -> Response:
@@ -283,19 +292,17 @@ async def body_of(request: Request, form: type[F]) -> F:
     return decode(await read_body(request), form)
 
 
-def page_of(query: Mapping[str, str]) -> tuple[int, int]:
-    """`cursor` and `limit` of a list; Rejected, naming the parameter, for bad and unknown ones."""
-    for name in query:
-        if name not in ("cursor", "limit"):
-            raise Rejected(Reason.unknown_field, "is not a known parameter", field=name[:64])
-    cursor, limit = query.get("cursor", "0"), query.get("limit", "100")
-    after = parse_whole_number(cursor)
-    if after is None:
-        raise Rejected(Reason.invalid_field, "is not a cursor of this list", field="cursor")
-    entries = parse_whole_number(limit)
-    if entries is None or not 1 <= entries <= PAGE_MAX:
-        raise Rejected(Reason.invalid_field, f"must be from 1 to {PAGE_MAX}", field="limit")
-    return after, entries
+def _list_parameters(kind: EntryKind) -> Iterator[Parameter]:
+    fields = list_fields(kind)
+    text = {"type": "string", "maxLength": SEARCH_MAX}
+    searched = f"Only {kind}s with this text, in any letter case, in {fields.searched}; or its id."
+    yield Parameter("q", searched, text)
+    if fields.statuses:
+        yield Parameter("status", "Only those in it.", {"enum": [*fields.statuses]})
+    for reference in fields.references:
+        yield Parameter(f"{reference}_id", f"Only those of this {reference}, or of several.")
+    sorts = [sign + name for name in sorts_of(fields) for sign in ("", "-")]
+    yield Parameter("sort", "The order; `-` begins at the end.", {"enum": sorts, "default": "id"})
 
 
 def _a(noun: str) -> str:

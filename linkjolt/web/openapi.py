@@ -53,14 +53,15 @@ HEADERS: dict[str, str] = {
 class Body(msgspec.Struct, frozen=True, kw_only=True):
     """A body of one media type: any one of some msgspec types, or as `schema` describes it.
 
-    Shaped as a `page` it is a list of these; as `results`, one for each of many entries, some of
-    which may have been refused. `aliases` are further names of fields, with the field's own name.
+    Shaped as a `page` it is a list of these, as `counted` one with their total; as `results`, one
+    for each of many entries, some of which may have been refused. `aliases` are further names of
+    fields, with the field's own name.
     """
 
     types: tuple[object, ...] = ()
     media: str = JSON
     schema: Schema | None = None
-    shape: Literal["one", "page", "results"] = "one"
+    shape: Literal["one", "page", "counted", "results"] = "one"
     example: object = None
     aliases: Mapping[str, str] = {}
     description: str = ""
@@ -79,6 +80,12 @@ def text_body(example: str, media: str = "text/plain") -> Body:
 def page_of(kind: object, example: object) -> Body:
     """Declares the answer of a list of these, given an example of one entry."""
     return Body(types=(kind,), shape="page", example={"data": [example], "next_cursor": None})
+
+
+def counted_page_of(kind: object, example: object) -> Body:
+    """Declares the answer of a list of these that counts the entries of all pages."""
+    content = {"data": [example], "total": 1, "next_cursor": None}
+    return Body(types=(kind,), shape="counted", example=content)
 
 
 def results_of(kind: object, example: object) -> Body:

@@ -152,9 +152,11 @@ class _Schemas:
         kinds = [self._refs[kind] for kind in body.types]
         if body.aliases:
             self._add_aliases(kinds[0], body.aliases)
-        if body.shape == "page":
+        if body.shape in ("page", "counted"):
+            total: dict[str, Schema] = {"total": {"type": "integer"}}
             more: dict[str, Schema] = {
-                "next_cursor": {"anyOf": [{"type": "string"}, {"type": "null"}]}
+                **(total if body.shape == "counted" else {}),
+                "next_cursor": {"anyOf": [{"type": "string"}, {"type": "null"}]},
             }
             return self._list(f"{_name_in(kinds[0])}Page", kinds[0], more)
         if body.shape == "results":

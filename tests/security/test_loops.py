@@ -11,9 +11,11 @@ from starlette.types import ASGIApp
 
 from linkjolt.logs import mask_text
 from linkjolt.reasons import Reason, Rejected
+from linkjolt.registry.store import Registry
 from linkjolt.runtime.loop_slices import LoopSlices, in_slices
 from linkjolt.runtime.redis_server import RedisServer
 from linkjolt.web.json_structure import NESTING_MAX, check_depth, check_structure
+from loadtests.longest_list import create_links, get_list
 from loadtests.longest_turn import hostile_lines, open_app, post, repeat, running_clock
 
 JSON, LINES = "application/json", "application/x-ndjson"
@@ -203,3 +205,15 @@ def test_a_long_word_in_a_log_line_is_read_once() -> None:
     # From each of its characters on it took 3 s.
     assert time.perf_counter() - began < TURN_MAX_SECONDS
     assert mask_text("to a.b+c%40x@shop.example, %40y.z") == "to ***@***, %40y.z"
+
+
+@pytest.mark.parametrize("query", ["q=nothing", "sort=-tracking_code&limit=1000", "limit=1000"])
+async def test_a_list_of_many_links_is_searched_in_many_turns(
+    app: ASGIApp, redis: Redis, query: str
+) -> None:
+    await create_links(Registry(redis), 10_000)
+    for _ in range(2):
+        async with running_clock() as clock:
+            assert b'"total":' in await get_list(app, query)
+        assert clock.turns > 5
+        assert clock.longest_seconds < TURN_MAX_SECONDS

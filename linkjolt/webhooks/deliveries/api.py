@@ -17,8 +17,9 @@ from starlette.responses import Response
 
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.entries import Webhook
+from linkjolt.registry.lists.query import parse_limit, unique_parameters
 from linkjolt.registry.whole_numbers import parse_whole_number
-from linkjolt.web.collections import Call, Endpoint, body_of, entry_number, page_of
+from linkjolt.web.collections import Call, Endpoint, body_of, entry_number
 from linkjolt.web.forms import Instant
 from linkjolt.web.openapi import Body, Operation, of, paging
 from linkjolt.web.requests import json_response
@@ -125,9 +126,10 @@ class DeliveryResource:
 
     async def list_page(self, call: Call) -> Response:
         number = (await _found(call)).number
-        parameters = dict(call.request.query_params)
-        before = _parse_cursor(parameters.pop("cursor", ""))
-        _, limit = page_of(parameters)
+        parameters = call.request.query_params.multi_items()
+        values = unique_parameters(parameters, {"cursor", "limit"})
+        before = _parse_cursor(values.get("cursor", ""))
+        limit = parse_limit(values.get("limit", "100"))
         found = await self._read_page(number, limit + 1, before)
         page = found[:limit]
         if self._log:

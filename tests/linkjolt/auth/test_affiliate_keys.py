@@ -7,7 +7,6 @@ import pytest
 from redis.asyncio import Redis
 
 from linkjolt.datasets import ACCOUNT_DEFAULT
-from linkjolt.registry import store
 from linkjolt.registry.entries import Link
 from tests.ingest.conftest import Shop, make_key, shop
 from tests.linkjolt.api.client import Api, serving
@@ -37,11 +36,7 @@ async def listed(api: Api, limit: int) -> list[str]:
     return codes
 
 
-async def test_it_lists_and_reads_its_links_alone(
-    api: Api, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(store, "PAGE_MAX", 3)
-    monkeypatch.setattr(store, "_SEARCHED_PAGES_MAX", 2)
+async def test_it_lists_and_reads_its_links_alone(api: Api) -> None:
     owners = (1, 2, 2, 2, 2, 2, 2, 2, 1, 1, 2, 1)
     links = [
         await api.registry.create(samples.link(f"tc_{number}", affiliate=owner))
@@ -51,6 +46,10 @@ async def test_it_lists_and_reads_its_links_alone(
     await api.use_key("links:read", affiliate=1)
     for limit in (1, 2, 3, 100):
         assert await listed(api, limit) == ["tc_1", "tc_9", "tc_12"]
+    for query, total in (("limit=1", 3), ("q=tc_1", 2), ("q=tc_2", 0), ("affiliate_id=aff_2", 0)):
+        page = await api.get(f"/v1/links?{query}")
+        assert page["total"] == total
+        assert {link["affiliate_id"] for link in page["data"]} <= {"aff_1"}
     for link in links:
         status = 200 if link.affiliate == 1 and link.number != 10 else 404
         path = f"/v1/links/lnk_{link.number}"

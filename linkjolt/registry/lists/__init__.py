@@ -1,0 +1,1 @@
+"""Lists of the registry: what they search by, filter by and are sorted by."""
