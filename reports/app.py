@@ -120,8 +120,7 @@ class ReportEndpoints:
         """Answers GET /v1/conversions."""
         key = await authorize_request(request, self._directory, READ_SCOPE, narrows=True)
         query = parse_list_query(request.query_params.multi_items(), datetime.now(UTC))
-        affiliate = narrowed_affiliate(query.affiliate, key.affiliate)
-        query = msgspec.structs.replace(query, affiliate=affiliate)
+        query = query.narrowed_to(key.affiliate)
         conversions = ConversionList(key.dataset, self._redis, self._clickhouse, self._settings)
         return await conversions.answer(query, self._download(request, key))
 

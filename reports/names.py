@@ -1,7 +1,7 @@
 """Reads names of registry numbers from the mirror in the warehouse, and resolves tracking codes."""
 
 import time
-from collections.abc import Mapping, Set
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 
 import msgspec
@@ -61,11 +61,18 @@ async def resolve_links(redis: Redis, account: Account, request: ReportRequest) 
 
     Reads the registry itself, as a link can be reported on as soon as it is created.
     """
-    chosen = [each for each in request.filters if each.name == "link"]
+    filters = await resolve_link_filters(redis, account, request.filters)
+    return msgspec.structs.replace(request, filters=filters)
+
+
+async def resolve_link_filters(
+    redis: Redis, account: Account, filters: Sequence[Filter]
+) -> tuple[Filter, ...]:
+    """Replaces tracking codes in filters by link numbers; Rejected for an unknown code."""
+    chosen = [each for each in filters if each.name == "link"]
     codes = {code for each in chosen for code in (*each.include, *each.exclude)}
     numbers = {code: str(await find_link_number(redis, account, code)) for code in sorted(codes)}
-    filters = tuple(_with_numbers(each, numbers) for each in request.filters)
-    return msgspec.structs.replace(request, filters=filters)
+    return tuple(_with_numbers(each, numbers) for each in filters)
 
 
 async def find_link_number(redis: Redis, account: Account, code: str) -> int:

@@ -40,16 +40,15 @@ _PARAMETERS = {
     "cursor": "`next_cursor` of the page before; absent for the first page.",
     "format": f"{' or '.join(FORMATS)}; CSV without `limit` and `cursor` has every row.",
     "compare": f"The period to compare with: {', '.join(COMPARES)}.",
+    "q": "Only conversions with this text, in any letter case, in one of their ids or the coupon.",
     "kind": "`click` or `conversion`; both by default.",
     "verdict": "Only clicks with this verdict.",
-    "status": "Only conversions with this status.",
     "attribution": "Only conversions attributed by this method.",
     "payout": "`paid` or `unpaid`.",
     "click_id": "Only events of this click.",
     "order_id": "Only events of this order.",
     "conversion_id": "Only events of this conversion.",
     "link": "Only events of the link with this tracking code.",
-    "event": "Only conversions of this event.",
     "campaign_id": "Only events of this campaign.",
     "affiliate_id": "Only events of this affiliate.",
 }
@@ -218,7 +217,7 @@ def _conversions() -> Operation:
         "adjustments": 0,
     }
     meta = {"data_as_of": "2026-05-04T10:00:00Z"}
-    example = {"data": [listed], "next_cursor": None, "meta": meta}
+    example = {"data": [listed], "total": 1, "next_cursor": None, "meta": meta}
     rows = '"conversion_id","status"\r\n"conv_06EZ3GQ8N4T5W1Y7B2C9D0F6H8","pending"\r\n'
     return Operation(
         id="listConversions",
@@ -226,7 +225,9 @@ def _conversions() -> Operation:
         method="GET",
         path=PATH,
         summary="List conversions.",
-        description="Returns conversions as they are now, the newest first, as JSON or CSV.",
+        description="Returns conversions as they are now, the newest first by default, as JSON or"
+        " CSV. `sort` is by `time`, `order_value`, `net_value` or `commission_amount`, amounts in"
+        " minor units of their currencies.",
         scope=READ_SCOPE,
         narrows=True,
         parameters=_parameters(LISTED_BY),

@@ -15,6 +15,7 @@ from linkjolt.registry.entries import ApiKey, EntryKind, parse_public_id
 from linkjolt.registry.lists.index import RegistryLists
 from linkjolt.registry.lists.query import (
     SEARCH_MAX,
+    VALUES_MAX,
     parse_list_query,
     sorts_of,
 )
@@ -297,6 +298,7 @@ def _list_parameters(kind: EntryKind) -> Iterator[Parameter]:
     text = {"type": "string", "maxLength": SEARCH_MAX}
     searched = f"Only {kind}s with this text, in any letter case, in {fields.searched}; or its id."
     yield Parameter("q", searched, text)
+    yield Parameter("id", f"Only the {kind}s with these ids, up to {VALUES_MAX} by comma.")
     if fields.statuses:
         yield Parameter("status", "Only those in it.", {"enum": [*fields.statuses]})
     for reference in fields.references:

@@ -6,8 +6,12 @@ export class ApiError extends Error {
   constructor(problem, status) {
     const fields = (problem.errors ?? []).map((one) => `${one.field} ${one.message}`).join("; ");
     const id = problem.request_id ? `, request ${problem.request_id}` : "";
-    super(`${fields || problem.detail || "The request failed"} (${problem.code ?? status}${id})`);
-    this.code = problem.code;
+    const sentence = fields || problem.detail || "The request failed";
+    super(`${sentence} (${problem.code ?? status}${id})`);
+    this.sentence = problem.detail || sentence;
+    this.errors = problem.errors ?? [];
+    this.code = problem.code ?? String(status);
+    this.requestId = problem.request_id;
     this.status = status;
   }
 }
@@ -50,18 +54,6 @@ export const get = (path, params, signal) => json("GET", path, { params, signal 
 export const post = (path, body) => json("POST", path, { body });
 export const patch = (path, body) => json("PATCH", path, { body });
 export const remove = (path) => json("DELETE", path);
-
-// All entries of a list, up to so many.
-export async function all(path, most = 1000) {
-  const found = [];
-  let cursor = null;
-  do {
-    const page = await get(path, cursor ? { cursor, limit: 500 } : { limit: 500 });
-    found.push(...page.data);
-    cursor = page.next_cursor;
-  } while (cursor && found.length < most);
-  return found;
-}
 
 export async function save(path, params, name) {
   const answer = await request("GET", path, { params: { ...params, format: "csv" } });

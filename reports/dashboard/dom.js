@@ -21,8 +21,19 @@ export function svg(tag, props, ...children) {
   return fill(document.createElementNS(SVG, tag), props, children);
 }
 
+function pathTo(element, child) {
+  const path = [];
+  for (let at = child; at !== element; at = at.parentElement) path.unshift([...at.parentElement.children].indexOf(at));
+  return path;
+}
+
+// Puts children in the place of those there are; what has the focus keeps it, at the same place.
 export function replace(element, ...children) {
+  const focused = document.activeElement;
+  const path = focused !== element && element.contains(focused) ? pathTo(element, focused) : null;
   element.replaceChildren(...children.flat(9).filter((child) => child !== null && child !== undefined && child !== false));
+  const next = path?.reduce((at, index) => at?.children[index], element);
+  if (next?.tagName === focused?.tagName && document.activeElement !== focused) next?.focus({ preventScroll: true });
 }
 
 // A labelled choice; `options` are texts or [value, text].
@@ -73,8 +84,26 @@ export function openPanel(title, ...content) {
 
 export function copyButton(text) {
   const button = h("button", { type: "button", onclick: async () => {
-    await navigator.clipboard.writeText(text);
-    button.textContent = "Copied";
+    button.textContent = (await copy(text)) ? "Copied" : "Select the text and copy it";
   } }, "Copy");
   return button;
+}
+
+// Browsers give the clipboard to pages of https and localhost only; elsewhere a selection is copied.
+async function copy(text) {
+  if (navigator.clipboard && window.isSecureContext) {
+    return navigator.clipboard.writeText(text).then(() => true, () => false);
+  }
+  const area = h("textarea", { class: "offscreen", readonly: true, "aria-hidden": "true" }, text);
+  // Inside an open dialog: nothing outside of it can have the focus.
+  (document.querySelector("dialog[open]") ?? document.body).append(area);
+  area.select();
+  const done = document.execCommand("copy");
+  area.remove();
+  return done;
+}
+
+// An id that no other request has; `randomUUID` is for pages of https and localhost only.
+export function uniqueId() {
+  return Array.from(crypto.getRandomValues(new Uint8Array(16)), (byte) => byte.toString(16).padStart(2, "0")).join("");
 }

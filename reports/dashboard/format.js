@@ -68,9 +68,13 @@ export function time(instant, zone, style = { dateStyle: "medium", timeStyle: "m
 
 export const clock = (instant, zone) => time(instant, zone, { timeStyle: "medium" });
 
+// Names of campaigns and affiliates by id, as answers have told them.
+export const known = new Map();
+
 // The text of a row's dimension, and the value by which it is filtered.
 export function dimension(name, row) {
   const value = row[name];
+  if (row[`${name}_name`]) known.set(value, row[`${name}_name`]);
   if (name === "campaign" || name === "affiliate") {
     return { text: value === null ? "(none)" : `${row[`${name}_name`] ?? value}`, filter: value };
   }

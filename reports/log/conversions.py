@@ -1,9 +1,9 @@
-"""Answers `GET /v1/conversions`: conversions in their current state, the newest first."""
+"""Answers `GET /v1/conversions`: conversions in their current state, searched, filtered, sorted."""
 
+import asyncio
 from collections.abc import AsyncGenerator, Sequence, Set
 from datetime import UTC, datetime
 from decimal import Decimal
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -21,16 +21,18 @@ from linkjolt.web import requests
 from reports import csv
 from reports.answer.rows import NamedEntry, Names
 from reports.freshness import data_as_of
-from reports.log.conversion_request import FILTERS, ConversionListQuery
-from reports.log.listing import LIMIT_MAX, make_cursor
-from reports.names import read_names
-from reports.period import to_milliseconds
+from reports.log.conversion_request import ConversionListQuery
+from reports.log.conversion_sql import count_statement, page_statement
+from reports.log.listing import LIMIT_MAX
+from reports.names import read_names, resolve_link_filters
 
-_SQL = (Path(__file__).parents[1] / "sql" / "list_conversions.sql").read_text(encoding="utf-8")
+
+class _Total(msgspec.Struct, frozen=True):
+    total: int
 
 
 class ConversionListRow(msgspec.Struct, frozen=True):
-    """A row of `list_conversions.sql`."""
+    """A row of `conversions/now.sql`."""
 
     conversion_id: str
     time_ms: int
@@ -130,9 +132,10 @@ class ConversionListMeta(msgspec.Struct, frozen=True):
 
 
 class ConversionListPage(msgspec.Struct, frozen=True):
-    """One page of conversions."""
+    """One page of conversions; `total` counts those of all pages."""
 
     data: list[ListedConversion]
+    total: int
     next_cursor: str | None
     meta: ConversionListMeta
 
@@ -150,49 +153,64 @@ class ConversionList:
 
     async def answer(self, query: ConversionListQuery, download: csv.Download) -> Response:
         """Answers a page as JSON or CSV, or the whole list as CSV if the query has no page."""
+        query = await self._with_link_numbers(query)
         if query.every_row:
             return await csv.stream_response(self.csv(query), "conversions", download)
         as_of = await data_as_of(self._redis, self._clickhouse, self._settings.shards)
-        rows, more = await self._read_rows(query)
-        listed = await self._list(rows)
-        cursor = make_cursor(rows[-1].time_ms, rows[-1].conversion_id) if more else None
-        if query.format == "json":
-            return requests.json_response(
-                ConversionListPage(listed, cursor, ConversionListMeta(as_of))
-            )
-        return csv.page_response([_COLUMNS, *map(_csv_row, listed)], "conversions", cursor)
+        if query.format == "csv":
+            rows, cursor = await self._read_rows(query)
+            lines = [_COLUMNS, *map(_csv_row, await self._list(rows))]
+            return csv.page_response(lines, "conversions", cursor)
+        (rows, cursor), total = await asyncio.gather(self._read_rows(query), self._count(query))
+        page = ConversionListPage(await self._list(rows), total, cursor, ConversionListMeta(as_of))
+        return requests.json_response(page)
 
     async def csv(self, query: ConversionListQuery) -> AsyncGenerator[str]:
         """Yields the header and every conversion as CSV, page by page."""
         query = msgspec.structs.replace(query, limit=LIMIT_MAX)
         yield csv.csv_text([_COLUMNS])
-        more = True
-        while more:
-            rows, more = await self._read_rows(query)
+        cursor: str | None = ""
+        while cursor is not None:
+            rows, cursor = await self._read_rows(query)
             yield csv.csv_text(map(_csv_row, await self._list(rows)))
             if rows:
-                last = rows[-1].time_ms, rows[-1].conversion_id
-                query = msgspec.structs.replace(query, before=last)
+                query = msgspec.structs.replace(query, after=_place(query, rows[-1]))
 
-    async def _read_rows(self, query: ConversionListQuery) -> tuple[list[ConversionListRow], bool]:
-        """Reads the rows of a page, and whether more follow."""
-        parameters = {
-            "account": self._dataset,
-            "start_ms": to_milliseconds(query.start),
-            "end_ms": to_milliseconds(query.end),
-            "before_ms": query.before[0],
-            "before_id": query.before[1],
-            "limit": query.limit + 1,
-            "raw_max_seconds": self._settings.report_raw_max_seconds,
-            **{name: getattr(query, name) for name in FILTERS},
-        }
-        rows = await self._clickhouse.read(_SQL, ConversionListRow, parameters)
-        return rows[: query.limit], len(rows) > query.limit
+    async def _read_rows(
+        self, query: ConversionListQuery
+    ) -> tuple[list[ConversionListRow], str | None]:
+        """Reads the rows of a page, and the cursor of the next one if there is one."""
+        statement = page_statement(query, self._dataset, self._settings.report_raw_max_seconds)
+        rows = await self._clickhouse.read(statement.sql, ConversionListRow, statement.parameters)
+        if len(rows) <= query.limit:
+            return rows, None
+        page = rows[: query.limit]
+        return page, query.cursor_at(*_place(query, page[-1]))
+
+    async def _count(self, query: ConversionListQuery) -> int:
+        statement = count_statement(query, self._dataset, self._settings.report_raw_max_seconds)
+        [found] = await self._clickhouse.read(statement.sql, _Total, statement.parameters)
+        return found.total
+
+    async def _with_link_numbers(self, query: ConversionListQuery) -> ConversionListQuery:
+        account = datasets.account_of(self._dataset)
+        filters = await resolve_link_filters(self._redis, account, query.filters)
+        return msgspec.structs.replace(query, filters=filters)
 
     async def _list(self, rows: Sequence[ConversionListRow]) -> list[ListedConversion]:
         account = datasets.account_of(self._dataset)
         names = await read_names(self._clickhouse, account, _registry_numbers(rows))
         return [_listed(row, names) for row in rows]
+
+
+def _place(query: ConversionListQuery, row: ConversionListRow) -> tuple[int, str]:
+    values = {
+        "time": row.time_ms,
+        "order_value": row.order_value_minor,
+        "net_value": row.net_value_minor,
+        "commission_amount": row.commission_minor,
+    }
+    return values[query.sort], row.conversion_id
 
 
 def _csv_row(conversion: ListedConversion) -> list[Value]:

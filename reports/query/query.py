@@ -10,7 +10,7 @@ from linkjolt.dimensions import SPARSE
 from reports.period import to_milliseconds
 from reports.query.days import WholeDays, days_settled_until, whole_days
 from reports.query.intervals import steady_offset
-from reports.query.request import ReportRequest
+from reports.query.request import Filter, ReportRequest
 from reports.query.source_sql import (
     DAY_VISITORS,
     QueryPlan,
@@ -184,9 +184,7 @@ def _query(
         "limit": plan.limit,
         "offset": plan.offset,
     }
-    for index, one in enumerate(request.filters):
-        parameters[f"in{index}"] = _parameter_values(one.name, one.include)
-        parameters[f"out{index}"] = _parameter_values(one.name, one.exclude)
+    parameters |= filter_parameters(request.filters)
     days = _days(request) if plan.shape in ("quarter", "dimension", "ledger") else None
     if days is not None:
         split = list(days.split)
@@ -246,6 +244,15 @@ def _group(plan: QueryPlan, keys: Sequence[str]) -> str:
     if plan.with_totals:
         return f"GROUP BY GROUPING SETS (({names}), ({'earlier' if plan.with_earlier else ''}))"
     return f"GROUP BY {names}" if keys else ""
+
+
+def filter_parameters(filters: Sequence[Filter]) -> Parameters:
+    """Binds the values of filters as `source_sql.condition` names them."""
+    parameters: Parameters = {}
+    for index, one in enumerate(filters):
+        parameters[f"in{index}"] = _parameter_values(one.name, one.include)
+        parameters[f"out{index}"] = _parameter_values(one.name, one.exclude)
+    return parameters
 
 
 def _parameter_values(name: str, values: tuple[str, ...]) -> list[int] | list[str]:

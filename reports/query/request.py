@@ -136,7 +136,7 @@ def parse_request(parameters: Sequence[tuple[str, str]], now: datetime) -> Repor
         timezone=zone,
         interval=interval,
         group_by=group_by,
-        filters=tuple(_parse_filter(name, values[name]) for name in DIMENSIONS if name in values),
+        filters=tuple(parse_filter(name, values[name]) for name in DIMENSIONS if name in values),
         metrics=metrics,
         time_basis=_parse_choice(values, "time_basis", TIME_BASES, "conversion"),
         sort=_parse_sort(values.get("sort"), interval, group_by, metrics),
@@ -208,7 +208,8 @@ def parse_choices(name: str, text: str, known: Sequence[str]) -> tuple[str, ...]
     return choices
 
 
-def _parse_filter(name: str, text: str) -> Filter:
+def parse_filter(name: str, text: str) -> Filter:
+    """Parses the values of a dimension by comma; Rejected for what is none."""
     values = text.split(",")
     if len(values) > VALUES_MAX:
         raise _invalid(name, f"has more than {VALUES_MAX} values")

@@ -317,12 +317,13 @@ def _conditions(request: ReportRequest, values: Mapping[str, str], clicks: str) 
     """Joins all filters; those of conversions pass rows for which the SQL `clicks` is true."""
     texts = ["1"]
     for index, chosen in enumerate(request.filters):
-        text = _condition(index, chosen, values.get(chosen.name, f"r.{chosen.name}"))
+        text = condition(index, chosen, values.get(chosen.name, f"r.{chosen.name}"))
         texts.append(f"({clicks} OR {text})" if chosen.name in _CONVERSION_FILTERS else text)
     return " AND ".join(texts)
 
 
-def _condition(index: int, chosen: Filter, column: str) -> str:
+def condition(index: int, chosen: Filter, column: str) -> str:
+    """Builds the condition of a filter, whose values are bound as `in{index}` and `out{index}`."""
     kind = "Array(UInt32)" if chosen.name in NUMBERED_DIMENSIONS else "Array(String)"
     texts = [f"{column} IN {{in{index}:{kind}}}"] if chosen.include else []
     texts += [f"{column} NOT IN {{out{index}:{kind}}}"] if chosen.exclude else []

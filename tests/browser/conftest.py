@@ -38,7 +38,11 @@ def browser() -> Iterator[Browser]:
     Asynchronous tests that follow in the same worker could not run beside it.
     """
     with sync_playwright() as playwright:
-        arguments = ["--no-sandbox", "--disable-background-networking"]
+        arguments = [
+            *("--no-sandbox", "--disable-background-networking"),
+            # Under another name than localhost, plain HTTP is no secure context.
+            "--host-resolver-rules=MAP *.lan.example 127.0.0.1",
+        ]
         chromium = playwright.chromium.launch(executable_path=CHROMIUM, args=arguments)
         yield chromium
         chromium.close()
@@ -110,7 +114,7 @@ class Dashboard:
     url: str
     errors: list[str] = field(default_factory=list[str])
     foreign: list[str] = field(default_factory=list[str])
-    # Statuses of answers that the test provokes; the browser logs each as an error.
+    # Statuses of answers that the test provokes, 0 for none; the browser logs each as an error.
     provoked: set[int] = field(default_factory=set[int])
 
     def watch(self) -> None:
@@ -119,7 +123,10 @@ class Dashboard:
         self.page.on("request", self._on_request)
 
     def _on_console(self, message: ConsoleMessage) -> None:
-        provoked = any(f"with a status of {status} " in message.text for status in self.provoked)
+        texts = [
+            f"with a status of {status} " if status else "net::ERR_" for status in self.provoked
+        ]
+        provoked = any(text in message.text for text in texts)
         if message.type in ("error", "warning") and not provoked:
             self.errors.append(f"{message.text} ({message.location.get('url', '')})")
 

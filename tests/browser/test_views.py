@@ -50,7 +50,7 @@ def test_every_view_shows_real_data_without_an_error(
         name = HEADINGS.get(view, view.capitalize())
         expect(page.get_by_role("heading", level=1, name=name)).to_be_visible()
         expect(page.get_by_text(text, exact=False).first).to_be_visible()
-        for width in (1280, 375):
+        for width in (1920, 1280, 768, 375):
             page.set_viewport_size({"width": width, "height": 900})
             page.screenshot(path=SHOTS / f"{view}-{scheme}-{width}.png", full_page=True)
             wide = page.evaluate("document.documentElement.scrollWidth")

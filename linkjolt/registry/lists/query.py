@@ -29,6 +29,7 @@ class ListQuery(msgspec.Struct, frozen=True, kw_only=True):
     limit: int = 100
     q: str = ""
     number: int = 0
+    ids: frozenset[int] = frozenset()
     status: str = ""
     campaigns: frozenset[int] = frozenset()
     affiliates: frozenset[int] = frozenset()
@@ -41,13 +42,14 @@ class ListQuery(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def is_plain(self) -> bool:
         """Returns whether it asks for all entries by id, as Redis has them in order."""
-        filtered = self.q or self.status or self.campaigns or self.affiliates
+        filtered = self.q or self.ids or self.status or self.campaigns or self.affiliates
         return not filtered and not self.seen_affiliate and self.sort == "id"
 
     def matches(self, row: ListRow) -> bool:
         return (
             (not self.seen_affiliate or self.seen_affiliate in row.affiliates)
             and (not self.q or self.q in row.text or row.number == self.number)
+            and (not self.ids or row.number in self.ids)
             and (not self.status or row.status == self.status)
             and (not self.campaigns or not self.campaigns.isdisjoint(row.campaigns))
             and (not self.affiliates or not self.affiliates.isdisjoint(row.affiliates))
@@ -120,9 +122,10 @@ def parse_list_query(kind: EntryKind, parameters: Sequence[tuple[str, str]]) -> 
         limit=parse_limit(values.get("limit", "100")),
         q=q.casefold(),
         number=parse_public_id(kind, q) or 0,
+        ids=_parse_ids(values, "id", kind),
         status=_parse_status(values.get("status", ""), fields),
-        campaigns=_parse_references(values, "campaign"),
-        affiliates=_parse_references(values, "affiliate"),
+        campaigns=_parse_ids(values, "campaign_id", "campaign"),
+        affiliates=_parse_ids(values, "affiliate_id", "affiliate"),
         sort=sort,
         descending=descending,
         after=_parse_cursor(values.get("cursor"), sort),
@@ -145,7 +148,7 @@ def sorts_of(fields: ListFields) -> tuple[str, ...]:
 def _known(fields: ListFields) -> set[str]:
     references = {f"{kind}_id" for kind in fields.references}
     status = {"status"} if fields.statuses else set[str]()
-    return {"limit", "cursor", "q", "sort"} | references | status
+    return {"limit", "cursor", "q", "id", "sort"} | references | status
 
 
 def unique_parameters(parameters: Sequence[tuple[str, str]], known: set[str]) -> dict[str, str]:
@@ -173,8 +176,7 @@ def _parse_status(text: str, fields: ListFields) -> str:
     return text
 
 
-def _parse_references(values: Mapping[str, str], kind: EntryKind) -> frozenset[int]:
-    name = f"{kind}_id"
+def _parse_ids(values: Mapping[str, str], name: str, kind: EntryKind) -> frozenset[int]:
     texts = values[name].split(",") if values.get(name) else []
     if len(texts) > VALUES_MAX:
         raise _invalid(name, f"has more than {VALUES_MAX} values")

@@ -63,7 +63,7 @@ _FIELDS: dict[EntryKind, ListFields] = {
     "link": ListFields(
         "tracking_code", "its tracking code and its destination's host", _SWITCHED, _BOTH
     ),
-    "key": ListFields("name", "its name and hint", (), ("campaign",)),
+    "key": ListFields("name", "its name and hint", (), _BOTH),
     "coupon": ListFields("code", "its code", (), _BOTH),
     "webhook": ListFields("url", "its URL", _SWITCHED, _BOTH),
     "rate": ListFields("", "its currencies"),
@@ -92,7 +92,8 @@ def row_of(entry: RegistryEntry) -> ListRow:
             texts, status = (entry.url,), entry.status
             campaigns, affiliates = entry.campaigns, entry.affiliates
         case ApiKey():
-            texts, campaigns = (entry.name, entry.hint), _one(entry.campaign)
+            texts = entry.name, entry.hint
+            campaigns, affiliates = _one(entry.campaign), _one(entry.affiliate)
         case Campaign():
             texts, status = (entry.name,), _earning(entry.suspended_at)
         case Affiliate():

@@ -1,65 +1,85 @@
 // Affiliates with their commission by status; campaigns and affiliates are made here.
 
-import { all, get, post } from "../api.js";
-import { field, h, openForm, replace } from "../dom.js";
-import { metric, money, whole } from "../format.js";
-import { change, filterChange, reportParams } from "../state.js";
-import { table } from "../table.js";
+import { get, post } from "../api.js";
+import { field, h, openForm } from "../dom.js";
+import { amount, known, metric, money, whole } from "../format.js";
+import { serverList } from "../frame/list.js";
+import { change, filterChange, filteredIds, reportParams } from "../state.js";
+import { tag } from "../table.js";
 
-const STATUSES = ["pending", "approved", "rejected"];
+const STATUSES = ["pending", "approved"];
+const SORTS = [["name", "Name"], ["-name", "Name, from the end"], ["-created_at", "Newest first"], ["created_at", "Oldest first"]];
 
 export function open(frame) {
-  const box = h("div", {});
+  let figures = new Map();
+  let parts = new Map();
+
+  const affiliates = serverList(frame, {
+    caption: "Affiliates", search: "Name, e-mail address or id", sorts: SORTS, none: "No affiliate yet: make one.",
+    tools: [h("button", { type: "button", class: "primary", onclick: () => newAffiliate() }, "New affiliate")],
+    load, columns,
+  });
   const campaigns = h("div", {});
-  const element = h("div", {},
-    h("section", { class: "panel" }, h("div", { class: "head" }, h("h2", {}, "Affiliates"), h("button", { class: "primary", onclick: () => newAffiliate() }, "New affiliate")), box),
+  const element = h("div", {}, h("section", { class: "panel" }, affiliates.element),
     h("section", { class: "panel" }, h("div", { class: "head" }, h("h2", {}, "Campaigns"), h("button", { onclick: () => newCampaign() }, "New campaign")), campaigns));
 
-  async function refresh(signal) {
-    const base = { ...reportParams(frame.params, frame.currency), limit: 1000 };
-    const [list, found, sums, byStatus] = await Promise.all([
-      all("/v1/affiliates"), all("/v1/campaigns"),
-      get("/v1/reports", { ...base, group_by: "affiliate", metrics: "clicks,conversions,cr,revenue,commission,epc,approval_rate" }, signal),
-      get("/v1/reports", { ...base, group_by: "affiliate,status", metrics: "conversions,commission" }, signal),
-    ]);
-    drawAffiliates(list, sums.data, byStatus.data);
-    replace(campaigns, table({
-      caption: "Campaigns",
-      rows: found,
-      empty: "No campaign yet: make one.",
-      columns: [
-        ["name", "Name", (one) => one.name], ["id", "Id", (one) => h("code", {}, one.id)], ["currency", "Currency", (one) => one.currency],
-        ["commission", "Pays", (one) => terms(one)], ["window", "Window", (one) => `${one.window_days} days`, true],
-      ],
-    }));
+  async function load(asked, signal) {
+    const ids = filteredIds(frame.params, "affiliate");
+    const page = await get("/v1/affiliates", { ...asked, ...(ids ? { id: ids } : {}) }, signal);
+    page.data.forEach((one) => known.set(one.id, one.name));
+    await readFigures(page.data.map((one) => one.id), signal);
+    return page;
   }
+
+  async function readFigures(ids, signal) {
+    figures = parts = new Map();
+    if (!ids.length) return;
+    const base = reportParams(frame.params, frame.currency);
+    const out = (base.affiliate ?? "").split(",").filter((value) => value.startsWith("-"));
+    const asked = { ...base, affiliate: [...ids, ...out].slice(0, 100).join(","), limit: 1000 };
+    const [sums, byStatus] = await Promise.all([
+      get("/v1/reports", { ...asked, group_by: "affiliate", metrics: "clicks,conversions,cr,revenue,commission,epc,approval_rate" }, signal),
+      get("/v1/reports", { ...asked, group_by: "affiliate,status", metrics: "conversions,commission" }, signal),
+    ]);
+    figures = new Map(sums.data.map((row) => [row.affiliate, row]));
+    parts = new Map(byStatus.data.map((row) => [`${row.affiliate} ${row.status}`, row]));
+  }
+
+  function columns() {
+    const of = (id, name) => figures.get(id)?.[name] ?? 0;
+    const coin = (value) => amount(value, frame.currency);
+    const unit = frame.currency ? ` (${frame.currency})` : "";
+    return [
+      ["name", "Affiliate", (one) => [h("button", { class: "link", title: "Only this affiliate", onclick: () => change(filterChange("affiliate", one.id), "overview") }, one.name),
+        one.status === "active" ? null : [" ", tag(one.status)]], false, "name"],
+      ["clicks", "Clicks", (one) => whole(of(one.id, "clicks")), true],
+      ["conversions", "Conversions", (one) => whole(of(one.id, "conversions")), true],
+      ["cr", "CR", (one) => metric("cr", figures.get(one.id)?.cr ?? null), true],
+      ["epc", `EPC${unit}`, (one) => coin(figures.get(one.id)?.epc ?? null), true],
+      ["revenue", `Revenue${unit}`, (one) => coin(of(one.id, "revenue")), true],
+      ...STATUSES.map((status) => [status, `Commission ${status}${unit}`, (one) => coin(parts.get(`${one.id} ${status}`)?.commission ?? 0), true]),
+      ["all", `Commission${unit}`, (one) => coin(of(one.id, "commission")), true],
+      ["rate", "Approval rate", (one) => metric("approval_rate", figures.get(one.id)?.approval_rate ?? null), true],
+    ];
+  }
+
+  const campaignList = serverList(frame, {
+    caption: "Campaigns", search: "Name or id", names: ["cq", "csort"], sorts: SORTS, none: "No campaign yet: make one.",
+    load: async (asked, signal) => {
+      const ids = filteredIds(frame.params, "campaign");
+      return get("/v1/campaigns", { ...asked, ...(ids ? { id: ids } : {}) }, signal);
+    },
+    columns: () => [
+      ["name", "Name", (one) => [one.name, one.status === "active" ? null : [" ", tag(one.status)]], false, "name"], ["id", "Id", (one) => h("code", {}, one.id)],
+      ["currency", "Currency", (one) => one.currency], ["commission", "Pays", (one) => terms(one)], ["window", "Window", (one) => `${one.window_days} days`, true],
+    ],
+  });
+  campaigns.append(campaignList.element);
 
   function terms({ commission, currency }) {
     if (commission.kind === "percentage") return `${commission.rate} %`;
     if (commission.kind === "flat") return money(commission.amount, currency);
     return commission.tiers.map((tier) => `${tier.rate} % from ${money(tier.from, currency)}`).join(", ");
-  }
-
-  function drawAffiliates(list, sums, byStatus) {
-    const figures = new Map(sums.map((row) => [row.affiliate, row]));
-    const parts = new Map(byStatus.map((row) => [`${row.affiliate} ${row.status}`, row]));
-    const of = (id, name) => figures.get(id)?.[name] ?? 0;
-    replace(box, table({
-      caption: "Affiliates, with the period's figures and their commission by status",
-      rows: list,
-      empty: "No affiliate yet: make one.",
-      columns: [
-        ["name", "Affiliate", (one) => h("button", { class: "link", title: "Only this affiliate", onclick: () => change(filterChange("affiliate", one.id), "overview") }, one.name)],
-        ["clicks", "Clicks", (one) => whole(of(one.id, "clicks")), true],
-        ["conversions", "Conversions", (one) => whole(of(one.id, "conversions")), true],
-        ["cr", "CR", (one) => metric("cr", figures.get(one.id)?.cr ?? null), true],
-        ["epc", "EPC", (one) => metric("epc", figures.get(one.id)?.epc ?? null, frame.currency), true],
-        ["revenue", "Revenue", (one) => money(of(one.id, "revenue"), frame.currency), true],
-        ...STATUSES.slice(0, 2).map((status) => [status, `Commission ${status}`, (one) => money(parts.get(`${one.id} ${status}`)?.commission ?? 0, frame.currency), true]),
-        ["all", "Commission", (one) => money(of(one.id, "commission"), frame.currency), true],
-        ["rate", "Approval rate", (one) => metric("approval_rate", figures.get(one.id)?.approval_rate ?? null), true],
-      ],
-    }));
   }
 
   function newAffiliate() {
@@ -81,5 +101,5 @@ export function open(frame) {
     });
   }
 
-  return { element, refresh };
+  return { element, refresh: (signal) => Promise.all([affiliates.refresh(signal), campaignList.refresh(signal)]) };
 }

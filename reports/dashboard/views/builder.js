@@ -3,9 +3,8 @@
 import { get, save } from "../api.js";
 import { choice, h, replace } from "../dom.js";
 import { DIMENSIONS, METRICS, dimension, metric, time, whole } from "../format.js";
-import { change, filterChange, filters, reportParams, zone } from "../state.js";
+import { change, filterChange, reportParams, zone } from "../state.js";
 import { table } from "../table.js";
-import { chips } from "./parts.js";
 
 const INTERVALS = [["none", "None"], ["15m", "15 minutes"], ["hour", "Hour"], ["day", "Day"], ["week", "Week"], ["month", "Month"]];
 const DEFAULT = "clicks,unique_clicks,conversions,cr,revenue,commission,epc";
@@ -45,18 +44,7 @@ export function open(frame) {
       choice("A conversion counts", [["conversion", "at its own time"], ["click", "at its click's time"]], frame.params.get("basis") ?? "conversion", (value) => change({ basis: value }))),
     h("fieldset", { class: "checks" }, h("legend", {}, "Columns"), Object.entries(METRICS).map(([name, text]) =>
       h("label", {}, h("input", { type: "checkbox", checked: metrics().includes(name), onchange: toggle(name) }), text))),
-    filterForm(), chips(filters(frame.params)),
     h("button", { onclick: (event) => download(event.target) }, "Save as CSV"));
-  }
-
-  function filterForm() {
-    const name = h("select", { name: "name", "aria-label": "Dimension of the filter" }, Object.entries(DIMENSIONS).map(([value, text]) => h("option", { value }, text)));
-    const value = h("input", { name: "value", "aria-label": "Values, by comma", placeholder: "US,BR or -US" });
-    const add = (event) => {
-      event.preventDefault();
-      change(filterChange(name.value, value.value.trim()));
-    };
-    return h("form", { class: "tools", onsubmit: add }, h("label", {}, "Filter", name), value, h("button", {}, "Add the filter"));
   }
 
   async function download(button) {
@@ -76,10 +64,8 @@ export function open(frame) {
     if (key !== shownFor) cursors = [null];
     shownFor = key;
     drawTools();
-    result.classList.add("busy");
     const cursor = cursors.at(-1);
     const report = await get("/v1/reports", { ...asked(), limit: LIMIT, ...(cursor ? { cursor } : {}) }, signal);
-    result.classList.remove("busy");
     drawResult(report);
   }
 

@@ -1,77 +1,72 @@
 // Conversions as they stand, their history, and what people decide about them.
 
 import { get, post, save } from "../api.js";
-import { choice, field, h, openForm, openPanel, replace } from "../dom.js";
+import { choice, field, h, openForm, openPanel, replace, uniqueId } from "../dom.js";
 import { money, time } from "../format.js";
-import { change, zone } from "../state.js";
+import { serverList } from "../frame/list.js";
+import { change, filterChange, filters, period, zone } from "../state.js";
 import { table, tag } from "../table.js";
 
 const any = (words) => [["", "Any"], ...words.map((word) => [word, word.replace("_", " ")])];
-const unique = () => `dashboard-${crypto.randomUUID()}`;
+const unique = () => `dashboard-${uniqueId()}`;
+const SORTS = [["-time", "Newest first"], ["time", "Oldest first"], ["-order_value", "Order value, the highest first"], ["order_value", "Order value"],
+  ["-net_value", "Net value, the highest first"], ["net_value", "Net value"], ["-commission_amount", "Commission, the highest first"], ["commission_amount", "Commission"]];
+const CHOSEN = ["attribution", "payout", "verified"];
+const ALL_TIME = { from: "2000-01-01", to: "2100-01-01" };
 
 export function open(frame) {
-  const tools = h("div", { class: "tools" });
-  const box = h("div", {});
-  const element = h("section", { class: "panel" }, tools, box);
-  let cursors = [null];
+  const tools = h("span", { class: "tools inner" });
+  const list = serverList(frame, {
+    caption: "Conversions", search: "Part of an order, click, customer or conversion id, or a coupon", sorts: SORTS, tools: [tools],
+    none: ["No conversion of this period fits. ", h("button", { class: "link", onclick: () => change(ALL_TIME) }, "Look at all time")],
+    load: (wanted, signal) => get("/v1/conversions", { ...asked(), ...wanted }, signal), columns,
+  });
+  const element = h("section", { class: "panel" }, list.element);
 
   function asked() {
-    const found = { limit: 50, timezone: zone(frame.params) };
-    if (!frame.params.get("order_id")) {
-      found.from = frame.params.get("from") || "24h";
-      if (frame.params.get("to")) found.to = frame.params.get("to");
-    }
-    for (const name of ["status", "attribution", "payout", "verified", "order_id"]) {
-      if (frame.params.get(name)) found[name] = frame.params.get(name);
-    }
-    const cursor = cursors.at(-1);
-    return cursor ? { ...found, cursor } : found;
-  }
-
-  function whole() {
-    const { limit: _, cursor: __, ...rest } = asked();
-    return rest;
-  }
-
-  function set(changes) {
-    cursors = [null];
-    change(changes);
+    const chosen = CHOSEN.map((name) => [name, frame.params.get(name)]).filter(([, value]) => value);
+    return { ...period(frame.params), ...Object.fromEntries(filters(frame.params)), ...Object.fromEntries(chosen) };
   }
 
   function drawTools() {
-    const order = h("input", { name: "order", value: frame.params.get("order_id") ?? "", "aria-label": "Order id" });
+    const { params } = frame;
+    const inbox = params.get("attribution") === "none";
+    const pick = (name) => (value) => change({ [name]: value });
+    const status = params.get("f.status") ?? "";
+    const statuses = any(["pending", "approved", "rejected"]);
     replace(tools,
-      choice("Status", any(["pending", "approved", "rejected"]), frame.params.get("status") ?? "", (value) => set({ status: value })),
-      choice("Attribution", any(["click", "tracking_code", "coupon", "order", "customer", "manual", "none"]), frame.params.get("attribution") ?? "", (value) => set({ attribution: value })),
-      choice("Payout", any(["unpaid", "paid"]), frame.params.get("payout") ?? "", (value) => set({ payout: value })),
-      choice("Verified", [["", "Any"], ["true", "verified"], ["false", "unverified"]], frame.params.get("verified") ?? "", (value) => set({ verified: value })),
-      h("form", { onsubmit: (event) => { event.preventDefault(); set({ order_id: order.value.trim() }); } }, h("label", {}, "Order id", order)),
-      h("button", { "aria-pressed": String(frame.params.get("attribution") === "none"), onclick: () => set({ attribution: frame.params.get("attribution") === "none" ? null : "none" }) }, "Unattributed inbox"),
-      h("button", { onclick: () => save("/v1/conversions", whole(), "linkjolt-conversions.csv").catch((error) => frame.fail(error)) }, "Save as CSV"));
+      choice("Status", statuses.some(([value]) => value === status) ? statuses : [...statuses, [status, status]], status, (value) => change(filterChange("status", value || null))),
+      choice("Attribution", any(["click", "tracking_code", "coupon", "order", "customer", "manual", "none"]), params.get("attribution") ?? "", pick("attribution")),
+      choice("Payout", any(["unpaid", "paid"]), params.get("payout") ?? "", pick("payout")),
+      choice("Verified", [["", "Any"], ["true", "verified"], ["false", "unverified"]], params.get("verified") ?? "", pick("verified")),
+      h("button", { type: "button", "aria-pressed": String(inbox), onclick: () => change({ attribution: inbox ? null : "none" }) }, "Unattributed inbox"),
+      h("button", { type: "button", onclick: download }, "Save as CSV"));
+  }
+
+  function download() {
+    const { params } = frame;
+    const wanted = { ...asked(), sort: params.get("sort") ?? SORTS[0][0], ...(params.get("q") ? { q: params.get("q") } : {}) };
+    save("/v1/conversions", wanted, "linkjolt-conversions.csv").catch((error) => frame.fail(error));
   }
 
   async function refresh(signal) {
     drawTools();
-    const page = await get("/v1/conversions", asked(), signal);
+    await list.refresh(signal);
+  }
+
+  function columns() {
     const at = zone(frame.params);
-    replace(box, table({
-      caption: "Conversions of the period, the newest first",
-      rows: page.data,
-      empty: "No conversion fits.",
-      columns: [
-        ["time", "Time", (one) => time(one.timestamp, at)],
-        ["order", "Order", (one) => h("button", { class: "link", onclick: () => show(one.conversion_id) }, one.order_id ?? one.conversion_id)],
-        ["event", "Event", (one) => one.event],
-        ["status", "Status", (one) => [tag(one.status), one.payout === "paid" ? tag("paid") : null, one.verified ? null : tag("unverified")]],
-        ["affiliate", "Affiliate", (one) => one.affiliate_name ?? one.affiliate_id ?? tag("none")],
-        ["campaign", "Campaign", (one) => one.campaign_name ?? one.campaign_id],
-        ["value", "Order value", (one) => money(one.order_value, one.currency), true],
-        ["net", "Net value", (one) => money(one.net_value, one.currency), true],
-        ["commission", "Commission", (one) => money(one.commission_amount, one.currency), true],
-      ],
-    }), h("div", { class: "actions" },
-      h("button", { disabled: cursors.length < 2, onclick: () => { cursors.pop(); frame.refresh(); } }, "Newer"),
-      h("button", { disabled: !page.next_cursor, onclick: () => { cursors.push(page.next_cursor); frame.refresh(); } }, "Older")));
+    return [
+      ["time", "Time", (one) => time(one.timestamp, at), false, "time"],
+      ["order", "Order", (one) => h("button", { class: "link", onclick: () => show(one.conversion_id) }, one.order_id ?? one.conversion_id)],
+      ["event", "Event", (one) => one.event],
+      ["status", "Status", (one) => [tag(one.status), one.payout === "paid" ? tag("paid") : null, one.verified ? null : tag("unverified")]],
+      ["affiliate", "Affiliate", (one) => one.affiliate_name ?? one.affiliate_id ?? tag("none")],
+      ["campaign", "Campaign", (one) => one.campaign_name ?? one.campaign_id],
+      ["value", "Order value", (one) => money(one.order_value, one.currency), true, "order_value"],
+      ["net", "Net value", (one) => money(one.net_value, one.currency), true, "net_value"],
+      ["commission", "Commission", (one) => money(one.commission_amount, one.currency), true, "commission_amount"],
+    ];
   }
 
   async function show(id) {

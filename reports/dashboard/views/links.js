@@ -1,11 +1,13 @@
 // Tracking links: what they brought in the period, made, changed, tried, and as a QR code.
 
 import qrcode from "../vendor/qrcode.js";
-import { all, get, patch, post } from "../api.js";
-import { copyButton, field, h, openForm, openPanel, replace, svg } from "../dom.js";
-import { metric, whole } from "../format.js";
-import { reportParams } from "../state.js";
-import { table, tag } from "../table.js";
+import { get, patch, post } from "../api.js";
+import { choice, copyButton, field, h, openForm, openPanel, replace, svg } from "../dom.js";
+import { amount, time, whole } from "../format.js";
+import { picker, serverList } from "../frame/list.js";
+import { learn, linkIds, textOf } from "../frame/names.js";
+import { change, filteredIds, reportParams, zone } from "../state.js";
+import { tag } from "../table.js";
 
 const MARGIN = 4;
 
@@ -24,52 +26,66 @@ function qr(text) {
   return svg("svg", { class: "qr", viewBox: `0 0 ${whole} ${whole}`, role: "img", "aria-label": `QR code of ${text}` }, svg("path", { d: path.join("") }));
 }
 
+const SORTS = [["-created_at", "Newest first"], ["created_at", "Oldest first"], ["tracking_code", "Tracking code"], ["-tracking_code", "Tracking code, from the end"]];
+
 export function open(frame) {
-  const box = h("div", {});
-  const find = h("input", { type: "search", "aria-label": "Find a link", placeholder: "Code, destination, affiliate", oninput: () => draw() });
-  const element = h("section", { class: "panel" }, h("div", { class: "head" }, find, h("button", { class: "primary", onclick: () => create().catch((error) => frame.fail(error)) }, "New link")), box);
-  let links = [];
-  let names = new Map();
   let counts = new Map();
+  const status = h("span", {});
+  const list = serverList(frame, {
+    caption: "Tracking links", search: "Code, host of the destination or id", sorts: SORTS, none: "No link yet: make one.",
+    tools: [status, h("button", { type: "button", class: "primary", onclick: () => create().catch((error) => frame.fail(error)) }, "New link")],
+    load, columns,
+  });
+  const element = h("section", { class: "panel" }, list.element);
 
   async function refresh(signal) {
-    const report = get("/v1/reports", { ...reportParams(frame.params, frame.currency), group_by: "link", metrics: "clicks,conversions,commission", limit: 1000 }, signal);
-    [links] = await Promise.all([all("/v1/links"), readNames()]);
-    counts = new Map((await report).data.map((row) => [row.link, row]));
-    draw();
+    replace(status, choice("Status", [["", "Any"], "active", "disabled"], frame.params.get("status") ?? "", (value) => change({ status: value })));
+    await list.refresh(signal);
   }
 
-  async function readNames() {
-    const [campaigns, affiliates] = await Promise.all([all("/v1/campaigns"), all("/v1/affiliates")]);
-    names = new Map([...campaigns, ...affiliates].map((one) => [one.id, one.name]));
+  async function load(asked, signal) {
+    const filtered = { status: frame.params.get("status"), campaign_id: filteredIds(frame.params, "campaign"), affiliate_id: filteredIds(frame.params, "affiliate") };
+    const codes = filteredIds(frame.params, "link");
+    if (codes) filtered.id = await linkIds(codes.split(","), signal) ?? "lnk_4294967295";
+    const given = Object.fromEntries(Object.entries(filtered).filter(([, value]) => value));
+    const page = await get("/v1/links", { ...asked, ...given }, signal);
+    await Promise.all([readCounts(page.data, signal), learn("campaign", page.data.map((one) => one.campaign_id)), learn("affiliate", page.data.map((one) => one.affiliate_id))]);
+    return page;
   }
 
-  function draw() {
-    const wanted = find.value.toLowerCase();
-    const rows = links.filter((one) => [one.tracking_code, one.destination, names.get(one.affiliate_id)].some((text) => (text ?? "").toLowerCase().includes(wanted)));
-    replace(box, table({
-      caption: `Tracking links (${whole(rows.length)}), with the period's figures`,
-      rows: rows.slice(0, 500),
-      empty: "No link yet: make one.",
-      columns: [
-        ["code", "Tracking code", (one) => [h("button", { class: "link", onclick: () => show(one) }, one.tracking_code), " ", tag(one.status)]],
-        ["campaign", "Campaign", (one) => names.get(one.campaign_id) ?? one.campaign_id],
-        ["affiliate", "Affiliate", (one) => names.get(one.affiliate_id) ?? one.affiliate_id],
-        ["destination", "Destination", (one) => one.destination],
-        ["clicks", "Clicks", (one) => whole(counts.get(one.tracking_code)?.clicks ?? 0), true],
-        ["conversions", "Conversions", (one) => whole(counts.get(one.tracking_code)?.conversions ?? 0), true],
-        ["commission", "Commission", (one) => metric("commission", counts.get(one.tracking_code)?.commission ?? 0, frame.currency), true],
-      ],
-    }));
+  async function readCounts(links, signal) {
+    counts = new Map();
+    // Codes that a filter would read otherwise have no figures of their own to ask for.
+    const codes = links.map((one) => one.tracking_code).filter((code) => !/^-|,/.test(code));
+    if (!codes.length) return;
+    const base = reportParams(frame.params, frame.currency);
+    const out = (base.link ?? "").split(",").filter((value) => value.startsWith("-"));
+    const report = await get("/v1/reports", { ...base, link: [...codes, ...out].slice(0, 100).join(","), group_by: "link", metrics: "clicks,conversions,commission", limit: 1000 }, signal);
+    counts = new Map(report.data.map((row) => [row.link, row]));
+  }
+
+  function columns() {
+    const unit = frame.currency ? ` (${frame.currency})` : "";
+    const of = (one, name) => counts.get(one.tracking_code)?.[name] ?? 0;
+    return [
+      ["code", "Tracking code", (one) => [h("button", { class: "link", onclick: () => show(one) }, one.tracking_code), " ", tag(one.status)], false, "tracking_code"],
+      ["campaign", "Campaign", (one) => textOf("campaign", one.campaign_id)],
+      ["affiliate", "Affiliate", (one) => textOf("affiliate", one.affiliate_id)],
+      ["destination", "Destination", (one) => one.destination],
+      ["created", "Created", (one) => time(one.created_at, zone(frame.params), { dateStyle: "medium" }), false, "created_at"],
+      ["clicks", "Clicks", (one) => whole(of(one, "clicks")), true],
+      ["conversions", "Conversions", (one) => whole(of(one, "conversions")), true],
+      ["commission", `Commission${unit}`, (one) => amount(of(one, "commission"), frame.currency), true],
+    ];
   }
 
   async function create() {
-    await readNames();
-    const options = (kind) => [...names].filter(([id]) => id.startsWith(kind)).map(([id, name]) => h("option", { value: id }, name));
-    if (!options("cmp_").length || !options("aff_").length) return frame.fail(new Error("A link needs a campaign and an affiliate: make them under Affiliates first."));
+    const found = (kind) => (q) => get(`/v1/${kind}`, { limit: 50, sort: "name", ...(q ? { q } : {}) });
+    const campaign = picker("Campaign", "campaign_id", found("campaigns"));
+    const affiliate = picker("Affiliate", "affiliate_id", found("affiliates"));
+    await Promise.all([campaign.ready, affiliate.ready]);
     return openForm("New link", [
-      h("label", {}, "Campaign", h("select", { name: "campaign_id" }, options("cmp_"))),
-      h("label", {}, "Affiliate", h("select", { name: "affiliate_id" }, options("aff_"))),
+      campaign.element, affiliate.element,
       field("Destination", { name: "destination", type: "url", required: true, placeholder: "https://shop.example/p?ref={affiliate_id}" }),
       field("Tracking code (made up when left empty)", { name: "tracking_code" }),
     ], "Make the link", async (form) => {

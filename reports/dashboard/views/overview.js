@@ -5,7 +5,7 @@ import { meter, provisionalFrom, sparkline, timeChart } from "../charts.js";
 import { h, replace } from "../dom.js";
 import { DIMENSIONS, METRICS, amount, change as changed, dimension, isMoney, metric, whole } from "../format.js";
 import { change, filterChange, filters, interval, reportParams, zone } from "../state.js";
-import { chips, firstClick } from "./parts.js";
+import { firstClick } from "./parts.js";
 
 const CARDS = ["clicks", "unique_clicks", "conversions", "cr", "revenue", "commission", "epc", "aov"];
 const LISTS = ["link", "affiliate", "campaign", "country", "referrer_host", "device"];
@@ -17,15 +17,13 @@ export function open(frame) {
   const about = h("p", { class: "about" });
   const lists = Object.fromEntries(LISTS.map((name) => [name, h("section", { class: "panel", "aria-label": `Top ${DIMENSIONS[name]}` }, h("h2", {}, DIMENSIONS[name]))]));
   const empty = h("div", {});
-  const chipBox = h("div", {});
-  const element = h("div", {}, chipBox, empty, cards, h("section", { class: "panel" }, h("div", { class: "head" }, heading), chart.element, about),
+  const element = h("div", {}, empty, cards, h("section", { class: "panel" }, h("div", { class: "head" }, heading), chart.element, about),
     h("div", { class: "lists" }, Object.values(lists)));
   let nothing = false;
 
   async function refresh(signal) {
     const base = reportParams(frame.params, frame.currency);
     const compare = frame.compare ? { compare: frame.compare } : {};
-    replace(chipBox, chips(filters(frame.params)));
     const series = get("/v1/reports", { ...base, ...compare, interval: interval(frame.params), metrics: CARDS.join(","), sort: "time", limit: 1000 }, signal);
     const rest = get("/v1/reports/top", { ...base, dimensions: LISTS.join(","), metrics: "clicks,conversions,revenue", sort: "-clicks", limit: 8 }, signal);
     // If the first fails, its error is shown.
@@ -73,7 +71,7 @@ export function open(frame) {
     });
     const head = [DIMENSIONS[name], "Clicks", "Conv.", frame.currency ?? "Revenue"];
     replace(lists[name], h("h2", {}, DIMENSIONS[name]), data.length
-      ? h("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": `Top ${DIMENSIONS[name]}` }, h("table", {},
+      ? h("div", {}, h("table", { class: "top" },
         h("thead", {}, h("tr", {}, head.map((text, index) => h("th", { scope: "col", class: index ? "n" : undefined }, text)))), h("tbody", {}, rows)))
       : h("p", { class: "soft" }, "Nothing in this period."));
   }

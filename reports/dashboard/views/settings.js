@@ -1,10 +1,11 @@
 // Whose key this is, and the account's keys.
 
-import { all, forgetKey, post, remove } from "../api.js";
+import { forgetKey, get, post, remove } from "../api.js";
 import { copyButton, field, h, openForm, openPanel, replace } from "../dom.js";
 import { time } from "../format.js";
 import { zone } from "../state.js";
-import { table, tag } from "../table.js";
+import { serverList } from "../frame/list.js";
+import { tag } from "../table.js";
 
 const SCOPES = ["reports:read", "events:read", "links:read", "links:write", "conversions:write", "payouts:write", "postback", "webhooks:write", "rates:write", "keys:write", "admin"];
 
@@ -19,28 +20,29 @@ export function open(frame) {
       h("p", {}, h("a", { href: "/docs" }, "The API, route by route"))),
     h("section", { class: "panel" }, h("div", { class: "head" }, h("h2", {}, "API keys"), h("button", { class: "primary", onclick: () => create() }, "New key")), box));
 
-  async function refresh() {
-    if (!["admin", "keys:write"].some((scope) => key.scopes.includes(scope))) {
-      replace(box, h("p", { class: "soft" }, "Managing keys needs the scope keys:write, which this key lacks."));
-      return;
-    }
-    const at = zone(frame.params);
-    replace(box, table({
-      caption: "API keys of the account",
-      rows: await all("/v1/keys"),
-      columns: [
-        ["name", "Name", (one) => [one.name, one.test ? [" ", tag("test")] : null].flat()],
+  const manages = ["admin", "keys:write"].some((scope) => key.scopes.includes(scope));
+  const list = serverList(frame, {
+    caption: "API keys", search: "Name, hint or id", none: "No key.",
+    sorts: [["name", "Name"], ["-name", "Name, from the end"], ["-created_at", "Newest first"], ["created_at", "Oldest first"]],
+    load: (asked, signal) => get("/v1/keys", asked, signal),
+    columns: () => {
+      const at = zone(frame.params);
+      return [
+        ["name", "Name", (one) => [one.name, one.test ? [" ", tag("test")] : null].flat(), false, "name"],
         ["hint", "Key", (one) => h("code", {}, one.hint)],
         ["scopes", "Scopes", (one) => one.scopes.join(", ")],
         ["limits", "Only", (one) => [one.campaign_id, one.affiliate_id, ...one.allowed_networks].filter(Boolean).join(", ")],
         ["used", "Last used", (one) => (one.last_used_at ? time(one.last_used_at, at) : "never")],
-        ["made", "Made", (one) => time(one.created_at, at)],
+        ["made", "Made", (one) => time(one.created_at, at), false, "created_at"],
         ["ends", "Expires", (one) => (one.expires_at ? time(one.expires_at, at) : "never")],
         ["old", "Old secrets", (one) => one.old_secrets.map((old) => `${old.hint} until ${time(old.expires_at, at)}`).join(", ")],
         ["revoke", "", (one) => h("button", { onclick: () => revoke(one) }, "Revoke")],
-      ],
-    }));
-  }
+      ];
+    },
+  });
+  replace(box, manages ? list.element : h("p", { class: "soft" }, "Managing keys needs the scope keys:write, which this key lacks."));
+
+  const refresh = async (signal) => { if (manages) await list.refresh(signal); };
 
   function revoke(one) {
     openForm(`Revoke ${one.name}?`, [h("p", {}, "Whoever uses it is refused within a second. This cannot be undone.")], "Revoke", async () => {

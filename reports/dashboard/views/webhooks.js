@@ -1,8 +1,9 @@
 // Webhooks: endpoints, what was delivered and what came of it, again, and a test.
 
-import { all, get, post } from "../api.js";
-import { field, h, openForm, openPanel, replace } from "../dom.js";
+import { get, post } from "../api.js";
+import { choice, field, h, openForm, openPanel, replace } from "../dom.js";
 import { time } from "../format.js";
+import { serverList } from "../frame/list.js";
 import { change, zone } from "../state.js";
 import { table, tag } from "../table.js";
 
@@ -11,25 +12,36 @@ const EVENTS = [
   "click.created",
 ];
 
+const SORTS = [["created_at", "Oldest first"], ["-created_at", "Newest first"], ["url", "URL"], ["-url", "URL, from the end"]];
+
 export function open(frame) {
-  const hooks = h("div", {});
   const log = h("section", { class: "panel" });
-  const element = h("div", {}, h("section", { class: "panel" }, h("div", { class: "head" }, h("h2", {}, "Endpoints"), h("button", { class: "primary", onclick: () => create() }, "New webhook")), hooks), log);
+  const status = h("span", {});
+  let hooks = [];
+  const list = serverList(frame, {
+    caption: "Webhooks", search: "URL or id", sorts: SORTS, none: "No webhook yet.",
+    tools: [status, h("button", { type: "button", class: "primary", onclick: () => create() }, "New webhook")],
+    load: async (asked, signal) => {
+      const state = frame.params.get("status");
+      const page = await get("/v1/webhooks", { ...asked, ...(state ? { status: state } : {}) }, signal);
+      hooks = page.data;
+      return page;
+    },
+    columns: () => [
+      ["url", "URL", (one) => h("button", { class: "link", onclick: () => change({ hook: one.id }) }, one.url), false, "url"],
+      ["events", "Events", (one) => one.events.join(", ")],
+      ["status", "Status", (one) => [tag(one.status), one.disabled_reason ? ` ${one.disabled_reason}` : ""]],
+      ["made", "Made", (one) => time(one.created_at, zone(frame.params), { dateStyle: "medium" }), false, "created_at"],
+      ["test", "", (one) => h("button", { onclick: () => act(() => post(`/v1/webhooks/${one.id}/test`, undefined)) }, "Send a test")],
+    ],
+  });
+  const element = h("div", {}, h("section", { class: "panel" }, list.element), log);
 
   async function refresh(signal) {
-    const found = await all("/v1/webhooks");
-    const chosen = found.find((one) => one.id === frame.params.get("hook")) ?? found[0];
-    replace(hooks, table({
-      caption: "Webhooks",
-      rows: found,
-      empty: "No webhook yet.",
-      columns: [
-        ["url", "URL", (one) => h("button", { class: "link", onclick: () => change({ hook: one.id }) }, one.url)],
-        ["events", "Events", (one) => one.events.join(", ")],
-        ["status", "Status", (one) => [tag(one.status), one.disabled_reason ? ` ${one.disabled_reason}` : ""]],
-        ["test", "", (one) => h("button", { onclick: () => act(() => post(`/v1/webhooks/${one.id}/test`, undefined)) }, "Send a test")],
-      ],
-    }));
+    replace(status, choice("Status", [["", "Any"], "active", "disabled"], frame.params.get("status") ?? "", (value) => change({ status: value })));
+    await list.refresh(signal);
+    const wanted = frame.params.get("hook");
+    const chosen = hooks.find((one) => one.id === wanted) ?? (wanted ? await get(`/v1/webhooks/${wanted}`, {}, signal) : hooks[0]);
     if (!chosen) return replace(log, h("h2", {}, "Deliveries"), h("p", { class: "soft" }, "They show here once there is a webhook."));
     const page = await get(`/v1/webhooks/${chosen.id}/deliveries`, { limit: 50 }, signal);
     return drawLog(chosen, page.data);

@@ -49,6 +49,8 @@ async def ids(api: Api, path: str) -> list[str]:
         ("/v1/affiliates?q=aff_2", ["aff_2"]),
         ("/v1/affiliates?q=aff_", []),
         ("/v1/affiliates?q=%20%20", ["aff_1", "aff_2"]),
+        ("/v1/affiliates?id=aff_2,aff_9", ["aff_2"]),
+        ("/v1/affiliates?id=aff_1&q=blatt", []),
         ("/v1/affiliates?status=suspended", ["aff_2"]),
         ("/v1/affiliates?sort=-name", ["aff_2", "aff_1"]),
         ("/v1/affiliates?sort=-created_at", ["aff_2", "aff_1"]),
@@ -113,6 +115,7 @@ CASES: list[tuple[str, str, str]] = [
     ("links?campaign_id=aff_1", "invalid_field", "campaign_id"),
     ("links?campaign_id=cmp_1,", "invalid_field", "campaign_id"),
     ("links?campaign_id=" + ",".join(["cmp_1"] * 101), "invalid_field", "campaign_id"),
+    ("links?id=1", "invalid_field", "id"),
     ("links?cursor=", "invalid_field", "cursor"),
     ("links?sort=created_at&cursor=5", "invalid_field", "cursor"),
     ("links?sort=created_at&cursor=%F0%9F%98%80", "invalid_field", "cursor"),
@@ -133,7 +136,7 @@ async def test_a_parameter_that_does_not_fit_is_refused_by_name(
 
 def test_the_document_names_each_lists_parameters() -> None:
     lists = {one.id: {p.name: p for p in one.parameters} for one in operations()}
-    plain = {"limit", "cursor", "q", "sort"}
+    plain = {"limit", "cursor", "q", "id", "sort"}
     both = {"campaign_id", "affiliate_id"}
     assert lists["listLinks"].keys() == plain | both | {"status"}
     assert lists["listCoupons"].keys() == plain | both

@@ -299,7 +299,7 @@ REFUSED: list[tuple[str, str, Reason]] = [
     ("cursor", "x", Reason.invalid_field),
     ("from", "yesteryear", Reason.invalid_field),
     ("to", "x", Reason.invalid_field),
-    ("sort", "x", Reason.unknown_field),
+    ("sort", "x", Reason.invalid_field),
 ]
 
 
@@ -313,3 +313,83 @@ def test_a_bad_parameter_is_refused_by_its_name(name: str, value: str, reason: R
 def test_a_parameter_given_twice_is_refused() -> None:
     with pytest.raises(Rejected, match="twice"):
         parse_list_query([("status", "pending"), ("status", "approved")], NOW)
+
+
+async def test_conversions_are_found_by_part_of_an_id(client: Client, ledger: Ledger) -> None:
+    click = "38G6DGCQM00000400G029SGT1X"
+    made = await ledger.convert(1, order_id="ORD-10001", click_id=click, customer_id="c-77")
+    other = await ledger.convert(2, order_id="ORD-20002", coupon_code="SPRING")
+    await ledger.adjust(made, "refunded", amount_minor=100)
+
+    async def ids(q: str) -> list[str]:
+        return [one["conversion_id"] for one in await listed(client, q=q)]
+
+    assert await ids("ord-1000") == [made]
+    assert await ids("C-77") == [made]
+    assert await ids(click[3:20].lower()) == [made]
+    assert await ids(other[-6:]) == [other]
+    assert await ids("spring") == [other]
+    assert await ids("%") == []
+    assert [one["net_value"] for one in await listed(client, q="ORD-1")] == [99]
+
+
+async def test_the_filters_of_reports_filter_the_list(
+    client: Client, ledger: Ledger, redis: Redis
+) -> None:
+    made = [
+        await ledger.convert(number, currency=currency, sub1=sub1, event=event)
+        for number, (currency, sub1, event) in enumerate(
+            [("USD", "a", "sale"), ("EUR", "b", "lead"), ("USD", "", "sale")]
+        )
+    ]
+    await ledger.adjust(made[0], "approved")
+
+    async def numbers(**parameters: str | int) -> list[int]:
+        return sorted(
+            made.index(one["conversion_id"]) for one in await listed(client, **parameters)
+        )
+
+    assert await numbers(currency="USD") == [0, 2]
+    assert await numbers(event="lead,signup") == [1]
+    assert await numbers(event="-lead") == [0, 2]
+    assert await numbers(status="-approved") == [1, 2]
+    assert await numbers(status="approved", affiliate_id="aff_1") == [0]
+    assert await numbers(affiliate="aff_1,aff_2") == [0, 1]
+    assert await numbers(affiliate="aff_1,aff_2", affiliate_id="aff_2") == [1]
+    answer = await client.get("/v1/conversions", status="done")
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "status")
+    answer = await client.get("/v1/conversions", link="nowhere")
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "link")
+
+
+@pytest.mark.parametrize(
+    "sort", ["time", "-time", "order_value", "-net_value", "commission_amount"]
+)
+async def test_sorted_pages_join_to_the_list_and_count_it(
+    client: Client, ledger: Ledger, sort: str
+) -> None:
+    for number in range(11):
+        made = await ledger.convert(
+            number, minutes_ago=60 + number // 3, order_value_minor=number % 4 * 1_000
+        )
+        if number % 5 == 0:
+            await ledger.adjust(made, "rejected")
+    everything = await listed(client)
+    seen: list[dict[str, Any]] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        more = {"cursor": cursor} if cursor else {}
+        answer = (await client.get("/v1/conversions", limit=3, sort=sort, **more)).json()
+        assert answer["total"] == 11
+        seen += answer["data"]
+        cursor = answer["next_cursor"]
+    name = {"time": "timestamp"}.get(sort.removeprefix("-"), sort.removeprefix("-"))
+    expected = sorted(
+        everything, key=lambda one: (one[name], one["conversion_id"]), reverse=sort[0] == "-"
+    )
+    assert [one["conversion_id"] for one in seen] == [one["conversion_id"] for one in expected]
+    answer = await client.get("/v1/conversions", limit=3, sort="order_value", cursor="dGltZToxOmE")
+    assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "cursor")
+    text = (await client.get("/v1/conversions", sort=sort, format="csv")).text
+    lines = [line.split(",")[0].strip('"') for line in text.splitlines()[1:]]
+    assert lines == [one["conversion_id"] for one in expected]

@@ -1,6 +1,6 @@
--- Lists conversions in their current state: status, campaign, affiliate and link are those of the
--- latest row, amounts are the sums of all rows, the order value that before refunds. All rows of a conversion have its time, so a page is
--- read by time and id. `detached` rows only cancel a moved conversion at its former place.
+-- Selects conversions in their current state: status, campaign, affiliate and link are those of the
+-- latest row, amounts are the sums of all rows, the order value that before refunds. All rows of a
+-- conversion have its time. `detached` rows only cancel a moved conversion at its former place.
 SELECT
     c.conversion_id AS conversion_id,
     toUnixTimestamp64Milli(c.time) AS time_ms,
@@ -35,18 +35,15 @@ FROM conversions AS c
 WHERE c.account = {account:UInt32}
     AND c.time >= fromUnixTimestamp64Milli({start_ms:Int64}, 'UTC')
     AND c.time < fromUnixTimestamp64Milli({end_ms:Int64}, 'UTC')
-    AND (toUnixTimestamp64Milli(c.time), c.conversion_id)
-        < ({before_ms:Int64}, {before_id:String})
     AND ({order_id:String} = '' OR c.order_id = {order_id:String})
     AND ({click_id:String} = '' OR c.click_id = {click_id:String})
-    AND ({event:String} = '' OR c.event = {event:String})
+    AND $conditions
 GROUP BY c.conversion_id, c.time
-HAVING ({status:String} = '' OR last_status = {status:String})
-    AND ({attribution:String} = '' OR last_attribution = {attribution:String})
+HAVING ({attribution:String} = '' OR last_attribution = {attribution:String})
     AND ({payout:String} = '' OR last_payout = {payout:String})
     AND ({verified:String} = '' OR last_unverified = ({verified:String} = 'false'))
-    AND ({campaign:UInt32} = 0 OR last_campaign = {campaign:UInt32})
-    AND ({affiliate:UInt32} = 0 OR last_affiliate = {affiliate:UInt32})
-ORDER BY time_ms DESC, conversion_id DESC
-LIMIT {limit:UInt32}
-SETTINGS max_execution_time = {raw_max_seconds:Float64}
+    AND ({q:String} = '' OR positionCaseInsensitiveUTF8(
+        concat(conversion_id, '\n', order_id, '\n', click_id, '\n', customer_id, '\n', coupon_code),
+        {q:String}
+    ) > 0)
+    AND $having

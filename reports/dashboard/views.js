@@ -1,0 +1,28 @@
+// The views: one line registers one, and `views/{name}.js` draws it.
+//
+// `view(name, title, acts)`: `acts` names what of the frame acts in the view, by spaces: `period`,
+// `compare`, `zone`, `currency` of the bar, and `filters`. What does not act is not shown there, and
+// filters that do not act are taken out of the address. The module has `open(frame)`, which returns
+// `{ element, refresh(signal) }` and, as needed, `destroy()`, `auto` (refreshed as events are stored)
+// and `live()` (milliseconds between two such refreshes).
+
+const views = new Map();
+const view = (name, title, acts, { without = [] } = {}) => views.set(name, { title, acts: acts.split(" ").filter(Boolean), without });
+
+view("overview", "Overview", "period compare zone currency filters");
+view("live", "Live", "zone");
+view("builder", "Report builder", "period compare zone currency filters");
+view("links", "Links", "period zone currency filters");
+view("conversions", "Conversions", "period zone filters", { without: ["verdict_reason"] });
+view("affiliates", "Affiliates", "period zone currency filters");
+view("quality", "Quality", "period zone filters");
+view("pipeline", "Pipeline", "zone");
+view("webhooks", "Webhooks", "zone");
+view("settings", "Settings", "zone");
+
+export const FIRST = "overview";
+export const names = () => [...views].map(([name, { title }]) => [name, title]);
+export const has = (name) => views.has(name);
+export const titleOf = (name) => views.get(name).title;
+export const acts = (name, what) => views.get(name).acts.includes(what);
+export const takesFilter = (name, dimension) => acts(name, "filters") && !views.get(name).without.includes(dimension);
