@@ -86,7 +86,8 @@ export function interval(params) {
   if (PRESETS.some(([name]) => name === from)) return "day";
   const days = (Date.parse(params.get("to") || new Date().toISOString()) - Date.parse(from)) / 86_400_000;
   if (days <= 3) return "hour";
-  return days <= 100 ? "day" : "week";
+  if (days <= 100) return "day";
+  return days <= 700 ? "week" : "month";
 }
 
 // The currencies of the period, the one with most conversions first.

@@ -16,21 +16,31 @@ REPORTS = re.compile("/v1/reports")
 
 
 def clicks(page: Page) -> str:
-    """Reads the overview's number of clicks, once there is one."""
+    """Reads the overview's number of clicks, once it is that of the address."""
+    expect(page.locator(".view.busy")).to_have_count(0)
     card = page.get_by_role("button", name=re.compile("^Clicks"))
     expect(card).to_contain_text(re.compile(r"Clicks\d"))
     return card.locator(".value").inner_text()
 
 
-def hold(page: Page, pattern: re.Pattern[str]) -> list[Route]:
-    """Holds back the requests that match; returns those that wait."""
-    held: list[Route] = []
+class Held:
+    """Requests that match are held back until they are released."""
 
-    def keep(route: Route) -> None:
-        held.append(route)
+    def __init__(self, page: Page, pattern: re.Pattern[str]) -> None:
+        self.routes: list[Route] = []
+        self._holding = True
+        page.route(pattern, self._take)
 
-    page.route(pattern, keep)
-    return held
+    def _take(self, route: Route) -> None:
+        if self._holding:
+            self.routes.append(route)
+        else:
+            route.continue_()
+
+    def release(self) -> None:
+        self._holding = False
+        for route in self.routes:
+            route.continue_()
 
 
 def go(page: Page, view: str) -> None:
@@ -110,28 +120,26 @@ def test_a_key_without_the_registry_sees_names_too(browser: Browser, site: Insta
 
 
 @pytest.fixture
-def slow(dashboard: Dashboard) -> Iterator[list[Route]]:
-    """Holds back every report; yields those that wait."""
+def slow(dashboard: Dashboard) -> Iterator[Held]:
+    """Holds back every report."""
     clicks(dashboard.page)
-    yield hold(dashboard.page, REPORTS)
+    yield Held(dashboard.page, REPORTS)
     dashboard.page.unroute_all(behavior="ignoreErrors")
 
 
 def test_figures_are_dimmed_at_once_when_another_period_is_chosen(
-    dashboard: Dashboard, slow: list[Route]
+    dashboard: Dashboard, slow: Held
 ) -> None:
     page = dashboard.page
     page.get_by_role("combobox", name="Period", exact=True).select_option("7d")
     expect(page.locator(".view.busy")).to_be_visible(timeout=500)
     expect(page.locator("main")).to_have_attribute("aria-busy", "true")
     expect(page.get_by_text("Loading…")).to_be_visible()
-    page.unroute(REPORTS)
-    for route in slow:
-        route.continue_()
+    slow.release()
     expect(page.locator("main")).not_to_have_attribute("aria-busy", "true")
 
 
-def test_a_new_view_says_that_it_loads(dashboard: Dashboard, slow: list[Route]) -> None:
+def test_a_new_view_says_that_it_loads(dashboard: Dashboard, slow: Held) -> None:
     page = dashboard.page
     go(page, "Quality")
     expect(page.get_by_text("Loading…")).to_be_visible(timeout=500)
@@ -156,12 +164,12 @@ def test_no_figures_of_another_period_stay_when_the_server_is_gone(dashboard: Da
 def test_a_later_choice_does_not_wait_for_an_earlier_one(dashboard: Dashboard) -> None:
     page = dashboard.page
     everything = clicks(page)
-    held = hold(page, re.compile("from=yesterday"))
+    held = Held(page, re.compile("from=yesterday"))
     page.get_by_role("combobox", name="Period", exact=True).select_option("yesterday")
     expect(page.locator(".view.busy")).to_be_visible()
     page.get_by_role("combobox", name="Period", exact=True).select_option("7d")
     expect(page.locator(".view.busy")).to_have_count(0)
-    assert held
+    assert held.routes
     assert clicks(page) == everything
     page.unroute_all(behavior="ignoreErrors")
 
@@ -218,6 +226,8 @@ def test_the_period_before_and_after_are_a_click_or_a_key_away(dashboard: Dashbo
     page.get_by_role("button", name="Period before").click()
     expect(page).to_have_url(re.compile(r"from=\d{4}-\d\d-\d\dT.*Z&to="))
     assert clicks(page) == "0"
+    page.get_by_role("button", name="Period after").click()
+    expect(period).to_have_value("7d")
 
 
 BARS = {
@@ -243,6 +253,15 @@ def test_the_bar_has_what_acts_in_the_view(dashboard: Dashboard) -> None:
             "labels => labels.map((one) => one.firstChild.textContent)"
         )
         assert set(labels) == expected, view
+
+
+def test_the_builder_shows_the_comparison_that_the_bar_offers(dashboard: Dashboard) -> None:
+    page = dashboard.page
+    dashboard.open("builder", "?by=affiliate&cols=clicks&from=7d")
+    row = page.get_by_role("row").filter(has_text="Coupon Corner")
+    expect(row).to_contain_text("new")
+    page.get_by_role("combobox", name="Compare with").select_option("")
+    expect(row).not_to_contain_text("new")
 
 
 def test_what_has_the_focus_keeps_it_when_figures_are_drawn_anew(dashboard: Dashboard) -> None:

@@ -100,6 +100,8 @@ def row_of(entry: RegistryEntry) -> ListRow:
             texts, status = (entry.name, entry.email), _earning(entry.suspended_at)
         case Rate():
             texts = entry.from_, entry.to
+        case _:
+            texts = (str(getattr(entry, "name", "")),)
     text = "\n".join(texts).casefold()
     created_at = entry.created_at.timestamp()
     return ListRow(entry.number, text, status, created_at, campaigns, affiliates)

@@ -39,7 +39,7 @@ export class Frame {
     replace(root, h("div", { class: "shell" }, this.nav, h("div", { class: "side" }, this.bar, this.main)));
     this.closing = new AbortController();
     window.addEventListener("hashchange", () => { this.rangeOpen = false; this.go(); }, this.closing);
-    window.addEventListener("keydown", (event) => { if (this.name && acts(this.name, "period")) onArrowKeys(event, this.params); }, this.closing);
+    window.addEventListener("keydown", (event) => { if (this.name && acts(this.name, "period")) onArrowKeys(event); }, this.closing);
     this.feed.addEventListener("tick", ({ detail }) => this.tick(detail));
     this.feed.addEventListener("hello", ({ detail }) => this.tick(detail));
     this.feed.run();

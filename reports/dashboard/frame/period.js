@@ -1,7 +1,7 @@
 // The picker of the period: presets, a range that is applied at once, and the periods beside it.
 
 import { choice, h } from "../dom.js";
-import { PRESETS, change, zone } from "../state.js";
+import { PRESETS, change, read, zone } from "../state.js";
 
 const DAY = 86_400_000;
 const QUARTER = 900_000;
@@ -13,6 +13,9 @@ const plusMonths = (day, count) => {
   return new Date(Date.UTC(date.getUTCFullYear(), date.getUTCMonth() + count, 1)).toISOString().slice(0, 10);
 };
 const dayIn = (instant, at) => new Intl.DateTimeFormat("en-CA", { timeZone: at, year: "numeric", month: "2-digit", day: "2-digit" }).format(instant);
+
+// All that may have been recorded, as changes of the address.
+export const allTime = (params) => ({ from: "2000-01-01", to: plusDays(dayIn(Date.now(), zone(params)), 1) });
 
 // The bounds [from, to) of a period, as days or as instants.
 export function bounds(params, now = Date.now()) {
@@ -47,8 +50,9 @@ export function beside(params, way, now = Date.now()) {
     next = [from, to].map((bound) => plusDays(bound, way * days));
   }
   if (Date.parse(next[0]) >= (isDay(next[0]) ? Date.parse(today) + DAY : now - QUARTER)) return null;
-  const preset = ["today", "yesterday", "mtd", "last_month"].find((name) =>
-    bounds(new URLSearchParams({ from: name, tz: zone(params) }), now).join() === next.join());
+  const isOf = (name) => bounds(new URLSearchParams({ from: name, tz: zone(params) }), now)
+    .every((bound, index) => (isDay(bound) ? bound === next[index] : Math.abs(Date.parse(bound) - Date.parse(next[index])) <= QUARTER));
+  const preset = PRESETS.map(([name]) => name).find(isOf);
   return preset ? { from: preset, to: null } : { from: next[0], to: next[1] };
 }
 
@@ -72,26 +76,29 @@ function rangeForm(params) {
     h("label", {}, "First day", begin), h("label", {}, "Last day", end), h("button", {}, "Show this range"), error);
 }
 
+// The address says where it is by now: an event of its change may not have come yet.
+function show(way) {
+  const next = beside(read().params, way);
+  if (next) change(next);
+  return Boolean(next);
+}
+
 export function periodPicker(params, redraw, { open = false } = {}) {
   const custom = open || isCustom(params);
   const chosen = custom ? "custom" : params.get("from") || "24h";
   const pick = (value) => (value === "custom" ? redraw({ open: true }) : value === params.get("from") ? redraw() : change({ from: value, to: null }));
   const step = (way, text, label) => {
     const next = beside(params, way);
-    return h("button", { type: "button", class: "step", "aria-label": label, title: `${label} (${way < 0 ? "←" : "→"})`, disabled: !next, onclick: () => change(beside(params, way)) }, text);
+    return h("button", { type: "button", class: "step", "aria-label": label, title: `${label} (${way < 0 ? "←" : "→"})`, disabled: !next, onclick: () => show(way) }, text);
   };
   return [h("div", { class: "steps" }, choice("Period", [...PRESETS, ["custom", "Range of days"]], chosen, pick),
     step(-1, "‹", "Period before"), step(1, "›", "Period after")), custom ? rangeForm(params) : null];
 }
 
 // ← and → show the periods beside, unless the keys mean something where the focus is.
-export function onArrowKeys(event, params) {
+export function onArrowKeys(event) {
   const way = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
   if (!way || event.defaultPrevented || event.altKey || event.ctrlKey || event.metaKey || event.shiftKey) return;
   if (document.querySelector("dialog[open]") || event.target.closest?.("input, select, textarea, [role=region], .nav")) return;
-  const next = beside(params, way);
-  if (next) {
-    event.preventDefault();
-    change(next);
-  }
+  if (show(way)) event.preventDefault();
 }

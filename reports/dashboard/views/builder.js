@@ -2,7 +2,7 @@
 
 import { get, save } from "../api.js";
 import { choice, h, replace } from "../dom.js";
-import { DIMENSIONS, METRICS, dimension, metric, time, whole } from "../format.js";
+import { DIMENSIONS, METRICS, change as changed, dimension, metric, time, whole } from "../format.js";
 import { change, filterChange, reportParams, zone } from "../state.js";
 import { table } from "../table.js";
 
@@ -65,13 +65,20 @@ export function open(frame) {
     shownFor = key;
     drawTools();
     const cursor = cursors.at(-1);
-    const report = await get("/v1/reports", { ...asked(), limit: LIMIT, ...(cursor ? { cursor } : {}) }, signal);
+    const compare = frame.compare ? { compare: frame.compare } : {};
+    const report = await get("/v1/reports", { ...asked(), ...compare, limit: LIMIT, ...(cursor ? { cursor } : {}) }, signal);
     drawResult(report);
   }
 
   function drill(name, filter) {
     const rest = groups().filter((one) => one !== name);
     change({ ...filterChange(name, filter), by: rest.join(",") || (name === "link" ? "sub1" : "link"), sort: null });
+  }
+
+  function changeOf(name, row) {
+    if (!row.previous) return null;
+    const [text, way] = changed(row[name], row.previous[name]);
+    return h("span", { class: `change ${way}`, title: `Before: ${metric(name, row.previous[name], row.currency ?? frame.currency)}` }, ` ${text}`);
   }
 
   function drawResult({ data, totals, meta, next_cursor: next }) {
@@ -83,8 +90,8 @@ export function open(frame) {
         return filter === null ? text : h("button", { class: "link", title: "Drill down", onclick: () => drill(name, filter) }, text);
       }]);
     }
-    for (const name of metrics()) columns.push([name, METRICS[name], (row) => metric(name, row[name], row.currency ?? frame.currency), true]);
-    const foot = Object.fromEntries(metrics().map((name) => [name, metric(name, totals[name], totals.currency ?? frame.currency)]));
+    for (const name of metrics()) columns.push([name, METRICS[name], (row) => [metric(name, row[name], row.currency ?? frame.currency), changeOf(name, row)], true]);
+    const foot = Object.fromEntries(metrics().map((name) => [name, [metric(name, totals[name], totals.currency ?? frame.currency), changeOf(name, totals)]]));
     if (columns.length && !metrics().includes(columns[0][0])) foot[columns[0][0]] = "Totals";
     const sort = frame.params.get("sort") ?? (meta.interval === "none" ? `-${metrics()[0]}` : "time");
     replace(result, table({ caption: "Report", columns, rows: data, sort, onsort: (value) => change({ sort: value }), foot, empty: "Nothing in this period." }),

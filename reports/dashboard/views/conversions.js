@@ -4,6 +4,7 @@ import { get, post, save } from "../api.js";
 import { choice, field, h, openForm, openPanel, replace, uniqueId } from "../dom.js";
 import { money, time } from "../format.js";
 import { serverList } from "../frame/list.js";
+import { allTime } from "../frame/period.js";
 import { change, filterChange, filters, period, zone } from "../state.js";
 import { table, tag } from "../table.js";
 
@@ -12,13 +13,12 @@ const unique = () => `dashboard-${uniqueId()}`;
 const SORTS = [["-time", "Newest first"], ["time", "Oldest first"], ["-order_value", "Order value, the highest first"], ["order_value", "Order value"],
   ["-net_value", "Net value, the highest first"], ["net_value", "Net value"], ["-commission_amount", "Commission, the highest first"], ["commission_amount", "Commission"]];
 const CHOSEN = ["attribution", "payout", "verified"];
-const ALL_TIME = { from: "2000-01-01", to: "2100-01-01" };
 
 export function open(frame) {
   const tools = h("span", { class: "tools inner" });
   const list = serverList(frame, {
     caption: "Conversions", search: "Part of an order, click, customer or conversion id, or a coupon", sorts: SORTS, tools: [tools],
-    none: ["No conversion of this period fits. ", h("button", { class: "link", onclick: () => change(ALL_TIME) }, "Look at all time")],
+    none: ["No conversion of this period fits. ", h("button", { class: "link", onclick: () => change(allTime(frame.params)) }, "Look at all time")],
     load: (wanted, signal) => get("/v1/conversions", { ...asked(), ...wanted }, signal), columns,
   });
   const element = h("section", { class: "panel" }, list.element);

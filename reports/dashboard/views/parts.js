@@ -14,7 +14,7 @@ export async function firstClick(box, frame) {
   if (!box.isConnected) return;
   const lines = links?.data.length ? [...(test ? [] : [click(links.data[0])]), conversion(links.data[0], test)] : [noLink(test)];
   replace(box, h("section", { class: "panel first" }, h("h2", {}, title),
-    lines.map(([text, line]) => [h("p", {}, text), line ? [h("pre", {}, line), h("p", {}, copyButton(line.replace(hidden(), key())))] : null])),
+    lines.map(([text, line]) => [h("p", {}, text), line ? [h("pre", {}, line), h("p", {}, copyButton(line.replace(hidden(), key() ?? hidden())))] : null])),
   test ? h("p", { class: "note" }, "This is a test key: it shows the conversions that test keys post. Clicks are always live, so none shows here.") : null);
 }
 
