@@ -14,6 +14,7 @@ from linkjolt.registry.entries import (
     Coupon,
     EntryKind,
     Link,
+    OAuthClient,
     Rate,
     RegistryEntry,
     Webhook,
@@ -64,6 +65,7 @@ _FIELDS: dict[EntryKind, ListFields] = {
         "tracking_code", "its tracking code and its destination's host", _SWITCHED, _BOTH
     ),
     "key": ListFields("name", "its name and hint", (), _BOTH),
+    "client": ListFields("name", "its name and hint"),
     "coupon": ListFields("code", "its code", (), _BOTH),
     "webhook": ListFields("url", "its URL", _SWITCHED, _BOTH),
     "rate": ListFields("", "its currencies"),
@@ -94,6 +96,8 @@ def row_of(entry: RegistryEntry) -> ListRow:
         case ApiKey():
             texts = entry.name, entry.hint
             campaigns, affiliates = _one(entry.campaign), _one(entry.affiliate)
+        case OAuthClient():
+            texts = entry.name, entry.hint
         case Campaign():
             texts, status = (entry.name,), _earning(entry.suspended_at)
         case Affiliate():
