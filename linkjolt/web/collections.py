@@ -6,6 +6,8 @@ from functools import partial
 from typing import Generic, TypeVar
 
 import msgspec
+from msgspec import UNSET, UnsetType
+from starlette.datastructures import QueryParams
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -16,12 +18,15 @@ from linkjolt.registry.lists.index import RegistryLists
 from linkjolt.registry.lists.query import (
     SEARCH_MAX,
     VALUES_MAX,
+    parse_limit,
     parse_list_query,
     sorts_of,
+    unique_parameters,
 )
 from linkjolt.registry.lists.rows import list_fields
 from linkjolt.registry.reads import ENTRY_KINDS, E
 from linkjolt.registry.store import Owner, Registry
+from linkjolt.registry.whole_numbers import parse_whole_number
 from linkjolt.runtime.loop_slices import in_slices
 from linkjolt.settings import SharedSettings
 from linkjolt.web.forms import IMMUTABLE
@@ -65,7 +70,7 @@ class Page(msgspec.Struct, frozen=True, kw_only=True):
     """One page of a list; `next_cursor` is null on the last one, `total` counts all pages."""
 
     data: list[object]
-    total: int
+    total: int | UnsetType = UNSET
     next_cursor: str | None
 
 
@@ -291,6 +296,15 @@ async def body_of(request: Request, form: type[F]) -> F:
     """The request's JSON as this form; Rejected, naming the field, for any other."""
     require_json(request)
     return decode(await read_body(request), form)
+
+
+def page_of(parameters: QueryParams) -> tuple[int, int]:
+    """`cursor` and `limit` of a plain list; Rejected, naming it, for a bad or unknown parameter."""
+    values = unique_parameters(parameters.multi_items(), {"cursor", "limit"})
+    after = parse_whole_number(values.get("cursor", "0"))
+    if after is None:
+        raise Rejected(Reason.invalid_field, "is not a cursor of this list", field="cursor")
+    return after, parse_limit(values.get("limit", "100"))
 
 
 def _list_parameters(kind: EntryKind) -> Iterator[Parameter]:
