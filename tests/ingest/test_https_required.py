@@ -13,6 +13,7 @@ from loadtests.wire import Wire
 from tests.conformance.cases import FIREFOX, post, request
 from tests.ingest.conftest import Shop
 from tests.security.edge_socket import edge_port
+from tests.waiting import wait_until
 
 HTTPS = "X-Forwarded-Proto: https"
 HSTS = b"\r\nstrict-transport-security: max-age=31536000\r\n"
@@ -25,8 +26,16 @@ async def wire(shop: Shop, **settings: object) -> AsyncGenerator[Wire]:
     """Opens a connection to an edge that differs from the shop's in settings."""
     changed = msgspec.structs.replace(shop.edge.settings, **settings)
     async with open_edge(changed, asyncio.Event()) as edge:
-        await edge.directory.route("tc_ABC123")
-        await edge.directory.key(shop.key)
+        directory = edge.directory
+
+        async def is_in_memory() -> bool:
+            await directory.route("tc_ABC123")
+            await directory.key(shop.key)
+            cached = directory.cached_route("tc_ABC123"), directory.cached_key(shop.key)
+            return None not in cached
+
+        # Only what needs nothing from Redis goes the short way.
+        await wait_until(is_in_memory)
         async with edge_port(edge) as port, Wire.open(port) as opened:
             yield opened
 
