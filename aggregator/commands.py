@@ -7,6 +7,7 @@ import click
 from aggregator import app
 from aggregator.warehouse.migrate import TableOptions
 from aggregator.warehouse.migrate import migrate as run_migrations
+from linkjolt.registry.sealed.start import open_sealer
 from linkjolt.runtime import lifecycle
 from linkjolt.runtime.instance import find_redis_url
 from linkjolt.settings import AggregatorSettings, load
@@ -33,6 +34,7 @@ def aggregator(data: str | None) -> None:
     async def main(stop: asyncio.Event) -> None:
         settings = load(AggregatorSettings, overrides={"data": data})
         redis = connect(find_redis_url(settings.data, settings.redis_url))
+        await open_sealer(settings, redis)
         engine, log_engine = _connect_clickhouse(settings), _connect_clickhouse(settings, 1)
         lifecycle.announce_ready()
         await app.run(settings, redis, engine, log_engine, stop, "")

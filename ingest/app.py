@@ -42,6 +42,7 @@ from linkjolt.registry.store import Registry
 from linkjolt.runtime.background import outlive_os_errors
 from linkjolt.settings import EdgeSettings as Settings
 from linkjolt.storage.redis import RedisError, call, connect
+from linkjolt.storage.sealing import Sealer
 from linkjolt.web import openapi_page, probes, requests
 from linkjolt.web.answer_headers import RequestIds
 
@@ -58,10 +59,11 @@ async def open_edge(settings: Settings, stop: asyncio.Event) -> AsyncGenerator[E
     fast = connect(settings.redis_url, settings.redis_timeout_seconds)
     control = connect(settings.redis_url)
     snapshot = SqliteRegistrySnapshot(Path(settings.data, "edge"))
-    keyring = await find_keyring(control, snapshot)
+    sealer = Sealer(settings.secret_key_path())
+    keyring = await find_keyring(control, snapshot, sealer)
     worker = await find_worker_number(control)
     directory = _directory(fast, snapshot, settings)
-    directory.clients.token_keys = keyring.token_keys
+    directory.clients.token_keys, directory.clients.sealer = keyring.token_keys, sealer
     spools = Spools(Path(settings.data, "spool"), fast, settings)
     async with asyncio.TaskGroup() as tasks:
         spools.start_draining()
@@ -70,6 +72,7 @@ async def open_edge(settings: Settings, stop: asyncio.Event) -> AsyncGenerator[E
             redis=control,
             fast_redis=fast,
             directory=directory,
+            sealer=sealer,
             keyring=keyring,
             click_ids=ClickIdGenerator(worker, keyring.signing_key(time.time_ns() // 1_000_000)),
             click_publisher=_click_publisher(spools, worker, settings),
@@ -79,8 +82,7 @@ async def open_edge(settings: Settings, stop: asyncio.Event) -> AsyncGenerator[E
         )
         await _subscribe_directory(directory)
         tasks.create_task(outlive_os_errors(spools.drain_abandoned))
-        loops = [*_background_loops(edge, worker, spools), partial(snapshot.follow, control)]
-        loops.append(partial(follow_keyring, edge, control, snapshot))
+        loops = _background_loops(edge, worker, spools, snapshot)
         running = [tasks.create_task(outlive_os_errors(loop)) for loop in loops]
         build_patterns()
         log.info("edge started", worker=worker)
@@ -95,7 +97,7 @@ async def open_edge(settings: Settings, stop: asyncio.Event) -> AsyncGenerator[E
 
 
 def _background_loops(
-    edge: Edge, worker: int, spools: Spools
+    edge: Edge, worker: int, spools: Spools, snapshot: SqliteRegistrySnapshot
 ) -> list[Callable[[], Awaitable[None]]]:
     return [
         edge.directory.follow,
@@ -104,6 +106,8 @@ def _background_loops(
         partial(report_status, edge, worker, spools),
         edge.customer_claims.make_late_claims,
         edge.rate_limits.run,
+        partial(snapshot.follow, edge.redis),
+        partial(follow_keyring, edge, edge.redis, snapshot),
     ]
 
 
@@ -146,7 +150,7 @@ def create_app(edge: Edge) -> ASGIApp:
 
 def routed(edge: Edge) -> Starlette:
     """Returns all routes, the links' too, without the middlewares ahead of them."""
-    registry = Registry(edge.redis)
+    registry = Registry(edge.redis, edge.sealer)
     app = Starlette(
         routes=[
             *probes.routes(partial(_unready_reason, edge)),

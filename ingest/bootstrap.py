@@ -3,7 +3,6 @@
 import asyncio
 import random
 import time
-from contextlib import suppress
 
 import click
 import structlog
@@ -14,24 +13,33 @@ from ingest.registry_snapshot import SqliteRegistrySnapshot
 from ingest.worker_numbers import claim_worker_number
 from linkjolt.click_ids import WORKER_COUNT
 from linkjolt.registry.keyring import FOLLOW_SECONDS, Keyring, load_keyring
+from linkjolt.registry.sealed.start import prepare_sealing
+from linkjolt.storage.key_file import KeyFileError
 from linkjolt.storage.redis import RedisError
+from linkjolt.storage.sealing import Sealer, SealError
 
 log = structlog.get_logger()
 
 
-async def find_keyring(redis: Redis, snapshot: SqliteRegistrySnapshot) -> Keyring:
+async def find_keyring(redis: Redis, snapshot: SqliteRegistrySnapshot, sealer: Sealer) -> Keyring:
     """Returns the shared secrets; ClickException when neither Redis nor the snapshot has them."""
     try:
-        keyring = await load_keyring(redis)
+        (await prepare_sealing(redis, sealer)).log(sealer)
+        keyring = await load_keyring(redis, sealer)
     except RedisError:
-        copied = await snapshot.keyring()
+        try:
+            copied = await snapshot.keyring(sealer)
+        except SealError as error:
+            raise click.ClickException(
+                f"Redis cannot be reached, and the copy of the registry does not open: {error}"
+            ) from None
         if copied is None:
             raise click.ClickException(
                 "Redis cannot be reached, and there is no copy of the registry to start from"
             ) from None
         log.warning("redis unavailable, starting from the local snapshot")
         return copied
-    await snapshot.store_keyring(keyring)
+    await snapshot.store_keyring(keyring, sealer)
     return keyring
 
 
@@ -40,12 +48,14 @@ async def follow_keyring(edge: Edge, redis: Redis, snapshot: SqliteRegistrySnaps
     signing_key = b""
     task = asyncio.current_task()
     while True:
-        with suppress(RedisError):
-            keyring = await load_keyring(redis)
-            # A Redis that was emptied has made itself other secrets: those of the start count.
-            if keyring.customer_key == edge.keyring.customer_key and keyring != edge.keyring:
-                edge.keyring = keyring
-                await snapshot.store_keyring(keyring)
+        try:
+            await _update_keyring(edge, redis, snapshot)
+        except RedisError:
+            pass
+        except (SealError, KeyFileError) as error:
+            log.error(
+                "secrets in redis do not open, the edge goes on with its own", error=str(error)
+            )
         key = edge.keyring.signing_key(time.time_ns() // 1_000_000)
         if key != signing_key:
             edge.click_ids.sign_by(key)
@@ -54,6 +64,17 @@ async def follow_keyring(edge: Edge, redis: Redis, snapshot: SqliteRegistrySnaps
         if task and task.cancelling():
             return
         await asyncio.sleep(FOLLOW_SECONDS)
+
+
+async def _update_keyring(edge: Edge, redis: Redis, snapshot: SqliteRegistrySnapshot) -> None:
+    if not edge.sealer.keys:
+        # It started before there was a key file, and without Redis.
+        (await prepare_sealing(redis, edge.sealer)).log(edge.sealer)
+    keyring = await load_keyring(redis, edge.sealer)
+    # A Redis that was emptied has made itself other secrets: those of the start count.
+    if keyring.customer_key == edge.keyring.customer_key:
+        edge.keyring = keyring
+        await snapshot.store_keyring(keyring, edge.sealer)
 
 
 async def find_worker_number(redis: Redis) -> int:

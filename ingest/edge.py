@@ -21,6 +21,7 @@ from linkjolt.directory.directory import Directory
 from linkjolt.registry.keyring import Keyring
 from linkjolt.settings import EdgeSettings as Settings
 from linkjolt.storage.redis import RedisError
+from linkjolt.storage.sealing import Sealer
 
 _STATUS_SECONDS = 1.0
 
@@ -36,6 +37,7 @@ class Edge:
     redis: Redis
     fast_redis: Redis
     directory: Directory
+    sealer: Sealer
     keyring: Keyring
     click_ids: ClickIdGenerator
     click_publisher: ClickPublisher

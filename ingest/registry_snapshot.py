@@ -10,6 +10,7 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import TypeVar
 
@@ -45,6 +46,7 @@ from linkjolt.registry.reads import (
     read_raw,
 )
 from linkjolt.storage.redis import RedisError
+from linkjolt.storage.sealing import Place, Sealer, SealError, is_sealed, sealed_by
 
 _PAGE_ENTRIES = 1_000
 _BLOCK_MS = 500
@@ -62,6 +64,7 @@ CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB);
 T = TypeVar("T")
 # Not webhooks: no edge delivers any, and they hold secrets.
 _COPIED_KINDS: tuple[EntryKind, ...] = tuple(kind for kind in ENTRY_TYPES if kind != "webhook")
+_KEYRING = Place("edge/registry.db", "keyring")
 StoredEntry = tuple[EntryKind, int, bytes]
 log = structlog.get_logger()
 
@@ -85,6 +88,7 @@ class SqliteRegistrySnapshot:
         os.close(os.open(path, os.O_CREAT, 0o600))
         self._database = sqlite3.connect(path, check_same_thread=False, timeout=10)
         self._database.execute("PRAGMA journal_mode = WAL")
+        self._database.execute("PRAGMA secure_delete = ON")
         self._database.executescript(_SCHEMA)
         # One thread: one statement at a time, even where a waiter was cancelled.
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="snapshot")
@@ -148,13 +152,22 @@ class SqliteRegistrySnapshot:
         )
         return decode_entry(row[0], kind) if row else None
 
-    async def keyring(self) -> Keyring | None:
-        """Returns the secrets as last copied."""
+    async def keyring(self, sealer: Sealer) -> Keyring | None:
+        """Returns the secrets as last copied, by a release before sealing, too; else SealError."""
         raw = await self._read_meta("keyring")
+        if raw and is_sealed(raw):
+            raw = sealer.open(_KEYRING, raw)
         return msgspec.msgpack.decode(raw, type=Keyring) if raw else None
 
-    async def store_keyring(self, keyring: Keyring) -> None:
-        await self._in_thread(lambda: self._write([], {"keyring": msgspec.msgpack.encode(keyring)}))
+    async def store_keyring(self, keyring: Keyring, sealer: Sealer) -> None:
+        """Stores the secrets, sealed by the key that seals now, unless they are there."""
+        stored = await self._read_meta("keyring")
+        if stored and sealed_by(stored) == {sealer.sealing_key().id}:
+            with suppress(SealError):
+                if await self.keyring(sealer) == keyring:
+                    return
+        sealed = sealer.seal(_KEYRING, msgspec.msgpack.encode(keyring)).encode()
+        await self._in_thread(lambda: self._write([], {"keyring": sealed}))
 
     async def _read_meta(self, name: str) -> bytes | None:
         sql = "SELECT value FROM meta WHERE name = ?"
@@ -171,12 +184,26 @@ class SqliteRegistrySnapshot:
                     await asyncio.sleep(_LOCK_SECONDS)
                     continue
                 try:
+                    await self._forget_plain_secrets()
                     await self._apply_changes(redis)
                 except (RedisError, sqlite3.Error) as error:
                     log.warning("registry snapshot not updated", error=str(error)[:200])
                     await asyncio.sleep(_RETRY_SECONDS)
         finally:
             os.close(lock_fd)
+
+    async def _forget_plain_secrets(self) -> None:
+        """Rewrites the file once: its free pages may hold what a former release stored plain."""
+        stored = await self._read_meta("keyring")
+        if not stored or not is_sealed(stored) or await self._read_meta("rewritten"):
+            return
+
+        def rewrite() -> None:
+            self._database.execute("VACUUM")
+            self._write([], {"rewritten": b"1"})
+            self._database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+        await self._in_thread(rewrite)
 
     async def _apply_changes(self, redis: Redis) -> None:
         position = (await self._read_meta("position") or b"").decode()

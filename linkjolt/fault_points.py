@@ -18,6 +18,12 @@ POINTS = (
     "aggregator_after_rollup",
     "aggregator_before_cursor",
     "aggregator_before_trim",
+    "sealing_before_value",
+    "sealing_after_value",
+    "rotation_before_retire",
+    "rotation_after_retire",
+    "rotation_after_value",
+    "rotation_before_drop",
 )
 VARIABLE = "LINKJOLT_FAULT"
 _armed, _, _passage = os.environ.get(VARIABLE, "").partition(":")

@@ -13,6 +13,8 @@ REGISTRY_CHANGES = f"{_REGISTRY}:changes"
 REGISTRY_NUMBERS = f"{_REGISTRY}:numbers"
 SECRETS = f"{_REGISTRY}:secrets"
 KEY_USES = f"{_REGISTRY}:key-uses"
+# Of the keys under which secrets are stored.
+REGISTRY_PATTERN = f"{_REGISTRY}:*"
 PROGRESS = "lj:progress"
 WORKER_NEXT = "lj:worker:next"
 EDGES = "lj:edges"

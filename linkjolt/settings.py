@@ -39,6 +39,13 @@ class SharedSettings(msgspec.Struct, frozen=True, kw_only=True):
     redis_url: Annotated[
         str, _doc("Redis-protocol server; empty: `linkjolt up` starts an embedded one.")
     ] = ""
+    secret_key_file: Annotated[
+        str,
+        _doc(
+            "File of the keys that seal secrets in Redis, the same on every machine; empty:"
+            " secret.key in the data directory."
+        ),
+    ] = ""
     clickhouse_url: Annotated[
         str, _doc("ClickHouse over HTTP; empty: the embedded engine under the data directory.")
     ] = ""
@@ -143,6 +150,9 @@ class SharedSettings(msgspec.Struct, frozen=True, kw_only=True):
     def scheme(self) -> str:
         """The scheme in which the listeners are reached directly."""
         return "https" if self.tls_cert else "http"
+
+    def secret_key_path(self) -> Path:
+        return Path(self.secret_key_file or Path(self.data, "secret.key"))
 
     def edge_url(self) -> str:
         return self.public_url.rstrip("/") or f"{self.scheme}://{self.host}:{self.edge_port}"

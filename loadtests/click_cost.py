@@ -24,6 +24,7 @@ from linkjolt.directory.directory import Directory
 from linkjolt.registry.keyring import Keyring
 from linkjolt.settings import EdgeSettings as Settings
 from linkjolt.storage.redis import connect
+from linkjolt.storage.sealing import Sealer
 from linkjolt.web.answer_headers import RequestIds
 from linkjolt.web.connections.bounded_protocol import BoundedProtocol
 from loadtests.in_process import CONNECTIONS, OneLinkDirectory, open_connections, request_cost
@@ -56,6 +57,7 @@ def _edge() -> Edge:
         redis=connect("redis://"),
         fast_redis=connect("redis://"),
         directory=cast(Directory, OneLinkDirectory()),
+        sealer=Sealer(Path("no.key")),
         keyring=Keyring((key,), key),
         click_ids=ClickIdGenerator(1, key),
         click_publisher=ClickPublisher(cast(Any, _FrameSink()), settings),

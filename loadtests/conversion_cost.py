@@ -32,6 +32,7 @@ from linkjolt.registry.entries import ApiKey
 from linkjolt.registry.keyring import Keyring
 from linkjolt.settings import EdgeSettings as Settings
 from linkjolt.storage.redis import connect
+from linkjolt.storage.sealing import Sealer
 from linkjolt.web.connections.bounded_protocol import BoundedProtocol
 from loadtests.in_process import CODE, CONNECTIONS, OneLinkDirectory, open_connections, request_cost
 
@@ -92,6 +93,7 @@ def _edge() -> Edge:
         redis=connect("redis://"),
         fast_redis=connect("redis://"),
         directory=cast(Directory, _OneKeyDirectory()),
+        sealer=Sealer(Path("no.key")),
         keyring=Keyring((_KEY,), _KEY),
         click_ids=ClickIdGenerator(1, _KEY),
         click_publisher=ClickPublisher(cast(Any, _PackingSink()), settings),

@@ -21,15 +21,15 @@ import msgspec
 from redis.asyncio import Redis
 
 from linkjolt import redis_keys
-from linkjolt.registry.store import Registry
+from linkjolt.registry.sealed.start import open_sealer
 from linkjolt.runtime import lifecycle
-from linkjolt.settings import SharedSettings
+from linkjolt.settings import SharedSettings, load
 from linkjolt.storage.redis import call, connect
 from linkjolt.webhooks.queue import DeliveryQueue
 from loadtests.bench.plan import BenchPlan, allowed_cores, pick_cores
 from loadtests.bench.programs import pin, running_program
 from loadtests.bench.streams import open_redis
-from loadtests.bench.webhooks import conversion_frame, webhook_endpoint
+from loadtests.bench.webhooks import conversion_frame, open_registry, webhook_endpoint
 from outbound.app import WebhookDelivery
 from outbound.resolver import Resolver
 
@@ -122,13 +122,14 @@ async def publish(redis: Redis, start: int, end: int) -> None:
 
 
 @contextmanager
-def delivering(plan: BenchPlan, name: str) -> Generator[str]:
-    """Runs the webhooks process with a server of its own, whose URL it yields."""
+def delivering(plan: BenchPlan, name: str) -> Generator[tuple[str, Path]]:
+    """Runs the webhooks process; yields the URL of its own server, and its data directory."""
     folder = plan.folder / name
     with open_redis(folder / "redis", plan.cores.redis, "always") as (url, _):
         command = (sys.executable, "-P", "-m", "loadtests.webhook_fairness", "--deliver", url)
-        with running_program(command, plan.cores.worker, folder / "webhooks.log", {}):
-            yield url
+        variables = {"LINKJOLT_DATA": str(folder)}
+        with running_program(command, plan.cores.worker, folder / "webhooks.log", variables):
+            yield url, folder
 
 
 def deliver(url: str) -> None:
@@ -140,18 +141,20 @@ def deliver(url: str) -> None:
         return ["127.0.0.1"]
 
     async def main(stop: asyncio.Event) -> None:
-        settings = SharedSettings(webhook_allow_private=True)
+        settings = load(SharedSettings, overrides={"webhook_allow_private": True})
         async with connect(url) as redis:
-            await WebhookDelivery(redis, settings, resolver=Resolver(look_up)).run(stop)
+            sealer = await open_sealer(settings, redis)
+            await WebhookDelivery(redis, settings, sealer, resolver=Resolver(look_up)).run(stop)
 
     lifecycle.run(main)
 
 
-async def measure_hanging(url: str) -> bool:
+async def measure_hanging(url: str, data: Path) -> bool:
     """Prints when the good answers had come, and when the first that hangs was given up."""
     endpoints = LocalEndpoints()
     async with endpoints.running(), connect(url) as redis:
-        webhook = await Registry(redis).create(webhook_endpoint(endpoints.url("some")))
+        registry = await open_registry(redis, data)
+        webhook = await registry.create(webhook_endpoint(endpoints.url("some")))
         began = time.monotonic()
         await publish(redis, 0, ORDERS)
         queue, given_up = DeliveryQueue(redis), _LIMIT_SECONDS
@@ -170,7 +173,7 @@ async def measure_hanging(url: str) -> bool:
     return len(before) == good
 
 
-async def measure_good(url: str, seconds: int, bad: Sequence[str]) -> Latencies:
+async def measure_good(url: str, data: Path, seconds: int, bad: Sequence[str]) -> Latencies:
     """Measures a good endpoint at a steady rate, beside bad ones that get the same events."""
     endpoints, published = LocalEndpoints(), dict[str, float]()
     async with endpoints.running(), connect(url) as redis:
@@ -179,8 +182,9 @@ async def measure_good(url: str, seconds: int, bad: Sequence[str]) -> Latencies:
             "dead": "http://127.0.0.1:1/",
             "busy": endpoints.url("busy"),
         }
+        registry = await open_registry(redis, data)
         for one in (endpoints.url("good"), *(bad_urls[name] for name in bad)):
-            await Registry(redis).create(webhook_endpoint(one))
+            await registry.create(webhook_endpoint(one))
         await asyncio.sleep(_SETTLING_SECONDS)
         began, arrived = time.monotonic(), endpoints.arrived["good"]
         for number in range(seconds * PER_SECOND):
@@ -202,14 +206,14 @@ async def measure_good(url: str, seconds: int, bad: Sequence[str]) -> Latencies:
 
 def measure(plan: BenchPlan, seconds: int) -> bool:
     """Prints all figures; returns whether they are within their bounds."""
-    with delivering(plan, "hanging") as url:
-        is_independent = asyncio.run(measure_hanging(url))
+    with delivering(plan, "hanging") as at:
+        is_independent = asyncio.run(measure_hanging(*at))
     click.echo(f"an endpoint of {PER_SECOND} events a second for {seconds} s")
-    with delivering(plan, "alone") as url:
-        alone = asyncio.run(measure_good(url, seconds, ()))
+    with delivering(plan, "alone") as at:
+        alone = asyncio.run(measure_good(*at, seconds, ()))
     click.echo(f"  alone          {alone.describe()}")
-    with delivering(plan, "beside") as url:
-        beside = asyncio.run(measure_good(url, seconds, ("hanging", "dead", "busy")))
+    with delivering(plan, "beside") as at:
+        beside = asyncio.run(measure_good(*at, seconds, ("hanging", "dead", "busy")))
     click.echo(f"  beside 3 bad   {beside.describe()}")
     ratio = beside.quantile_ms(0.99) / alone.quantile_ms(0.99)
     click.echo(f"  p99            {ratio:.2f} times that of the one alone ({RATIO_MAX:g} allowed)")

@@ -15,7 +15,6 @@ from pathlib import Path
 import click
 import msgspec
 import uvloop
-from redis.asyncio import Redis
 
 from aggregator.app import AggregatorLoop
 from aggregator.deliveries.loop import DeliveryLogLoop
@@ -37,6 +36,7 @@ from linkjolt.webhooks.deliveries.log import WarehouseDeliveryLog
 from linkjolt.webhooks.endpoints import Endpoints
 from linkjolt.webhooks.queue import DeliveryAttempt, DeliveryQueue
 from linkjolt.webhooks.signing import make_secret
+from loadtests.bench.webhooks import open_registry
 from outbound.feed import WebhookFeed
 from outbound.upkeep import QueueUpkeep
 
@@ -88,8 +88,10 @@ class Growth(msgspec.Struct):
 class _Run:
     """One endpoint that gets every click, and what works on its deliveries."""
 
-    def __init__(self, redis: Redis, engine: ClickHouse, log_engine: ClickHouse, count: int):
-        self.redis = redis
+    def __init__(
+        self, registry: Registry, engine: ClickHouse, log_engine: ClickHouse, count: int
+    ) -> None:
+        redis = self.redis = registry.redis
         self.growth = Growth(count)
         self._log = WarehouseDeliveryLog(log_engine)
         self._queue = DeliveryQueue(redis)
@@ -99,6 +101,7 @@ class _Run:
         self._upkeep = QueueUpkeep(redis, self._endpoints, self._queue, settings)
         self._aggregator = AggregatorLoop(redis, engine, settings)
         self._log_loop = DeliveryLogLoop(redis, log_engine, settings)
+        self._registry = registry
         self._sent = 0
         self._webhook = 0
 
@@ -111,7 +114,7 @@ class _Run:
             secrets=(WebhookSecret(make_secret()),),
             created_at=datetime.now(UTC),
         )
-        self._webhook = (await Registry(self.redis).create(webhook)).number
+        self._webhook = (await self._registry.create(webhook)).number
         stop, started_at = asyncio.Event(), time.monotonic()
         await self._feed.enqueue_new(1)
         async with asyncio.TaskGroup() as tasks:
@@ -201,7 +204,7 @@ async def measure(folder: Path, url: str, deliveries: int) -> Growth:
     engine, log_engine = clickhouse.embedded(path, 1), clickhouse.embedded(path, 1)
     await migrate(engine)
     async with connect(url) as redis:
-        run = _Run(redis, engine, log_engine, deliveries)
+        run = _Run(await open_registry(redis, folder), engine, log_engine, deliveries)
         await run.run()
     await engine.close()
     await log_engine.close()

@@ -1,6 +1,7 @@
 """Runs the webhooks process: one feed, and a sender for each active endpoint."""
 
 import asyncio
+import logging
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -8,9 +9,13 @@ from contextlib import suppress
 import structlog
 from redis.asyncio import Redis
 
+from linkjolt.logs import MinuteLine
 from linkjolt.registry.entries import Webhook
+from linkjolt.registry.sealed.entries import open_webhook
+from linkjolt.registry.store import Registry
 from linkjolt.settings import SharedSettings
 from linkjolt.storage.redis import RedisError
+from linkjolt.storage.sealing import Sealer, SealError
 from linkjolt.webhooks.allowed_targets import private_targets
 from linkjolt.webhooks.endpoints import Endpoints
 from linkjolt.webhooks.queue import DeliveryQueue
@@ -30,6 +35,7 @@ _DRAIN_SECONDS = 2.5
 # redis-py may swallow a cancellation.
 _CANCEL_SECONDS = 0.5
 log = structlog.get_logger()
+_unopened = MinuteLine(logging.ERROR, "webhooks wait, their secrets do not open")
 
 
 class WebhookDelivery:
@@ -39,17 +45,21 @@ class WebhookDelivery:
         self,
         redis: Redis,
         settings: SharedSettings,
+        sealer: Sealer,
         delays: Sequence[float] = DELAYS_SECONDS,
         resolver: Resolver | None = None,
     ) -> None:
         self._redis = redis
         self._settings = settings
+        self._sealer = sealer
         self._delays = delays
         self._resolver = resolver or Resolver()
         self._endpoints = Endpoints(redis)
         self._queue = DeliveryQueue(redis)
         self._feed = WebhookFeed(redis, self._endpoints, self._queue, settings.shards)
         self._upkeep = QueueUpkeep(redis, self._endpoints, self._queue, settings)
+        # As stored, and with its secrets.
+        self._opened: dict[int, tuple[Webhook, Webhook]] = {}
         self._purged: set[int] = set()
         self._forgiven: set[int] = set()
         self._senders: dict[int, EndpointSender] = {}
@@ -108,7 +118,7 @@ class WebhookDelivery:
                 self._senders[number].wake()
 
     def _update_senders(self, tasks: asyncio.TaskGroup) -> None:
-        active = {webhook.number: webhook for webhook in self._endpoints.active}
+        active = {webhook.number: webhook for webhook in self._opened_endpoints()}
         for number, sender in [*self._senders.items()]:
             webhook = active.get(number)
             if webhook is None or webhook.url != sender.webhook.url or sender.stopping:
@@ -121,6 +131,27 @@ class WebhookDelivery:
                 self._start_sender(webhook, tasks)
         metrics.ENDPOINTS.set(len(active))
         metrics.FAILING.set(sum(sender.is_failing for sender in self._senders.values()))
+
+    def _opened_endpoints(self) -> list[Webhook]:
+        """Returns the active endpoints with their secrets, each opened once.
+
+        Deliveries of one whose secrets do not open wait in its queue: unsigned they are worthless.
+        """
+        opened: dict[int, tuple[Webhook, Webhook]] = {}
+        for webhook in self._endpoints.active:
+            known = self._opened.get(webhook.number)
+            try:
+                ready = (
+                    known[1]
+                    if known and known[0] is webhook
+                    else open_webhook(webhook, self._sealer)
+                )
+            except SealError as error:
+                _unopened.count(error=error)
+                continue
+            opened[webhook.number] = webhook, ready
+        self._opened = opened
+        return [ready for _, ready in opened.values()]
 
     async def _clean_up(self) -> None:
         """Forgets the failures of disabled endpoints, and whatever deleted ones had."""
@@ -139,7 +170,7 @@ class WebhookDelivery:
     def _start_sender(self, webhook: Webhook, tasks: asyncio.TaskGroup) -> None:
         self._forgiven.discard(webhook.number)
         sender = EndpointSender(
-            self._redis,
+            Registry(self._redis, self._sealer),
             self._queue,
             webhook,
             self._resolver,

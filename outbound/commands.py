@@ -12,6 +12,7 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
 from linkjolt.reasons import Rejected
+from linkjolt.registry.sealed.start import open_sealer
 from linkjolt.runtime import lifecycle
 from linkjolt.runtime.command_group import CommandGroup
 from linkjolt.runtime.instance import find_redis_url
@@ -39,8 +40,9 @@ def run(data: str | None) -> None:
     async def main(stop: asyncio.Event) -> None:
         settings = load(SharedSettings, overrides={"data": data})
         redis = connect(find_redis_url(settings.data, settings.redis_url))
+        sealer = await open_sealer(settings, redis)
         lifecycle.announce_ready()
-        await WebhookDelivery(redis, settings).run(stop)
+        await WebhookDelivery(redis, settings, sealer).run(stop)
         await redis.aclose()
 
     lifecycle.run(main)

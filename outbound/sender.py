@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 
 import msgspec
 import structlog
-from redis.asyncio import Redis
 
 from linkjolt.reasons import Rejected
 from linkjolt.registry.entries import Webhook, public_id
@@ -51,7 +50,7 @@ class EndpointSender:
 
     def __init__(
         self,
-        redis: Redis,
+        registry: Registry,
         queue: DeliveryQueue,
         webhook: Webhook,
         resolver: Resolver,
@@ -60,10 +59,10 @@ class EndpointSender:
         allowed: PrivateTargets,
     ) -> None:
         self.webhook = webhook
-        self._registry = Registry(redis)
+        self._registry = registry
         self._queue = queue
         self._delays = delays
-        self._state = EndpointState(redis, webhook)
+        self._state = EndpointState(registry.redis, webhook)
         self._recorder = AttemptRecorder(queue, webhook.number, self._state)
         self._client = EndpointClient(
             webhook.url, resolver, connections=IN_FLIGHT_MAX, allowed=allowed

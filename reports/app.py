@@ -34,6 +34,7 @@ from linkjolt.registry.store import Registry
 from linkjolt.runtime.background import outlive_os_errors
 from linkjolt.settings import ReportsSettings
 from linkjolt.storage.clickhouse import ClickHouse, ClickHouseFailed
+from linkjolt.storage.sealing import Sealer
 from linkjolt.web import openapi_page, probes, requests
 from linkjolt.web.answer_headers import RequestIds
 from linkjolt.webhooks.deliveries.log import WarehouseDeliveryLog
@@ -152,11 +153,13 @@ def create_app(
     clickhouse: ClickHouse,
     directory: Directory,
     stop: asyncio.Event,
+    sealer: Sealer | None = None,
 ) -> Starlette:
     """Creates the application; the caller runs `directory.follow` and closes what it passed.
 
     Once `stop` is set the live feed ends, which would otherwise delay the shutdown.
     """
+    directory.clients.sealer = sealer
     reports = ReportEndpoints(settings, redis, clickhouse, directory)
     feed = LiveFeed(LiveStore(redis, clickhouse, settings.shards))
     live = LiveEndpoint(feed, directory, settings)
@@ -177,13 +180,10 @@ def create_app(
             Route("/v1/live", live.stream, methods=["GET"]),
             *_adjustment_routes(settings, redis, directory),
             *openapi_page.routes(operations(), settings.reports_url(), settings.edge_url()),
-            *_registry_routes(settings, redis, clickhouse, directory),
+            *_registry_routes(settings, Registry(redis, sealer), clickhouse, directory),
         ],
         middleware=[Middleware(RequestIds, rate_limits), Middleware(HttpsOnly, settings)],
-        exception_handlers={
-            **requests.EXCEPTION_HANDLERS,
-            ClickHouseFailed: _clickhouse_unavailable,
-        },
+        exception_handlers={**requests.EXCEPTION_HANDLERS, ClickHouseFailed: _unavailable_answer},
     )
 
 
@@ -207,10 +207,10 @@ def _adjustment_routes(
 
 
 def _registry_routes(
-    settings: ReportsSettings, redis: Redis, clickhouse: ClickHouse, directory: Directory
+    settings: ReportsSettings, registry: Registry, clickhouse: ClickHouse, directory: Directory
 ) -> list[BaseRoute]:
     log = WarehouseDeliveryLog(clickhouse)
-    return resources.routes(Registry(redis), directory, settings, log)
+    return resources.routes(registry, directory, settings, log)
 
 
 async def _watch_balance(balances: BalanceReader, redis: Redis, clickhouse: ClickHouse) -> None:
@@ -233,7 +233,7 @@ def _conditional_response(request: Request, report: Report | TopRows, content: o
     return requests.json_response(report, headers=headers)
 
 
-async def _clickhouse_unavailable(request: Request, error: Exception) -> Response:
+async def _unavailable_answer(request: Request, error: Exception) -> Response:
     _unavailable.count(error=error)
     refused = Rejected(Reason.unavailable, "ClickHouse cannot answer now")
     return requests.problem_response(refused, request.scope)

@@ -6,6 +6,7 @@ import click
 
 from linkjolt.clicks.client_address import address_reader
 from linkjolt.directory.directory import Directory
+from linkjolt.registry.sealed.start import open_sealer
 from linkjolt.runtime.background import outlive_os_errors
 from linkjolt.runtime.exposure import warn_of_exposure
 from linkjolt.runtime.instance import find_redis_url
@@ -44,6 +45,7 @@ async def _serve(settings: ReportsSettings, edge: EdgeSettings, stop: asyncio.Ev
     tls = open_tls(settings, "reports")
     sock = server.listen(settings.host, settings.reports_port)
     redis = connect(find_redis_url(settings.data, settings.redis_url))
+    sealer = await open_sealer(settings, redis)
     clickhouse = clickhouse_server(settings.clickhouse_url, settings.report_readers)
     directory = Directory(
         redis,
@@ -51,7 +53,7 @@ async def _serve(settings: ReportsSettings, edge: EdgeSettings, stop: asyncio.Ev
         unknown_cached=edge.unknown_codes_cached,
         addresses=address_reader(settings),
     )
-    app = create_app(settings, redis, clickhouse, directory, stop)
+    app = create_app(settings, redis, clickhouse, directory, stop, sealer)
     exempt_objects_of_start()
     try:
         async with asyncio.TaskGroup() as tasks:

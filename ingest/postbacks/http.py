@@ -55,6 +55,8 @@ from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.accounts import is_disabled
 from linkjolt.registry.entries import ApiKey
 from linkjolt.registry.reads import read_entry
+from linkjolt.registry.sealed.entries import open_key
+from linkjolt.storage.sealing import SealError
 from linkjolt.web import requests
 
 SCOPES = ("postback", "conversions:write")
@@ -193,7 +195,12 @@ class Postbacks:
         if key is None or not is_valid or await is_disabled(self._edge.fast_redis, key.account):
             raise Rejected(Reason.unauthorized, "names no valid key", field="key_id")
         require_any_scope(key, SCOPES)
-        return key
+        try:
+            return open_key(key, self._edge.sealer)
+        except SealError as error:
+            log.error("signing secret does not open", error=str(error))
+            message = "the key's signing secret cannot be opened now"
+            raise Rejected(Reason.unavailable, message) from None
 
     def _verify(
         self, signed: SignedQuery, key: ApiKey, request: Request, body: bytes = b""

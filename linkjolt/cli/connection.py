@@ -10,8 +10,11 @@ from redis.exceptions import RedisError
 
 from linkjolt.reasons import Rejected
 from linkjolt.registry.accounts import NAME_DEFAULT
+from linkjolt.registry.sealed.start import prepare_sealing
 from linkjolt.registry.store import Registry
+from linkjolt.settings import SharedSettings, load
 from linkjolt.storage.redis import connect
+from linkjolt.storage.sealing import Sealer
 
 T = TypeVar("T")
 
@@ -44,6 +47,16 @@ async def open_registry(url: str) -> AsyncGenerator[Registry]:
         yield Registry(redis)
     finally:
         await redis.aclose()
+
+
+@asynccontextmanager
+async def open_sealed_registry(url: str, data: str) -> AsyncGenerator[Registry]:
+    """Opens the registry with the key file, which is made where nothing is sealed yet."""
+    path = load(SharedSettings, overrides={"data": data}).secret_key_path()
+    async with open_registry(url) as registry:
+        registry.sealer = Sealer(path)
+        await prepare_sealing(registry.redis, registry.sealer)
+        yield registry
 
 
 def run_work(work: Coroutine[None, None, T]) -> T:

@@ -15,6 +15,7 @@ from linkjolt.cli.connection import (
     data_option,
     json_option,
     open_registry,
+    open_sealed_registry,
     redis_url_option,
     run_work,
 )
@@ -23,6 +24,7 @@ from linkjolt.registry.accounts import find_account
 from linkjolt.registry.entries import SCOPES, ApiKey, parse_public_id
 from linkjolt.runtime.command_group import CommandGroup
 from linkjolt.runtime.instance import find_redis_url
+from linkjolt.storage.sealing import Sealer
 from reports.terminal.text import printable
 
 T = TypeVar("T")
@@ -66,7 +68,7 @@ def create_key(
     """Create a key and print its secrets, once."""
     bound = {"campaign_id": campaign, "affiliate_id": affiliate}
     form = {**fields, **bound, "rate_limit_per_minute": rate_limit}
-    key, secret = run_work(_create_key(find_redis_url(data, redis_url), account, form))
+    key, secret = run_work(_create_key(find_redis_url(data, redis_url), data, account, form))
     identity = key.id
     if as_json:
         made = {"id": identity, "key": secret, "signing_secret": key.signing_secret}
@@ -76,9 +78,11 @@ def create_key(
         click.echo("They are shown once: store them now.")
 
 
-async def _create_key(url: str, account: str, fields: Mapping[str, object]) -> tuple[ApiKey, str]:
+async def _create_key(
+    url: str, data: str, account: str, fields: Mapping[str, object]
+) -> tuple[ApiKey, str]:
     form = _converted(fields, ApiKeyForm)
-    async with open_registry(url) as registry:
+    async with open_sealed_registry(url, data) as registry:
         owner = await find_account(registry.redis, account)
         return await api_keys.create_key(registry, form, owner, datetime.now(UTC))
 
@@ -183,7 +187,7 @@ async def _revoke_key(url: str, account: str, number: int) -> None:
 def rotate_click_key(data: str, redis_url: str) -> None:
     """Sign click ids by a new key; the former one verifies them until they are too old to earn."""
     url = find_redis_url(data, redis_url)
-    since = _rotated(url, keyring.rotate_click_key)
+    since = _rotated(url, data, keyring.rotate_click_key)
     click.echo(f"click ids are signed by a new key from {since} on")
 
 
@@ -192,15 +196,15 @@ def rotate_click_key(data: str, redis_url: str) -> None:
 @redis_url_option
 def rotate_token_key(data: str, redis_url: str) -> None:
     """Sign access tokens by a new key; the former one verifies them until they have expired."""
-    since = _rotated(find_redis_url(data, redis_url), keyring.rotate_token_key)
+    since = _rotated(find_redis_url(data, redis_url), data, keyring.rotate_token_key)
     click.echo(f"access tokens are signed by a new key from {since} on")
 
 
-def _rotated(url: str, rotate: Callable[[Redis], Awaitable[int]]) -> str:
+def _rotated(url: str, data: str, rotate: Callable[[Redis, Sealer], Awaitable[int]]) -> str:
     """Rotates a key; returns the time from which the new one signs."""
 
     async def add_key() -> int:
-        async with open_registry(url) as registry:
-            return await rotate(registry.redis)
+        async with open_sealed_registry(url, data) as registry:
+            return await rotate(registry.redis, registry.opener)
 
     return f"{datetime.fromtimestamp(run_work(add_key()) // 1_000, UTC):%Y-%m-%dT%H:%M:%SZ}"

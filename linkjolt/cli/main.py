@@ -23,8 +23,15 @@ def _own() -> _Commands:
     from linkjolt.cli.config import config
     from linkjolt.cli.keys import keys
     from linkjolt.cli.registry import accounts, links
+    from linkjolt.cli.secrets import secrets
 
-    return {"accounts": accounts, "keys": keys, "links": links, "config": config}
+    return {
+        "accounts": accounts,
+        "keys": keys,
+        "links": links,
+        "secrets": secrets,
+        "config": config,
+    }
 
 
 def _installation() -> _Commands:
@@ -87,6 +94,7 @@ COMMANDS = {
     "accounts": CommandEntry(_own, "Create, list and disable accounts."),
     "keys": CommandEntry(_own, "Create, list and revoke API keys; rotate the click ids' key."),
     "links": CommandEntry(_own, "Import and export links."),
+    "secrets": CommandEntry(_own, "Rotate the keys that seal secrets."),
     "config": CommandEntry(_own, "Show the settings."),
     "edge": CommandEntry(_ingest, "Run one edge: tracking links and conversions."),
     "aggregator": CommandEntry(_aggregator, "Run the aggregator."),

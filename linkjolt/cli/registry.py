@@ -20,6 +20,7 @@ from linkjolt.cli.connection import (
     data_option,
     json_option,
     open_registry,
+    open_sealed_registry,
     redis_url_option,
     run_work,
     sentence_of,
@@ -59,7 +60,7 @@ def accounts() -> None:
 @redis_url_option
 def create(name: str, as_json: bool, data: str, redis_url: str) -> None:
     """Create an account and print its first key, once: it may do everything in the account."""
-    account, key, secret = run_work(_create_account(find_redis_url(data, redis_url), name))
+    account, key, secret = run_work(_create_account(find_redis_url(data, redis_url), data, name))
     identity = account_id(Account(account.number))
     if as_json:
         made = {"id": identity, "key_id": key.id, "key": secret}
@@ -70,8 +71,8 @@ def create(name: str, as_json: bool, data: str, redis_url: str) -> None:
         click.echo("The key is shown once: store it now.")
 
 
-async def _create_account(url: str, name: str) -> tuple[AccountEntry, ApiKey, str]:
-    async with open_registry(url) as registry:
+async def _create_account(url: str, data: str, name: str) -> tuple[AccountEntry, ApiKey, str]:
+    async with open_sealed_registry(url, data) as registry:
         account = await create_account(registry, name, datetime.now(UTC))
         form = ApiKeyForm(name="first", scopes=("admin",))
         return account, *await api_keys.create_key(

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Sequence
 
 import msgspec
+import structlog
 from redis.asyncio import Redis
 
 from linkjolt.datasets import ACCOUNT_DEFAULT, Account
@@ -22,10 +23,12 @@ from linkjolt.registry.reads import (
     read_entry,
     read_last_number,
 )
+from linkjolt.storage.sealing import Sealer, SealError
 
 _CLIENTS_CACHED = 10_000
 _ACCOUNTS_CACHED = 10_000
 _PAGE = 1_000
+_log = structlog.get_logger()
 
 
 class KnownClient(msgspec.Struct, frozen=True):
@@ -49,6 +52,8 @@ class ClientDirectory:
         # The newest first; an edge that starts without Redis sets them from its snapshot.
         self.token_keys: tuple[TokenKey, ...] = ()
         self._load_keys_at_monotonic = 0.0
+        # Without one no token is known.
+        self.sealer: Sealer | None = None
 
     async def client(self, number: int) -> KnownClient | None:
         """Returns a client from memory, else from Redis or the snapshot; None if there is none."""
@@ -115,8 +120,14 @@ class ClientDirectory:
             await self.load_keys()
 
     async def load_keys(self) -> None:
-        found = await load_token_keys(self._redis)
+        if self.sealer is None:
+            return
         self._load_keys_at_monotonic = time.monotonic() + FOLLOW_SECONDS
+        try:
+            found = await load_token_keys(self._redis, self.sealer)
+        except SealError as error:
+            _log.error("keys of tokens do not open, the former ones stay", error=str(error))
+            return
         # A Redis that was emptied has made itself other secrets: those of the start count.
         if not self.token_keys or self.token_keys[0] in found:
             self.token_keys = found

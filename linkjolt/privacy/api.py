@@ -95,7 +95,7 @@ def _new_job(form: CustomerForm, kind: JobKind, call: Call, customer_key: bytes)
 
 async def _create(kind: JobKind, call: Call) -> Response:
     form = await body_of(call.request, CustomerForm)
-    keyring = await load_keyring(call.registry.redis)
+    keyring = await load_keyring(call.registry.redis, call.registry.opener)
     job = _new_job(form, kind, call, keyring.customer_key)
     return json_response(_answer(await PrivacyJobs(call.registry.redis).create(job)), 202)
 

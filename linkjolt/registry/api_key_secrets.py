@@ -1,7 +1,7 @@
 """Makes API key secrets: `lj_live_` or `lj_test_`, 32 random base62 characters, 6 of checksum.
 
 Only their SHA-256 is stored. A key's signing secret, `lj_sign_` and as many characters, is stored
-as it is: with a digest alone nobody could verify a signature.
+sealed: with a digest alone nobody could verify a signature.
 """
 
 import re

@@ -2,7 +2,8 @@
 
 A click key that another one replaced verifies the clicks it signed while any of them may still
 earn: for the longest window of a campaign; a token key the tokens it signed, for an hour. Whoever
-finds one later, in a backup, can do nothing.
+finds one later, in a backup, can do nothing. Redis stores them sealed by the key file; what a
+release before stored plain is sealed here.
 """
 
 import secrets
@@ -18,6 +19,9 @@ from linkjolt.click_ids import ClickRef, verify_click_id
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.entries import Campaign
 from linkjolt.registry.reads import read_entries, read_last_number
+from linkjolt.registry.sealed.put import PutReply, put_sealed, retired_keys
+from linkjolt.storage.redis import ResponseError, is_out_of_memory
+from linkjolt.storage.sealing import Place, Sealer, is_sealed, sealed_by
 
 _SECRET_BYTES = 32
 _CLICK_KEY_PREFIX = b"click:"
@@ -32,6 +36,7 @@ _GRACE_MS = _DAY_MS
 FOLLOW_SECONDS = 15.0
 _ACTIVATION_MS = 60_000
 _PAGE = 1_000
+_TRIES_MAX = 1_000
 
 
 class TokenKey(msgspec.Struct, frozen=True):
@@ -87,7 +92,7 @@ class Keyring(msgspec.Struct, frozen=True):
 
 
 def parse_keyring(fields: Mapping[bytes, bytes]) -> Keyring | None:
-    """Parses the hash of secrets; None while a part of it is missing."""
+    """Parses the hash of secrets, opened; None while a part of it is missing."""
     numbers = _key_numbers(fields, _CLICK_KEY_PREFIX)
     if not numbers or _CUSTOMER_KEY not in fields:
         return None
@@ -114,13 +119,13 @@ def _since_ms(fields: Mapping[bytes, bytes], prefix: bytes, number: int) -> int:
     return int(fields.get(_SINCE[prefix] + b"%d" % number, 0))
 
 
-async def load_keyring(redis: Redis) -> Keyring:
-    """Returns this Redis's keyring, creating it if needed; RedisError passes through."""
-    fields = await _read_secrets(redis)
+async def load_keyring(redis: Redis, sealer: Sealer) -> Keyring:
+    """Returns this Redis's keyring, creating it if needed; RedisError and SealError pass through.
+
+    SealError: another key file sealed it, or it was changed.
+    """
+    fields = await _read_opened(redis, sealer)
     keyring = parse_keyring(fields)
-    if keyring is None or not keyring.token_keys:
-        await _create_missing(redis, fields)
-        keyring = parse_keyring(await _read_secrets(redis))
     if keyring is None:
         raise RuntimeError(f"{redis_keys.SECRETS} holds no usable secrets")
     if len(keyring.click_keys) == 1:
@@ -129,48 +134,101 @@ async def load_keyring(redis: Redis) -> Keyring:
         # Added by hand, or by a release that did not note it.
         for number in _key_numbers(fields, _CLICK_KEY_PREFIX)[:-1]:
             await _set_new(redis, _SINCE[_CLICK_KEY_PREFIX] + b"%d" % number, b"%d" % _now_ms())
-        keyring = parse_keyring(await _read_secrets(redis)) or keyring
+        keyring = parse_keyring(await _read_opened(redis, sealer)) or keyring
     return msgspec.structs.replace(keyring, window_ms=await _longest_window_ms(redis))
 
 
-async def load_token_keys(redis: Redis) -> tuple[TokenKey, ...]:
-    """Returns the keys of access tokens, the newest first; RedisError passes through."""
-    keyring = parse_keyring(await _read_secrets(redis))
+async def load_token_keys(redis: Redis, sealer: Sealer) -> tuple[TokenKey, ...]:
+    """Returns the keys of access tokens, the newest first; RedisError, SealError pass through."""
+    fields = await _read_secrets(redis)
+    keyring = parse_keyring({name: _opened(sealer, name, fields[name]) for name in fields})
     return keyring.token_keys if keyring else ()
 
 
-async def rotate_click_key(redis: Redis) -> int:
+async def rotate_click_key(redis: Redis, sealer: Sealer) -> int:
     """Adds a click key; returns when it begins to sign, in UTC milliseconds.
 
     Rejected while another new key has not begun to.
     """
-    keyring = await load_keyring(redis)
-    return await _add_key(redis, _CLICK_KEY_PREFIX, max(keyring.since_ms, default=0))
+    keyring = await load_keyring(redis, sealer)
+    since_ms = max(keyring.since_ms, default=0)
+    return await _add_key(redis, sealer, _CLICK_KEY_PREFIX, since_ms)
 
 
-async def rotate_token_key(redis: Redis) -> int:
+async def rotate_token_key(redis: Redis, sealer: Sealer) -> int:
     """Adds a key for access tokens, as `rotate_click_key` adds one for click ids."""
-    keyring = await load_keyring(redis)
-    return await _add_key(redis, _TOKEN_KEY_PREFIX, keyring.token_keys[0].since_ms)
+    keyring = await load_keyring(redis, sealer)
+    return await _add_key(redis, sealer, _TOKEN_KEY_PREFIX, keyring.token_keys[0].since_ms)
 
 
-async def _add_key(redis: Redis, prefix: bytes, newest_since_ms: int) -> int:
+async def _add_key(redis: Redis, sealer: Sealer, prefix: bytes, newest_since_ms: int) -> int:
     now_ms = _now_ms()
     number = _key_numbers(await _read_secrets(redis), prefix)[0] + 1
     since, since_ms = _SINCE[prefix] + b"%d" % number, now_ms + _ACTIVATION_MS
     # Before the key, which nobody must find without it.
     if newest_since_ms > now_ms or not await _set_new(redis, since, b"%d" % since_ms):
         raise Rejected(Reason.conflict, "a new key begins to sign within a minute: try again then")
-    await _set_new(redis, prefix + b"%d" % number, secrets.token_bytes(_SECRET_BYTES))
+    while await _seal(redis, sealer, prefix + b"%d" % number, b"") is PutReply.retired:
+        pass
     return since_ms
 
 
-async def _create_missing(redis: Redis, fields: Mapping[bytes, bytes]) -> None:
-    firsts = [
-        p + b"1" for p in (_CLICK_KEY_PREFIX, _TOKEN_KEY_PREFIX) if not _key_numbers(fields, p)
-    ]
-    for name in [_CUSTOMER_KEY, *firsts]:
-        await _set_new(redis, name, secrets.token_bytes(_SECRET_BYTES))
+def is_secret(name: bytes) -> bool:
+    """Returns whether a field of the hash holds a key, and no time or number."""
+    prefix, _, number = name.partition(b":")
+    is_numbered = number.isdigit() and prefix + b":" in _SINCE
+    return name == _CUSTOMER_KEY or is_numbered
+
+
+async def _read_opened(redis: Redis, sealer: Sealer) -> dict[bytes, bytes]:
+    """Reads the hash with its keys opened; creates those that are missing, seals plain ones."""
+    fields = await _read_sealed(redis, sealer)
+    return {name: _opened(sealer, name, value) for name, value in fields.items()}
+
+
+async def _read_sealed(redis: Redis, sealer: Sealer) -> dict[bytes, bytes]:
+    for _ in range(_TRIES_MAX):
+        fields = await _read_secrets(redis)
+        sealer.retire(*retired_keys(fields))
+        name = _first_unsealed(fields)
+        if name is None:
+            return fields
+        if name != _CUSTOMER_KEY:
+            # Whose key file sealed the customers' key seals the rest.
+            _opened(sealer, _CUSTOMER_KEY, fields[_CUSTOMER_KEY])
+        try:
+            await _seal(redis, sealer, name, fields.get(name, b""))
+        except ResponseError as error:
+            if is_out_of_memory(error) and parse_keyring(fields):
+                return fields
+            raise
+    raise RuntimeError(f"{redis_keys.SECRETS} is being changed all the time")
+
+
+def _first_unsealed(fields: Mapping[bytes, bytes]) -> bytes | None:
+    """Names the key that is missing or plain, the customers' first."""
+    names = [_CUSTOMER_KEY]
+    for prefix in _SINCE:
+        names += [prefix + b"%d" % number for number in _key_numbers(fields, prefix) or (1,)]
+    return next((name for name in names if not is_sealed(fields.get(name, b""))), None)
+
+
+async def _seal(redis: Redis, sealer: Sealer, name: bytes, plain: bytes) -> PutReply:
+    """Seals a plain key in place, or a new one where there is none."""
+    secret = plain or secrets.token_bytes(_SECRET_BYTES)
+    sealed = sealer.seal(_place(name), secret)
+    reply = await put_sealed(redis, redis_keys.SECRETS, name.decode(), plain, sealed)
+    if reply is PutReply.retired:
+        sealer.retire(*sealed_by(sealed))
+    return reply
+
+
+def _opened(sealer: Sealer, name: bytes, value: bytes) -> bytes:
+    return sealer.open(_place(name), value) if is_sealed(value) else value
+
+
+def _place(name: bytes) -> Place:
+    return Place(redis_keys.SECRETS, name.decode())
 
 
 async def _longest_window_ms(redis: Redis) -> int:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Generic, Literal, cast
 
 import msgspec
+import structlog
 from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
@@ -32,9 +33,12 @@ from linkjolt.registry.reads import (
     read_pointer,
     read_raw,
 )
+from linkjolt.registry.sealed.entries import SECRET_KINDS, seal_entry
 from linkjolt.registry.tracking_codes import make_tracking_code
 from linkjolt.runtime.loop_slices import in_slices
+from linkjolt.storage.key_file import KeyFileError
 from linkjolt.storage.lua import LuaScript, read_script
+from linkjolt.storage.sealing import Sealer, sealed_by
 
 PAGE_MAX = 1000
 PATCH_ATTEMPTS_MAX = 10
@@ -42,10 +46,13 @@ _CODE_ATTEMPTS_MAX = 5
 # Scripts sent at once. Redis reads them in one go, so more would make redirects wait.
 _PIPELINE_CALLS_MAX = 200
 _SCRIPT = read_script(Path(__file__).parent / "write.lua")
+# The JSON that the writer read ('' for a new entry), and the entry to store.
+_Change = tuple[bytes, E]
 # The keys and the arguments of one call of the script.
 _Write = tuple[list[str], list[str | bytes]]
 # Webhooks belong to the dataset whose events they deliver, all else to the account.
 Owner = Account | Dataset
+_log = structlog.get_logger()
 
 
 class WriteReply(bytes, Enum):
@@ -55,6 +62,7 @@ class WriteReply(bytes, Enum):
     changed = b"changed"
     taken = b"taken"
     full = b"full"
+    retired = b"retired"
 
 
 class EntryPage(msgspec.Struct, Generic[E], frozen=True):
@@ -67,15 +75,31 @@ class EntryPage(msgspec.Struct, Generic[E], frozen=True):
 class Registry:
     """Campaigns, affiliates, links, keys, coupons, webhooks, exchange rates and OAuth clients.
 
+    Secrets are stored sealed, and read so: `sealed.entries` opens them. Without a sealer no new
+    ones can be written. What a write returns has a new secret as it was given.
+
     Raises Rejected: `not_found` for entries that are missing, deleted or another account's,
     `tracking_code_taken`, `coupon_code_taken`, `conflict`. RedisError passes through; then a write
     may or may not have been executed.
     """
 
-    def __init__(self, redis: Redis, make_code: Callable[[], str] = make_tracking_code) -> None:
+    def __init__(
+        self,
+        redis: Redis,
+        sealer: Sealer | None = None,
+        make_code: Callable[[], str] = make_tracking_code,
+    ) -> None:
         self.redis = redis
+        self.sealer = sealer
         self._script = LuaScript(redis, _SCRIPT)
         self._make_code = make_code
+
+    @property
+    def opener(self) -> Sealer:
+        """Returns the sealer, which every process that serves the API has."""
+        if self.sealer is None:
+            raise RuntimeError("the registry was opened without a sealer")
+        return self.sealer
 
     async def create(self, entry: E) -> E:
         """Stores a new entry; assigns its number, and a code to a link without one."""
@@ -88,7 +112,7 @@ class Registry:
         """Stores a new endpoint, unless its account has `most` of them, with those of test keys."""
         number = await self._reserve_numbers("webhook", 1)
         created = msgspec.structs.replace(webhook, number=number)
-        [reply] = await self._write([_bounded_write(created, most)])
+        [reply] = await self._write([(b"", created)], most)
         if reply == WriteReply.full:
             message = f"the account has {most} webhooks, the most that it may have"
             raise Rejected(Reason.limit_reached, message)
@@ -153,7 +177,7 @@ class Registry:
             after = change(before)
             if after == before:
                 return before
-            reply = (await self._write([_entry_write(raw, after)]))[0]
+            reply = (await self._write([(raw, after)]))[0]
             if reply != WriteReply.changed:
                 return _entry_or_raise(after, reply)
         message = "the entry is being changed by other requests: try again"
@@ -194,7 +218,7 @@ class Registry:
 
     async def _insert(self, entries: Sequence[E], attempts_left: int) -> list[E | Rejected]:
         coded = [self._with_code(entry) async for entry in in_slices(entries)]
-        replies = await self._write([_entry_write(b"", e) async for e in in_slices(coded)])
+        replies = await self._write([(b"", entry) for entry in coded])
         outcomes = [_outcome(entry, reply) for entry, reply in zip(coded, replies, strict=True)]
         # A generated code was taken by chance: generate another.
         collisions = [
@@ -215,32 +239,64 @@ class Registry:
             return msgspec.structs.replace(entry, tracking_code=self._make_code())
         return entry
 
-    async def _write(self, writes: Sequence[_Write]) -> list[object]:
+    async def _write(self, changes: Sequence[_Change[E]], most: int | None = None) -> list[object]:
+        writes = [self._entry_write(*change, most) async for change in in_slices(changes)]
         replies: list[object] = []
         for start in range(0, len(writes), _PIPELINE_CALLS_MAX):
             replies += await self._script.outcomes(writes[start : start + _PIPELINE_CALLS_MAX])
+        return await self._write_retired(changes, writes, replies, most)
+
+    async def _write_retired(
+        self,
+        changes: Sequence[_Change[E]],
+        writes: Sequence[_Write],
+        replies: list[object],
+        most: int | None,
+    ) -> list[object]:
+        """Writes those again whose secrets were sealed by a key that a rotation just replaced."""
+        retired = [i for i, reply in enumerate(replies) if reply == WriteReply.retired]
+        if not retired or self.sealer is None:
+            return replies
+        for index in retired:
+            self.sealer.retire(*sealed_by(writes[index][1][1]))
+        again = await self._write([changes[index] for index in retired], most)
+        for index, reply in zip(retired, again, strict=True):
+            replies[index] = reply
         return replies
 
+    def _entry_write(self, expected: bytes, entry: E, most: int | None) -> _Write:
+        kind = ENTRY_KINDS[type(entry)]
+        keys = [
+            redis_keys.registry_entry(kind, entry.number),
+            redis_keys.registry_index(kind, entry.account),
+            redis_keys.REGISTRY_CHANGES,
+            *_pointer_keys(entry),
+        ]
+        body = msgspec.json.encode(self._sealed(entry) if kind in SECRET_KINDS else entry)
+        state = _state_of(entry) if expected else "live"
+        bound = ""
+        if most is not None:
+            keys.append(_index_of_other_mode(kind, entry.account))
+            bound = str(most)
+        # What was there already, a rotation finds; a deletion must not depend on it.
+        key_ids = sealed_by(body) - sealed_by(expected) if kind in SECRET_KINDS else ()
+        if key_ids:
+            keys.append(redis_keys.SECRETS)
+        return (keys, [expected, body, str(entry.number), kind, state, bound, " ".join(key_ids)])
 
-def _entry_write(expected: bytes, entry: RegistryEntry) -> _Write:
-    kind = ENTRY_KINDS[type(entry)]
-    keys = [
-        redis_keys.registry_entry(kind, entry.number),
-        redis_keys.registry_index(kind, entry.account),
-        redis_keys.REGISTRY_CHANGES,
-        *_pointer_keys(entry),
-    ]
-    body = msgspec.json.encode(entry)
-    state = _state_of(entry) if expected else "live"
-    return (keys, [expected, body, str(entry.number), kind, state, ""])
+    def _sealed(self, entry: RegistryEntry) -> RegistryEntry:
+        try:
+            return seal_entry(entry, self.sealer)
+        except KeyFileError as error:
+            _log.error("secret not sealed", error=str(error))
+            raise Rejected(Reason.unavailable, "secrets cannot be sealed now") from None
 
 
-def _bounded_write(webhook: Webhook, most: int) -> _Write:
-    account = datasets.account_of(webhook.account)
-    test = datasets.is_test(webhook.account)
+def _index_of_other_mode(kind: EntryKind, dataset: Owner) -> str:
+    account = datasets.account_of(Dataset(dataset))
+    test = datasets.is_test(Dataset(dataset))
     other = datasets.live_dataset(account) if test else datasets.dataset_of_tests(account)
-    keys, arguments = _entry_write(b"", webhook)
-    return [*keys, redis_keys.registry_index("webhook", other)], [*arguments[:-1], str(most)]
+    return redis_keys.registry_index(kind, other)
 
 
 def _state_of(entry: RegistryEntry) -> Literal["live", "stopped", "deleted"]:

@@ -2,10 +2,19 @@
 -- KEYS: entry, index, change feed, then the pointer of a link (its code) or key (its digest), or,
 -- with a bound, the index whose entries count, too.
 -- ARGV: the JSON that the writer read ('' for a new entry), the JSON to store, number, kind, 'live',
--- 'stopped' or 'deleted', and the most entries that there may be ('': no bound).
--- Returns 'changed' (the stored JSON is another), 'full' (there are that many), 'taken' (the pointer
--- is another entry's) or 'written'.
-local seen, body, number, kind, state, most = unpack(ARGV)
+-- 'stopped' or 'deleted', the most entries that there may be ('': no bound), and the ids of the keys
+-- that sealed what is new in it ('': none; else the hash of secrets is the last key).
+-- Returns 'retired' (a rotation replaced such a key), 'changed' (the stored JSON is another), 'full'
+-- (there are that many), 'taken' (the pointer is another entry's) or 'written'.
+local seen, body, number, kind, state, most, key_ids = unpack(ARGV)
+if key_ids ~= '' then
+  local secrets = table.remove(KEYS)
+  for key_id in string.gmatch(key_ids, '%S+') do
+    if redis.call('HEXISTS', secrets, 'retired:' .. key_id) == 1 then
+      return 'retired'
+    end
+  end
+end
 local entry, index, changes, last = unpack(KEYS)
 
 if (redis.call('GET', entry) or '') ~= seen then

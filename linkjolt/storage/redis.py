@@ -1,6 +1,7 @@
 """Connects every process to the Redis-protocol server: short timeouts, no hidden retries."""
 
 from collections.abc import Awaitable, Callable, Iterable
+from contextlib import suppress
 from typing import Any, cast
 
 import hiredis
@@ -19,6 +20,7 @@ __all__ = [
     "connect",
     "is_out_of_memory",
     "read_stream",
+    "rewrite_file",
     "server_time_ms",
 ]
 
@@ -97,3 +99,10 @@ async def server_time_ms(redis: Redis) -> int:
     """Returns the time of Redis's clock, which stream positions are of."""
     seconds, microseconds = await call(redis, "TIME")
     return int(seconds) * 1000 + int(microseconds) // 1000
+
+
+async def rewrite_file(redis: Redis) -> None:
+    """Starts a rewrite of the append-only file, which then holds nothing that was replaced."""
+    with suppress(ResponseError):
+        # One that runs already began before: a second one is scheduled.
+        await call(redis, "BGREWRITEAOF")

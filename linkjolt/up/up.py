@@ -12,11 +12,13 @@ import click
 import structlog
 
 from linkjolt import logs
+from linkjolt.registry.sealed.start import prepare_sealing
 from linkjolt.runtime import instance, lifecycle, redis_server
 from linkjolt.runtime.exposure import warn_of_exposure
 from linkjolt.runtime.redis_server import RedisServer, RedisServerFailed
 from linkjolt.settings import KINDS, UpSettings, load
-from linkjolt.storage.redis import connect
+from linkjolt.storage.redis import connect, rewrite_file
+from linkjolt.storage.sealing import Sealer
 from linkjolt.up.demo import demo_lines, open_demo, show_key
 from linkjolt.up.fleet import Fleet, InstallationPlaces
 from linkjolt.web import server
@@ -106,12 +108,24 @@ async def _serve(fleet: Fleet, settings: UpSettings, demo: bool, stop: asyncio.E
     fleet.start_redis()
     if not await _redis_answers(fleet, stop):
         return
+    await _seal(fleet, settings)
     fleet.start_rest()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(fleet.supervisor.watch(stop))
         banner = await _banner(fleet, settings, demo)
         if await _ready(fleet, stop):
             click.echo(banner)
+
+
+async def _seal(fleet: Fleet, settings: UpSettings) -> None:
+    """Makes the key file, or checks it, before any child starts that would only be refused."""
+    async with connect(fleet.places.redis_url) as redis:
+        sealer = Sealer(settings.secret_key_path())
+        prepared = await prepare_sealing(redis, sealer)
+        prepared.log(sealer)
+        if prepared.sealed and fleet.redis:
+            # Its append-only file still holds what was plain.
+            await rewrite_file(redis)
 
 
 async def _redis_answers(fleet: Fleet, stop: asyncio.Event) -> bool:

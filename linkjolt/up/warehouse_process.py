@@ -12,6 +12,7 @@ from redis.asyncio import Redis
 from aggregator.app import run as run_aggregator
 from linkjolt.clicks.client_address import address_reader
 from linkjolt.directory.directory import Directory
+from linkjolt.registry.sealed.start import open_sealer
 from linkjolt.runtime import instance, lifecycle
 from linkjolt.runtime.background import outlive_os_errors
 from linkjolt.settings import AggregatorSettings, EdgeSettings, ReportsSettings, load
@@ -56,8 +57,9 @@ async def _run(settings: _WarehouseSettings, redis_url: str, stop: asyncio.Event
         _clickhouse(settings.aggregator, 1) as log,
         _clickhouse(settings.aggregator, settings.reports.report_readers) as readers,
     ):
+        sealer = await open_sealer(settings.reports, redis)
         directory = _directory(redis, settings.edge)
-        app = create_app(settings.reports, redis, readers, directory, stop)
+        app = create_app(settings.reports, redis, readers, directory, stop, sealer)
         control = instance.control_path(settings.aggregator.data)
         lifecycle.exempt_objects_of_start()
         # If one of them fails, the process ends and is started again.

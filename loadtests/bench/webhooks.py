@@ -8,9 +8,13 @@ from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
+from redis.asyncio import Redis
+
 from linkjolt import datasets, redis_keys
 from linkjolt.registry.entries import Webhook, WebhookSecret
+from linkjolt.registry.sealed.start import open_sealer
 from linkjolt.registry.store import Registry
+from linkjolt.settings import SharedSettings
 from linkjolt.storage.redis import call, connect
 from linkjolt.webhooks.signing import make_secret
 from loadtests.bench import budgets
@@ -83,12 +87,17 @@ async def _measure(url: str, folder: Path, plan: BenchPlan, deliveries: int) -> 
     server = await asyncio.start_server(receiver.serve, "127.0.0.1", 0)
     port = server.sockets[0].getsockname()[1]
     async with connect(url) as redis:
-        await Registry(redis).create(webhook_endpoint(f"http://127.0.0.1:{port}/"))
+        registry = await open_registry(redis, folder)
+        await registry.create(webhook_endpoint(f"http://127.0.0.1:{port}/"))
         stream = redis_keys.conversions(0).key
         for start in range(0, deliveries, _FRAME):
             frame = conversion_frame(start, min(deliveries, start + _FRAME))
             await call(redis, "XADD", stream, "*", "f", frame)
-    variables = {"LINKJOLT_REDIS_URL": url, "LINKJOLT_WEBHOOK_ALLOW_PRIVATE": "1"}
+    variables = {
+        "LINKJOLT_REDIS_URL": url,
+        "LINKJOLT_DATA": str(folder),
+        "LINKJOLT_WEBHOOK_ALLOW_PRIVATE": "1",
+    }
     log = folder / "webhooks.log"
     with running_program(_COMMAND, plan.cores.worker, log, variables) as child:
         deadline = time.monotonic() + _LIMIT_SECONDS
@@ -99,6 +108,11 @@ async def _measure(url: str, folder: Path, plan: BenchPlan, deliveries: int) -> 
     server.close()
     await receiver.close()
     return receiver
+
+
+async def open_registry(redis: Redis, data: Path) -> Registry:
+    """Opens the registry with the key file of a data directory."""
+    return Registry(redis, await open_sealer(SharedSettings(data=str(data)), redis))
 
 
 def webhook_endpoint(url: str) -> Webhook:

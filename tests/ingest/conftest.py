@@ -157,4 +157,5 @@ async def shop(redis: Redis, redis_server: RedisServer, tmp_path: Path) -> Async
     async with open_edge(settings, asyncio.Event()) as edge:
         transport = httpx2.ASGITransport(app=create_app(edge))
         async with httpx2.AsyncClient(transport=transport, base_url="http://edge") as client:
+            registry.sealer = edge.sealer
             yield Shop(edge, redis, registry, client, link, key)

@@ -12,6 +12,7 @@ from linkjolt.registry import api_key_secrets
 from linkjolt.registry.accounts import create_account, set_disabled
 from linkjolt.registry.store import Registry
 from tests.ingest.conftest import make_key
+from tests.sealers import any_sealer
 from tests.waiting import wait_until
 
 
@@ -49,7 +50,9 @@ async def test_a_key_of_a_disabled_account_is_unknown_without_redis_too(
 
 async def test_no_signing_secret_is_copied(redis: Redis, tmp_path: Path) -> None:
     signing_secret = api_key_secrets.make_signing_secret()
-    secret = await make_key(Registry(redis), ["postback"], signing_secret=signing_secret)
+    secret = await make_key(
+        Registry(redis, any_sealer()), ["postback"], signing_secret=signing_secret
+    )
     snapshot = SqliteRegistrySnapshot(tmp_path)
     following = asyncio.create_task(snapshot.follow(redis))
 

@@ -5,11 +5,12 @@ from redis.asyncio import Redis
 
 from linkjolt.directory.directory import Directory
 from linkjolt.registry.store import Registry
+from tests.sealers import any_sealer
 
 
 @pytest.fixture
 def registry(redis: Redis) -> Registry:
-    return Registry(redis)
+    return Registry(redis, any_sealer())
 
 
 @pytest.fixture

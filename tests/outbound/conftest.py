@@ -24,6 +24,7 @@ from linkjolt.webhooks.queue import Delivery, DeliveryQueue, newest_rounds
 from linkjolt.webhooks.signing import make_secret
 from outbound.app import WebhookDelivery
 from outbound.resolver import Resolver
+from tests.sealers import any_sealer
 
 SECRET = make_secret()
 # Quick ones, of which the last are never reached but by what fails for good.
@@ -35,7 +36,7 @@ class Line:
 
     def __init__(self, redis: Redis, conversions: ConversionPublisher) -> None:
         self.redis = redis
-        self.registry = Registry(redis)
+        self.registry = Registry(redis, any_sealer())
         self.queue = DeliveryQueue(redis)
         self._conversions = conversions
 
@@ -93,7 +94,7 @@ class Line:
         """Runs the webhooks process, with private targets allowed."""
         stop = asyncio.Event()
         settings = SharedSettings(webhook_allow_private=True)
-        process = WebhookDelivery(self.redis, settings, delays, resolver)
+        process = WebhookDelivery(self.redis, settings, any_sealer(), delays, resolver)
         running = asyncio.create_task(process.run(stop))
         try:
             yield

@@ -10,10 +10,13 @@ from redis.asyncio import Redis
 from linkjolt.datasets import Account, live_dataset
 from linkjolt.reasons import Reason
 from linkjolt.registry.entries import Webhook, WebhookSecret
+from linkjolt.registry.sealed.entries import open_webhook
 from linkjolt.storage.redis import call
+from linkjolt.storage.sealing import is_sealed
 from linkjolt.webhooks.forms import rotated
 from linkjolt.webhooks.queue import Delivery, DeliveryQueue
 from tests.linkjolt.api.client import Api, serving
+from tests.sealers import any_sealer
 
 HOOK: dict[str, Any] = {"url": "https://shop.example/hook", "events": ["conversion.created"]}
 ONE = "/v1/webhooks/whk_1"
@@ -98,11 +101,18 @@ async def test_a_bad_webhook_is_refused_by_its_field(
         assert (await api.refused("PATCH", ONE, change))[1:] == (reason, [field])
 
 
+async def opened(api: Api) -> Webhook:
+    """Reads the endpoint, whose secrets are stored sealed, with them opened."""
+    webhook = await api.registry.get(Webhook, Account(1), 1)
+    assert all(is_sealed(one.secret) for one in webhook.secrets)
+    return open_webhook(webhook, any_sealer())
+
+
 async def test_a_rotated_secret_is_shown_once_and_the_former_one_stays_a_while(api: Api) -> None:
     first = (await api.post("/v1/webhooks", HOOK))["secret"]
     answer = await api.send("POST", f"{ONE}/rotate", {"overlap_seconds": 60})
     second = answer.json()["secret"]
-    webhook = await api.registry.get(Webhook, Account(1), 1)
+    webhook = await opened(api)
     assert [secret.secret for secret in webhook.secrets] == [second, first]
     until = webhook.secrets[1].expires_at
     assert until is not None
@@ -116,7 +126,7 @@ async def test_every_secret_stays_as_long_as_was_promised_and_their_number_is_bo
     for overlap in (86_400, 60, 3_600, 7_200):
         answer = await api.send("POST", f"{ONE}/rotate", {"overlap_seconds": overlap})
         made.insert(0, answer.json()["secret"])
-    valid = (await api.registry.get(Webhook, Account(1), 1)).secrets
+    valid = (await opened(api)).secrets
     assert [one.secret for one in valid] == made
     seconds = [
         (one.expires_at - datetime.now(UTC)).total_seconds() for one in valid if one.expires_at
@@ -124,9 +134,9 @@ async def test_every_secret_stays_as_long_as_was_promised_and_their_number_is_bo
     assert seconds == [pytest.approx(promised, abs=30) for promised in (7_200, 3_600, 60, 86_400)]
     status, reason, fields = await api.refused("POST", f"{ONE}/rotate", {"overlap_seconds": 1})
     assert (status, reason, fields) == (422, Reason.invalid_field, ["overlap_seconds"])
-    assert (await api.registry.get(Webhook, Account(1), 1)).secrets == valid
+    assert (await opened(api)).secrets == valid
     answer = await api.send("POST", f"{ONE}/rotate", {"overlap_seconds": 0})
-    kept = (await api.registry.get(Webhook, Account(1), 1)).secrets
+    kept = (await opened(api)).secrets
     assert [one.secret for one in kept] == [answer.json()["secret"], *made[1:]]
 
 

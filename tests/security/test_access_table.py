@@ -26,6 +26,7 @@ from linkjolt.registry.store import Registry
 from linkjolt.runtime.redis_server import RedisServer
 from linkjolt.settings import EdgeSettings, ReportsSettings
 from linkjolt.storage.clickhouse import ClickHouse
+from linkjolt.storage.sealing import Sealer
 from reports.app import create_app
 from tests.linkjolt.registry import samples
 from tests.project.openapi.conftest import DOCUMENTS
@@ -63,12 +64,13 @@ async def apps(
     settings = EdgeSettings(redis_url=redis_server.url, data=str(tmp_path), redis_timeout_seconds=5)
     directory = Directory(redis, links_cached=100, unknown_cached=100)
     async with open_edge(settings, asyncio.Event()) as edge:
+        registry.sealer = directory.clients.sealer = edge.sealer
         await directory.start_at_feed_end()
         # More keys than an address may get wrong, and more requests than a key may send.
         unlimited = ReportsSettings(
             rate_failures_per_minute=0, rate_key_per_minute=0, rate_account_per_minute=0
         )
-        reports = create_app(unlimited, redis, clickhouse, directory, asyncio.Event())
+        reports = create_app(unlimited, redis, clickhouse, directory, asyncio.Event(), edge.sealer)
         opened = {"edge": routed(edge), "reports": reports}
         await post_examples(opened["edge"], registry)
         yield opened
@@ -119,7 +121,7 @@ async def make_token(registry: Registry, access: Access) -> str:
     issued_ms = now_ms - 2_000 if access.validity == "expired" else now_ms
     lifetime_seconds = 1 if access.validity == "expired" else 60
     claims = issue_token(client, access.scopes, issued_ms, lifetime_seconds)
-    token = sign_token(claims, await load_token_keys(registry.redis))
+    token = sign_token(claims, await load_token_keys(registry.redis, registry.opener))
     return token[:-1] if access.validity == "malformed" else token
 
 
@@ -166,9 +168,9 @@ def problem_of(one: Called, access: Access, answer: httpx2.Response) -> str:
 
 @pytest.mark.parametrize("listener", DOCUMENTS)
 async def test_each_operation_lets_in_the_keys_that_it_declares(
-    apps: Apps, redis: Redis, listener: str
+    apps: Apps, redis: Redis, listener: str, tmp_path: Path
 ) -> None:
-    registry = Registry(redis)
+    registry = Registry(redis, Sealer(tmp_path / "secret.key"))
     transport = httpx2.ASGITransport(app=apps[listener], raise_app_exceptions=False)
     operations = list(operations_of(DOCUMENTS[listener]))
     wrong: list[str] = []

@@ -19,9 +19,11 @@ from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.keyring import FOLLOW_SECONDS, Keyring, load_keyring, rotate_click_key
 from linkjolt.registry.store import Registry
 from linkjolt.runtime.redis_server import RedisServer
+from linkjolt.storage.sealing import Sealer
 from tests.ingest.conftest import Shop
 from tests.ingest.conversions.test_http import ORDER
 from tests.linkjolt.registry import samples
+from tests.sealers import any_sealer
 from tests.waiting import wait_until
 
 DAY_MS = 86_400_000
@@ -85,11 +87,11 @@ async def test_secrets_of_a_former_release_are_read_and_their_rotation_is_noted(
         campaign = samples.campaign(f"of {window_days}")
         await registry.create(msgspec.structs.replace(campaign, window_days=window_days))
     before = time.time_ns() // 1_000_000
-    keyring = await load_keyring(redis)
+    keyring = await load_keyring(redis, any_sealer())
     assert keyring.click_keys == (NEW, OLD)
     assert before <= keyring.since_ms[0] <= time.time_ns() // 1_000_000
     assert (keyring.since_ms[1], keyring.window_ms) == (0, days(45))
-    assert await load_keyring(redis) == keyring
+    assert await load_keyring(redis, any_sealer()) == keyring
 
 
 async def test_the_copy_of_a_former_release_is_read(tmp_path: Path) -> None:
@@ -102,7 +104,7 @@ async def test_the_copy_of_a_former_release_is_read(tmp_path: Path) -> None:
     with sqlite3.connect(tmp_path / "registry.db") as database:
         database.execute("INSERT INTO meta VALUES ('keyring', ?)", (former,))
     database.close()
-    keyring = await snapshot.keyring()
+    keyring = await snapshot.keyring(any_sealer())
     await snapshot.close()
     assert keyring == Keyring((NEW, OLD), b"c" * 32)
     assert keyring
@@ -112,18 +114,18 @@ async def test_the_copy_of_a_former_release_is_read(tmp_path: Path) -> None:
 
 
 async def test_a_new_key_signs_once_every_edge_has_it(redis: Redis) -> None:
-    first = await load_keyring(redis)
+    first = await load_keyring(redis, any_sealer())
     now_ms = time.time_ns() // 1_000_000
-    since_ms = await rotate_click_key(redis)
-    keyring = await load_keyring(redis)
+    since_ms = await rotate_click_key(redis, any_sealer())
+    keyring = await load_keyring(redis, any_sealer())
     assert since_ms - now_ms > FOLLOW_SECONDS * 1_000
     assert keyring.click_keys[1:] == first.click_keys
     assert keyring.signing_key(now_ms) == first.click_keys[0]
     assert keyring.signing_key(since_ms) == keyring.click_keys[0] != first.click_keys[0]
     with pytest.raises(Rejected) as refused:
-        await rotate_click_key(redis)
+        await rotate_click_key(redis, any_sealer())
     assert refused.value.reason is Reason.conflict
-    assert (await load_keyring(redis)).click_keys == keyring.click_keys
+    assert (await load_keyring(redis, any_sealer())).click_keys == keyring.click_keys
 
 
 async def test_a_running_edge_signs_by_a_new_key_and_takes_the_clicks_of_both(
@@ -141,7 +143,7 @@ async def test_a_running_edge_signs_by_a_new_key_and_takes_the_clicks_of_both(
         return verify_click_id((await shop.clicks())[-1].click_id, [NEW]) is not None
 
     await wait_until(signs_by_new_key)
-    assert await snapshot.keyring() == shop.edge.keyring
+    assert await snapshot.keyring(shop.edge.sealer) == shop.edge.keyring
     following.cancel()
     await asyncio.gather(following, return_exceptions=True)
     await snapshot.close()
@@ -160,13 +162,13 @@ COMMANDS = {
 
 @pytest.mark.parametrize("command", COMMANDS)
 async def test_the_command_says_when_the_new_key_signs(
-    redis: Redis, redis_server: RedisServer, command: str
+    redis: Redis, redis_server: RedisServer, tmp_path: Path, command: str
 ) -> None:
-    words = [command, "--redis-url", redis_server.url]
+    words = [command, "--redis-url", redis_server.url, "--data", str(tmp_path)]
     answer = await asyncio.to_thread(CliRunner().invoke, keys, words)
     assert answer.exit_code == 0, answer.output
     assert answer.output.startswith(f"{COMMANDS[command]} by a new key from 2")
-    keyring = await load_keyring(redis)
+    keyring = await load_keyring(redis, Sealer(tmp_path / "secret.key"))
     numbers = len(keyring.click_keys), len(keyring.token_keys)
     assert numbers == ((2, 1) if command == "rotate-click-key" else (1, 2))
     again = await asyncio.to_thread(CliRunner().invoke, keys, words)

@@ -32,7 +32,11 @@ async def test_no_header_names_a_country_unless_a_setting_names_the_header(
     shop: Shop, redis_server: RedisServer, tmp_path: Path
 ) -> None:
     """The proxy on this machine is trusted, and passes on what visitors send."""
-    settings = EdgeSettings(redis_url=redis_server.url, data=str(tmp_path / "other"))
+    settings = EdgeSettings(
+        redis_url=redis_server.url,
+        data=str(tmp_path / "other"),
+        secret_key_file=str(shop.edge.sealer.path),
+    )
     async with open_edge(settings, asyncio.Event()) as edge:
         transport = httpx2.ASGITransport(app=create_app(edge))
         async with httpx2.AsyncClient(transport=transport, base_url="http://edge") as client:

@@ -19,6 +19,7 @@ from linkjolt.storage.clickhouse import ClickHouse
 from linkjolt.webhooks.deliveries.backlog import Backlog, read_backlogs
 from linkjolt.webhooks.deliveries.log import WarehouseDeliveryLog
 from linkjolt.webhooks.queue import ClaimedDelivery, Delivery, DeliveryAttempt, DeliveryQueue
+from tests.sealers import any_sealer
 
 NOW_MS = 1_700_000_000_000
 
@@ -31,7 +32,7 @@ class Hooks:
     clickhouse: ClickHouse
 
     def __post_init__(self) -> None:
-        self.registry = Registry(self.redis)
+        self.registry = Registry(self.redis, any_sealer())
         self.queue = DeliveryQueue(self.redis)
         self.log = WarehouseDeliveryLog(self.clickhouse)
         self.restart()

@@ -26,6 +26,7 @@ from tests.ingest.conftest import Shop
 from tests.ingest.oauth.clients import Program, make_program, refused
 from tests.linkjolt.directory.feeds import following
 from tests.linkjolt.registry import samples
+from tests.sealers import any_sealer
 from tests.waiting import wait_until
 
 
@@ -38,6 +39,7 @@ async def program(shop: Shop) -> Program:
 async def other_edge(shop: Shop) -> AsyncGenerator[Directory]:
     """Follows the feed as another edge, or the reports listener."""
     directory = Directory(shop.redis, links_cached=100, unknown_cached=100)
+    directory.clients.sealer = shop.edge.sealer
     async with following(directory, shop.registry):
         yield directory
 
@@ -108,7 +110,7 @@ async def test_a_client_revokes_its_own_tokens_only(shop: Shop, program: Program
 
 async def test_what_is_no_valid_token_is_revoked_already(shop: Shop, program: Program) -> None:
     client = await shop.registry.get(OAuthClient, ACCOUNT_DEFAULT, number_of(program))
-    keys = await load_token_keys(shop.redis)
+    keys = await load_token_keys(shop.redis, shop.edge.sealer)
     an_hour_ago = (time.time_ns() // 1_000_000) - 3_600_000
     expired = sign_token(issue_token(client, ["links:read"], an_hour_ago, 60), keys)
     for text in ("x", shop.key, expired, (await program.token())[:-1]):
@@ -202,45 +204,47 @@ async def test_a_disabled_account_is_known_without_redis(shop: Shop, tmp_path: P
 
 
 async def test_signing_keys_are_made_once_and_rotate(redis: Redis) -> None:
-    keyring = await load_keyring(redis)
+    keyring = await load_keyring(redis, any_sealer())
     (first,) = keyring.token_keys
     assert (first.number, len(first.secret), first.since_ms) == (1, 32, 0)
     assert first.secret not in (*keyring.click_keys, keyring.customer_key)
-    since_ms = await rotate_token_key(redis)
-    keys = await load_token_keys(redis)
+    since_ms = await rotate_token_key(redis, any_sealer())
+    keys = await load_token_keys(redis, any_sealer())
     assert keys[1:] == (first,)
     assert (keys[0].number, keys[0].since_ms) == (2, since_ms)
     with pytest.raises(Rejected):
-        await rotate_token_key(redis)
-    assert (await load_keyring(redis)).click_keys == keyring.click_keys
+        await rotate_token_key(redis, any_sealer())
+    assert (await load_keyring(redis, any_sealer())).click_keys == keyring.click_keys
 
 
 async def test_an_installation_of_a_former_release_gets_signing_keys(redis: Redis) -> None:
-    first = await load_keyring(redis)
+    first = await load_keyring(redis, any_sealer())
     await redis.hdel(redis_keys.SECRETS, "token:1")
-    again = await load_keyring(redis)
+    again = await load_keyring(redis, any_sealer())
     assert again.click_keys == first.click_keys
     assert len(again.token_keys) == 1
     assert again.token_keys != first.token_keys
 
 
 async def test_processes_take_up_a_new_signing_key(redis: Redis) -> None:
-    await load_keyring(redis)
+    await load_keyring(redis, any_sealer())
     directory = Directory(redis, links_cached=100, unknown_cached=100)
+    directory.clients.sealer = any_sealer()
     await directory.start_at_feed_end()
-    await rotate_token_key(redis)
+    await rotate_token_key(redis, any_sealer())
     await directory.clients.load_keys()
-    assert directory.clients.token_keys == await load_token_keys(redis)
+    assert directory.clients.token_keys == await load_token_keys(redis, any_sealer())
 
 
 async def test_a_redis_that_was_emptied_changes_no_running_process(redis: Redis) -> None:
-    keys = (await load_keyring(redis)).token_keys
+    keys = (await load_keyring(redis, any_sealer())).token_keys
     directory = Directory(redis, links_cached=100, unknown_cached=100)
+    directory.clients.sealer = any_sealer()
     await directory.start_at_feed_end()
     await redis.delete(redis_keys.SECRETS)
     await directory.clients.load_keys()
     assert directory.clients.token_keys == keys
-    await load_keyring(redis)
+    await load_keyring(redis, any_sealer())
     await directory.clients.load_keys()
     assert directory.clients.token_keys == keys
 
@@ -248,8 +252,9 @@ async def test_a_redis_that_was_emptied_changes_no_running_process(redis: Redis)
 async def test_a_token_for_another_account_than_the_clients_is_refused(redis: Redis) -> None:
     registry = Registry(redis)
     client = await registry.create(samples.client("secret", "admin"))
-    keys = (await load_keyring(redis)).token_keys
+    keys = (await load_keyring(redis, any_sealer())).token_keys
     directory = Directory(redis, links_cached=100, unknown_cached=100)
+    directory.clients.sealer = any_sealer()
     await directory.start_at_feed_end()
     now_ms = time.time_ns() // 1_000_000
     token = issue_token(client, ["admin"], now_ms, 60)
@@ -265,6 +270,7 @@ async def test_a_token_for_another_account_than_the_clients_is_refused(redis: Re
 
 async def test_nobody_without_the_keys_refuses_or_takes_tokens(redis: Redis) -> None:
     directory = Directory(redis, links_cached=100, unknown_cached=100)
+    directory.clients.sealer = any_sealer()
     with pytest.raises(Rejected) as refusal:
         await identify("lj_token_" + "A" * 100, directory, {})
     assert refusal.value.reason is Reason.unavailable

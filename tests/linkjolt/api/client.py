@@ -21,6 +21,7 @@ from linkjolt.web.answer_headers import RequestIds
 from linkjolt.web.requests import EXCEPTION_HANDLERS
 from linkjolt.webhooks.deliveries.api import DeliveryLog
 from tests.linkjolt.registry import samples
+from tests.sealers import any_sealer
 
 EDGE_URL = "https://go.example"
 SETTINGS = SharedSettings(public_url=EDGE_URL)
@@ -35,7 +36,7 @@ def application(
 ) -> Starlette:
     directory = Directory(redis, links_cached=100, unknown_cached=100)
     return Starlette(
-        routes=routes(Registry(redis), directory, settings, delivery_log),
+        routes=routes(Registry(redis, any_sealer()), directory, settings, delivery_log),
         middleware=[Middleware(RequestIds, rate_limits)],
         exception_handlers=EXCEPTION_HANDLERS,
     )
@@ -46,7 +47,7 @@ class Api:
 
     def __init__(self, client: httpx2.AsyncClient, redis: Redis) -> None:
         self.client = client
-        self.registry = Registry(redis)
+        self.registry = Registry(redis, any_sealer())
 
     async def use_key(self, *scopes: str, **fields: object) -> ApiKey:
         """From now on every request carries a new key with these scopes, which is returned."""

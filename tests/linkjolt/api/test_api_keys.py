@@ -10,7 +10,10 @@ from linkjolt import redis_keys
 from linkjolt.datasets import ACCOUNT_DEFAULT
 from linkjolt.logs import mask_text
 from linkjolt.registry.entries import ApiKey
+from linkjolt.registry.sealed.entries import open_key
+from linkjolt.storage.sealing import is_sealed
 from tests.linkjolt.api.client import Api, serving
+from tests.sealers import any_sealer
 
 KEY = {"name": "network", "scopes": ["postback"]}
 
@@ -23,7 +26,9 @@ async def api(redis: Redis) -> AsyncIterator[Api]:
 
 async def stored_secret(api: Api, number: int) -> str:
     """Reads the signing secret that the registry has."""
-    return (await api.registry.get(ApiKey, ACCOUNT_DEFAULT, number)).signing_secret
+    key = await api.registry.get(ApiKey, ACCOUNT_DEFAULT, number)
+    assert key.signing_secret == "" or is_sealed(key.signing_secret)
+    return open_key(key, any_sealer()).signing_secret
 
 
 async def test_a_signing_secret_is_shown_when_its_key_is_created_and_never_again(api: Api) -> None:

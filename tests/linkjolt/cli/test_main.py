@@ -63,13 +63,13 @@ def test_a_bad_setting_is_one_line_that_names_it(runner: CliRunner) -> None:
 
 
 def test_settings_are_shown_with_passwords_masked(runner: CliRunner) -> None:
-    given = {"LINKJOLT_REDIS_URL": "redis://:secret@h/0", "LINKJOLT_EDGES": "3"}
+    given = {"LINKJOLT_REDIS_URL": "redis://:hidden@h/0", "LINKJOLT_EDGES": "3"}
     table = runner.invoke(main, ["config", "show"], env=given).output
     rows = runner.invoke(main, ["config", "show", "--json"], env=given).output
     values = {row.variable: row.value for row in msgspec.json.decode(rows, type=list[Shown])}
     assert values["LINKJOLT_REDIS_URL"] == "redis://***@h/0"
     assert values["LINKJOLT_EDGES"] == "3"
-    assert "secret" not in table + rows
+    assert "hidden" not in table + rows
     assert all(variable in table for variable in values)
 
 

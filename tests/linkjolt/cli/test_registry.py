@@ -25,7 +25,10 @@ HEADER = "campaign_id,affiliate_id,destination,tracking_code,pass_params,fallbac
 
 
 @pytest.fixture
-def run(redis: Redis, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch) -> Run:
+def run(
+    redis: Redis, redis_server: RedisServer, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Run:
+    monkeypatch.setenv("LINKJOLT_DATA", str(tmp_path / "data"))
     monkeypatch.setenv("LINKJOLT_REDIS_URL", redis_server.url)
     monkeypatch.setenv("LINKJOLT_PUBLIC_URL", "https://go.example")
 

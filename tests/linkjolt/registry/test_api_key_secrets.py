@@ -9,6 +9,7 @@ from redis.asyncio import Redis
 from linkjolt import redis_keys
 from linkjolt.registry import api_key_secrets
 from linkjolt.registry.keyring import load_keyring, parse_keyring
+from tests.sealers import any_sealer
 
 
 def test_a_made_secret_is_well_formed_and_never_the_same() -> None:
@@ -37,7 +38,7 @@ def test_a_hint_shows_the_last_four_characters_only() -> None:
 
 
 async def test_processes_that_start_at_once_get_the_same_keyring(redis: Redis) -> None:
-    keyrings = await asyncio.gather(*(load_keyring(redis) for _ in range(20)))
+    keyrings = await asyncio.gather(*(load_keyring(redis, any_sealer()) for _ in range(20)))
     assert len({(keyring.click_keys, keyring.customer_key) for keyring in keyrings}) == 1
     (click_key,) = keyrings[0].click_keys
     assert len(click_key) == len(keyrings[0].customer_key) == 32
@@ -45,19 +46,19 @@ async def test_processes_that_start_at_once_get_the_same_keyring(redis: Redis) -
 
 
 async def test_the_newest_click_key_signs_and_old_ones_still_verify(redis: Redis) -> None:
-    first = await load_keyring(redis)
+    first = await load_keyring(redis, any_sealer())
     for number in (2, 10):
         await redis.hset(redis_keys.SECRETS, f"click:{number}", f"key {number}".ljust(32))
-    rotated = await load_keyring(redis)
+    rotated = await load_keyring(redis, any_sealer())
     assert [key[:6].strip() for key in rotated.click_keys[:2]] == [b"key 10", b"key 2"]
     assert rotated.click_keys[2:] == first.click_keys
 
 
 async def test_a_click_key_removed_after_rotation_stays_removed(redis: Redis) -> None:
-    await load_keyring(redis)
+    await load_keyring(redis, any_sealer())
     await redis.hset(redis_keys.SECRETS, "click:2", "n" * 32)
     await redis.hdel(redis_keys.SECRETS, "click:1")
-    assert (await load_keyring(redis)).click_keys == (b"n" * 32,)
+    assert (await load_keyring(redis, any_sealer())).click_keys == (b"n" * 32,)
 
 
 def test_a_keyring_does_not_show_its_keys() -> None:

@@ -1,0 +1,1 @@
+"""Tests of sealed secrets in the registry."""
