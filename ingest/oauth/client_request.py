@@ -30,11 +30,14 @@ _SCOPE_TOKENS = re.compile(r"[!#-\[\]-~]+(?: [!#-\[\]-~]+)*")
 class OAuthRefusal(Exception):
     """A refusal as RFC 6749 answers it; the description has no quote and no backslash."""
 
-    def __init__(self, error: ErrorCode, description: str, status: int = 400) -> None:
+    def __init__(
+        self, error: ErrorCode, description: str, status: int = 400, retry_after_seconds: int = 0
+    ) -> None:
         super().__init__(description)
         self.error: ErrorCode = error
         self.description = description
         self.status = status
+        self.retry_after_seconds = retry_after_seconds
 
 
 class Credentials(msgspec.Struct, frozen=True):

@@ -27,8 +27,9 @@ from ingest.oauth.client_request import (
     invalid_client,
     parse_form,
 )
+from linkjolt.auth.access import count_failure
 from linkjolt.auth.tokens import AccessToken, issue_token, sign_token, verify_token
-from linkjolt.reasons import Reason
+from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry import api_key_secrets
 from linkjolt.registry.entries import SCOPES, OAuthClient, parse_public_id
 from linkjolt.registry.revocations import revoke_token
@@ -159,20 +160,20 @@ class OAuthEndpoints:
         credentials = basic_credentials(request.headers.getlist("authorization"))
         if credentials is None:
             form = parse_form(await requests.read_body(request, _BODY_MAX_BYTES))
-            return await self._client(form_credentials(form)), form
-        client = await self._client(credentials)
+            return await self._client(form_credentials(form), request), form
+        client = await self._client(credentials, request)
         request.scope[requests.VERIFIED] = True
         form = parse_form(await requests.read_body(request, _BODY_MAX_BYTES))
         check_authenticated_once(form, credentials)
         return client, form
 
-    async def _client(self, credentials: Credentials) -> OAuthClient:
+    async def _client(self, credentials: Credentials, request: Request) -> OAuthClient:
         number = parse_public_id("client", credentials.client_id)
         known = await self._clients.client(number) if number else None
         digest = known.entry.digest if known else _NOBODYS_DIGEST
         is_secret = hmac.compare_digest(digest, api_key_secrets.digest(credentials.secret))
         if not known or not is_secret or not known.entry.is_valid(datetime.now(UTC)):
-            raise invalid_client("the client is unknown, or its secret is wrong")
+            raise count_failure(request.scope, Rejected(Reason.unauthorized, "no such client"))
         if await self._clients.is_disabled(known.entry.account):
             raise invalid_client("the account of the client is disabled")
         return known.entry
@@ -202,9 +203,16 @@ def _refusal_of(error: Exception) -> OAuthRefusal | None:
         case Reason.internal:
             return None
         case Reason.unavailable | Reason.conflict:
-            return OAuthRefusal("temporarily_unavailable", "try again in a second", 503)
-        case Reason.not_found:
-            return invalid_client("the client was deleted")
+            return OAuthRefusal("temporarily_unavailable", "try again in a second", 503, 1)
+        case Reason.rate_limited:
+            return OAuthRefusal(
+                "temporarily_unavailable",
+                "authentication failed too often",
+                429,
+                retry_after_seconds=refused.retry_after_seconds,
+            )
+        case Reason.unauthorized | Reason.not_found:
+            return invalid_client("the client is unknown, or its secret is wrong")
         case _:
             description = _UNDESCRIBABLE.sub("?", refused.message)
             return OAuthRefusal("invalid_request", description, refused.status)
@@ -214,8 +222,8 @@ def _refused(refused: OAuthRefusal) -> Response:
     headers = dict(_UNCACHED)
     if refused.status == 401:
         headers["WWW-Authenticate"] = 'Basic realm="linkjolt", charset="UTF-8"'
-    if refused.status == 503:
-        headers["Retry-After"] = "1"
+    if refused.retry_after_seconds:
+        headers["Retry-After"] = str(refused.retry_after_seconds)
     answer = OAuthErrorAnswer(error=refused.error, error_description=refused.description)
     return requests.json_response(answer, refused.status, headers=headers)
 

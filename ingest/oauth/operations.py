@@ -32,6 +32,11 @@ _ERRORS: dict[int, tuple[str, str, str]] = {
         "The client did not authenticate.",
     ),
     413: ("invalid_request", "the body is over 8192 bytes", "The body is too large."),
+    429: (
+        "temporarily_unavailable",
+        "authentication failed too often",
+        "Too many authentications from this address failed.",
+    ),
     503: (
         "temporarily_unavailable",
         "try again in a second",
@@ -66,6 +71,7 @@ _HEADERS = {
     400: ("Pragma",),
     401: ("Pragma", "WWW-Authenticate"),
     413: ("Pragma",),
+    429: ("Pragma", "Retry-After"),
     503: ("Pragma", "Retry-After"),
 }
 _TOKEN_FORM = _form(

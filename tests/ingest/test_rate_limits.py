@@ -21,6 +21,7 @@ from linkjolt.runtime.redis_server import RedisServer
 from linkjolt.settings import EdgeSettings
 from linkjolt.storage.redis import call
 from tests.ingest.conftest import Shop, make_key, make_link
+from tests.ingest.oauth.clients import GRANT, make_program
 
 LIMITED = {"rate_key_per_minute": 3, "rate_account_per_minute": 4}
 
@@ -135,3 +136,20 @@ async def test_without_redis_a_known_key_is_limited_and_posts_are_taken(open_sho
         finally:
             await call(shop.redis, "CONFIG", "SET", "maxmemory", 0)
     assert answers == [202] * 4 + [429] * 2 or answers == [202] * 5 + [429]
+
+
+async def test_an_address_that_guesses_secrets_of_clients_is_limited(open_shop: Any) -> None:
+    async with open_shop(rate_failures_per_minute=2) as shop:
+        program = await make_program(shop, "links:read")
+
+        async def ask(secret: str, address: str) -> httpx2.Response:
+            headers = {"X-Forwarded-For": address}
+            auth = (program.client_id, secret)
+            return await shop.client.post("/oauth/token", data=GRANT, auth=auth, headers=headers)
+
+        answers = [await ask("wrong", "198.51.100.1") for _ in range(4)]
+        assert [answer.status_code for answer in answers] == [401, 401, 429, 429]
+        assert answers[-1].json()["error"] == "temporarily_unavailable"
+        assert int(answers[-1].headers["retry-after"]) > 0
+        assert (await ask("wrong", "203.0.113.1")).status_code == 401
+        assert (await ask(program.secret, "198.51.100.1")).status_code == 200
