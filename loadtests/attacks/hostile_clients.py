@@ -1,6 +1,6 @@
 """Attacks a running instance as strangers, and holders of a small key, could.
 
-Run by `loadtests.hostile` as a process of its own, for a time, against 127.0.0.1.
+Run by `loadtests.attacks.hostile` as a process of its own, for a time, against 127.0.0.1.
 """
 
 import asyncio

@@ -1,9 +1,9 @@
 """Measures how exactly a key's rate limit holds, while one client floods all listeners with it.
 
-`python -m loadtests.rate_flood [--limit 600] [--seconds 60]` starts an instance with two edges,
-sends 400 requests/s to them and 200/s to the reports listener under one key, and beside them 90 %
-of the limit under another one. It exits with 1 unless the first key got its limit within 10 %,
-and the second one no refusal.
+`python -m loadtests.attacks.rate_flood [--limit 600] [--seconds 60]` starts an instance with two
+edges, sends 400 requests/s to them and 200/s to the reports listener under one key, and beside
+them 90 % of the limit under another one. It exits with 1 unless the first key got its limit within
+10 %, and the second one no refusal.
 """
 
 import asyncio

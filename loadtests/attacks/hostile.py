@@ -1,11 +1,11 @@
 """Measures an installation under all attacks of strangers at once, beside the same load alone.
 
-`python -m loadtests.hostile [--seconds 60]` starts an instance of its own, sends 500 clicks/s and
-20 requests/s for `/v1/me`, alone and then beside `loadtests.hostile_clients`: on each listener
-1,000 idle connections, 100 slow heads, 100 slow bodies and a client that pipelines and never
-reads; 10,000 distinct hostile user agents, and 10 MB of brackets again and again. It exits with 1
-unless no process died, every acknowledged event is stored, memory grew by less than 200 MB and
-both p99 are at most five times those of the load alone.
+`python -m loadtests.attacks.hostile [--seconds 60]` starts an instance of its own, sends 500
+clicks/s and 20 requests/s for `/v1/me`, alone and then beside `loadtests.attacks.hostile_clients`:
+on each listener 1,000 idle connections, 100 slow heads, 100 slow bodies and a client that
+pipelines and never reads; 10,000 distinct hostile user agents, and 10 MB of brackets again and
+again. It exits with 1 unless no process died, every acknowledged event is stored, memory grew by
+less than 200 MB and both p99 are at most five times those of the load alone.
 """
 
 import asyncio
@@ -22,8 +22,8 @@ import uvloop
 
 from linkjolt.runtime.demo_file import Demo, read_demo
 from linkjolt.runtime.instance import Pids, Run, read_run
+from loadtests.attacks.hostile_clients import AttackCounts, AttackPlan
 from loadtests.clicker import Tally, click_steadily, percentile
-from loadtests.hostile_clients import AttackCounts, AttackPlan
 from loadtests.outage import running_instance
 
 _CLICKS_PER_SECOND = 500.0
@@ -113,7 +113,7 @@ class Registry:
 
 async def _attack(plan: AttackPlan) -> AttackCounts:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "loadtests.hostile_clients"),
+        *(sys.executable, "-m", "loadtests.attacks.hostile_clients"),
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )

@@ -1,0 +1,1 @@
+"""Attacks a running installation, and measures what others notice of it."""
