@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 from msgspec import UNSET, UnsetType
 
-from linkjolt.api.api_keys import Scopes, check_scopes, read_expiry
-from linkjolt.auth.key_grants import check_expiry_granted, check_governed
+from linkjolt.api.api_keys import Scopes, check_granted, check_scopes, read_expiry
+from linkjolt.auth.key_grants import check_governed
 from linkjolt.auth.tokens import TokenHolder
 from linkjolt.registry import api_key_secrets
 from linkjolt.registry.checks import check_name
@@ -72,6 +72,7 @@ def _as_key(client: OAuthClient) -> ApiKey:
         scopes=client.scopes,
         digest="",
         hint="",
+        expires_at=client.expires_at,
         test=client.test,
         created_at=client.created_at,
     )
@@ -92,8 +93,7 @@ async def _create(call: Call, form: OAuthClientForm) -> NewOAuthClientAnswer:
         test=form.test,
         created_at=call.now,
     )
-    check_governed(call.key, _as_key(client))
-    check_expiry_granted(call.key, client.expires_at)
+    check_granted(call, _as_key(client))
     created = client_answer(await call.registry.create(client))
     return NewOAuthClientAnswer(client_secret=secret, **msgspec.structs.asdict(created))
 

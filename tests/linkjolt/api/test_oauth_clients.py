@@ -125,6 +125,14 @@ async def test_no_client_outlives_the_key_that_creates_it(api: Api) -> None:
     await api.post(PATH, FORM | {"expires_at": HOUR.isoformat()})
 
 
+async def test_no_client_has_more_networks_or_requests_than_its_creator(api: Api) -> None:
+    bounds = {"allowed_networks": ("127.0.0.0/8",), "rate_limit_per_minute": 10}
+    for field, value in bounds.items():
+        await api.use_key("admin", **{field: value})
+        assert await api.refused("POST", PATH, FORM) == (403, "forbidden", [field])
+    assert await api.registry.count(OAuthClient, ACCOUNT_DEFAULT) == 0
+
+
 async def test_a_test_key_makes_test_clients_only(api: Api) -> None:
     await api.use_key("keys:write", "links:read", "conversions:write", test=True)
     assert (await api.refused("POST", PATH, FORM))[2] == ["test"]
