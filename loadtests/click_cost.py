@@ -20,7 +20,6 @@ from ingest.conversions.protocol import edge_protocol_factory
 from ingest.edge import Edge
 from ingest.publishing.publishers import ClickPublisher
 from linkjolt.click_ids import ClickIdGenerator
-from linkjolt.directory.directory import Directory
 from linkjolt.registry.keyring import Keyring
 from linkjolt.settings import EdgeSettings as Settings
 from linkjolt.storage.redis import connect
@@ -56,7 +55,7 @@ def _edge() -> Edge:
         settings=settings,
         redis=connect("redis://"),
         fast_redis=connect("redis://"),
-        directory=cast(Directory, OneLinkDirectory()),
+        directory=OneLinkDirectory(),
         sealer=Sealer(Path("no.key")),
         keyring=Keyring((key,), key),
         click_ids=ClickIdGenerator(1, key),

@@ -24,9 +24,6 @@ from ingest.publishing.publishers import ClickPublisher, ConversionPublisher
 from linkjolt.click_ids import ClickIdGenerator
 from linkjolt.conversions.answer import answer
 from linkjolt.datasets import Account
-from linkjolt.directory.caches import KeyCache
-from linkjolt.directory.directory import Directory
-from linkjolt.directory.key_uses import KeyUses
 from linkjolt.registry import api_key_secrets
 from linkjolt.registry.entries import ApiKey
 from linkjolt.registry.keyring import Keyring
@@ -49,16 +46,8 @@ class _OneKeyDirectory(OneLinkDirectory):
     def __init__(self) -> None:
         super().__init__()
         digest = api_key_secrets.digest(_SECRET)
-        self.key_uses = KeyUses(connect("redis://"))
-        self._keys = KeyCache(10, 10)
         self._keys.put(digest, _key(digest))
         self._keys.remember_secret(_SECRET, digest)
-
-    def cached_key(self, secret: str) -> ApiKey | None:
-        return self._keys.by_secret(secret)
-
-    async def key(self, secret: str) -> ApiKey | None:
-        return self.cached_key(secret)
 
 
 def _key(digest: str) -> ApiKey:
@@ -92,7 +81,7 @@ def _edge() -> Edge:
         settings=settings,
         redis=connect("redis://"),
         fast_redis=connect("redis://"),
-        directory=cast(Directory, _OneKeyDirectory()),
+        directory=_OneKeyDirectory(),
         sealer=Sealer(Path("no.key")),
         keyring=Keyring((_KEY,), _KEY),
         click_ids=ClickIdGenerator(1, _KEY),

@@ -12,8 +12,10 @@ from starlette.types import ASGIApp
 
 from linkjolt.clicks.route import Route
 from linkjolt.datasets import Account
+from linkjolt.directory.directory import Directory
 from linkjolt.money import Percentage
 from linkjolt.registry.entries import Affiliate, Campaign, Link
+from linkjolt.storage.redis import connect
 from linkjolt.web.connections.bounded_protocol import BoundedProtocol
 from linkjolt.web.connections.connection_bounds import ConnectionBounds
 
@@ -96,17 +98,13 @@ async def request_cost(
     return best / len(edge_connections) * 1e6
 
 
-class OneLinkDirectory:
-    """A directory of one link."""
+class OneLinkDirectory(Directory):
+    """A directory that holds one link, and asks no Redis for it."""
 
     def __init__(self) -> None:
+        super().__init__(connect("redis://"), links_cached=10, unknown_cached=10)
         self._route = _route()
-
-    def cached_route(self, code: str) -> Route | None:
-        return self._route if code == CODE else None
-
-    async def route(self, code: str) -> Route | None:
-        return self.cached_route(code)
+        self._routes.put(self._route)
 
     def only_route(self) -> Route:
         return self._route
