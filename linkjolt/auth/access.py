@@ -127,8 +127,9 @@ async def _identify_bearer(scope: Scope, directory: Directory) -> ApiKey:
 async def identify_limited(secret: str, scope: Scope, directory: Directory) -> ApiKey:
     """Returns the valid key of a secret; an address that fails too often costs no look-up."""
     limits = rate_limits_of(scope)
-    # A token costs no look-up.
-    if limits and not is_token(secret) and directory.cached_key(secret) is None:
+    # A token costs no look-up, and a long answer checks its key again.
+    is_cheap = requests.VERIFIED in scope or is_token(secret)
+    if limits and not is_cheap and directory.cached_key(secret) is None:
         limits.check_failures(scope, partial(directory.is_unknown_key, secret))
     key = await identify(secret, directory, scope)
     scope[requests.VERIFIED] = True
@@ -136,9 +137,13 @@ async def identify_limited(secret: str, scope: Scope, directory: Directory) -> A
 
 
 def count_failure(scope: Scope, refused: Rejected) -> Rejected:
-    """Counts a refused authentication of the request's address; returns how it is answered."""
+    """Counts a refused authentication of the request's address; returns how it is answered.
+
+    A key that ends during a long answer is no failure of its address.
+    """
     limits = rate_limits_of(scope)
-    return limits.count_failure(scope, refused) if limits else refused
+    is_first = requests.VERIFIED not in scope
+    return limits.count_failure(scope, refused) if limits and is_first else refused
 
 
 def rate_limits_of(scope: Scope) -> RateLimits | None:

@@ -12,12 +12,16 @@ import httpx2
 import pytest
 from redis.asyncio import Redis
 
+from linkjolt.auth.access import identify_sender
 from linkjolt.auth.rate_limits import RateLimits
 from linkjolt.directory.directory import Directory
+from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry import api_key_secrets
+from linkjolt.registry.entries import ApiKey
 from linkjolt.registry.store import Registry
 from linkjolt.settings import SharedSettings
 from linkjolt.storage.redis import call
+from linkjolt.web.requests import RATE_LIMITS
 from tests.linkjolt.api.client import Api, application
 from tests.linkjolt.registry import samples
 from tests.waiting import wait_until
@@ -257,6 +261,27 @@ async def test_a_stored_key_of_a_former_release_has_the_default_limit(redis: Red
         assert former != raw
         await call(redis, "SET", f"lj:{{r}}:key:{key.number}", former)
         assert await statuses(api, 6) == [200] * 5 + [429]
+
+
+async def test_a_long_answer_counts_once_and_its_keys_end_is_no_failure(redis: Redis) -> None:
+    settings = SharedSettings(rate_key_per_minute=2, rate_failures_per_minute=1)
+    secret, registry = api_key_secrets.make_secret(), Registry(redis)
+    key = await registry.create(samples.key(secret, "admin"))
+    directory = Directory(redis, links_cached=10, unknown_cached=10)
+    scope: dict[str, Any] = {
+        "type": "http",
+        "client": ("203.0.113.7", 1),
+        "headers": [(b"authorization", f"Bearer {secret}".encode())],
+        RATE_LIMITS: RateLimits(redis, settings),
+    }
+    for _ in range(10):
+        await identify_sender(scope, directory)
+    await registry.delete(ApiKey, key.account, key.number, datetime.now(UTC))
+    directory.clear()
+    for _ in range(3):
+        with pytest.raises(Rejected) as refused:
+            await identify_sender(scope, directory)
+        assert refused.value.reason is Reason.unauthorized
 
 
 async def test_an_expired_key_counts_as_failed(redis: Redis) -> None:

@@ -131,3 +131,21 @@ def test_headers_are_declared_where_they_are_sent() -> None:
                 if "$ref" in response:
                     answer = components["responses"][response["$ref"].rpartition("/")[2]]
                 assert "X-Request-Id" in answer["headers"]
+
+
+@pytest.mark.parametrize(("document", "operation"), each())
+def test_an_operation_with_a_key_has_the_headers_of_rate_limits_and_their_refusal(
+    document: dict[str, Any], operation: dict[str, Any]
+) -> None:
+    if "security" not in operation:
+        return
+    limits = {"RateLimit", "RateLimit-Policy"}
+    limits |= {f"X-RateLimit-{name}" for name in ("Limit", "Remaining", "Reset")}
+    for status, answer in operation["responses"].items():
+        shared = answer.get("$ref", "").rpartition("/")[2]
+        described = document["components"]["responses"][shared] if shared else answer
+        if status < "300" or status == "429":
+            assert limits <= described["headers"].keys(), status
+        if status == "429":
+            assert "Retry-After" in described["headers"]
+    assert "429" in operation["responses"]
