@@ -1,10 +1,12 @@
-"""Measures how long a hostile or large body holds the loop of an edge.
+"""Measures how long hostile or large bodies, and lists of many links, hold the loop of an edge.
 
 `python -m loadtests.longest_turn` posts each body to an edge in this process, over a Redis server
-of its own, and prints the longest time for which another coroutine got no turn.
+of its own, and prints the longest time for which another coroutine got no turn. With
+`--links 100000` it asks for lists of so many links instead, and prints what they cost.
 """
 
 import asyncio
+import resource
 import tempfile
 import time
 from collections.abc import AsyncGenerator, Callable, Iterator
@@ -14,6 +16,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import click
+import msgspec
 import uvloop
 from starlette.types import ASGIApp, Message, Scope
 
@@ -31,7 +34,8 @@ from linkjolt.storage.redis import connect
 # As many as are accepted, less what stands around the repeated part.
 _BODY_BYTES = (10 << 20) - 100
 _CHUNK_BYTES = 64 << 10
-SECRET = api_key_secrets.make_secret()
+_CREATED_AT_ONCE = 1_000
+_SECRET = api_key_secrets.make_secret()
 _LINK = b'{"campaign_id":"cmp_1","affiliate_id":"aff_1","destination":"https://shop.example/%b"}'
 _POST = b'{"tracking_code":"tc_A","order_id":"%d","order_value":9.99%b}'
 
@@ -113,7 +117,7 @@ def _scope(path: str, media_type: str, length: int) -> Scope:
         "query_string": b"",
         "headers": [
             (b"host", b"localhost"),
-            (b"authorization", b"Bearer " + SECRET.encode()),
+            (b"authorization", b"Bearer " + _SECRET.encode()),
             (b"content-type", media_type.encode()),
             (b"content-length", b"%d" % length),
         ],
@@ -151,6 +155,61 @@ async def post(
 
     await app(scope, receive, send)
     return statuses[0]
+
+
+LISTS = (
+    "limit=1",
+    "limit=1000",
+    "q=x99&limit=100",
+    "q=x99&limit=100",
+    "q=nothing-has-this",
+    "sort=-created_at&limit=100",
+    "sort=tracking_code&limit=1000",
+    "affiliate_id=aff_1&status=active&sort=-id&limit=1000",
+)
+
+
+async def create_links(registry: Registry, count: int) -> None:
+    """Creates links x0, x1, ... of the first campaign and affiliate."""
+    link = Link(
+        number=0,
+        account=ACCOUNT_DEFAULT,
+        campaign=1,
+        affiliate=1,
+        tracking_code="",
+        destination="https://shop.example/p?ref={affiliate_id}&click={click_id}",
+        created_at=datetime.now(UTC),
+    )
+    for start in range(0, count, _CREATED_AT_ONCE):
+        codes = [f"x{number}" for number in range(start, min(count, start + _CREATED_AT_ONCE))]
+        await registry.create_many(
+            [msgspec.structs.replace(link, tracking_code=code) for code in codes]
+        )
+
+
+async def get_list(app: ASGIApp, query: str) -> bytes:
+    """Gets a list of links; returns the answer's body."""
+    scope: Scope = {
+        "type": "http",
+        "scheme": "http",
+        "method": "GET",
+        "path": "/v1/links",
+        "raw_path": b"/v1/links",
+        "query_string": query.encode(),
+        "headers": [(b"host", b"localhost"), (b"authorization", b"Bearer " + _SECRET.encode())],
+        "client": ("127.0.0.1", 1),
+    }
+    body = b""
+
+    async def receive() -> Message:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Message) -> None:
+        nonlocal body
+        body += message.get("body", b"")
+
+    await app(scope, receive, send)
+    return body
 
 
 class TurnClock:
@@ -211,7 +270,7 @@ async def _fill(registry: Registry) -> None:
         account=ACCOUNT_DEFAULT,
         name="k",
         scopes=("conversions:write", "links:read", "links:write"),
-        digest=api_key_secrets.digest(SECRET),
+        digest=api_key_secrets.digest(_SECRET),
         hint="",
         created_at=now,
     )
@@ -243,17 +302,42 @@ async def _measure(url: str, folder: Path, at_once: int, matches: Callable[[str]
             click.echo(f"{longest_ms:8.1f} ms of {all_ms:8.0f} ms, {set(statuses)}: {name}")
 
 
+async def _measure_lists(url: str, folder: Path, links: int, at_once: int) -> None:
+    async with open_app(url, folder) as app:
+        async with connect(url) as redis:
+            await create_links(Registry(redis), links)
+        tune_garbage_collector()
+        before_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        for query in LISTS:
+            async with running_clock() as clock:
+                began, used = time.perf_counter(), time.process_time()
+                bodies = await asyncio.gather(*(get_list(app, query) for _ in range(at_once)))
+            longest_ms, all_ms = clock.longest_seconds * 1e3, (time.perf_counter() - began) * 1e3
+            total = msgspec.json.decode(bodies[0])["total"]
+            cpu_ms = (time.process_time() - used) * 1e3
+            click.echo(
+                f"{longest_ms:6.1f} ms of {all_ms:6.0f} ms ({cpu_ms:.0f} of processor,"
+                f" {clock.turns} turns), {total} in all: {query}"
+            )
+        more_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before_kb
+        click.echo(f"{more_kb / 1024:.0f} MiB more memory")
+
+
 @click.command()
 @click.option("--at-once", default=1, show_default=True, help="Requests with each body at once.")
 @click.option("--only", default="", help="Only bodies whose name has this text.")
-def main(at_once: int, only: str) -> None:
-    """Prints the longest turn of the loop for each body."""
+@click.option("--links", default=0, help="Lists of so many links, instead of bodies.")
+def main(at_once: int, only: str, links: int) -> None:
+    """Prints the longest turn of the loop for each body or list."""
     with tempfile.TemporaryDirectory() as data:
         server = RedisServer(Path(data) / "redis", appendfsync="everysec")
         child = server.start()
         try:
             server.wait_ready(child)
-            uvloop.run(_measure(server.url, Path(data), at_once, lambda name: only in name))
+            if links:
+                uvloop.run(_measure_lists(server.url, Path(data), links, at_once))
+            else:
+                uvloop.run(_measure(server.url, Path(data), at_once, lambda name: only in name))
         finally:
             child.terminate()
             child.wait(20)

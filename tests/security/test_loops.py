@@ -15,8 +15,15 @@ from linkjolt.registry.store import Registry
 from linkjolt.runtime.loop_slices import LoopSlices, in_slices
 from linkjolt.runtime.redis_server import RedisServer
 from linkjolt.web.json_structure import NESTING_MAX, check_depth, check_structure
-from loadtests.longest_list import create_links, get_list
-from loadtests.longest_turn import hostile_lines, open_app, post, repeat, running_clock
+from loadtests.longest_turn import (
+    create_links,
+    get_list,
+    hostile_lines,
+    open_app,
+    post,
+    repeat,
+    running_clock,
+)
 
 JSON, LINES = "application/json", "application/x-ndjson"
 BULK, CONVERSIONS, ADJUSTMENTS = "/v1/links/bulk", "/v1/conversions", "/v1/adjustments"
