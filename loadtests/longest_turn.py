@@ -111,6 +111,7 @@ def _bodies_of_batches(path: str, json: str, lines: str) -> Iterator[tuple[str, 
 def _scope(path: str, media_type: str, length: int) -> Scope:
     return {
         "type": "http",
+        "scheme": "http",
         "method": "POST",
         "path": path,
         "raw_path": path.encode(),
