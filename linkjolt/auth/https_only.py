@@ -45,9 +45,9 @@ class HttpsOnly:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        direct = scope["scheme"] == "https"
+        direct = scope.get("scheme", "http") == "https"
         # The visitor's, for whoever sets a cookie or composes an address.
-        scheme = scope["scheme"] = self._forwarded_scheme(scope) or scope["scheme"]
+        scheme = scope["scheme"] = self._forwarded_scheme(scope) or scope.get("scheme", "http")
         # On a listener with TLS of its own nothing is meant to arrive without.
         required = self._required or (self._tls and not direct)
         app = self._plain_answer(scope) if required and scheme != "https" else None

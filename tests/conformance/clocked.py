@@ -94,6 +94,8 @@ async def serve(redis_url: str, data: Path, *, fast: bool) -> AsyncGenerator[Clo
     settings = Settings(
         redis_url=redis_url,
         data=str(data),
+        # All edges of one Redis share a key file.
+        secret_key_file=str(data.parent / "secret.key"),
         fast_clicks=fast,
         rate_failures_per_minute=0,
         # Time passed by a test must not count as a Redis time-out.

@@ -68,9 +68,9 @@ class Reader:
 
 @pytest.mark.parametrize("document", PAGES)
 def test_a_pages_commands_answer_as_it_says(
-    document: str, own_instance: Instance, tmp_path: Path
+    document: str, limited_instance: Instance, tmp_path: Path
 ) -> None:
-    reader = Reader(own_instance, tmp_path)
+    reader = Reader(limited_instance, tmp_path)
     printed, answered = Varying(), Varying()
     for block in blocks_of(text_of(document)):
         at = f"{document}, line {block.line}"

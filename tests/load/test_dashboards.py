@@ -32,7 +32,7 @@ def test_a_few_dashboards_see_what_is_stored_and_the_figures_are_printed() -> No
 
 
 def test_a_dashboard_under_load_asks_as_often_as_a_real_one() -> None:
-    text = (ROOT / "reports/dashboard/app.js").read_text()
+    text = (ROOT / "reports/dashboard/frame/frame.js").read_text()
     assert f"const REFRESH_MS = {REFRESH_SECONDS * 1000:_.0f};" in text
 
 

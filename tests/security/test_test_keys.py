@@ -18,7 +18,15 @@ __all__ = ["api"]
 _HAVE_MODES = ("/v1/keys", "/v1/webhooks")
 WRITES = [one for one in operations() if one.method not in ("GET", "HEAD")]
 LIVE = [one for one in WRITES if not one.path.startswith(_HAVE_MODES)]
-_IDS = {"campaigns": "cmp", "affiliates": "aff", "links": "lnk", "coupons": "cpn", "rates": "rate"}
+_IDS = {
+    "campaigns": "cmp",
+    "affiliates": "aff",
+    "links": "lnk",
+    "coupons": "cpn",
+    "rates": "rate",
+    "oauth-clients": "client",
+    "privacy": "prv",
+}
 
 
 async def registry_of(redis: Redis) -> dict[bytes, object]:
@@ -56,7 +64,8 @@ async def test_a_test_key_reads_the_registry(api: Api) -> None:
 async def test_a_test_key_reaches_no_live_key_and_no_live_webhook(api: Api) -> None:
     registry = api.registry
     key = await api.use_key("webhooks:write")
-    webhook = await registry.create(samples.webhook(live_dataset(ACCOUNT_DEFAULT)))
+    created = await registry.create(samples.webhook(live_dataset(ACCOUNT_DEFAULT)))
+    webhook = await registry.get(Webhook, created.account, created.number)
     await api.use_key("admin", test=True)
     hook = f"/v1/webhooks/whk_{webhook.number}"
     calls = [("DELETE", hook, None), ("PATCH", hook, {"status": "disabled"})]

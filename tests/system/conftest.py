@@ -134,3 +134,16 @@ def own_instance(tmp_path: Path) -> Iterator[Instance]:
     yield running
     if running.process.poll() is None:
         running.stop()
+
+
+@pytest.fixture
+def limited_instance(tmp_path: Path) -> Iterator[Instance]:
+    """Starts an instance for one test, with the rate limits that it has by default."""
+    limits = {
+        "LINKJOLT_RATE_KEY_PER_MINUTE": "6000",
+        "LINKJOLT_RATE_ACCOUNT_PER_MINUTE": "12000",
+        "LINKJOLT_RATE_FAILURES_PER_MINUTE": "20",
+    }
+    running = start(tmp_path / "data", **limits)
+    yield running
+    running.stop()

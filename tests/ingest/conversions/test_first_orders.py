@@ -152,7 +152,12 @@ async def other_edge(
     redis_server: RedisServer, tmp_path: Path
 ) -> AsyncIterator[httpx2.AsyncClient]:
     data = str(tmp_path / "other")
-    settings = Settings(redis_url=redis_server.url, data=data, redis_timeout_seconds=5)
+    settings = Settings(
+        redis_url=redis_server.url,
+        data=data,
+        secret_key_file=str(tmp_path / "secret.key"),
+        redis_timeout_seconds=5,
+    )
     async with open_edge(settings, asyncio.Event()) as edge:
         transport = httpx2.ASGITransport(app=create_app(edge))
         async with httpx2.AsyncClient(transport=transport, base_url="http://other") as client:

@@ -24,7 +24,12 @@ async def test_of_200_posts_over_two_edges_exactly_one_is_created(
 ) -> None:
     # A long time-out, as `shop` has it.
     data = str(tmp_path / "other")
-    settings = Settings(redis_url=redis_server.url, data=data, redis_timeout_seconds=5)
+    settings = Settings(
+        redis_url=redis_server.url,
+        data=data,
+        secret_key_file=str(shop.edge.sealer.path),
+        redis_timeout_seconds=5,
+    )
     headers = {"Authorization": f"Bearer {shop.key}"}
     async with open_edge(settings, asyncio.Event()) as edge:
         transport = httpx2.ASGITransport(app=create_app(edge))
@@ -63,7 +68,11 @@ async def test_reservations_are_kept_for_as_many_days_as_is_set(
 ) -> None:
     data = str(tmp_path / "other")
     settings = Settings(
-        redis_url=redis_server.url, data=data, conversion_state_days=2, redis_timeout_seconds=5
+        redis_url=redis_server.url,
+        data=data,
+        secret_key_file=str(shop.edge.sealer.path),
+        conversion_state_days=2,
+        redis_timeout_seconds=5,
     )
     headers = {"Authorization": f"Bearer {shop.key}"}
     async with open_edge(settings, asyncio.Event()) as edge:

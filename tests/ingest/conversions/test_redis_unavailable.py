@@ -45,7 +45,12 @@ async def redis_stopped(redis: Redis) -> AsyncGenerator[None]:
 async def impatient(shop: Shop, redis_server: RedisServer, tmp_path: Path) -> AsyncIterator[Shop]:
     """The shop behind another edge, which waits for Redis for a moment only."""
     data = str(tmp_path / "impatient")
-    settings = Settings(redis_url=redis_server.url, data=data, redis_timeout_seconds=0.2)
+    settings = Settings(
+        redis_url=redis_server.url,
+        data=data,
+        secret_key_file=str(shop.edge.sealer.path),
+        redis_timeout_seconds=0.2,
+    )
     async with open_edge(settings, asyncio.Event()) as edge:
         transport = httpx2.ASGITransport(app=create_app(edge))
         async with httpx2.AsyncClient(transport=transport, base_url="http://edge") as client:

@@ -7,7 +7,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import httpx2
@@ -93,8 +93,9 @@ def files_with(secrets: list[bytes] | tuple[bytes, ...], *folders: Path) -> list
     for folder in folders:
         paths = folder.rglob("*") if folder.is_dir() else [folder]
         for path in paths:
-            if path.is_file():
-                content = path.read_bytes()
+            # The warehouse merges and deletes parts meanwhile.
+            with suppress(FileNotFoundError):
+                content = path.read_bytes() if path.is_file() else b""
                 found += [(path.name, one) for one in secrets if is_in(one, content)]
     return found
 
