@@ -113,6 +113,11 @@ class PairedEdge:
                 await client.get(f"/{code}?notrack=1")
 
     @property
+    def key_file(self) -> Path:
+        """Returns the file whose keys seal the secrets in its Redis."""
+        return self._folder / "secret.key"
+
+    @property
     def pid(self) -> int:
         assert self.process
         return self.process.pid

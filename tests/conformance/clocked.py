@@ -88,14 +88,15 @@ class Running:
 
 
 @asynccontextmanager
-async def serve(redis_url: str, data: Path, *, fast: bool) -> AsyncGenerator[Clocked]:
-    """Serves an edge with every link in memory."""
+async def serve(
+    redis_url: str, data: Path, key_file: Path, *, fast: bool
+) -> AsyncGenerator[Clocked]:
+    """Serves an edge with every link in memory; `key_file` is that of its Redis."""
     stop = asyncio.Event()
     settings = Settings(
         redis_url=redis_url,
         data=str(data),
-        # All edges of one Redis share a key file.
-        secret_key_file=str(data.parent / "secret.key"),
+        secret_key_file=str(key_file),
         fast_clicks=fast,
         rate_failures_per_minute=0,
         # Time passed by a test must not count as a Redis time-out.

@@ -35,7 +35,8 @@ def both(_both: Both) -> Both:
 def run(
     request: pytest.FixtureRequest, pair: EdgePair, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Running]:
-    edge = serve(pair.ordinary.redis.url, tmp_path_factory.mktemp("edge"), fast=request.param)
+    ordinary, data = pair.ordinary, tmp_path_factory.mktemp("edge")
+    edge = serve(ordinary.redis.url, data, ordinary.key_file, fast=request.param)
     with asyncio.Runner(loop_factory=MovableLoop) as runner:
         clocked = runner.run(edge.__aenter__())
         yield Running(runner, clocked)

@@ -15,7 +15,7 @@ from tests.security.registry_api import api
 
 __all__ = ["api"]
 # What has a mode of its own: a test key reaches those for tests.
-_HAVE_MODES = ("/v1/keys", "/v1/webhooks")
+_HAVE_MODES = ("/v1/keys", "/v1/webhooks", "/v1/oauth-clients")
 WRITES = [one for one in operations() if one.method not in ("GET", "HEAD")]
 LIVE = [one for one in WRITES if not one.path.startswith(_HAVE_MODES)]
 _IDS = {
@@ -24,7 +24,6 @@ _IDS = {
     "links": "lnk",
     "coupons": "cpn",
     "rates": "rate",
-    "oauth-clients": "client",
     "privacy": "prv",
 }
 
