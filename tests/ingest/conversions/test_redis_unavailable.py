@@ -72,6 +72,11 @@ async def queued(shop: Shop, body: dict[str, object]) -> dict[str, object]:
     return answer.json()
 
 
+def _spooled(shop: Shop) -> int:
+    """Counts events on disk: while there are some, what is posted waits behind them."""
+    return shop.edge.conversion_publishers[0].producer.spooled_events
+
+
 async def test_a_first_order_that_was_queued_is_paid_and_claims_later(impatient: Shop) -> None:
     await change_campaign(impatient, **FIRST)
     answer = await queued(impatient, order("o1", **ID, **CODE))
@@ -81,7 +86,8 @@ async def test_a_first_order_that_was_queued_is_paid_and_claims_later(impatient:
     )
 
     async def is_claimed() -> bool:
-        return bool(await call(impatient.redis, "KEYS", redis_keys.customer(0, "*")))
+        claims = await call(impatient.redis, "KEYS", redis_keys.customer(0, "*"))
+        return bool(claims) and not _spooled(impatient)
 
     await wait_until(is_claimed)
     later = await accepted(impatient, order("o2", **ID, **CODE))
@@ -94,9 +100,7 @@ async def test_a_customer_of_a_queued_order_is_known_later(impatient: Shop) -> N
 
     async def is_known() -> bool:
         claims = await call(impatient.redis, "KEYS", redis_keys.earner(0, "*"))
-        return (
-            len(claims) == 2 and not impatient.edge.conversion_publishers[0].producer.spooled_events
-        )
+        return len(claims) == 2 and not _spooled(impatient)
 
     await wait_until(is_known)
     later = await accepted(impatient, order("o2", **ID))
