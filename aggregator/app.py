@@ -9,6 +9,8 @@ import structlog
 from redis.asyncio import Redis
 
 from aggregator import metrics
+from aggregator.audit_log.loop import AuditLogLoop
+from aggregator.audit_log.store import AuditLogStore
 from aggregator.deliveries.loop import DeliveryLogLoop
 from aggregator.deliveries.skipped import SkippedEntries
 from aggregator.delivery.lease import LeaseLost, Leases
@@ -117,7 +119,7 @@ async def run(
 ) -> None:
     """Aggregates until `stop`, then flushes; serves the control socket meanwhile.
 
-    The delivery log has connections of its own, so that events do not wait for it.
+    The logs have connections of their own, so that events do not wait for it.
     """
     migrations = await _migrate_when_reachable(settings, clickhouse, stop)
     if migrations:
@@ -128,6 +130,9 @@ async def run(
         if control_path:
             app = control_socket.create_app(redis, clickhouse, settings, loop.paused)
             tasks.create_task(control_socket.serve(app, control_path, stop))
+        leases = Leases(redis, settings.lease_seconds) if log_clickhouse.remote else None
+        audit_log = AuditLogStore(redis, log_clickhouse, settings.shards, leases)
+        tasks.create_task(AuditLogLoop(audit_log).run(stop))
         tasks.create_task(DeliveryLogLoop(redis, log_clickhouse, settings).run(stop))
         privacy = PrivacyLoop(redis, log_clickhouse, settings, loop.trimmable_position)
         tasks.create_task(privacy.run(stop))

@@ -34,3 +34,12 @@ DELIVERY_LOG_RETRIES = Counter(
     "linkjolt_delivery_log_retries",
     "Steps of the delivery log begun anew because ClickHouse or Redis failed.",
 )
+AUDIT_ENTRIES_STORED = Counter("linkjolt_audit_entries_stored", "Entries stored in the audit log.")
+AUDIT_LOG_BROKEN = Counter(
+    "linkjolt_audit_log_broken",
+    "Times that the stored audit log of an account lacked the row of which Redis keeps the hash.",
+)
+AUDIT_LOG_RETRIES = Counter(
+    "linkjolt_audit_log_retries",
+    "Steps of the audit log begun anew because ClickHouse or Redis failed.",
+)

@@ -108,6 +108,7 @@ def _background_loops(
         edge.rate_limits.run,
         partial(snapshot.follow, edge.redis),
         partial(follow_keyring, edge, edge.redis, snapshot),
+        edge.refusals.run,
     ]
 
 
@@ -145,7 +146,7 @@ def create_app(edge: Edge) -> ASGIApp:
     clicks = ClickMiddleware(routed(edge), edge)
     app = ConversionMiddleware(clicks, ConversionEndpoint(edge))
     secured = HttpsOnly(app, edge.settings, edge.settings.public_url)
-    return RequestIds(secured, edge.rate_limits)
+    return RequestIds(secured, edge.rate_limits, edge.refusals.count)
 
 
 def routed(edge: Edge) -> Starlette:

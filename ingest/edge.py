@@ -13,6 +13,7 @@ from ingest.publishing.publishers import ClickPublisher, ConversionPublisher
 from ingest.publishing.spools import Spools
 from ingest.visitor_fields import ProxyHeaders, VisitorReader
 from linkjolt.auth.rate_limits import RateLimits
+from linkjolt.auth.refused_authentications import RefusedAuthentications
 from linkjolt.balance.edge_status import publish_edge_status
 from linkjolt.click_ids import ClickIdGenerator
 from linkjolt.clicks.addresses import parse_networks
@@ -48,12 +49,14 @@ class Edge:
     early: EarlyAdjustments = field(init=False)
     customer_claims: CustomerClaims = field(init=False)
     rate_limits: RateLimits = field(init=False)
+    refusals: RefusedAuthentications = field(init=False)
     forged_clicks: ForgedClicks = field(default_factory=ForgedClicks)
 
     def __post_init__(self) -> None:
         self.customer_claims = CustomerClaims(self.fast_redis, self.settings)
         settings = self.settings
         self.rate_limits = RateLimits(self.fast_redis, settings)
+        self.refusals = RefusedAuthentications(self.redis, self.directory)
         self.visitor_reader = VisitorReader(
             parse_networks(settings.trusted_proxies),
             ProxyHeaders(

@@ -24,6 +24,9 @@ POINTS = (
     "rotation_after_retire",
     "rotation_after_value",
     "rotation_before_drop",
+    "audit_log_before_insert",
+    "audit_log_after_insert",
+    "audit_log_after_heads",
 )
 VARIABLE = "LINKJOLT_FAULT"
 _armed, _, _passage = os.environ.get(VARIABLE, "").partition(":")

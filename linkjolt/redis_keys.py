@@ -20,6 +20,11 @@ WORKER_NEXT = "lj:worker:next"
 EDGES = "lj:edges"
 SHED = "lj:shed"
 RATE_PROCESSES = "lj:rate:processes"
+# The audit log: streams of what the warehouse lacks, and the newest hash of each account's chain.
+AUDIT_REGISTRY = f"{_REGISTRY}:audit"
+AUDIT_REFUSED = f"{_REGISTRY}:audit-refused"
+AUDIT_HEADS = f"{_REGISTRY}:audit-heads"
+AUDIT_LEASE = "lj:audit-lease"
 
 
 StreamKind = Literal["clicks", "conversions"]
@@ -227,6 +232,11 @@ def webhook_state(webhook: int) -> str:
 def rate_limit(limit: str, holder: str) -> str:
     """Names the instant at which all of a limit's requests will be there again (`lease.lua`)."""
     return f"lj:{{rate:{limit}:{holder}}}"
+
+
+def audit(shard: int) -> str:
+    """Names the stream of a shard's audit entries: adjustments that API keys made."""
+    return f"lj:{{{shard}}}:audit"
 
 
 def worker(number: int) -> str:

@@ -15,6 +15,7 @@ from datetime import UTC, datetime
 import msgspec
 import structlog
 
+from linkjolt.audit_log.entries import AuditSource
 from linkjolt.reasons import Rejected
 from linkjolt.registry.entries import Webhook, public_id
 from linkjolt.registry.store import Registry
@@ -42,6 +43,7 @@ _UNRECORDED_MAX = 64
 # A delivery that starts later might still be under way when its lease ends.
 _START_WITHIN_SECONDS = LEASE_MS / 1000 - transport.TIMEOUT_SECONDS - resolver.TIMEOUT_SECONDS - 1
 _LOOK_SECONDS = 0.5
+_SOURCE = AuditSource(actor="system", operation="disableFailingWebhook")
 log = structlog.get_logger()
 
 
@@ -59,7 +61,7 @@ class EndpointSender:
         allowed: PrivateTargets,
     ) -> None:
         self.webhook = webhook
-        self._registry = registry
+        self._registry = registry.written_by(_SOURCE)
         self._queue = queue
         self._delays = delays
         self._state = EndpointState(registry.redis, webhook)

@@ -20,6 +20,7 @@ from linkjolt.api import resources
 from linkjolt.auth.access import authorize_request, identify_sender
 from linkjolt.auth.https_only import HttpsOnly
 from linkjolt.auth.rate_limits import RateLimits
+from linkjolt.auth.refused_authentications import RefusedAuthentications
 from linkjolt.balance.stale import stale_rule
 from linkjolt.conversions.adjustments_api import Adjustments
 from linkjolt.conversions.api import PATH, READ_SCOPE, Conversions
@@ -47,6 +48,8 @@ from reports.freshness import data_as_of
 from reports.live.feed import LiveFeed
 from reports.live.http import LiveEndpoint
 from reports.live.store import LiveStore
+from reports.log.audit import SCOPE as AUDIT_SCOPE
+from reports.log.audit import AuditLogReader, parse_audit_query
 from reports.log.conversion_request import parse_list_query
 from reports.log.conversions import ConversionList
 from reports.log.event_request import parse_log_query
@@ -87,6 +90,7 @@ class ReportEndpoints:
             Route("/v1/reports", self.get_report, methods=["GET"]),
             Route("/v1/reports/top", self.get_top_rows, methods=["GET"]),
             Route("/v1/events", self.list_events, methods=["GET"]),
+            Route("/v1/audit", self.list_audit_log, methods=["GET"]),
             Route("/v1/balance", self.get_balance, methods=["GET"]),
             Route(PATH, self.list_conversions, methods=["GET"]),
         ]
@@ -134,6 +138,16 @@ class ReportEndpoints:
         log = EventLog(key.dataset, self._redis, self._clickhouse, self._settings)
         return await log.answer(query, self._download(request, key))
 
+    async def list_audit_log(self, request: Request) -> Response:
+        """Answers GET /v1/audit: who changed what in the account."""
+        key = await authorize_request(request, self._directory, AUDIT_SCOPE)
+        if key.test:
+            message = "a test key reads nothing of the audit log: use a live key"
+            raise Rejected(Reason.forbidden, message)
+        query = parse_audit_query(request.query_params.multi_items(), datetime.now(UTC))
+        log = AuditLogReader(key.account, self._clickhouse)
+        return await log.answer(query, self._download(request, key))
+
     def _download(self, request: Request, key: ApiKey) -> csv.Download:
         check = partial(identify_sender, request.scope, self._directory)
         return csv.Download(partial(self._downloads.opened, key), check)
@@ -161,6 +175,7 @@ def create_app(
     """
     directory.clients.sealer = sealer
     reports = ReportEndpoints(settings, redis, clickhouse, directory)
+    refusals = RefusedAuthentications(redis, directory)
     feed = LiveFeed(LiveStore(redis, clickhouse, settings.shards))
     live = LiveEndpoint(feed, directory, settings)
     rate_limits = RateLimits(redis, settings)
@@ -168,7 +183,8 @@ def create_app(
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:
         watching = _watch_balance(reports.balances, redis, clickhouse)
-        async with _running(watching, feed.run(stop), outlive_os_errors(rate_limits.run)):
+        limiting = outlive_os_errors(rate_limits.run)
+        async with _running(watching, feed.run(stop), limiting, refusals.run()):
             yield
 
     return Starlette(
@@ -182,7 +198,10 @@ def create_app(
             *openapi_page.routes(operations(), settings.reports_url(), settings.edge_url()),
             *_registry_routes(settings, Registry(redis, sealer), clickhouse, directory),
         ],
-        middleware=[Middleware(RequestIds, rate_limits), Middleware(HttpsOnly, settings)],
+        middleware=[
+            Middleware(RequestIds, rate_limits, refusals.count),
+            Middleware(HttpsOnly, settings),
+        ],
         exception_handlers={**requests.EXCEPTION_HANDLERS, ClickHouseFailed: _unavailable_answer},
     )
 
@@ -193,6 +212,7 @@ async def _running(*loops: Coroutine[None, None, None]) -> AsyncGenerator[None]:
     yield
     for task in tasks:
         task.cancel()
+    await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _adjustment_routes(

@@ -17,6 +17,9 @@ from linkjolt.web.openapi import Operation, Parameter, of, text_body
 from linkjolt.web.openapi_page import own_operations
 from reports.answer.report import ReportMeta
 from reports.live.http import SCOPE as LIVE_SCOPE
+from reports.log.audit import PARAMETERS as AUDITED_BY
+from reports.log.audit import SCOPE as AUDIT_SCOPE
+from reports.log.audit import AuditLogPage
 from reports.log.conversion_request import PARAMETERS as LISTED_BY
 from reports.log.conversions import ConversionListPage
 from reports.log.event_request import PARAMETERS as LOGGED_BY
@@ -51,6 +54,9 @@ _PARAMETERS = {
     "link": "Only events of the link with this tracking code.",
     "campaign_id": "Only events of this campaign.",
     "affiliate_id": "Only events of this affiliate.",
+    "actor": "Only what this key did, `key_1`, or `cli` or `system`.",
+    "operation": "Only this operation, by its id in this document.",
+    "object": "Only what was done to this object, by its id.",
 }
 _CSV = "text/csv"
 _COUNTS = {"accepted": 1204, "stored": 1203, "rejected": 0, "waiting": 1, "difference": 0}
@@ -139,6 +145,7 @@ def operations() -> list[Operation]:
         _log(),
         _live(),
         _balance(),
+        _audit_log(),
         *conversions.OPERATIONS,
         *adjustments.OPERATIONS,
         *resources.operations(),
@@ -317,6 +324,42 @@ def _balance() -> Operation:
         scope=_SCOPE,
         answers={200: of(Balance, example=_BALANCE)},
         refusals=(429,),
+    )
+
+
+def _audit_log() -> Operation:
+    record: dict[str, Any] = {
+        "seq": 57,
+        "at": "2026-05-04T10:00:00Z",
+        **{"actor": "key_1", "actor_name": "Shop backend"},
+        **{"operation": "updateLink", "object": "lnk_1"},
+        "changes": {"status": {"before": "active", "after": "disabled"}},
+        "status": 200,
+        "request_id": "5f0c9d2e00a41b7c",
+        "address": "203.0.113.0",
+        "key_hint": None,
+        "count": 1,
+        "hash": "9b1f6c0d" * 8,
+    }
+    return Operation(
+        id="listAuditLog",
+        tag="Audit log",
+        method="GET",
+        path="/v1/audit",
+        summary="List who changed what.",
+        description="Returns every write of the account but posted events, and the refused"
+        " authentications by minute, the newest first, as JSON or CSV.",
+        scope=AUDIT_SCOPE,
+        live_only=True,
+        parameters=_parameters(AUDITED_BY),
+        answers={
+            200: (
+                of(AuditLogPage, example={"data": [record], "next_cursor": None}),
+                text_body('"seq","at"\r\n57,"2026-05-04T10:00:00.000Z"\r\n', _CSV),
+            )
+        },
+        refusals=(429,),
+        headers={200: _CSV_HEADERS},
     )
 
 

@@ -14,6 +14,7 @@ FLOORS: Sequence[tuple[str, ...]] = (
     ("linkjolt.storage",),
     ("linkjolt.runtime",),
     ("linkjolt.balance",),
+    ("linkjolt.audit_log",),
     ("linkjolt.registry",),
     ("linkjolt.web",),
     ("linkjolt.clicks",),

@@ -9,6 +9,7 @@ from typing import Literal
 
 from redis.asyncio import Redis
 
+from linkjolt import redis_keys
 from linkjolt.redis_keys import Stream
 from linkjolt.storage.lua import LuaScript, read_script
 from linkjolt.storage.redis import RedisError
@@ -20,6 +21,12 @@ _RENEWED_AFTER = 1 / 3
 
 class LeaseLost(Exception):
     """Another aggregator has, or may have had, the stream: its position must be read again."""
+
+
+class AuditLogLease:
+    """The lease of the audit log, as if it were one stream."""
+
+    lease_key = redis_keys.AUDIT_LEASE
 
 
 class Leases:
@@ -36,7 +43,7 @@ class Leases:
         self._acquire_script = LuaScript(redis, read_script(_FOLDER / "lease_acquire.lua"))
         self._release_script = LuaScript(redis, read_script(_FOLDER / "lease_release.lua"))
 
-    async def acquire(self, stream: Stream) -> LeaseState:
+    async def acquire(self, stream: Stream | AuditLogLease) -> LeaseState:
         """Takes or renews the lease of a stream, unless another aggregator has it.
 
         Returns 'held' if it was ours already, 'taken' if it is ours now, else 'foreign'. Ours stays

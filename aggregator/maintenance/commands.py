@@ -1,4 +1,4 @@
-"""Defines the commands `audit`, `rebuild`, `restore`, `purge` and `rejects` of `linkjolt`."""
+"""Defines the commands of `linkjolt` that check, repair and clean the warehouse."""
 
 import sys
 from collections.abc import Sequence
@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import click
 import msgspec
 
+from aggregator.audit_log.verify import summarize_verification
 from aggregator.maintenance import operations
 from aggregator.maintenance.audit import Audit, summarize
 from aggregator.maintenance.executor import access_warehouse
@@ -66,6 +67,28 @@ def _repair(data: str | None, as_json: bool) -> Audit:
     else:
         click.echo(_lines(result.rollups, "no rollup to repair"))
     return result.audit
+
+
+@click.group(cls=CommandGroup, name="audit-log")
+def audit_log() -> None:
+    """Verifies the audit log."""
+
+
+@audit_log.command("verify")
+@_data_option
+@_json_option
+def verify_audit_log(data: str | None, as_json: bool) -> None:
+    """Checks that no row of the audit log was changed, dropped, inserted or moved.
+
+    Exit status 0 if every account's chain of hashes leads to the newest hash that Redis keeps,
+    else 1.
+    """
+    result = access_warehouse(operations.VERIFY_AUDIT_LOG, data, NoParameters())
+    if as_json:
+        _echo_json(result)
+    else:
+        click.echo(summarize_verification(result))
+    sys.exit(0 if result.clean else 1)
 
 
 @click.command()

@@ -8,6 +8,7 @@ import msgspec
 from msgspec import Meta
 from redis.asyncio import Redis
 
+from aggregator.audit_log.verify import AuditLogVerification, verify
 from aggregator.maintenance import rejects, repair
 from aggregator.maintenance.audit import Audit, audit
 from aggregator.maintenance.purge import PurgeResult, purge_tests
@@ -135,6 +136,12 @@ async def _purge(
     return await purge_tests(redis, clickhouse, settings.shards)
 
 
+async def _verify_audit_log(
+    redis: Redis, clickhouse: ClickHouse, _settings: Settings, _: NoParameters
+) -> AuditLogVerification:
+    return await verify(redis, clickhouse)
+
+
 AUDIT = WarehouseOperation("audit", NoParameters, Audit, _audit, is_settled=Audit.adds_up)
 REPAIR = WarehouseOperation("repair", NoParameters, RepairResult, _repair, exclusive=True)
 REBUILD = WarehouseOperation(
@@ -143,8 +150,11 @@ REBUILD = WarehouseOperation(
 RESTORE = WarehouseOperation("restore", NoParameters, RestoreResult, _restore, exclusive=True)
 REJECTS = WarehouseOperation("rejects", RejectFilter, list[Reject], _rejects)
 REPLAY = WarehouseOperation("replay", ReplayFilter, list[ReplayResult], _replay)
+VERIFY_AUDIT_LOG = WarehouseOperation(
+    "verify-audit-log", NoParameters, AuditLogVerification, _verify_audit_log
+)
 PURGE = WarehouseOperation("purge", NoParameters, PurgeResult, _purge, exclusive=True)
 OPERATIONS: tuple[WarehouseOperation[Any, Any], ...] = (
     *(AUDIT, REPAIR, REBUILD, RESTORE, REJECTS, REPLAY),
-    PURGE,
+    *(PURGE, VERIFY_AUDIT_LOG),
 )

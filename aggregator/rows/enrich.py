@@ -10,7 +10,7 @@ import msgspec
 
 from aggregator.rows.verdicts import RULESET, judge_kind
 from linkjolt.click_ids import CLICK_ID_LENGTH, decode_base32, unpack_click_number
-from linkjolt.clicks.addresses import pack_address, unpack_address
+from linkjolt.clicks.addresses import network_address
 from linkjolt.clicks.referrers import referrer_host
 from linkjolt.clicks.user_agent import parse_user_agent
 from linkjolt.events import Click
@@ -172,19 +172,11 @@ def truncate_address(ip: str) -> str:
     """Truncates an address to its /24 (IPv4, mapped ones too) or /48 (IPv6); '' for no address."""
     network, _, last = ip.rpartition(".")
     # Memoised by IPv4 network, for there are too many addresses.
-    return _networks[network] if last in _OCTETS else _truncate(ip)
+    return _networks[network] if last in _OCTETS else network_address(ip)
 
 
 def _truncate_network(network: str) -> str:
-    return _truncate(f"{network}.0")
-
-
-def _truncate(ip: str) -> str:
-    packed = pack_address(ip)
-    if packed is None:
-        return ""
-    kept_bytes = 3 if len(packed) == 4 else 6
-    return unpack_address(packed[:kept_bytes].ljust(len(packed), b"\0"))
+    return network_address(f"{network}.0")
 
 
 def _normalize_place(country_and_language: tuple[str, str]) -> tuple[str, str]:

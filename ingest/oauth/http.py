@@ -27,11 +27,13 @@ from ingest.oauth.client_request import (
     invalid_client,
     parse_form,
 )
+from linkjolt.audit_log.entries import AuditSource
 from linkjolt.auth.access import count_failure
 from linkjolt.auth.tokens import AccessToken, issue_token, sign_token, verify_token
+from linkjolt.clicks.addresses import network_address
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry import api_key_secrets
-from linkjolt.registry.entries import SCOPES, OAuthClient, parse_public_id
+from linkjolt.registry.entries import SCOPES, OAuthClient, parse_public_id, public_id
 from linkjolt.registry.revocations import revoke_token
 from linkjolt.registry.store import Registry
 from linkjolt.web import requests
@@ -93,6 +95,7 @@ class OAuthEndpoints:
     def __init__(self, edge: Edge) -> None:
         self._clients = edge.directory.clients
         self._registry = Registry(edge.redis)
+        self._addresses = edge.directory.addresses
         self._settings = edge.settings
         # Revocations of one client that overtake each other would have to be tried again.
         self._revoking = asyncio.Lock()
@@ -135,14 +138,22 @@ class OAuthEndpoints:
         token = verify_token(form["token"], self._clients.token_keys)
         # What is no token, or no longer one, is what the client wants it to be.
         if token is not None and token.expires_at > time.time():
-            await self._revoke_of(client, token)
+            await self._revoke_of(client, token, request)
         return Response(headers=_UNCACHED)
 
-    async def _revoke_of(self, client: OAuthClient, token: AccessToken) -> None:
+    async def _revoke_of(self, client: OAuthClient, token: AccessToken, request: Request) -> None:
         if (token.client, token.account) != (client.number, client.account):
             raise OAuthRefusal("invalid_grant", "the token was issued to another client")
+        source = AuditSource(
+            actor=public_id("client", client.number),
+            actor_name=client.name,
+            operation="revokeToken",
+            status=200,
+            request_id=requests.request_id(request.scope),
+            address=network_address(self._addresses.read(request.scope)),
+        )
         async with self._revoking:
-            revoked = await self._registry.patch(
+            revoked = await self._registry.written_by(source).patch(
                 OAuthClient,
                 client.account,
                 client.number,

@@ -300,7 +300,7 @@ class Postbacks:
             history = stored.reservation.state.history if stored else ()
             if any(entry.adjustment_id == former for entry in history):
                 proposed = msgspec.structs.replace(proposed, adjustment_id=former)
-            await self._requested.adjust_order(order, proposed, now_ms)
+            await self._requested.adjust_order(order, proposed, now_ms, None)
         except Rejected as error:
             field = _FIELDS_OF_REFUNDS.get(error.field, error.field)
             raise Rejected(error.reason, error.message, field=field) from None

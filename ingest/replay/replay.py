@@ -16,6 +16,7 @@ import msgspec
 
 from ingest.replay.access_log import LoggedRequest, MalformedLine, read_line
 from ingest.replay.client import EdgeAddress, ReplayTally, is_reachable, send_all
+from linkjolt.auth.audit_sources import source_of_command
 from linkjolt.datasets import ACCOUNT_DEFAULT
 from linkjolt.money import Percentage
 from linkjolt.reasons import Reason, Rejected
@@ -141,8 +142,9 @@ async def replay_log(
         raise click.ClickException(f"no edge takes connections at {edge.url}")
     survey = survey_log(file)
     redis = connect(redis_url)
+    registry = Registry(redis, source=source_of_command("replay"))
     try:
-        created = await ensure_links(Registry(redis), list(survey.paths), datetime.now(UTC))
+        created = await ensure_links(registry, list(survey.paths), datetime.now(UTC))
     except (RedisError, Rejected) as error:
         raise click.ClickException(f"cannot create the links: {error}") from error
     finally:

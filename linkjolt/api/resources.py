@@ -17,6 +17,7 @@ from linkjolt.api.links import LINKS
 from linkjolt.api.oauth_clients import OAUTH_CLIENTS
 from linkjolt.api.rates import RATES
 from linkjolt.auth.access import identify_sender, require_declared
+from linkjolt.auth.audit_sources import source_of_request
 from linkjolt.directory.directory import Directory
 from linkjolt.privacy import api as privacy
 from linkjolt.registry.lists.index import RegistryLists
@@ -72,7 +73,11 @@ def routes(
             operation = endpoint.operation
             key = await identify_sender(request.scope, directory)
             require_declared(key, operation)
-            call = Call(request, key, datetime.now(UTC), registry, lists, settings)
+            source = source_of_request(
+                request.scope, key, operation.id, min(operation.answers), directory.addresses
+            )
+            bound = registry.written_by(source)
+            call = Call(request, key, datetime.now(UTC), bound, lists, settings)
             return await endpoint.action(call)
 
         return Route(path, answer, methods=list(methods))

@@ -8,6 +8,7 @@ from typing import TypeVar
 import click
 from redis.exceptions import RedisError
 
+from linkjolt.auth.audit_sources import source_of_command
 from linkjolt.reasons import Rejected
 from linkjolt.registry.accounts import NAME_DEFAULT
 from linkjolt.registry.sealed.start import prepare_sealing
@@ -38,22 +39,23 @@ json_option = click.option("--json", "as_json", is_flag=True, help="Print JSON."
 
 
 @asynccontextmanager
-async def open_registry(url: str) -> AsyncGenerator[Registry]:
+async def open_registry(url: str, command: str = "") -> AsyncGenerator[Registry]:
+    """Connects to a registry; `command` is the one that writes, for the audit log."""
     try:
         redis = connect(url)
     except ValueError as error:
         raise click.ClickException(f"LINKJOLT_REDIS_URL: {error}") from None
     try:
-        yield Registry(redis)
+        yield Registry(redis, source=source_of_command(command))
     finally:
         await redis.aclose()
 
 
 @asynccontextmanager
-async def open_sealed_registry(url: str, data: str) -> AsyncGenerator[Registry]:
+async def open_sealed_registry(url: str, data: str, command: str = "") -> AsyncGenerator[Registry]:
     """Opens the registry with the key file, which is made where nothing is sealed yet."""
     path = load(SharedSettings, overrides={"data": data}).secret_key_path()
-    async with open_registry(url) as registry:
+    async with open_registry(url, command) as registry:
         registry.sealer = Sealer(path)
         await prepare_sealing(registry.redis, registry.sealer)
         yield registry

@@ -10,6 +10,7 @@ from redis.asyncio import Redis
 
 from linkjolt.api import api_keys, key_secrets
 from linkjolt.api.api_keys import ApiKeyAnswer, ApiKeyForm
+from linkjolt.audit_log.entries import AuditSource
 from linkjolt.cli.connection import (
     account_option,
     data_option,
@@ -82,7 +83,7 @@ async def _create_key(
     url: str, data: str, account: str, fields: Mapping[str, object]
 ) -> tuple[ApiKey, str]:
     form = _converted(fields, ApiKeyForm)
-    async with open_sealed_registry(url, data) as registry:
+    async with open_sealed_registry(url, data, "keys create") as registry:
         owner = await find_account(registry.redis, account)
         return await api_keys.create_key(registry, form, owner, datetime.now(UTC))
 
@@ -125,7 +126,7 @@ def rotate_key(
 async def _rotate_key(
     url: str, account: str, number: int, form: key_secrets.RotationForm
 ) -> tuple[ApiKey, str]:
-    async with open_registry(url) as registry:
+    async with open_registry(url, "keys rotate") as registry:
         owner = await find_account(registry.redis, account)
         return await key_secrets.rotate_key(
             registry, owner, number, form.overlap_seconds, datetime.now(UTC)
@@ -176,7 +177,7 @@ def revoke_key(key_id: str, account: str, data: str, redis_url: str) -> None:
 
 
 async def _revoke_key(url: str, account: str, number: int) -> None:
-    async with open_registry(url) as registry:
+    async with open_registry(url, "keys revoke") as registry:
         owner = await find_account(registry.redis, account)
         await registry.delete(ApiKey, owner, number, datetime.now(UTC))
 
@@ -187,7 +188,7 @@ async def _revoke_key(url: str, account: str, number: int) -> None:
 def rotate_click_key(data: str, redis_url: str) -> None:
     """Sign click ids by a new key; the former one verifies them until they are too old to earn."""
     url = find_redis_url(data, redis_url)
-    since = _rotated(url, data, keyring.rotate_click_key)
+    since = _rotated(url, data, "keys rotate-click-key", keyring.rotate_click_key)
     click.echo(f"click ids are signed by a new key from {since} on")
 
 
@@ -196,15 +197,22 @@ def rotate_click_key(data: str, redis_url: str) -> None:
 @redis_url_option
 def rotate_token_key(data: str, redis_url: str) -> None:
     """Sign access tokens by a new key; the former one verifies them until they have expired."""
-    since = _rotated(find_redis_url(data, redis_url), data, keyring.rotate_token_key)
+    since = _rotated(
+        find_redis_url(data, redis_url), data, "keys rotate-token-key", keyring.rotate_token_key
+    )
     click.echo(f"access tokens are signed by a new key from {since} on")
 
 
-def _rotated(url: str, data: str, rotate: Callable[[Redis, Sealer], Awaitable[int]]) -> str:
+def _rotated(
+    url: str,
+    data: str,
+    command: str,
+    rotate: Callable[[Redis, Sealer, AuditSource], Awaitable[int]],
+) -> str:
     """Rotates a key; returns the time from which the new one signs."""
 
     async def add_key() -> int:
-        async with open_sealed_registry(url, data) as registry:
-            return await rotate(registry.redis, registry.opener)
+        async with open_sealed_registry(url, data, command) as registry:
+            return await rotate(registry.redis, registry.opener, registry.source)
 
     return f"{datetime.fromtimestamp(run_work(add_key()) // 1_000, UTC):%Y-%m-%dT%H:%M:%SZ}"

@@ -55,12 +55,20 @@ def _ingest() -> _Commands:
 
 def _aggregator() -> _Commands:
     from aggregator.commands import aggregator, migrate
-    from aggregator.maintenance.commands import audit_command, purge, rebuild, rejects, restore
+    from aggregator.maintenance.commands import (
+        audit_command,
+        audit_log,
+        purge,
+        rebuild,
+        rejects,
+        restore,
+    )
 
     return {
         "aggregator": aggregator,
         "migrate": migrate,
         "audit": audit_command,
+        "audit-log": audit_log,
         "rebuild": rebuild,
         "restore": restore,
         "purge": purge,
@@ -104,6 +112,7 @@ COMMANDS = {
     "webhooks": CommandEntry(_outbound, "Deliver webhooks, or receive them."),
     "migrate": CommandEntry(_aggregator, "Create or update the warehouse's tables."),
     "audit": CommandEntry(_aggregator, "Check that all accepted is stored once."),
+    "audit-log": CommandEntry(_aggregator, "Verify the log of who changed what."),
     "rebuild": CommandEntry(_aggregator, "Rebuild rollups from raw events."),
     "restore": CommandEntry(_aggregator, "Store again what raw lost, from the streams."),
     "purge": CommandEntry(_aggregator, "Delete what was posted with test keys."),

@@ -72,7 +72,7 @@ def create(name: str, as_json: bool, data: str, redis_url: str) -> None:
 
 
 async def _create_account(url: str, data: str, name: str) -> tuple[AccountEntry, ApiKey, str]:
-    async with open_sealed_registry(url, data) as registry:
+    async with open_sealed_registry(url, data, "accounts create") as registry:
         account = await create_account(registry, name, datetime.now(UTC))
         form = ApiKeyForm(name="first", scopes=("admin",))
         return account, *await api_keys.create_key(
@@ -125,7 +125,7 @@ def enable(account: str, data: str, redis_url: str) -> None:
 
 
 async def _set_disabled(url: str, account: str, now: datetime | None) -> None:
-    async with open_registry(url) as registry:
+    async with open_registry(url, "accounts " + ("disable" if now else "enable")) as registry:
         await set_disabled(registry, await find_account(registry.redis, account), now)
 
 
@@ -163,7 +163,7 @@ async def _import_rows(
     url: str, account: str, rows: Sequence[Row], edge_url: str, advance: Callable[[int], None]
 ) -> list[tuple[int, Rejected]]:
     bad: list[tuple[int, Rejected]] = []
-    async with open_registry(url) as registry:
+    async with open_registry(url, "links import") as registry:
         owner = await find_account(registry.redis, account)
         for start in range(0, len(rows), _ROWS_AT_ONCE):
             chunk = rows[start : start + _ROWS_AT_ONCE]

@@ -8,6 +8,7 @@ import click
 from redis.asyncio import Redis
 
 from ingest.registry_snapshot import SqliteRegistrySnapshot
+from linkjolt.auth.audit_sources import source_of_command
 from linkjolt.registry.sealed.rotation import add_key, drop_others, seal_again
 from linkjolt.registry.sealed.start import prepare_sealing
 from linkjolt.runtime.command_group import CommandGroup
@@ -73,7 +74,7 @@ async def _prepare(redis: Redis, sealer: Sealer) -> None:
 
 
 async def _rotate(redis: Redis, sealer: Sealer, data: str, *, is_own: bool) -> None:
-    rotation = await seal_again(redis, sealer)
+    rotation = await seal_again(redis, sealer, source_of_command("secrets rotate"))
     await _seal_snapshot(Path(data, "edge"), sealer)
     drop_others(sealer, rotation)
     if is_own:

@@ -37,6 +37,15 @@ def unpack_address(packed: bytes) -> str:
     return socket.inet_ntop(socket.AF_INET if len(packed) == 4 else socket.AF_INET6, packed)
 
 
+def network_address(text: str) -> str:
+    """Truncates an address to its /24 (IPv4, mapped ones too) or /48 (IPv6); '' for no address."""
+    packed = pack_address(text)
+    if packed is None:
+        return ""
+    kept_bytes = 3 if len(packed) == 4 else 6
+    return unpack_address(packed[:kept_bytes].ljust(len(packed), b"\0"))
+
+
 def parse_networks(text: str) -> tuple[Network, ...]:
     """Parses networks or single addresses, by comma; ValueError names the first bad one."""
     return tuple(_parse_network(part) for entry in text.split(",") if (part := entry.strip()))

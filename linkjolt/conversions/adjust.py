@@ -1,27 +1,30 @@
 """Adjusts conversions: replaces a conversion's state and appends its event in one call."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import msgspec
 from redis.asyncio import Redis
 
-from linkjolt import redis_keys
+from linkjolt import datasets, redis_keys
+from linkjolt.audit_log.entries import AuditSource, FieldChange, encode_entry
 from linkjolt.conversions.adjustment_kinds import AdjustmentRequest
 from linkjolt.conversions.ledger import apply_adjustment, find_repeat
+from linkjolt.conversions.proposed import Author, ProposedAdjustment
 from linkjolt.conversions.reservations import (
     CLAIMS,
+    NamedOrder,
     RefusedPost,
     StoredReservation,
     encode_reservation,
     find_reservation,
 )
 from linkjolt.datasets import Dataset
-from linkjolt.events import Adjustment, ConversionState, HistoryEntry
-from linkjolt.money import Commission
+from linkjolt.events import Adjustment, AdjustmentKind, ConversionState, HistoryEntry
+from linkjolt.money import Commission, format_major
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.commission_rules import rule_of_version
-from linkjolt.registry.entries import Campaign
+from linkjolt.registry.entries import Campaign, EntryKind, public_id
 from linkjolt.registry.reads import read_entry
 from linkjolt.storage.lua import LuaScript, read_appending_script
 
@@ -31,6 +34,18 @@ _VERIFY_SCRIPT = read_appending_script(_FOLDER / "verify.lua")
 # Of concurrent adjustments of one conversion, one succeeds at each attempt.
 _ATTEMPTS_MAX = 200
 _encode = msgspec.json.Encoder().encode
+# By the names of the API. A reason or a note may say anything, so it is not among them.
+_SHOWN: Mapping[str, Callable[[ConversionState], object]] = {
+    "status": lambda state: state.status,
+    "order_value": lambda state: format_major(state.order_value_minor, state.currency),
+    "net_value": lambda state: format_major(state.refundable_minor, state.currency),
+    "commission_amount": lambda state: format_major(state.commission_minor, state.currency),
+    "payout": lambda state: state.payout,
+    "attribution": lambda state: state.attribution,
+    "campaign_id": lambda state: _id("campaign", state.campaign),
+    "affiliate_id": lambda state: _id("affiliate", state.affiliate),
+    "verified": lambda state: state.verified,
+}
 
 
 class AdjustmentResult(msgspec.Struct, frozen=True):
@@ -46,7 +61,10 @@ BuildRequest = Callable[[ConversionState], AdjustmentRequest]
 
 
 class ConversionAdjuster:
-    """Adjusts the conversions of one Redis."""
+    """Adjusts the conversions of one Redis.
+
+    The audit log gets an entry of each adjustment that has a `source`; others belong to an intake.
+    """
 
     def __init__(self, redis: Redis, shards: int, state_days: int) -> None:
         self._redis = redis
@@ -76,13 +94,17 @@ class ConversionAdjuster:
         return stored
 
     async def adjust_stored(
-        self, stored: StoredReservation, build_request: BuildRequest, now_ms: int
+        self,
+        stored: StoredReservation,
+        build_request: BuildRequest,
+        now_ms: int,
+        source: AuditSource | None = None,
     ) -> AdjustmentResult:
         """As `adjust`, for the conversion of a reservation that was just read."""
         state = stored.reservation.state
         for _ in range(_ATTEMPTS_MAX):
             try:
-                result = await self._attempt(stored, build_request, now_ms)
+                result = await self._attempt(stored, build_request, now_ms, source)
             except Rejected:
                 # Perhaps of a state that was replaced since it was read.
                 current = await self.find(state.account, state.conversion_id)
@@ -98,7 +120,11 @@ class ConversionAdjuster:
         raise Rejected(Reason.unavailable, message)
 
     async def _attempt(
-        self, stored: StoredReservation, build_request: BuildRequest, now_ms: int
+        self,
+        stored: StoredReservation,
+        build_request: BuildRequest,
+        now_ms: int,
+        source: AuditSource | None,
     ) -> AdjustmentResult | None:
         """Returns the result; None, and changes nothing, if the state is no longer as it was."""
         state = stored.reservation.state
@@ -108,7 +134,8 @@ class ConversionAdjuster:
         rule = await self._commission_rule(state, request)
         changed, fact = apply_adjustment(state, request, rule, now_ms)
         replace = self._verify if fact.verifies else self._replace_state
-        if await replace(stored, changed, fact):
+        audited = encode_adjustment(source, state, changed, fact) if source else b""
+        if await replace(stored, changed, fact, audited):
             return None
         return AdjustmentResult(changed, changed.history[-1], repeated=False)
 
@@ -123,19 +150,20 @@ class ConversionAdjuster:
         return rule_of_version(campaign, version) if campaign else None
 
     async def _replace_state(
-        self, stored: StoredReservation, state: ConversionState, fact: Adjustment
+        self, stored: StoredReservation, state: ConversionState, fact: Adjustment, audited: bytes
     ) -> bytes:
         """Replaces the state and appends the event; returns '' if that is done."""
         stream, previous = redis_keys.conversions(stored.shard), stored.reservation
         changed = encode_reservation(previous.conversion_id, previous.fingerprint, state)
         pointer = redis_keys.conversion(stored.shard, previous.conversion_id)
-        keys = [stored.key, stream.key, stream.ledger_key, pointer]
-        arguments = [previous.raw, changed, self._state_seconds, _encode(fact)]
+        audit = redis_keys.audit(stored.shard)
+        keys = [stored.key, stream.key, stream.ledger_key, pointer, audit]
+        arguments = [previous.raw, changed, self._state_seconds, _encode(fact), audited]
         [reply] = await self._script([(keys, arguments)])
         return reply
 
     async def _verify(
-        self, stored: StoredReservation, state: ConversionState, fact: Adjustment
+        self, stored: StoredReservation, state: ConversionState, fact: Adjustment, audited: bytes
     ) -> bytes:
         """As `_replace_state`, and reserves the order, which must have no verified conversion."""
         stream, previous = redis_keys.conversions(stored.shard), stored.reservation
@@ -149,10 +177,11 @@ class ConversionAdjuster:
             stream.key,
             stream.ledger_key,
             redis_keys.conversion(stored.shard, previous.conversion_id),
+            redis_keys.audit(stored.shard),
         ]
         arguments = [
             *(previous.raw, changed, self._state_seconds, _encode(fact), digest),
-            state.campaign,
+            *(state.campaign, audited),
         ]
         [reply] = await self._verify_script([(keys, arguments)])
         if reply.startswith(CLAIMS):
@@ -172,3 +201,41 @@ def _not_found(refused: RefusedPost | None) -> Rejected:
         message = f"the conversion was refused: its order is that of {refused.conflicts_with}"
         return Rejected(Reason.not_adjustable, message)
     return Rejected(Reason.not_found, "no such conversion")
+
+
+def source_of_early(author: Author) -> AuditSource:
+    """Returns the source of an adjustment that waited for its order."""
+    return AuditSource(actor=author.name, operation="applyEarlyAdjustment")
+
+
+def encode_adjustment(
+    source: AuditSource, before: ConversionState, after: ConversionState, fact: Adjustment
+) -> bytes:
+    """Encodes the entry of an adjustment for the script that makes it."""
+    account = datasets.account_of(before.account)
+    return encode_entry(source, account, before.conversion_id, _changes(before, after, fact))
+
+
+def encode_parked(source: AuditSource, order: NamedOrder, proposed: ProposedAdjustment) -> bytes:
+    """Encodes the entry of an adjustment that waits for its order from now on."""
+    account = datasets.account_of(order.dataset)
+    return encode_entry(source, account, "", _named(proposed.adjustment_id, proposed.kind))
+
+
+def _changes(
+    before: ConversionState, after: ConversionState, fact: Adjustment
+) -> Iterator[FieldChange]:
+    yield from _named(fact.adjustment_id, fact.kind)
+    for name, value_of in _SHOWN.items():
+        former, value = value_of(before), value_of(after)
+        if former != value:
+            yield name, former, value
+
+
+def _named(adjustment_id: str, kind: AdjustmentKind) -> Iterator[FieldChange]:
+    yield "adjustment_id", None, adjustment_id
+    yield "adjustment", None, kind
+
+
+def _id(kind: EntryKind, number: int) -> str | None:
+    return public_id(kind, number) if number else None

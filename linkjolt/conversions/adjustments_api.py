@@ -39,7 +39,7 @@ from linkjolt.conversions.history import (
 )
 from linkjolt.conversions.json_lines import read_lines
 from linkjolt.conversions.proposed import author_of
-from linkjolt.conversions.requested import RequestedAdjustments
+from linkjolt.conversions.requested import RequestedAdjustments, Requester, requester
 from linkjolt.conversions.reservations import NamedOrder
 from linkjolt.directory.directory import Directory
 from linkjolt.reasons import FieldError, Reason, Rejected
@@ -148,17 +148,18 @@ class Adjustments:
     async def adjust(self, request: Request) -> Response:
         """Makes one adjustment, or those of an array or of lines in their order."""
         key = await authorize_request(request, self._directory, ADJUSTMENT_SCOPE)
+        by = requester(request, key, "postAdjustments", self._directory)
         media_type = requests.media_type(request.scope)
         if media_type in requests.NDJSON:
-            return _json_response(await self._adjust_many(await _read_lines(request), key))
+            return _json_response(await self._adjust_many(await _read_lines(request), by))
         requests.require_json(request)
         body = await requests.read_body(request, BATCH_MAX_BYTES)
         body = body.removeprefix(requests.BYTE_ORDER_MARK)
         if body.lstrip()[:1] != b"[":
             requests.check_size(len(body), requests.BODY_MAX_BYTES)
-            return _single_response(await self._adjust_one(body, key, {}))
+            return _single_response(await self._adjust_one(body, by, {}))
         entries = await split_array(body, BATCH_MAX)
-        return _json_response(await self._adjust_many(entries, key))
+        return _json_response(await self._adjust_many(entries, by))
 
     async def list_early(self, request: Request) -> Response:
         """Lists the adjustments of an order that wait for it, and those that failed."""
@@ -176,7 +177,7 @@ class Adjustments:
         ]
         return requests.json_response(_EarlyPage(visible))
 
-    async def _adjust_many(self, entries: Sequence[bytes], key: ApiKey) -> bytes:
+    async def _adjust_many(self, entries: Sequence[bytes], by: Requester) -> bytes:
         results: list[bytes] = []
         rejected, campaigns = 0, dict[int, Campaign | None]()
         unavailable: RedisError | None = None
@@ -188,7 +189,7 @@ class Adjustments:
                     # An earlier one may change the same conversion, and must come first.
                     raise unavailable
                 requests.check_size(len(entry), requests.BODY_MAX_BYTES)
-                results.append(_result(await self._adjust_one(entry, key, campaigns)))
+                results.append(_result(await self._adjust_one(entry, by, campaigns)))
             except (Rejected, RedisError) as error:
                 unavailable = unavailable or (error if isinstance(error, RedisError) else None)
                 results.append(requests.encode(requests.refusal_of(error).entry()))
@@ -197,23 +198,23 @@ class Adjustments:
         return b'{"data":[' + b",".join(results) + counts
 
     async def _adjust_one(
-        self, body: bytes, key: ApiKey, campaigns: dict[int, Campaign | None]
+        self, body: bytes, by: Requester, campaigns: dict[int, Campaign | None]
     ) -> AdjustmentResult | EarlyAdjustment:
         form = decode_form(body, OrderAdjustmentForm)
-        check_scope(form, key)
+        check_scope(form, by.key)
         check_target(form)
         if form.conversion_id is not None:
-            stored = await self._requested.find(key, form.conversion_id)
+            stored = await self._requested.find(by.key, form.conversion_id)
             check_adjustment(form)
-            request_for = proposal_of(form, author_of(key)).request_for
-            return await self._requested.adjust(stored, request_for, _now_ms())
+            request_for = proposal_of(form, author_of(by.key)).request_for
+            return await self._requested.adjust(stored, request_for, _now_ms(), by.source)
         check_adjustment(form)
-        proposed = proposal_of(form, author_of(key))
-        if campaign := proposed.campaign or key.campaign:
-            await self._check_campaign(campaign, key, campaigns)
+        proposed = proposal_of(form, author_of(by.key))
+        if campaign := proposed.campaign or by.key.campaign:
+            await self._check_campaign(campaign, by.key, campaigns)
         assert form.order_id is not None
-        order = NamedOrder(key.dataset, form.event or _EVENT, form.order_id)
-        return await self._requested.adjust_order(order, proposed, _now_ms())
+        order = NamedOrder(by.key.dataset, form.event or _EVENT, form.order_id)
+        return await self._requested.adjust_order(order, proposed, _now_ms(), by.source)
 
     async def _check_campaign(
         self, number: int, key: ApiKey, known: dict[int, Campaign | None]

@@ -31,7 +31,7 @@ from linkjolt.conversions.history import (
 )
 from linkjolt.conversions.manual_attribution import find_payee
 from linkjolt.conversions.proposed import author_of, check_campaign, propose_payee
-from linkjolt.conversions.requested import RequestedAdjustments
+from linkjolt.conversions.requested import RequestedAdjustments, requester
 from linkjolt.conversions.reservations import RefusedPost, StoredReservation, find_reservation
 from linkjolt.directory.directory import Directory
 from linkjolt.events import ConversionState
@@ -105,7 +105,8 @@ class Conversions:
         check_scope(form, key)
         check_adjustment(form)
         request_for = proposal_of(form, author_of(key)).request_for
-        return _adjusted(await self._requested.adjust(stored, request_for, _now_ms()))
+        source = requester(request, key, "adjustConversion", self._directory).source
+        return _adjusted(await self._requested.adjust(stored, request_for, _now_ms(), source))
 
     async def attribute(self, request: Request) -> Response:
         """Gives a conversion that nothing attributed to an affiliate."""
@@ -118,7 +119,8 @@ class Conversions:
         rates = await self._directory.rates.table(key.account)
         payee_of = await find_payee(self._redis, rates, form, key.account)
         request_for = propose_payee(form.adjustment_id, author_of(key), form.reason, payee_of)
-        return _adjusted(await self._requested.adjust(stored, request_for, _now_ms()))
+        source = requester(request, key, "attributeConversion", self._directory).source
+        return _adjusted(await self._requested.adjust(stored, request_for, _now_ms(), source))
 
 
 def _is_visible(state: ConversionState, key: ApiKey) -> bool:

@@ -97,7 +97,8 @@ async def _create(kind: JobKind, call: Call) -> Response:
     form = await body_of(call.request, CustomerForm)
     keyring = await load_keyring(call.registry.redis, call.registry.opener)
     job = _new_job(form, kind, call, keyring.customer_key)
-    return json_response(_answer(await PrivacyJobs(call.registry.redis).create(job)), 202)
+    jobs = PrivacyJobs(call.registry.redis)
+    return json_response(_answer(await jobs.create(job, call.registry.source)), 202)
 
 
 async def _list(call: Call) -> Response:

@@ -8,6 +8,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from linkjolt import redis_keys
+from linkjolt.audit_log.entries import AuditSource, encode_entry
 from linkjolt.datasets import Account
 from linkjolt.registry.whole_numbers import parse_whole_number
 from linkjolt.storage.redis import call
@@ -89,14 +90,17 @@ class PrivacyJobs:
     def __init__(self, redis: Redis) -> None:
         self._redis = redis
 
-    async def create(self, job: PrivacyJob) -> PrivacyJob:
-        """Stores a new job under the next number."""
+    async def create(self, job: PrivacyJob, source: AuditSource) -> PrivacyJob:
+        """Stores a new job under the next number, and its audit entry."""
         number = int(await call(self._redis, "INCR", redis_keys.PRIVACY_NUMBER))
         created = msgspec.structs.replace(job, number=number)
         async with self._redis.pipeline(transaction=True) as pipeline:
             pipeline.set(redis_keys.privacy_job(number), msgspec.json.encode(created))
             pipeline.zadd(redis_keys.privacy_jobs(job.account), {str(number): number})
             pipeline.zadd(redis_keys.PRIVACY_OPEN, {str(number): number})
+            # The customer is in neither: the entry outlives an erasure.
+            audited = encode_entry(source, job.account, created.id, [("kind", None, job.kind)])
+            pipeline.xadd(redis_keys.AUDIT_REGISTRY, {"e": audited})
             await pipeline.execute()
         return created
 

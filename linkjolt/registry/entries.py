@@ -39,6 +39,7 @@ SCOPES = (
     "rates:write",
     "privacy:write",
     "payouts:write",
+    "audit:read",
 )
 # What a key bound to an affiliate may have: each of their routes narrows to it, or refuses it.
 AFFILIATE_SCOPES = ("links:read", "reports:read", "events:read")

@@ -15,7 +15,9 @@ import msgspec
 from redis.asyncio import Redis
 
 from linkjolt import redis_keys
+from linkjolt.audit_log.entries import HIDDEN, SYSTEM, AuditSource, encode_entry
 from linkjolt.click_ids import ClickRef, verify_click_id
+from linkjolt.datasets import ACCOUNT_DEFAULT
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.entries import Campaign
 from linkjolt.registry.reads import read_entries, read_last_number
@@ -145,30 +147,35 @@ async def load_token_keys(redis: Redis, sealer: Sealer) -> tuple[TokenKey, ...]:
     return keyring.token_keys if keyring else ()
 
 
-async def rotate_click_key(redis: Redis, sealer: Sealer) -> int:
+async def rotate_click_key(redis: Redis, sealer: Sealer, source: AuditSource = SYSTEM) -> int:
     """Adds a click key; returns when it begins to sign, in UTC milliseconds.
 
     Rejected while another new key has not begun to.
     """
     keyring = await load_keyring(redis, sealer)
     since_ms = max(keyring.since_ms, default=0)
-    return await _add_key(redis, sealer, _CLICK_KEY_PREFIX, since_ms)
+    return await _add_key(redis, sealer, _CLICK_KEY_PREFIX, since_ms, source)
 
 
-async def rotate_token_key(redis: Redis, sealer: Sealer) -> int:
+async def rotate_token_key(redis: Redis, sealer: Sealer, source: AuditSource = SYSTEM) -> int:
     """Adds a key for access tokens, as `rotate_click_key` adds one for click ids."""
     keyring = await load_keyring(redis, sealer)
-    return await _add_key(redis, sealer, _TOKEN_KEY_PREFIX, keyring.token_keys[0].since_ms)
+    since_ms = keyring.token_keys[0].since_ms
+    return await _add_key(redis, sealer, _TOKEN_KEY_PREFIX, since_ms, source)
 
 
-async def _add_key(redis: Redis, sealer: Sealer, prefix: bytes, newest_since_ms: int) -> int:
+async def _add_key(
+    redis: Redis, sealer: Sealer, prefix: bytes, newest_since_ms: int, source: AuditSource
+) -> int:
     now_ms = _now_ms()
     number = _key_numbers(await _read_secrets(redis), prefix)[0] + 1
     since, since_ms = _SINCE[prefix] + b"%d" % number, now_ms + _ACTIVATION_MS
     # Before the key, which nobody must find without it.
     if newest_since_ms > now_ms or not await _set_new(redis, since, b"%d" % since_ms):
         raise Rejected(Reason.conflict, "a new key begins to sign within a minute: try again then")
-    while await _seal(redis, sealer, prefix + b"%d" % number, b"") is PutReply.retired:
+    name = prefix + b"%d" % number
+    audited = encode_entry(source, ACCOUNT_DEFAULT, "keyring", [(name.decode(), None, HIDDEN)])
+    while await _seal(redis, sealer, name, b"", audited) is PutReply.retired:
         pass
     return since_ms
 
@@ -213,11 +220,13 @@ def _first_unsealed(fields: Mapping[bytes, bytes]) -> bytes | None:
     return next((name for name in names if not is_sealed(fields.get(name, b""))), None)
 
 
-async def _seal(redis: Redis, sealer: Sealer, name: bytes, plain: bytes) -> PutReply:
+async def _seal(
+    redis: Redis, sealer: Sealer, name: bytes, plain: bytes, audited: bytes = b""
+) -> PutReply:
     """Seals a plain key in place, or a new one where there is none."""
     secret = plain or secrets.token_bytes(_SECRET_BYTES)
     sealed = sealer.seal(_place(name), secret)
-    reply = await put_sealed(redis, redis_keys.SECRETS, name.decode(), plain, sealed)
+    reply = await put_sealed(redis, redis_keys.SECRETS, name.decode(), plain, sealed, audited)
     if reply is PutReply.retired:
         sealer.retire(*sealed_by(sealed))
     return reply

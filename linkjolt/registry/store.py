@@ -12,9 +12,11 @@ from redis.asyncio import Redis
 from redis.exceptions import ResponseError
 
 from linkjolt import datasets, redis_keys
+from linkjolt.audit_log.entries import SYSTEM, AuditSource, encode_entry
 from linkjolt.click_ids import LINK_NUMBER_MAX
 from linkjolt.datasets import Account, Dataset
 from linkjolt.reasons import Reason, Rejected
+from linkjolt.registry.audited_fields import changes_of
 from linkjolt.registry.entries import (
     ApiKey,
     Coupon,
@@ -23,6 +25,7 @@ from linkjolt.registry.entries import (
     OAuthClient,
     RegistryEntry,
     Webhook,
+    public_id,
     sequence_of,
 )
 from linkjolt.registry.reads import (
@@ -80,7 +83,7 @@ class Registry:
 
     Raises Rejected: `not_found` for entries that are missing, deleted or another account's,
     `tracking_code_taken`, `coupon_code_taken`, `conflict`. RedisError passes through; then a write
-    may or may not have been executed.
+    may or may not have been executed. The audit log says who wrote: `source`.
     """
 
     def __init__(
@@ -88,9 +91,11 @@ class Registry:
         redis: Redis,
         sealer: Sealer | None = None,
         make_code: Callable[[], str] = make_tracking_code,
+        source: AuditSource = SYSTEM,
     ) -> None:
         self.redis = redis
         self.sealer = sealer
+        self.source = source
         self._script = LuaScript(redis, _SCRIPT)
         self._make_code = make_code
 
@@ -100,6 +105,10 @@ class Registry:
         if self.sealer is None:
             raise RuntimeError("the registry was opened without a sealer")
         return self.sealer
+
+    def written_by(self, source: AuditSource) -> "Registry":
+        """Returns the same registry for the writes of one request."""
+        return Registry(self.redis, self.sealer, self._make_code, source)
 
     async def create(self, entry: E) -> E:
         """Stores a new entry; assigns its number, and a code to a link without one."""
@@ -270,6 +279,7 @@ class Registry:
             redis_keys.registry_entry(kind, entry.number),
             redis_keys.registry_index(kind, entry.account),
             redis_keys.REGISTRY_CHANGES,
+            redis_keys.AUDIT_REGISTRY,
             *_pointer_keys(entry),
         ]
         body = msgspec.json.encode(self._sealed(entry) if kind in SECRET_KINDS else entry)
@@ -282,7 +292,15 @@ class Registry:
         key_ids = sealed_by(body) - sealed_by(expected) if kind in SECRET_KINDS else ()
         if key_ids:
             keys.append(redis_keys.SECRETS)
-        return (keys, [expected, body, str(entry.number), kind, state, bound, " ".join(key_ids)])
+        arguments = [expected, body, str(entry.number), kind, state, bound, " ".join(key_ids)]
+        return keys, [*arguments, self._audited(expected, entry)]
+
+    def _audited(self, expected: bytes, entry: RegistryEntry) -> bytes:
+        before = decode_entry(expected, type(entry)) if expected else None
+        # What belongs to the installation is the operator's.
+        owner = datasets.account_of(Dataset(entry.account)) or datasets.ACCOUNT_DEFAULT
+        identity = public_id(ENTRY_KINDS[type(entry)], entry.number)
+        return encode_entry(self.source, owner, identity, changes_of(before, entry))
 
     def _sealed(self, entry: RegistryEntry) -> RegistryEntry:
         try:

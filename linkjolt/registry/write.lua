@@ -1,12 +1,12 @@
 -- Writes one registry entry whole or not at all: entry, index, pointer and change feed.
--- KEYS: entry, index, change feed, then the pointer of a link (its code) or key (its digest), or,
--- with a bound, the index whose entries count, too.
+-- KEYS: entry, index, change feed, audit stream, then the pointer of a link (its code) or key (its
+-- digest), or, with a bound, the index whose entries count, too.
 -- ARGV: the JSON that the writer read ('' for a new entry), the JSON to store, number, kind, 'live',
--- 'stopped' or 'deleted', the most entries that there may be ('': no bound), and the ids of the keys
--- that sealed what is new in it ('': none; else the hash of secrets is the last key).
+-- 'stopped' or 'deleted', the most entries that there may be ('': no bound), the ids of the keys that
+-- sealed what is new in it ('': none; else the hash of secrets is the last key), the audit entry.
 -- Returns 'retired' (a rotation replaced such a key), 'changed' (the stored JSON is another), 'full'
 -- (there are that many), 'taken' (the pointer is another entry's) or 'written'.
-local seen, body, number, kind, state, most, key_ids = unpack(ARGV)
+local seen, body, number, kind, state, most, key_ids, audited = unpack(ARGV)
 if key_ids ~= '' then
   local secrets = table.remove(KEYS)
   for key_id in string.gmatch(key_ids, '%S+') do
@@ -15,7 +15,7 @@ if key_ids ~= '' then
     end
   end
 end
-local entry, index, changes, last = unpack(KEYS)
+local entry, index, changes, audit, last = unpack(KEYS)
 
 if (redis.call('GET', entry) or '') ~= seen then
   return 'changed'
@@ -44,5 +44,6 @@ if state == 'deleted' then
 else
   redis.call('ZADD', index, number, number)
 end
+redis.call('XADD', audit, '*', 'e', audited)
 redis.call('XADD', changes, 'MAXLEN', '~', 100000, '*', 'kind', kind, 'number', number)
 return 'written'

@@ -8,6 +8,7 @@ import msgspec
 from redis.asyncio import Redis
 
 from linkjolt import datasets
+from linkjolt.auth.audit_sources import source_of_command
 from linkjolt.datasets import Account
 from linkjolt.money import Percentage
 from linkjolt.reasons import Reason, Rejected
@@ -23,7 +24,7 @@ _BROWSER = "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140
 
 async def open_demo(redis: Redis, data: str) -> Demo:
     """Opens the demo in demo.json if Redis still knows it, else makes a new one."""
-    registry = Registry(redis)
+    registry = Registry(redis, source=source_of_command("up --demo"))
     existing = read_demo(data)
     if existing and await _exists(registry, existing):
         return existing

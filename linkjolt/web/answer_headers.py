@@ -1,15 +1,16 @@
 """Adds the headers of every answer: its id, and those that keep caches and browsers from it."""
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from linkjolt.settings import SharedSettings
-from linkjolt.web import requests
+from linkjolt.web import metrics, requests
 
 # As they are sent.
 PRIVATE_LINES = b"".join([b"%s: %s\r\n" % line for line in requests.PRIVATE_HEADERS])
 _FOUND = 302
+_UNAUTHORIZED = 401
 
 
 def _with_private_headers(
@@ -44,12 +45,18 @@ class RequestIds:
     """Gives every request an id, sent back as X-Request-Id; refuses heads over the bounds.
 
     Keeps answers out of caches, unless they say otherwise. Hands the listener's rate limits to
-    whoever authenticates the request.
+    whoever authenticates the request. Calls `on_unauthorized` for each that is answered 401.
     """
 
-    def __init__(self, app: ASGIApp, rate_limits: object = None) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        rate_limits: object = None,
+        on_unauthorized: Callable[[Scope], None] = lambda _: None,
+    ) -> None:
         self.app = app
         self._rate_limits = rate_limits
+        self._on_unauthorized = on_unauthorized
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -63,6 +70,9 @@ class RequestIds:
             nonlocal is_started
             is_started = True
             if message["type"] == "http.response.start":
+                if message["status"] == _UNAUTHORIZED:
+                    metrics.UNAUTHORIZED.inc()
+                    self._on_unauthorized(scope)
                 headers = _with_private_headers(message["status"], message["headers"])
                 headers.append((b"x-request-id", identity.encode()))
                 headers += scope.get(requests.ADDED_HEADERS, ())

@@ -25,3 +25,6 @@ CERTIFICATE_RELOADS = Counter(
     "Renewed certificates, by whether they were taken up or could not be used.",
     ["outcome"],
 )
+UNAUTHORIZED = Counter(
+    "linkjolt_unauthorized", "Requests answered 401: without credentials, or with refused ones."
+)

@@ -16,6 +16,7 @@ TAGS: dict[str, str] = {
     "Postbacks": "Receive conversions from networks and trackers by their own parameter names.",
     "Reports": "Sum clicks, conversions and money by dimension and time.",
     "Events": "Read single events: the log, the live feed, the balance of the streams.",
+    "Audit log": "Read who changed what, and whose credentials were refused.",
     "Campaigns": "Manage campaigns and the versions of their commission rules.",
     "Affiliates": "Manage affiliates, the partners who send traffic.",
     "Links": "Manage tracking links, one or many at once.",
@@ -111,7 +112,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """One method of one path. `scope` is the key's: None for no key, '' for any valid key.
 
     Scopes are joined by ` and ` where a key needs all of them, by ` or ` where it needs one.
-    `live_only` operations change what is live, and refuse test keys. `narrows`: keys bound to an
+    `live_only` operations are about what is live, and refuse test keys. `narrows`: keys bound to an
     affiliate are answered what is of it; all other operations with a scope refuse them.
     `key_in_query`: the key may be a parameter of the query, too. `for_clients` operations need the
     id and secret of an OAuth client instead.

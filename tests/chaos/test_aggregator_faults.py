@@ -29,17 +29,19 @@ async def producer(redis: Redis, tmp_path: Path) -> AsyncGenerator[Producer]:
     await producer.spool.close()
 
 
-async def aggregate(folder: Path, redis_url: str, fault: str = "") -> tuple[int, bytes]:
+async def aggregate(
+    folder: Path, redis_url: str, fault: str = "", child: str = "tests.chaos.aggregator_child"
+) -> tuple[int, bytes]:
     """Runs an aggregator process; returns its return code and output."""
-    args = ["-P", "-m", "tests.chaos.aggregator_child", str(folder / "clickhouse"), redis_url]
-    child = await asyncio.create_subprocess_exec(
+    args = ["-P", "-m", child, str(folder / "clickhouse"), redis_url]
+    process = await asyncio.create_subprocess_exec(
         *bound([sys.executable, *args]),
         stdout=asyncio.subprocess.PIPE,
         env={**plain_environ(), "PYTHONPATH": str(ROOT), VARIABLE: fault},
     )
-    printed, _ = await child.communicate()
-    assert child.returncode is not None
-    return child.returncode, printed
+    printed, _ = await process.communicate()
+    assert process.returncode is not None
+    return process.returncode, printed
 
 
 @pytest.mark.parametrize("faults", rounds(AGGREGATOR_POINTS))

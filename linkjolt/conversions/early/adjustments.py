@@ -13,7 +13,8 @@ import msgspec
 from redis.asyncio import Redis
 
 from linkjolt import redis_keys
-from linkjolt.conversions.adjust import ConversionAdjuster
+from linkjolt.audit_log.entries import AuditSource
+from linkjolt.conversions.adjust import ConversionAdjuster, encode_parked, source_of_early
 from linkjolt.conversions.early.entries import (
     WAIT_MS,
     EarlyAdjustment,
@@ -68,7 +69,11 @@ class EarlyAdjustments:
         self._counts: Counter[EarlyOutcome] = Counter()
 
     async def park(
-        self, order: NamedOrder, proposed: ProposedAdjustment, now_ms: int
+        self,
+        order: NamedOrder,
+        proposed: ProposedAdjustment,
+        now_ms: int,
+        source: AuditSource | None = None,
     ) -> EarlyAdjustment:
         """Keeps an adjustment until its order is stored, for 72 hours at most; on disk.
 
@@ -81,8 +86,10 @@ class EarlyAdjustments:
         arguments = [
             *(order.digest, early.scope, proposed.adjustment_id, proposed.digest),
             *(early.expires_ms, encode_early(early), self._account_max, ORDER_MAX),
+            encode_parked(source, order, proposed) if source else b"",
         ]
-        [reply] = await self._park([(self._keys(order.digest)[:3], arguments)])
+        keys = [*self._keys(order.digest)[:3], redis_keys.audit(self._shard_of(order.digest))]
+        [reply] = await self._park([(keys, arguments)])
         outcome, expires = cast(tuple[bytes, bytes], reply)
         _check_parked(ParkOutcome(outcome.decode()))
         return msgspec.structs.replace(early, expires_ms=int(expires))
@@ -179,7 +186,10 @@ class EarlyAdjustments:
         try:
             stored = await self.find(early.order, early.proposed)
             if stored:
-                await self.adjuster.adjust_stored(stored, early.proposed.request_for, now_ms)
+                source = source_of_early(early.proposed.author)
+                await self.adjuster.adjust_stored(
+                    stored, early.proposed.request_for, now_ms, source
+                )
                 return "applied", b""
             if not is_expired:
                 return None
@@ -204,14 +214,17 @@ class EarlyAdjustments:
         return await call(self._redis, "LRANGE", key, 0, -1)
 
     def _keys(self, digest: str) -> list[str]:
-        """Names the keys of `settle.lua`; all but the last are those of `park.lua`."""
-        shard = int(digest, 16) % self._shards
+        """Names the keys of `settle.lua`; all but the last are those of `park.lua`, too."""
+        shard = self._shard_of(digest)
         return [
             redis_keys.early_order(shard, digest),
             redis_keys.early(shard),
             redis_keys.early_counts(shard),
             redis_keys.early_failed(shard, digest),
         ]
+
+    def _shard_of(self, digest: str) -> int:
+        return int(digest, 16) % self._shards
 
 
 def _check_parked(outcome: ParkOutcome) -> None:

@@ -1,7 +1,8 @@
 -- Adds an adjustment to those that wait for an order, unless it waits already or too many do.
--- KEYS: the order's list, the shard's waiting orders, its counts. ARGV: the order's digest, the scope
+-- KEYS: the order's list, the shard's waiting orders, its counts, the audit stream. ARGV: the order's digest, the scope
 -- (an account, and a campaign if the author is bound to one), the adjustment id, its digest, when it
--- expires (ms), its JSON, the most that wait in the scope, the most of them for one order.
+-- expires (ms), its JSON, the most that wait in the scope, the most of them for one order,
+-- the audit entry ('': none).
 -- An entry is its expiry, scope, adjustment id, digest and JSON, a line each.
 -- Replies with an outcome, one of `ParkOutcome`, and when the adjustment expires.
 local scope, adjustment_id, digest, expires = ARGV[2], ARGV[3], ARGV[4], ARGV[5]
@@ -23,4 +24,5 @@ redis.call('RPUSH', KEYS[1], table.concat({expires, scope, adjustment_id, digest
 -- The order expires with its first adjustment.
 redis.call('ZADD', KEYS[2], 'NX', expires, ARGV[1])
 redis.call('HINCRBY', KEYS[3], scope, 1)
+if ARGV[9] ~= '' then redis.call('XADD', KEYS[4], '*', 'e', ARGV[9]) end
 return {'parked', expires}

@@ -25,16 +25,17 @@ class PutReply(bytes, Enum):
 
 
 async def put_sealed(
-    redis: Redis, key: str, field: str, expected: bytes, value: bytes | str
+    redis: Redis, key: str, field: str, expected: bytes, value: bytes | str, audited: bytes = b""
 ) -> PutReply:
     """Replaces the expected value ('' for none) of a string, or of a hash's field.
 
-    An entry of the registry goes into its change feed, too.
+    An entry of the registry goes into its change feed, too, and the entry `audited`, if there is
+    one, into the audit log.
     """
-    keys = [key, redis_keys.SECRETS, redis_keys.REGISTRY_CHANGES]
+    keys = [key, redis_keys.SECRETS, redis_keys.REGISTRY_CHANGES, redis_keys.AUDIT_REGISTRY]
     key_ids = sealed_by(value) - sealed_by(expected)
     kind, number = _entry_of(key)
-    arguments = [field, expected, value, " ".join(key_ids), kind, number]
+    arguments = [field, expected, value, " ".join(key_ids), kind, number, audited]
     (reply,) = await LuaScript(redis, _SCRIPT)([(keys, arguments)])
     return PutReply(reply)
 

@@ -12,6 +12,8 @@ import msgspec
 from redis.asyncio import Redis
 
 from linkjolt import redis_keys
+from linkjolt.audit_log.entries import HIDDEN, SYSTEM, AuditSource, encode_entry
+from linkjolt.datasets import ACCOUNT_DEFAULT
 from linkjolt.fault_points import fault
 from linkjolt.registry.sealed.put import RETIRED_PREFIX, PutReply, put_sealed, retired_keys
 from linkjolt.registry.sealed.start import prepare_sealing
@@ -39,7 +41,7 @@ async def add_key(redis: Redis, sealer: Sealer) -> SecretKey:
     return waiting
 
 
-async def seal_again(redis: Redis, sealer: Sealer) -> Rotation:
+async def seal_again(redis: Redis, sealer: Sealer, source: AuditSource = SYSTEM) -> Rotation:
     """Seals everything in Redis by a new key, or by the one of an interrupted rotation."""
     await prepare_sealing(redis, sealer)
     retired = retired_keys(await call(redis, "HGETALL", redis_keys.SECRETS))
@@ -47,7 +49,7 @@ async def seal_again(redis: Redis, sealer: Sealer) -> Rotation:
     fault("rotation_before_retire")
     others = [other for other in sealer.keys if other.id != key.id]
     for other in others:
-        await _retire(redis, other.id, key.id)
+        await _retire(redis, other.id, key.id, source)
     sealer.retire(*(other.id for other in others))
     fault("rotation_after_retire")
     _replace(sealer, [SecretKey(key.value), *others])
@@ -81,9 +83,12 @@ def _begun(sealer: Sealer, retired: Mapping[str, str]) -> SecretKey | None:
     return None
 
 
-async def _retire(redis: Redis, key_id: str, successor: str) -> None:
+async def _retire(redis: Redis, key_id: str, successor: str, source: AuditSource) -> None:
     name = RETIRED_PREFIX.decode() + key_id
-    if await call(redis, "HSETNX", redis_keys.SECRETS, name, successor):
+    changes = [("key_file", HIDDEN, HIDDEN)]
+    audited = encode_entry(source, ACCOUNT_DEFAULT, "keyring", changes)
+    reply = await put_sealed(redis, redis_keys.SECRETS, name, b"", successor, audited)
+    if reply is PutReply.written:
         return
     other = cast(bytes, await call(redis, "HGET", redis_keys.SECRETS, name)).decode()
     if other != successor:

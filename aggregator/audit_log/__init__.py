@@ -1,0 +1,1 @@
+"""Stores the audit log as a chain of hashes for each account, and verifies it."""
