@@ -18,6 +18,7 @@ view("affiliates", "Affiliates", "period zone currency filters");
 view("quality", "Quality", "period zone filters");
 view("pipeline", "Pipeline", "zone");
 view("webhooks", "Webhooks", "zone");
+view("audit", "Audit log", "zone");
 view("settings", "Settings", "zone");
 
 export const FIRST = "overview";

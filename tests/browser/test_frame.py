@@ -77,7 +77,7 @@ def test_a_filter_shows_its_chip_and_applies_in_every_view_that_takes_it(
     assert int(requests.inner_text()) > of_one
 
 
-@pytest.mark.parametrize("view", ["live", "pipeline", "webhooks", "settings"])
+@pytest.mark.parametrize("view", ["live", "pipeline", "webhooks", "audit", "settings"])
 def test_a_filter_is_cleared_where_it_does_not_act(dashboard: Dashboard, view: str) -> None:
     page = dashboard.page
     dashboard.open(view, "?f.affiliate=aff_2&from=7d")

@@ -21,9 +21,10 @@ VIEWS = {
     "quality": "A chat or social network fetched the link to show a preview.",
     "pipeline": "It adds up",
     "webhooks": "http://127.0.0.1:9/hook",
+    "audit": "createAffiliate",
     "settings": "lj_live_",
 }
-HEADINGS = {"builder": "Report builder"}
+HEADINGS = {"builder": "Report builder", "audit": "Audit log"}
 COMPRESSED_MAX_BYTES = 150 << 10
 
 
