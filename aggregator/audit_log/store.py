@@ -35,8 +35,10 @@ from linkjolt.storage.redis import call, read_stream
 
 _TABLE = "audit_log"
 _FOLDER = Path(__file__).parent
-# Of one stream.
+# Of one stream, and of all; a Lua script takes some thousand arguments.
 _PAGE = 1_000
+_ROWS_MAX = 10_000
+_HEADS_AT_ONCE = 1_000
 _ERRORS = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _encode_lines = msgspec.json.Encoder().encode_lines
 _unreadable = MinuteLine(logging.ERROR, "audit entries unreadable")
@@ -106,6 +108,7 @@ class AuditLogStore:
             redis_keys.AUDIT_REFUSED,
             *map(redis_keys.audit, range(shards)),
         ]
+        self._page = max(1, min(_PAGE, _ROWS_MAX // len(self._streams)))
         self._keep_heads = LuaScript(redis, read_script(_FOLDER / "keep_heads.lua"))
         # None: to be read.
         self._chains: _Chains | None = None
@@ -138,10 +141,10 @@ class AuditLogStore:
             await self._insert(self._chains, new)
         await self._keep(self._chains, {one.entry.account for one in new})
         await self._drop(read)
-        return len(read) >= _PAGE
+        return len(read) >= self._page
 
     async def _read(self, stream: str) -> list[_ReadEntry]:
-        entries = await read_stream(self._redis, stream, "-", count=_PAGE)
+        entries = await read_stream(self._redis, stream, "-", count=self._page)
         return [_ReadEntry(stream, id, _decode(stream, id, fields)) for id, fields in entries]
 
     async def _without_stored(self, read: Sequence[_ReadEntry]) -> list[_ReadEntry]:
@@ -162,13 +165,14 @@ class AuditLogStore:
         lines = _encode_lines(rows)
         fault("audit_log_before_insert")
         if self._clickhouse.remote:
-            await insert_once(
+            stored = await insert_once(
                 self._clickhouse,
                 start,
                 lambda token: self._clickhouse.insert(_TABLE, COLUMNS, lines, token=token),
                 self._read_position,
             )
-            await self._check_own(rows[-1])
+            if stored != chains.pos or not await self._is_own(rows[-1]):
+                raise LeaseLost("another aggregator continued the audit log")
         else:
             await self._clickhouse.insert(_TABLE, COLUMNS, lines)
         fault("audit_log_after_insert")
@@ -178,20 +182,19 @@ class AuditLogStore:
         sql = f"SELECT max(pos) AS pos FROM {_TABLE}"
         return (await self._clickhouse.read(sql, _Position))[0].pos
 
-    async def _check_own(self, last: AuditRow) -> None:
-        """Raises LeaseLost if another aggregator's rows are stored in place of ours."""
-        sql = (
-            f"SELECT uid FROM {_TABLE} WHERE account = {{account:UInt32}} AND seq = {{seq:UInt64}}"
-        )
+    async def _is_own(self, last: AuditRow) -> bool:
+        """Returns whether the row, and so its insert, is stored rather than another's."""
+        where = "account = {account:UInt32} AND seq = {seq:UInt64}"
         parameters = {"account": last.account, "seq": last.seq}
-        rows = await self._clickhouse.read(sql, _Uid, parameters)
-        if [row.uid for row in rows] != [last.uid]:
-            raise LeaseLost("another aggregator continued the audit log")
+        sql = f"SELECT uid FROM {_TABLE} WHERE {where}"
+        return await self._clickhouse.read(sql, _Uid, parameters) == [_Uid(last.uid)]
 
     async def _keep(self, chains: _Chains, accounts: set[Account]) -> None:
         """Keeps the heads of accounts in Redis, so that a cut end is found."""
-        if accounts:
-            arguments = head_arguments((account, chains.heads[account]) for account in accounts)
+        ordered = sorted(accounts)
+        for start in range(0, len(ordered), _HEADS_AT_ONCE):
+            part = ordered[start : start + _HEADS_AT_ONCE]
+            arguments = head_arguments((account, chains.heads[account]) for account in part)
             await self._keep_heads([([redis_keys.AUDIT_HEADS], arguments)])
         fault("audit_log_after_heads")
 
@@ -207,11 +210,12 @@ class AuditLogStore:
         A chain whose end was cut or replaced goes on behind the end that Redis keeps, so that
         `verify` finds it for ever.
         """
+        kept = await read_heads(self._redis)
         rows = await self._clickhouse.read(read_sql("heads"), _StoredHead)
         heads = {row.account: ChainHead(row.seq, row.hash) for row in rows}
-        kept = await read_heads(self._redis)
-        parameters = {"accounts": [*kept], "seqs": [head.seq for head in kept.values()]}
-        found = await self._clickhouse.read(read_sql("kept"), _StoredHead, parameters)
+        keys = [(account, head.seq) for account, head in kept.items()]
+        arrays = "accounts", "seqs"
+        found = await self._clickhouse.look_up(read_sql("kept"), _StoredHead, arrays, keys)
         matching = {
             row.account for row in found if kept[row.account] == ChainHead(row.seq, row.hash)
         }
