@@ -63,7 +63,9 @@ CREATE TABLE IF NOT EXISTS meta (name TEXT PRIMARY KEY, value BLOB);
 """
 T = TypeVar("T")
 # Not webhooks: no edge delivers any, and they hold secrets.
-_COPIED_KINDS: tuple[EntryKind, ...] = tuple(kind for kind in ENTRY_TYPES if kind != "webhook")
+_COPIED_KINDS: tuple[EntryKind, ...] = tuple(
+    kind for kind in ENTRY_TYPES if kind not in ("webhook", "user")
+)
 _KEYRING = Place("edge/registry.db", "keyring")
 StoredEntry = tuple[EntryKind, int, bytes]
 log = structlog.get_logger()

@@ -269,6 +269,32 @@ def coupon_code(account: Account, code: str) -> str:
     return f"{_REGISTRY}:coupon:{account}:{code}"
 
 
+def user_email(email: str) -> str:
+    """Names the pointer from a person's e-mail address to its number; the address is not in it."""
+    return f"{_REGISTRY}:email:{blake2s(email.encode(), digest_size=16).hexdigest()}"
+
+
+def owners(account: Account) -> str:
+    """Names the set of the numbers of an account's owners, of whom there is always one."""
+    return f"{_REGISTRY}:owners:{account}"
+
+
+def session(digest: str) -> str:
+    """Names the session of a person, by the SHA-256 of its token."""
+    return f"lj:session:{digest}"
+
+
+def one_time_link(digest: str) -> str:
+    """Names an invitation or a reset that was not used yet, by the SHA-256 of its token."""
+    return f"lj:link:{digest}"
+
+
+def sign_in_failures(kind: Literal["address", "email", "user"], value: str) -> str:
+    """Names the number of refused sign-ins; neither address nor e-mail is in it."""
+    digest = blake2s(value.encode(), digest_size=16, person=b"sign-in").hexdigest()
+    return f"lj:{{sign-in}}:{kind}:{digest}"
+
+
 def key_digest(digest: str) -> str:
     """Names the pointer from the SHA-256 of an API key to its number."""
     return f"{_REGISTRY}:secret:{digest}"

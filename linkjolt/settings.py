@@ -55,6 +55,10 @@ class SharedSettings(msgspec.Struct, frozen=True, kw_only=True):
     public_url: Annotated[
         str, _doc("The edge's address as browsers see it; empty: host and edge port.")
     ] = ""
+    reports_public_url: Annotated[
+        str,
+        _doc("The dashboard's address as browsers see it; empty: host and reports port."),
+    ] = ""
     shards: Annotated[
         int, Meta(ge=1, le=1024), _doc("Number of click and of conversion streams.")
     ] = 1
@@ -158,7 +162,8 @@ class SharedSettings(msgspec.Struct, frozen=True, kw_only=True):
         return self.public_url.rstrip("/") or f"{self.scheme}://{self.host}:{self.edge_port}"
 
     def reports_url(self) -> str:
-        return f"{self.scheme}://{self.host}:{self.reports_port}"
+        own = f"{self.scheme}://{self.host}:{self.reports_port}"
+        return self.reports_public_url.rstrip("/") or own
 
 
 class EdgeSettings(SharedSettings, frozen=True, kw_only=True):
@@ -254,6 +259,12 @@ class ReportsSettings(SharedSettings, frozen=True, kw_only=True):
     ] = 3
     report_raw_max_seconds: Annotated[Seconds, _doc("How long a report may read raw events.")] = (
         10.0
+    )
+    session_idle_seconds: Annotated[
+        Seconds, _doc("How long a person stays signed in without a request.")
+    ] = 43_200.0
+    session_max_seconds: Annotated[Seconds, _doc("How long a person stays signed in at most.")] = (
+        604_800.0
     )
     live_clients_max: Annotated[
         int, Meta(ge=1, le=10_000), _doc("Clients that may listen to the live feed at once.")

@@ -19,6 +19,7 @@ from starlette.routing import BaseRoute, Route
 from linkjolt.api import resources
 from linkjolt.auth.access import authorize_request, identify_sender
 from linkjolt.auth.https_only import HttpsOnly
+from linkjolt.auth.people.session_cookies import SessionCookies, WithSessions
 from linkjolt.auth.rate_limits import RateLimits
 from linkjolt.auth.refused_authentications import RefusedAuthentications
 from linkjolt.balance.stale import stale_rule
@@ -39,7 +40,7 @@ from linkjolt.storage.sealing import Sealer
 from linkjolt.web import openapi_page, probes, requests
 from linkjolt.web.answer_headers import RequestIds
 from linkjolt.webhooks.deliveries.log import WarehouseDeliveryLog
-from reports import csv, static
+from reports import csv, people, static
 from reports.answer.cache import ReportCache
 from reports.answer.report import Report, ReportBuilder, TopRows
 from reports.answer.rows import csv_columns, csv_row
@@ -179,6 +180,7 @@ def create_app(
     feed = LiveFeed(LiveStore(redis, clickhouse, settings.shards))
     live = LiveEndpoint(feed, directory, settings)
     rate_limits = RateLimits(redis, settings)
+    cookies = people.session_cookies(settings, redis)
 
     @asynccontextmanager
     async def lifespan(_: Starlette) -> AsyncGenerator[None]:
@@ -194,16 +196,26 @@ def create_app(
             *probes.routes(partial(why_not_ready, redis, clickhouse)),
             *reports.routes(),
             Route("/v1/live", live.stream, methods=["GET"]),
-            *_adjustment_routes(settings, redis, directory),
             *openapi_page.routes(operations(), settings.reports_url(), settings.edge_url()),
-            *_registry_routes(settings, Registry(redis, sealer), clickhouse, directory),
+            *_api_routes(settings, Registry(redis, sealer), clickhouse, directory, cookies),
         ],
-        middleware=[
-            Middleware(RequestIds, rate_limits, refusals.count),
-            Middleware(HttpsOnly, settings),
-        ],
+        middleware=_middleware(settings, rate_limits, refusals, cookies),
         exception_handlers={**requests.EXCEPTION_HANDLERS, ClickHouseFailed: _unavailable_answer},
     )
+
+
+def _middleware(
+    settings: ReportsSettings,
+    rate_limits: RateLimits,
+    refusals: RefusedAuthentications,
+    cookies: SessionCookies,
+) -> list[Middleware]:
+    return [
+        Middleware(RequestIds, rate_limits, refusals.count),
+        # It tells over which scheme the browser came, which the cookies' names depend on.
+        Middleware(HttpsOnly, settings, settings.reports_public_url),
+        Middleware(WithSessions, cookies),
+    ]
 
 
 @asynccontextmanager
@@ -226,11 +238,19 @@ def _adjustment_routes(
     ]
 
 
-def _registry_routes(
-    settings: ReportsSettings, registry: Registry, clickhouse: ClickHouse, directory: Directory
+def _api_routes(
+    settings: ReportsSettings,
+    registry: Registry,
+    clickhouse: ClickHouse,
+    directory: Directory,
+    cookies: SessionCookies,
 ) -> list[BaseRoute]:
     log = WarehouseDeliveryLog(clickhouse)
-    return resources.routes(registry, directory, settings, log)
+    return [
+        *_adjustment_routes(settings, registry.redis, directory),
+        *people.routes(cookies, registry),
+        *resources.routes(registry, directory, settings, log),
+    ]
 
 
 async def _watch_balance(balances: BalanceReader, redis: Redis, clickhouse: ClickHouse) -> None:

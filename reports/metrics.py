@@ -38,3 +38,8 @@ LIVE_CLIENTS_DROPPED = Counter(
     "linkjolt_live_dropped_total",
     "Clients of the live feed that were dropped: they read too slowly.",
 )
+SIGN_INS = Counter(
+    "linkjolt_sign_ins",
+    "Tries to sign in, by outcome: done, refused, or bounded because too many were refused.",
+    ["outcome"],
+)

@@ -24,12 +24,12 @@ class OpenAnswers:
     @contextmanager
     def opened(self, key: ApiKey) -> Generator[None]:
         """Counts one more answer while it is open; Rejected beyond the bound."""
-        if self._open[key.number] >= self._per_key_max:
+        if self._open[key.holder] >= self._per_key_max:
             message = f"the API key has {self._per_key_max} {self._kind} open already"
             raise Rejected(Reason.too_many_requests, message)
-        self._open[key.number] += 1
+        self._open[key.holder] += 1
         try:
             yield
         finally:
-            self._open[key.number] -= 1
+            self._open[key.holder] -= 1
             self._open = +self._open

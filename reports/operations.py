@@ -15,6 +15,7 @@ from linkjolt.conversions.answer import EXAMPLE
 from linkjolt.conversions.api import PATH, READ_SCOPE
 from linkjolt.web.openapi import Operation, Parameter, of, text_body
 from linkjolt.web.openapi_page import own_operations
+from reports import people
 from reports.answer.report import ReportMeta
 from reports.live.http import SCOPE as LIVE_SCOPE
 from reports.log.audit import PARAMETERS as AUDITED_BY
@@ -148,6 +149,7 @@ def operations() -> list[Operation]:
         _audit_log(),
         *conversions.OPERATIONS,
         *adjustments.OPERATIONS,
+        *people.OPERATIONS,
         *resources.operations(),
         *own_operations(),
         *_dashboard(),

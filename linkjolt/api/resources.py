@@ -8,6 +8,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from linkjolt.api import commissions, link_preview, links_bulk
+from linkjolt.api.access import users
 from linkjolt.api.affiliates import AFFILIATES
 from linkjolt.api.api_keys import API_KEYS, ME
 from linkjolt.api.campaigns import CAMPAIGNS
@@ -46,6 +47,8 @@ _ENDPOINTS: list[Endpoint] = [
     SIGNING_SECRET,
     *privacy.ENDPOINTS,
     *OAUTH_CLIENTS.endpoints(),
+    *users.USERS.endpoints(),
+    users.LINK,
     *webhooks.WEBHOOKS.endpoints(),
     *webhooks.ENDPOINTS,
 ]

@@ -10,6 +10,8 @@ from starlette.types import Scope
 
 from linkjolt.auth import metrics
 from linkjolt.auth.allowed_networks import is_inside
+from linkjolt.auth.people.roles import key_of
+from linkjolt.auth.people.session_cookies import find_session
 from linkjolt.auth.rate_limits import RateLimits
 from linkjolt.auth.tokens import identify_token, is_token
 from linkjolt.directory.directory import Directory
@@ -45,7 +47,7 @@ async def identify(secret: str, directory: Directory, scope: Scope) -> ApiKey:
     if key.expires_at is not None and key.is_expired(datetime.now(UTC)):
         raise Rejected(Reason.unauthorized, "the API key has expired")
     directory.key_uses.note(key.number)
-    ask_for(Asker({key.number}))
+    ask_for(Asker({key.holder}))
     return key
 
 
@@ -97,9 +99,19 @@ async def identify_sender(scope: Scope, directory: Directory) -> ApiKey:
 
     Rejected over the rate limits of the key and its account, and where an address fails too often.
     """
-    key = await _identify_bearer(scope, directory)
+    key = await _identify_session(scope) or await _identify_bearer(scope, directory)
     if limits := rate_limits_of(scope):
         await limits.take(scope, key)
+    return key
+
+
+async def _identify_session(scope: Scope) -> ApiKey | None:
+    """Returns the key that a person's session is, on listeners that people sign in to."""
+    session = await find_session(scope)
+    if session is None:
+        return None
+    key = key_of(session.user)
+    ask_for(Asker({key.holder}))
     return key
 
 

@@ -47,7 +47,7 @@ class RateLimits:
 
         Counts it once, however often a long answer checks its key again.
         """
-        limits = (self._limit_of(key), key.number), (self._account, key.account)
+        limits = (self._limit_of(key), key.holder), (self._account, key.account)
         await self._take(scope, limits)
 
     async def take_post(self, scope: Scope, key: ApiKey) -> None:

@@ -24,11 +24,13 @@ def _own() -> _Commands:
     from linkjolt.cli.keys import keys
     from linkjolt.cli.registry import accounts, links
     from linkjolt.cli.secrets import secrets
+    from linkjolt.cli.users import users
 
     return {
         "accounts": accounts,
         "keys": keys,
         "links": links,
+        "users": users,
         "secrets": secrets,
         "config": config,
     }
@@ -102,6 +104,7 @@ COMMANDS = {
     "accounts": CommandEntry(_own, "Create, list and disable accounts."),
     "keys": CommandEntry(_own, "Create, list and revoke API keys; rotate the click ids' key."),
     "links": CommandEntry(_own, "Import and export links."),
+    "users": CommandEntry(_own, "Invite, reset, list and remove the people who sign in."),
     "secrets": CommandEntry(_own, "Rotate the keys that seal secrets."),
     "config": CommandEntry(_own, "Show the settings."),
     "edge": CommandEntry(_ingest, "Run one edge: tracking links and conversions."),

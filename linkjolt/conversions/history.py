@@ -27,7 +27,8 @@ class HistoryEntryAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """One entry of the history; `status` is that after it.
 
     The changes are in major units, signed: what it added to order value (refunds count against it)
-    and commission as reports sum them. `author` is the id of an API key, null for the post itself.
+    and commission as reports sum them. `author` is the id of an API key or of a
+    person, null for the post itself.
     """
 
     adjustment_id: str | None

@@ -237,7 +237,7 @@ class Directory:
                 self._keys.clear()
             case "key":
                 self._keys.drop_key(change.number)
-            case "webhook" | "rate" | "client":
+            case "webhook" | "rate" | "client" | "user":
                 pass
 
     def clear(self) -> None:

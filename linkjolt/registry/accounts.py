@@ -9,7 +9,7 @@ from linkjolt import redis_keys
 from linkjolt.datasets import ACCOUNT_DEFAULT, INSTALLATION, Account
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.checks import check_name
-from linkjolt.registry.entries import AccountEntry, parse_public_id, public_id
+from linkjolt.registry.entries import AccountEntry, User, parse_public_id, public_id
 from linkjolt.registry.reads import read_all, read_entry
 from linkjolt.registry.store import Registry
 from linkjolt.storage.redis import call
@@ -67,3 +67,8 @@ async def is_disabled(redis: Redis, account: Account) -> bool:
         return False
     entry = await read_entry(redis, AccountEntry, account)
     return entry is not None and entry.disabled_at is not None
+
+
+async def may_sign_in(redis: Redis, user: User) -> bool:
+    """Returns whether a person, and the account, are neither disabled nor deleted."""
+    return user.is_active and not await is_disabled(redis, user.account)

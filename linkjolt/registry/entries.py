@@ -8,10 +8,11 @@ import msgspec
 
 from linkjolt.datasets import INSTALLATION, Account, Dataset, dataset_of_tests, live_dataset
 from linkjolt.money import Commission
+from linkjolt.registry.people.entry import User
 from linkjolt.registry.whole_numbers import parse_whole_number
 
 EntryKind = Literal[
-    "account", "campaign", "affiliate", "link", "key", "coupon", "webhook", "rate", "client"
+    "account", "campaign", "affiliate", "link", "key", "coupon", "webhook", "rate", "client", "user"
 ]
 ID_PREFIXES: dict[EntryKind, str] = {
     "account": "acc",
@@ -23,6 +24,7 @@ ID_PREFIXES: dict[EntryKind, str] = {
     "webhook": "whk",
     "rate": "rate",
     "client": "client",
+    "user": "usr",
 }
 
 Duplicates = Literal["refuse", "allow", "rebill", "update"]
@@ -40,6 +42,7 @@ SCOPES = (
     "privacy:write",
     "payouts:write",
     "audit:read",
+    "account:write",
 )
 # What a key bound to an affiliate may have: each of their routes narrows to it, or refuses it.
 AFFILIATE_SCOPES = ("links:read", "reports:read", "events:read")
@@ -204,6 +207,7 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     where none was made. It may send `rate_limit_per_minute` requests; None is what the
     installation's settings say. Empty `allowed_networks` let all addresses use it. A stored key
     without `scopes_version` is of a former release (`reads.decode_entry`).
+    One with a `user` is no key but the session of a person, number 0; it is stored nowhere.
     """
 
     number: int
@@ -223,11 +227,17 @@ class ApiKey(msgspec.Struct, frozen=True, kw_only=True):
     allowed_networks: tuple[str, ...] = ()
     former_secrets: tuple[FormerSecret, ...] = ()
     scopes_version: int = SCOPES_VERSION
+    user: int = 0
+
+    @property
+    def holder(self) -> int:
+        """Returns a number that no other key and no other person has."""
+        return -self.user or self.number
 
     @property
     def id(self) -> str:
         """Returns the public id by which rows and answers say who sent a request."""
-        return public_id("key", self.number)
+        return public_id("user", self.user) if self.user else public_id("key", self.number)
 
     @property
     def dataset(self) -> Dataset:
@@ -296,7 +306,16 @@ class OAuthClient(msgspec.Struct, frozen=True, kw_only=True):
 
 
 RegistryEntry = (
-    AccountEntry | Campaign | Affiliate | Link | ApiKey | Coupon | Webhook | Rate | OAuthClient
+    AccountEntry
+    | Campaign
+    | Affiliate
+    | Link
+    | ApiKey
+    | Coupon
+    | Webhook
+    | Rate
+    | OAuthClient
+    | User
 )
 ENTRY_TYPES: dict[EntryKind, type[RegistryEntry]] = {
     "account": AccountEntry,
@@ -308,6 +327,7 @@ ENTRY_TYPES: dict[EntryKind, type[RegistryEntry]] = {
     "webhook": Webhook,
     "rate": Rate,
     "client": OAuthClient,
+    "user": User,
 }
 
 

@@ -22,13 +22,24 @@ from linkjolt.registry.entries import (
     Rate,
     RegistryChange,
     RegistryEntry,
+    User,
     Webhook,
     sequence_of,
 )
 from linkjolt.storage.redis import call
 
 E = TypeVar(
-    "E", AccountEntry, Campaign, Affiliate, Link, ApiKey, Coupon, Webhook, Rate, OAuthClient
+    "E",
+    AccountEntry,
+    Campaign,
+    Affiliate,
+    Link,
+    ApiKey,
+    Coupon,
+    Webhook,
+    Rate,
+    OAuthClient,
+    User,
 )
 ENTRY_KINDS: dict[type[RegistryEntry], EntryKind] = {
     entry: kind for kind, entry in ENTRY_TYPES.items()

@@ -24,6 +24,7 @@ from linkjolt.registry.entries import (
     Link,
     OAuthClient,
     RegistryEntry,
+    User,
     Webhook,
     public_id,
     sequence_of,
@@ -48,7 +49,9 @@ PATCH_ATTEMPTS_MAX = 10
 _CODE_ATTEMPTS_MAX = 5
 # Scripts sent at once. Redis reads them in one go, so more would make redirects wait.
 _PIPELINE_CALLS_MAX = 200
-_SCRIPT = read_script(Path(__file__).parent / "write.lua")
+_FOLDER = Path(__file__).parent
+_SCRIPT = read_script(_FOLDER / "write.lua")
+_USER_SCRIPT = read_script(_FOLDER / "people" / "write_user.lua")
 # The JSON that the writer read ('' for a new entry), and the entry to store.
 _Change = tuple[bytes, E]
 # The keys and the arguments of one call of the script.
@@ -59,13 +62,14 @@ _log = structlog.get_logger()
 
 
 class WriteReply(bytes, Enum):
-    """The replies of `write.lua`."""
+    """The replies of `write.lua` and `write_user.lua`."""
 
     written = b"written"
     changed = b"changed"
     taken = b"taken"
     full = b"full"
     retired = b"retired"
+    last_owner = b"last_owner"
 
 
 class EntryPage(msgspec.Struct, Generic[E], frozen=True):
@@ -76,7 +80,7 @@ class EntryPage(msgspec.Struct, Generic[E], frozen=True):
 
 
 class Registry:
-    """Campaigns, affiliates, links, keys, coupons, webhooks, exchange rates and OAuth clients.
+    """Campaigns, affiliates, links, keys, coupons, webhooks, rates, OAuth clients and people.
 
     Secrets are stored sealed, and read so: `sealed.entries` opens them. Without a sealer no new
     ones can be written. What a write returns has a new secret as it was given.
@@ -97,6 +101,7 @@ class Registry:
         self.sealer = sealer
         self.source = source
         self._script = LuaScript(redis, _SCRIPT)
+        self._user_script = LuaScript(redis, _USER_SCRIPT)
         self._make_code = make_code
 
     @property
@@ -186,7 +191,7 @@ class Registry:
             after = change(before)
             if after == before:
                 return before
-            reply = (await self._write([(raw, after)]))[0]
+            reply = await self._replace(raw, before, after)
             if reply != WriteReply.changed:
                 return _entry_or_raise(after, reply)
         message = "the entry is being changed by other requests: try again"
@@ -208,9 +213,29 @@ class Registry:
         def deleted(entry: E) -> E:
             if check:
                 check(entry)
-            return msgspec.structs.replace(entry, deleted_at=now)
+            left = _without_personal_data(entry) if isinstance(entry, User) else entry
+            return msgspec.structs.replace(left, deleted_at=now)
 
         await self.patch(kind, owner, number, deleted)
+
+    async def user_by_email(self, email: str) -> User | None:
+        """Returns the person who has an address, of any account; as many reads for nobody."""
+        number = await read_pointer(self.redis, redis_keys.user_email(email))
+        user = (await read_entries(self.redis, User, [number or 0]))[0]
+        return user if user and user.email == email and user.deleted_at is None else None
+
+    async def _replace(self, raw: bytes, before: E, after: E) -> object:
+        if not isinstance(before, User) or not isinstance(after, User):
+            return (await self._write([(raw, after)]))[0]
+        sealed = self._sealed(after)
+        assert isinstance(sealed, User)
+        write = _user_write(raw, before, sealed)
+        reply = (await self._user_script.outcomes([write]))[0]
+        if reply != WriteReply.retired or self.sealer is None:
+            return reply
+        # As `_write_retired`.
+        self.sealer.retire(*sealed_by(write[1][1]))
+        return await self._replace(raw, before, after)
 
     async def _read_visible(self, kind: type[E], owner: Owner, number: int) -> tuple[bytes, E]:
         raw = (await read_raw(self.redis, ENTRY_KINDS[kind], [number]))[0]
@@ -310,6 +335,23 @@ class Registry:
             raise Rejected(Reason.unavailable, "secrets cannot be sealed now") from None
 
 
+def _user_write(expected: bytes, before: User, after: User) -> _Write:
+    keys = [
+        redis_keys.registry_entry("user", after.number),
+        redis_keys.registry_index("user", after.account),
+        redis_keys.REGISTRY_CHANGES,
+        redis_keys.owners(after.account),
+        redis_keys.user_email(before.email),
+        redis_keys.user_email(after.email),
+        redis_keys.SECRETS,
+    ]
+    state, body = _state_of(after), msgspec.json.encode(after)
+    keeps = "keep" if after.email and state != "deleted" else ""
+    owner = "owner" if after.is_owner else ""
+    key_ids = " ".join(sealed_by(body) - sealed_by(expected))
+    return (keys, [expected, body, str(after.number), state, owner, keeps, key_ids])
+
+
 def _index_of_other_mode(kind: EntryKind, dataset: Owner) -> str:
     account = datasets.account_of(Dataset(dataset))
     test = datasets.is_test(Dataset(dataset))
@@ -335,8 +377,22 @@ def _pointer_keys(entry: RegistryEntry) -> list[str]:
             return [redis_keys.key_digest(entry.digest)]
         case Coupon():
             return [redis_keys.coupon_code(entry.account, entry.code)]
+        case User(email=str(email)) if email:
+            return [redis_keys.user_email(email)]
         case _:
             return []
+
+
+def _without_personal_data(user: User) -> User:
+    """Leaves what histories show of a person: the name."""
+    return User(
+        number=user.number,
+        account=user.account,
+        email="",
+        name=user.name,
+        role=user.role,
+        created_at=user.created_at,
+    )
 
 
 def _not_found(kind: EntryKind) -> Rejected:
@@ -346,17 +402,35 @@ def _not_found(kind: EntryKind) -> Rejected:
 def _outcome(entry: E, reply: object) -> E | Rejected:
     if reply == WriteReply.written:
         return entry
-    if reply == WriteReply.taken and isinstance(entry, Link):
-        message = f"{entry.tracking_code} is taken"
-        return Rejected(Reason.tracking_code_taken, message, field="tracking_code")
-    if reply == WriteReply.taken and isinstance(entry, Coupon):
-        message = f"{entry.code} is taken"
-        return Rejected(Reason.coupon_code_taken, message, field="code")
+    if reply == WriteReply.taken:
+        return _taken(entry)
+    if reply == WriteReply.last_owner:
+        message = "the account would have no owner left: make another person an owner first"
+        return Rejected(Reason.conflict, message)
     if isinstance(reply, ResponseError):
         return Rejected(Reason.unavailable, "the registry takes no writes now; try again")
     if isinstance(reply, Exception):
         raise reply
-    return Rejected(Reason.conflict, f"{ENTRY_KINDS[type(entry)]} {entry.number} exists already")
+    return _exists(entry)
+
+
+def _taken(entry: RegistryEntry) -> Rejected:
+    match entry:
+        case Link(tracking_code=code):
+            reason, field, message = Reason.tracking_code_taken, "tracking_code", f"{code} is taken"
+        case Coupon(code=code):
+            reason, field, message = Reason.coupon_code_taken, "code", f"{code} is taken"
+        case User():
+            reason, field = Reason.conflict, "email"
+            message = "is the address of another person"
+        case _:
+            return _exists(entry)
+    return Rejected(reason, message, field=field)
+
+
+def _exists(entry: RegistryEntry) -> Rejected:
+    kind = ENTRY_KINDS[type(entry)]
+    return Rejected(Reason.conflict, f"{kind} {entry.number} exists already")
 
 
 def _entry_or_raise(entry: E, reply: object) -> E:

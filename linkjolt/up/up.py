@@ -21,6 +21,7 @@ from linkjolt.storage.redis import connect, rewrite_file
 from linkjolt.storage.sealing import Sealer
 from linkjolt.up.demo import demo_lines, open_demo, show_key
 from linkjolt.up.fleet import Fleet, InstallationPlaces
+from linkjolt.up.owner import owner_link, show_link
 from linkjolt.web import server
 from linkjolt.web.tls import local_client_context, open_tls
 
@@ -159,19 +160,22 @@ async def _ready(fleet: Fleet, stop: asyncio.Event) -> bool:
 async def _banner(fleet: Fleet, settings: UpSettings, demo: bool) -> str:
     places = fleet.places
     edge_url = settings.public_url.rstrip("/") or places.edge_url
+    reports_url = settings.reports_public_url.rstrip("/") or places.reports_url
+    async with connect(places.redis_url) as redis:
+        link = await owner_link(redis, reports_url)
+        opened = await open_demo(redis, places.data) if demo else None
+    on_terminal = sys.stdout.isatty()
     lines = f"""\
 LinkJolt is running. Ctrl-C stops it.
 
 Edge:       {edge_url}
 Reports:    {places.reports_url}
-Dashboard:  {places.reports_url}/ (log in with an API key)
-Data:       {places.data}
+Dashboard:  {reports_url}/
+{show_link(link, places.data, on_terminal=on_terminal)}Data:       {places.data}
 """
-    if not demo:
+    if opened is None:
         return lines
-    async with connect(places.redis_url) as redis:
-        opened = await open_demo(redis, places.data)
     order_id = f"order_{time.time_ns() // 1_000_000}"
-    shown = show_key(opened, places.data, on_terminal=sys.stdout.isatty())
+    shown = show_key(opened, places.data, on_terminal=on_terminal)
     written = demo_lines(opened, shown, edge_url, places.reports_url, order_id, places.tls_cert)
     return f"{lines}\n{written}"

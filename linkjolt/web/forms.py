@@ -30,6 +30,7 @@ IMMUTABLE: dict[EntryKind, frozenset[str]] = {
     "client": frozenset(
         {"id", "client_id", "client_secret", "scopes", "hint", "expires_at", "test", "created_at"}
     ),
+    "user": frozenset({"id", "email", "two_factor", "created_at", "joined_at"}),
 }
 
 

@@ -22,6 +22,8 @@ TAGS: dict[str, str] = {
     "Links": "Manage tracking links, one or many at once.",
     "Coupons": "Manage coupon codes that earn an affiliate a commission without a click.",
     "Rates": "Manage exchange rates, by which a commission's amounts are converted.",
+    "People": "Manage the people who sign in, their roles and invitations.",
+    "Sessions": "Sign in and out of the dashboard, and manage one's own password and codes.",
     "API keys": "Manage API keys, and see what a key may do.",
     "Privacy": "Erase what is stored about a customer, or export it.",
     "OAuth": "Manage OAuth clients, and exchange their secrets for access tokens.",
@@ -48,6 +50,7 @@ HEADERS: dict[str, str] = {
     "X-Data-As-Of": "Every event before this instant is in the report.",
     "X-Next-Cursor": "The cursor of the next page of a CSV; absent on the last page.",
     "Content-Disposition": "The suggested file name.",
+    "Set-Cookie": "The session's cookie: `HttpOnly`, `SameSite=Strict`, over https `Secure`.",
 }
 
 
@@ -115,7 +118,8 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     `live_only` operations are about what is live, and refuse test keys. `narrows`: keys bound to an
     affiliate are answered what is of it; all other operations with a scope refuse them.
     `key_in_query`: the key may be a parameter of the query, too. `for_clients` operations need the
-    id and secret of an OAuth client instead.
+    id and secret of an OAuth client instead. `by_session`: only a person who has signed in,
+    no key.
 
     `answers` are by status, None for an empty one, several where the media type varies;
     `refusals` are statuses of problems beside those that every operation has. `texts` and
@@ -134,6 +138,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     narrows: bool = False
     key_in_query: bool = False
     for_clients: bool = False
+    by_session: bool = False
     bodies: Sequence[Body] = ()
     parameters: Sequence[Parameter] = ()
     refusals: Sequence[int] = ()

@@ -124,6 +124,7 @@ def _security_schemes(edge_url: str) -> dict[str, Any]:
         "keyInQuery": {"type": "apiKey", "in": "query", "name": "key"},
         "token": {"type": "oauth2", "flows": {"clientCredentials": flow}},
         "client": {"type": "http", "scheme": "basic"},
+        "session": {"type": "apiKey", "in": "cookie", "name": "linkjolt_session"},
     }
 
 
@@ -209,7 +210,9 @@ def _operation(one: Operation, schemas: _Schemas) -> dict[str, Any]:
     }
     if one.for_clients:
         described["security"] = [{"client": []}]
-    if one.scope is not None:
+    if one.by_session:
+        described["security"] = [{"session": []}]
+    elif one.scope is not None:
         described["security"] = list(_security(one, one.scope))
     if one.live_only:
         described["x-live-only"] = True
@@ -231,6 +234,8 @@ def _security(one: Operation, scope: str) -> Iterator[dict[str, list[str]]]:
 
 
 def _description(one: Operation) -> str:
+    if one.by_session:
+        return f"{one.description}\n\nRequires a session, and `X-CSRF-Token` unless it only reads."
     if one.scope is None:
         return one.description
     scopes = one.scope.replace(" or ", "` or `").replace(" and ", "` and `")

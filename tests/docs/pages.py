@@ -27,6 +27,7 @@ _FREE = {
     "webhook's secret": r"\bwhsec_(?:[\w+/]{20,}=*|…)",
     "instant": r"\b20[2-4]\d-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?:Z|\+00:00)",
     "elapsed": r'(?<="elapsed_ms": )[0-9.]+',
+    "one-time token": r"(?<=token=)(?:[\w-]{20,}|…)",
     "request id": r'(?<="request_id": ")[0-9a-f]{16}',
 }
 

@@ -101,7 +101,7 @@ def _only_reads_reports(block: Block) -> bool:
 
 def test_every_page_for_users_is_run() -> None:
     users = {"conversions", "registry", "commission-rules", "coupons", "keys", "errors"}
-    others = {"postbacks", "webhooks", "reports", "rates", "oauth"}
+    others = {"postbacks", "webhooks", "reports", "rates", "oauth", "users"}
     assert {"README.md", *(f"docs/{name}.md" for name in users | others)} <= set(PAGES)
 
 

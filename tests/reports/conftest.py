@@ -19,6 +19,7 @@ from linkjolt.storage.clickhouse import ClickHouse
 from reports.app import create_app
 from tests.aggregator.rollups.sample import ACCOUNT
 from tests.linkjolt.registry import samples
+from tests.sealers import any_sealer
 
 
 class Client(msgspec.Struct, frozen=True):
@@ -46,7 +47,7 @@ async def make_secret(redis: Redis, *scopes: str, account: int = ACCOUNT) -> str
 
 def open_http(redis: Redis, clickhouse: ClickHouse, settings: Settings) -> httpx2.AsyncClient:
     directory = Directory(redis, links_cached=100, unknown_cached=100)
-    app = create_app(settings, redis, clickhouse, directory, asyncio.Event())
+    app = create_app(settings, redis, clickhouse, directory, asyncio.Event(), any_sealer())
     transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
     return httpx2.AsyncClient(transport=transport, base_url="http://reports.example")
 

@@ -25,6 +25,7 @@ _IDS = {
     "oauth-clients": "client_999",
     "webhooks": "whk_999",
     "privacy": "prv_999",
+    "users": "usr_999",
 }
 _PARAMETERS = {
     "conversion_id": "conv_06EZ3GQ8N4T5W1Y7B2C9D0F6H8",
@@ -88,6 +89,11 @@ class Called(msgspec.Struct, frozen=True):
     narrows: bool
     body: tuple[str, bytes] | None
     query: Mapping[str, str] = {}
+
+    @property
+    def by_session(self) -> bool:
+        """Returns whether no key at all is let in."""
+        return self.schemes == frozenset(["session"])
 
     @property
     def url(self) -> str:
@@ -159,7 +165,7 @@ def expected(one: Called, access: Access) -> tuple[int, str] | str:
         return LET_IN
     if "client" in one.schemes:
         return CLIENTS_ONLY
-    if access.validity != "valid":
+    if access.validity != "valid" or one.by_session:
         return 401, "unauthorized"
     allowed = any(set(way) <= access.held for way in one.ways)
     if not allowed or (one.live_only and access.test):
@@ -180,6 +186,11 @@ def refused_field(one: Called, access: Access) -> str | None:
         return "kind"
     if one.id in _OF_CAMPAIGN_1 and one.method != "HEAD" and access.campaign not in (0, 1):
         return ""
+    if one.id == "createUser":
+        # The example is a manager, who may do more, and may stay for longer than a token.
+        if "admin" not in access.scopes:
+            return "role"
+        return "expires_at" if access.token else None
     if one.id not in ("createApiKey", "createOauthClient"):
         return None
     # The example is live and has another scope, is bound to no campaign, and never expires.

@@ -7,10 +7,11 @@ import msgspec
 
 from linkjolt import redis_keys
 from linkjolt.registry.entries import ApiKey, EntryKind, RegistryEntry, Webhook, WebhookSecret
+from linkjolt.registry.people.entry import User
 from linkjolt.storage.sealing import Place, Sealer, is_sealed
 
 # The kinds of entries with secrets in them.
-SECRET_KINDS: tuple[EntryKind, ...] = ("key", "webhook")
+SECRET_KINDS: tuple[EntryKind, ...] = ("key", "webhook", "user")
 
 
 def seal_entry(entry: RegistryEntry, sealer: Sealer | None) -> RegistryEntry:
@@ -29,6 +30,14 @@ def seal_entry(entry: RegistryEntry, sealer: Sealer | None) -> RegistryEntry:
         case ApiKey(signing_secret=secret) if secret:
             place = _place("key", entry.number, "signing_secret")
             return msgspec.structs.replace(entry, signing_secret=_sealed(secret, place, sealer))
+        case User(totp=totp, totp_pending=pending) if totp or pending:
+            # Of both the same, for a pending secret is confirmed as it is.
+            place = _place("user", entry.number, "totp")
+            return msgspec.structs.replace(
+                entry,
+                totp=totp and _sealed(totp, place, sealer),
+                totp_pending=pending and _sealed(pending, place, sealer),
+            )
         case _:
             return entry
 
@@ -40,6 +49,8 @@ def has_plain_secret(entry: RegistryEntry) -> bool:
             return not all(is_sealed(one.secret) for one in entry.secrets)
         case ApiKey():
             return entry.signing_secret != "" and not is_sealed(entry.signing_secret)
+        case User(totp=totp, totp_pending=pending):
+            return any(secret and not is_sealed(secret) for secret in (totp, pending))
         case _:
             return False
 
@@ -57,6 +68,11 @@ def open_key(key: ApiKey, sealer: Sealer) -> ApiKey:
     """Returns the key with its signing secret; SealError where that does not open."""
     place = _place("key", key.number, "signing_secret")
     return msgspec.structs.replace(key, signing_secret=_opened(key.signing_secret, place, sealer))
+
+
+def open_totp(user: User, stored: str, sealer: Sealer) -> str:
+    """Returns a person's secret of codes, as stored; SealError where it does not open."""
+    return _opened(stored, _place("user", user.number, "totp"), sealer)
 
 
 def _sealed(secret: str, place: Place, sealer: Sealer | None) -> str:

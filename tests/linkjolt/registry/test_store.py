@@ -221,7 +221,9 @@ async def test_a_taken_code_among_many_sinks_no_other(registry: Registry) -> Non
 
 
 def test_the_write_script_returns_exactly_the_named_replies() -> None:
-    script = (Path(store.__file__).parent / "write.lua").read_text(encoding="utf-8")
+    folder = Path(store.__file__).parent
+    names = ("write.lua", "people/write_user.lua")
+    script = "".join((folder / name).read_text(encoding="utf-8") for name in names)
     assert set(re.findall(r"return '(\w+)'", script)) == {r.value.decode() for r in WriteReply}
 
 

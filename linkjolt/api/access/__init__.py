@@ -1,0 +1,1 @@
+"""Serves the people of an account, and their sessions."""

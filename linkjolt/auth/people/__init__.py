@@ -1,0 +1,1 @@
+"""Lets people sign in: passwords, second factors, sessions, one-time links, roles."""

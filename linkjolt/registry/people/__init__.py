@@ -1,0 +1,1 @@
+"""Declares people, and writes their entries."""
