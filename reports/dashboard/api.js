@@ -1,4 +1,4 @@
-// The API of this origin, called with the key of the session.
+// The API of this origin, called with an API key, or by the session of a person.
 
 const KEY = "linkjolt.key";
 
@@ -20,7 +20,11 @@ export const key = () => sessionStorage.getItem(KEY);
 export const keepKey = (secret) => sessionStorage.setItem(KEY, secret);
 export const forgetKey = () => sessionStorage.removeItem(KEY);
 
-export async function request(method, path, { params, body, signal, headers } = {}) {
+// Pages of other sites cannot read the token that changes need beside the session's cookie.
+let token = null;
+const credentials = (method) => (key() ? { Authorization: `Bearer ${key()}` } : method !== "GET" && token ? { "X-CSRF-Token": token } : {});
+
+export async function request(method, path, { params, body, signal, headers } = {}, again = false) {
   const query = new URLSearchParams(params ?? {}).toString();
   let answer;
   try {
@@ -28,7 +32,7 @@ export async function request(method, path, { params, body, signal, headers } = 
       method,
       signal,
       headers: {
-        Authorization: `Bearer ${key()}`,
+        ...credentials(method),
         ...(body === undefined ? {} : { "Content-Type": "application/json" }),
         ...headers,
       },
@@ -40,6 +44,11 @@ export async function request(method, path, { params, body, signal, headers } = 
   }
   if (answer.ok) return answer;
   const problem = await answer.json().catch(() => ({}));
+  if (answer.status === 403 && !key() && !again && problem.detail?.startsWith("Send X-CSRF-Token")) {
+    // Another tab has signed in since: this one asks for its token.
+    await get("/v1/session");
+    return request(method, path, { params, body, signal, headers }, true);
+  }
   const error = new ApiError(problem, answer.status);
   if (answer.status === 401) window.dispatchEvent(new CustomEvent("linkjolt:logout", { detail: error.message }));
   throw error;
@@ -47,7 +56,10 @@ export async function request(method, path, { params, body, signal, headers } = 
 
 async function json(method, path, options) {
   const answer = await request(method, path, options);
-  return answer.status === 204 ? null : answer.json();
+  if (answer.status === 204) return null;
+  const found = await answer.json();
+  token = found.csrf_token ?? token;
+  return found;
 }
 
 export const get = (path, params, signal) => json("GET", path, { params, signal });

@@ -1,34 +1,18 @@
 // The start: who looks, and then the frame.
 
-import { forgetKey, get, keepKey, key } from "./api.js";
-import { h, replace } from "./dom.js";
+import { forgetKey, get, key } from "./api.js";
 import { Frame } from "./frame/frame.js";
+import { allow } from "./may.js";
+import { forget, isRemembered, load } from "./session.js";
+import { openLink, openSignIn, takeLink } from "./views/signin.js";
 
 const root = document.getElementById("app");
-
-function login(message) {
-  const secret = h("input", { type: "password", name: "key", autocomplete: "current-password", required: true, placeholder: "lj_live_…" });
-  const error = h("p", { class: "error", role: "alert" }, message ?? "");
-  const enter = async (event) => {
-    event.preventDefault();
-    keepKey(secret.value.trim());
-    try {
-      await start();
-    } catch (problem) {
-      forgetKey();
-      replace(error, problem.message);
-    }
-  };
-  replace(root, h("main", { id: "main", class: "login" }, h("h1", {}, "LinkJolt"),
-    h("p", { class: "soft" }, "Log in with an API key that has the scope reports:read. It is kept until this tab is closed."),
-    error, h("form", { onsubmit: enter }, h("label", {}, "API key", secret), h("button", { class: "primary" }, "Log in"))));
-  secret.focus();
-}
 
 let frame = null;
 
 async function start() {
   const me = await get("/v1/me");
+  allow(me.key.scopes);
   frame?.close();
   frame = new Frame(root, me);
 }
@@ -38,9 +22,17 @@ window.addEventListener("linkjolt:logout", ({ detail }) => {
   if (!frame) return;
   frame.close();
   frame = null;
-  forgetKey();
   login(detail);
 });
 
-if (key()) start().catch((error) => login(error.message));
+function login(message) {
+  forgetKey();
+  forget();
+  openSignIn(root, start, message);
+}
+
+const link = takeLink();
+if (link) openLink(root, start, link);
+else if (key()) start().catch((error) => login(error.message));
+else if (isRemembered()) load().then(start).catch((error) => login(error.message));
 else login();

@@ -1,5 +1,7 @@
 // Elements, made in one line each. Text is only ever set as text.
 
+import { may } from "./may.js";
+
 const SVG = "http://www.w3.org/2000/svg";
 
 function fill(element, props, children) {
@@ -13,7 +15,10 @@ function fill(element, props, children) {
   return element;
 }
 
-export function h(tag, props, ...children) {
+// Nothing, where `needs` names a scope that is lacking.
+export function h(tag, properties, ...children) {
+  const { needs, ...props } = properties ?? {};
+  if (needs && !may(needs)) return null;
   return fill(document.createElement(tag), props, children);
 }
 

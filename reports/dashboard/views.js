@@ -20,6 +20,7 @@ view("pipeline", "Pipeline", "zone");
 view("webhooks", "Webhooks", "zone");
 view("audit", "Audit log", "zone");
 view("settings", "Settings", "zone");
+view("you", "You", "");
 
 export const FIRST = "overview";
 export const names = () => [...views].map(([name, { title }]) => [name, title]);

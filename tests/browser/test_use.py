@@ -217,7 +217,7 @@ def test_a_wrong_key_is_refused_with_its_code_and_request(browser: Browser, site
     dashboard = open_dashboard(browser, site)
     page = dashboard.page
     page.goto(dashboard.url)
-    page.keyboard.type("lj_live_wrong")
+    page.get_by_label("API key").fill("lj_live_wrong")
     page.keyboard.press("Enter")
     expect(page.get_by_role("alert")).to_contain_text("unauthorized, request ")
     page.context.close()

@@ -23,6 +23,7 @@ VIEWS = {
     "webhooks": "http://127.0.0.1:9/hook",
     "audit": "createAffiliate",
     "settings": "lj_live_",
+    "you": "You use the API key demo",
 }
 HEADINGS = {"builder": "Report builder", "audit": "Audit log"}
 COMPRESSED_MAX_BYTES = 150 << 10

@@ -16,12 +16,12 @@ export function open(frame) {
 
   const affiliates = serverList(frame, {
     caption: "Affiliates", search: "Name, e-mail address or id", sorts: SORTS, none: "No affiliate yet: make one.",
-    tools: [h("button", { type: "button", class: "primary", onclick: () => newAffiliate() }, "New affiliate")],
+    tools: [h("button", { needs: "links:write", type: "button", class: "primary", onclick: () => newAffiliate() }, "New affiliate")],
     load, columns,
   });
   const campaigns = h("div", {});
   const element = h("div", {}, h("section", { class: "panel" }, affiliates.element),
-    h("section", { class: "panel" }, h("div", { class: "head" }, h("h2", {}, "Campaigns"), h("button", { onclick: () => newCampaign() }, "New campaign")), campaigns));
+    h("section", { class: "panel" }, h("div", { class: "head" }, h("h2", {}, "Campaigns"), h("button", { needs: "links:write", onclick: () => newCampaign() }, "New campaign")), campaigns));
 
   async function load(asked, signal) {
     const ids = filteredIds(frame.params, "affiliate");

@@ -93,6 +93,7 @@ export function open(frame) {
       columns: [
         ["time", "Time", (fact) => time(fact.timestamp, at)],
         ["kind", "What", (fact) => tag(fact.kind)],
+        ["author", "By", (fact) => fact.author ?? "–"],
         ["reason", "Reason", (fact) => fact.reason],
         ["value", "Order value", (fact) => money(fact.order_value_change, one.currency), true],
         ["commission", "Commission", (fact) => money(fact.commission_change, one.currency), true],
@@ -107,8 +108,8 @@ export function open(frame) {
       close();
       await frame.refresh();
     };
-    const now = (label, kind) => h("button", { onclick: () => done({ kind }).catch((error) => { close(); frame.fail(error); }) }, label);
-    const ask = (label, title, fields, body, route) => h("button", { onclick: () => openForm(title, fields(), label, (form) => done(body(form), route)) }, label);
+    const now = (label, kind) => h("button", { needs: kind === "pay" ? "payouts:write" : "conversions:write", onclick: () => done({ kind }).catch((error) => { close(); frame.fail(error); }) }, label);
+    const ask = (label, title, fields, body, route) => h("button", { needs: "conversions:write", onclick: () => openForm(title, fields(), label, (form) => done(body(form), route)) }, label);
     const reason = () => [field("Reason", { name: "reason", required: true, maxlength: 500 })];
     const amount = () => [field(`Amount in ${one.currency} (empty: all that is left)`, { name: "amount", inputmode: "decimal" })];
     const whom = () => [field("Tracking code of the link that earned it", { name: "tracking_code", required: true })];

@@ -1,30 +1,13 @@
 // Tracking links: what they brought in the period, made, changed, tried, and as a QR code.
 
-import qrcode from "../vendor/qrcode.js";
 import { get, patch, post } from "../api.js";
-import { choice, copyButton, field, h, openForm, openPanel, replace, svg } from "../dom.js";
+import { choice, copyButton, field, h, openForm, openPanel, replace } from "../dom.js";
 import { amount, time, whole } from "../format.js";
 import { picker, serverList } from "../frame/list.js";
 import { learn, linkIds, textOf } from "../frame/names.js";
+import { qr } from "../qr.js";
 import { change, filteredIds, reportParams, zone } from "../state.js";
 import { tag } from "../table.js";
-
-const MARGIN = 4;
-
-function qr(text) {
-  const code = qrcode(0, "M");
-  code.addData(text);
-  code.make();
-  const size = code.getModuleCount();
-  const path = [];
-  for (let row = 0; row < size; row += 1) {
-    for (let column = 0; column < size; column += 1) {
-      if (code.isDark(row, column)) path.push(`M${column + MARGIN} ${row + MARGIN}h1v1h-1z`);
-    }
-  }
-  const whole = size + 2 * MARGIN;
-  return svg("svg", { class: "qr", viewBox: `0 0 ${whole} ${whole}`, role: "img", "aria-label": `QR code of ${text}` }, svg("path", { d: path.join("") }));
-}
 
 const SORTS = [["-created_at", "Newest first"], ["created_at", "Oldest first"], ["tracking_code", "Tracking code"], ["-tracking_code", "Tracking code, from the end"]];
 
@@ -33,7 +16,7 @@ export function open(frame) {
   const status = h("span", {});
   const list = serverList(frame, {
     caption: "Tracking links", search: "Code, host of the destination or id", sorts: SORTS, none: "No link yet: make one.",
-    tools: [status, h("button", { type: "button", class: "primary", onclick: () => create().catch((error) => frame.fail(error)) }, "New link")],
+    tools: [status, h("button", { needs: "links:write", type: "button", class: "primary", onclick: () => create().catch((error) => frame.fail(error)) }, "New link")],
     load, columns,
   });
   const element = h("section", { class: "panel" }, list.element);
@@ -126,7 +109,7 @@ export function open(frame) {
     };
     const dialog = openPanel(link.tracking_code, h("p", {}, h("code", {}, link.url), " ", copyButton(link.url)), qr(link.url),
       h("form", { class: "tools", onsubmit: attempt }, h("label", {}, "Test click with", query), h("button", {}, "Show where it leads")), shown,
-      h("div", { class: "actions" }, h("button", { onclick: () => { dialog.close(); edit(link); } }, "Change")));
+      h("div", { class: "actions" }, h("button", { needs: "links:write", onclick: () => { dialog.close(); edit(link); } }, "Change")));
     attempt();
   }
 

@@ -5,20 +5,24 @@ import { copyButton, field, h, openForm, openPanel, replace } from "../dom.js";
 import { time } from "../format.js";
 import { zone } from "../state.js";
 import { serverList } from "../frame/list.js";
+import { session } from "../session.js";
 import { tag } from "../table.js";
+import { people } from "./users.js";
 
 const SCOPES = ["reports:read", "events:read", "links:read", "links:write", "conversions:write", "payouts:write", "postback", "webhooks:write", "rates:write", "keys:write", "admin"];
 
 export function open(frame) {
   const { key, account } = frame.me;
   const box = h("div", {});
+  const persons = people(frame);
   const leave = () => { forgetKey(); location.reload(); };
-  const facts = [["Account", account], ["Key", `${key.name} (${key.hint})`], ["Scopes", key.scopes.join(", ")], ["Events", key.test ? "test" : "live"]];
+  const facts = [["Account", account], session() ? ["Person", `${key.name} (${session().user.role})`] : ["Key", `${key.name} (${key.hint})`], ["Scopes", key.scopes.join(", ")], ["Events", key.test ? "test" : "live"]];
   const element = h("div", {},
-    h("section", { class: "panel" }, h("div", { class: "head" }, h("h2", {}, "This session"), h("button", { onclick: leave }, "Log out")),
+    h("section", { class: "panel" }, h("div", { class: "head" }, h("h2", {}, "This session"), session() ? h("a", { href: "#/you" }, "You") : h("button", { onclick: leave }, "Log out")),
       h("dl", { class: "facts" }, facts.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]).flat()),
       h("p", {}, h("a", { href: "/docs" }, "The API, route by route"))),
-    h("section", { class: "panel" }, h("div", { class: "head" }, h("h2", {}, "API keys"), h("button", { class: "primary", onclick: () => create() }, "New key")), box));
+    h("section", { class: "panel" }, h("div", { class: "head" }, h("h2", {}, "API keys"), h("button", { class: "primary", needs: "keys:write", onclick: () => create() }, "New key")), box),
+    persons.element);
 
   const manages = ["admin", "keys:write"].some((scope) => key.scopes.includes(scope));
   const list = serverList(frame, {
@@ -42,7 +46,7 @@ export function open(frame) {
   });
   replace(box, manages ? list.element : h("p", { class: "soft" }, "Managing keys needs the scope keys:write, which this key lacks."));
 
-  const refresh = async (signal) => { if (manages) await list.refresh(signal); };
+  const refresh = async (signal) => { await Promise.all([persons.refresh(signal), manages ? list.refresh(signal) : null]); };
 
   function revoke(one) {
     openForm(`Revoke ${one.name}?`, [h("p", {}, "Whoever uses it is refused within a second. This cannot be undone.")], "Revoke", async () => {

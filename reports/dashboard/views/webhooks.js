@@ -20,7 +20,7 @@ export function open(frame) {
   let hooks = [];
   const list = serverList(frame, {
     caption: "Webhooks", search: "URL or id", sorts: SORTS, none: "No webhook yet.",
-    tools: [status, h("button", { type: "button", class: "primary", onclick: () => create() }, "New webhook")],
+    tools: [status, h("button", { needs: "webhooks:write", type: "button", class: "primary", onclick: () => create() }, "New webhook")],
     load: async (asked, signal) => {
       const state = frame.params.get("status");
       const page = await get("/v1/webhooks", { ...asked, ...(state ? { status: state } : {}) }, signal);
@@ -32,7 +32,7 @@ export function open(frame) {
       ["events", "Events", (one) => one.events.join(", ")],
       ["status", "Status", (one) => [tag(one.status), one.disabled_reason ? ` ${one.disabled_reason}` : ""]],
       ["made", "Made", (one) => time(one.created_at, zone(frame.params), { dateStyle: "medium" }), false, "created_at"],
-      ["test", "", (one) => h("button", { onclick: () => act(() => post(`/v1/webhooks/${one.id}/test`, undefined)) }, "Send a test")],
+      ["test", "", (one) => h("button", { needs: "webhooks:write", onclick: () => act(() => post(`/v1/webhooks/${one.id}/test`, undefined)) }, "Send a test")],
     ],
   });
   const element = h("div", {}, h("section", { class: "panel" }, list.element), log);
@@ -68,7 +68,7 @@ export function open(frame) {
         ["state", "State", (one) => tag(one.state)],
         ["tries", "Tries", (one) => String(one.tries.length), true],
         ["last", "Last answer", (one) => { const last = one.tries.at(-1); return last ? (last.status ?? last.error) : "–"; }],
-        ["again", "", (one) => h("button", { onclick: () => act(() => post(`/v1/webhooks/${hook.id}/deliveries/${one.webhook_id}/resend`, undefined)) }, "Send again")],
+        ["again", "", (one) => h("button", { needs: "webhooks:write", onclick: () => act(() => post(`/v1/webhooks/${hook.id}/deliveries/${one.webhook_id}/resend`, undefined)) }, "Send again")],
       ],
     }));
   }
