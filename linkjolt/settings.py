@@ -56,8 +56,7 @@ class SharedSettings(msgspec.Struct, frozen=True, kw_only=True):
         str, _doc("The edge's address as browsers see it; empty: host and edge port.")
     ] = ""
     reports_public_url: Annotated[
-        str,
-        _doc("The dashboard's address as browsers see it; empty: host and reports port."),
+        str, _doc("The dashboard's address as browsers see it; empty: host and reports port.")
     ] = ""
     shards: Annotated[
         int, Meta(ge=1, le=1024), _doc("Number of click and of conversion streams.")
@@ -257,15 +256,9 @@ class ReportsSettings(SharedSettings, frozen=True, kw_only=True):
     report_readers: Annotated[
         int, Meta(ge=1, le=64), _doc("Warehouse connections that serve reports.")
     ] = 3
-    report_raw_max_seconds: Annotated[Seconds, _doc("How long a report may read raw events.")] = (
-        10.0
-    )
-    session_idle_seconds: Annotated[
-        Seconds, _doc("How long a person stays signed in without a request.")
-    ] = 43_200.0
-    session_max_seconds: Annotated[Seconds, _doc("How long a person stays signed in at most.")] = (
-        604_800.0
-    )
+    report_raw_max_seconds: Annotated[Seconds, _doc("How long reports may read raw events.")] = 10.0
+    session_idle_seconds: Annotated[Seconds, _doc("End of a session without requests.")] = 43_200.0
+    session_max_seconds: Annotated[Seconds, _doc("Longest session of a person.")] = 604_800.0
     live_clients_max: Annotated[
         int, Meta(ge=1, le=10_000), _doc("Clients that may listen to the live feed at once.")
     ] = 200

@@ -29,6 +29,7 @@ from linkjolt.registry.entries import (
     public_id,
     sequence_of,
 )
+from linkjolt.registry.people import write as people
 from linkjolt.registry.reads import (
     ENTRY_KINDS,
     E,
@@ -49,9 +50,7 @@ PATCH_ATTEMPTS_MAX = 10
 _CODE_ATTEMPTS_MAX = 5
 # Scripts sent at once. Redis reads them in one go, so more would make redirects wait.
 _PIPELINE_CALLS_MAX = 200
-_FOLDER = Path(__file__).parent
-_SCRIPT = read_script(_FOLDER / "write.lua")
-_USER_SCRIPT = read_script(_FOLDER / "people" / "write_user.lua")
+_SCRIPT = read_script(Path(__file__).parent / "write.lua")
 # The JSON that the writer read ('' for a new entry), and the entry to store.
 _Change = tuple[bytes, E]
 # The keys and the arguments of one call of the script.
@@ -101,7 +100,7 @@ class Registry:
         self.sealer = sealer
         self.source = source
         self._script = LuaScript(redis, _SCRIPT)
-        self._user_script = LuaScript(redis, _USER_SCRIPT)
+        self._user_script = LuaScript(redis, people.WRITE_SCRIPT)
         self._make_code = make_code
 
     @property
@@ -213,7 +212,7 @@ class Registry:
         def deleted(entry: E) -> E:
             if check:
                 check(entry)
-            left = _without_personal_data(entry) if isinstance(entry, User) else entry
+            left = people.without_personal_data(entry) if isinstance(entry, User) else entry
             return msgspec.structs.replace(left, deleted_at=now)
 
         await self.patch(kind, owner, number, deleted)
@@ -229,7 +228,7 @@ class Registry:
             return (await self._write([(raw, after)]))[0]
         sealed = self._sealed(after)
         assert isinstance(sealed, User)
-        write = _user_write(raw, before, sealed)
+        write = people.user_write(raw, before, sealed, _state_of(sealed))
         reply = (await self._user_script.outcomes([write]))[0]
         if reply != WriteReply.retired or self.sealer is None:
             return reply
@@ -335,23 +334,6 @@ class Registry:
             raise Rejected(Reason.unavailable, "secrets cannot be sealed now") from None
 
 
-def _user_write(expected: bytes, before: User, after: User) -> _Write:
-    keys = [
-        redis_keys.registry_entry("user", after.number),
-        redis_keys.registry_index("user", after.account),
-        redis_keys.REGISTRY_CHANGES,
-        redis_keys.owners(after.account),
-        redis_keys.user_email(before.email),
-        redis_keys.user_email(after.email),
-        redis_keys.SECRETS,
-    ]
-    state, body = _state_of(after), msgspec.json.encode(after)
-    keeps = "keep" if after.email and state != "deleted" else ""
-    owner = "owner" if after.is_owner else ""
-    key_ids = " ".join(sealed_by(body) - sealed_by(expected))
-    return (keys, [expected, body, str(after.number), state, owner, keeps, key_ids])
-
-
 def _index_of_other_mode(kind: EntryKind, dataset: Owner) -> str:
     account = datasets.account_of(Dataset(dataset))
     test = datasets.is_test(Dataset(dataset))
@@ -381,18 +363,6 @@ def _pointer_keys(entry: RegistryEntry) -> list[str]:
             return [redis_keys.user_email(email)]
         case _:
             return []
-
-
-def _without_personal_data(user: User) -> User:
-    """Leaves what histories show of a person: the name."""
-    return User(
-        number=user.number,
-        account=user.account,
-        email="",
-        name=user.name,
-        role=user.role,
-        created_at=user.created_at,
-    )
 
 
 def _not_found(kind: EntryKind) -> Rejected:
