@@ -27,6 +27,10 @@ from linkjolt.web import requests
 
 OPERATION = "refusedAuthentication"
 OTHERS = "others"
+SIGN_IN = "sign-in"
+# Of a request's scope: the account of whom a sign-in names.
+REFUSED_ACCOUNT = "linkjolt.refused_account"
+_SIGN_IN_PATHS = ("/v1/session", "/v1/session/link")
 # Of one process in a minute; the rest is one entry more.
 SUMS_MAX = 50
 # In the stream, while no aggregator stores them.
@@ -60,15 +64,19 @@ class RefusedAuthentications:
         self._since = clock()
 
     def count(self, scope: Scope) -> None:
-        """Counts a request that is answered 401, if it named a key."""
-        secret = _secret_of(scope)
-        if not secret:
+        """Counts a request that is answered 401, if it named a key or tried to sign in."""
+        # What nobody has belongs to nobody: the operator sees it.
+        account: Account = scope.get(REFUSED_ACCOUNT, ACCOUNT_DEFAULT)
+        if secret := _secret_of(scope):
+            hint = _hint_of(secret)
+            if key := self._directory.cached_key(secret):
+                account = key.account
+        elif scope["method"] == "POST" and scope["path"] in _SIGN_IN_PATHS:
+            hint = SIGN_IN
+        else:
             return
-        key = self._directory.cached_key(secret)
-        # A key that nobody has belongs to nobody: the operator sees it.
-        account = key.account if key else ACCOUNT_DEFAULT
         address = network_address(self._directory.addresses.read(scope))
-        found = RefusalSum(account, address, _hint_of(secret))
+        found = RefusalSum(account, address, hint)
         if found not in self._sums and len(self._sums) >= SUMS_MAX:
             found = RefusalSum(ACCOUNT_DEFAULT, OTHERS, OTHERS)
         self._sums[found] += 1

@@ -1,70 +1,36 @@
 """Runs `linkjolt users`: invites, resets, lists and removes people."""
 
-import asyncio
-from collections.abc import AsyncGenerator, Coroutine
-from contextlib import asynccontextmanager
 from datetime import UTC, datetime
-from typing import TypeVar, get_args
+from typing import get_args
 
 import click
 import msgspec
-from redis.exceptions import RedisError
 
 from linkjolt import settings
 from linkjolt.api.access.users import (
     UserAnswer,
     UserForm,
     UserLinkAnswer,
+    make_audited_link,
     make_link,
     new_user,
     user_answer,
 )
 from linkjolt.auth.people.one_time_links import OneTimeLinks
-from linkjolt.reasons import Rejected
-from linkjolt.registry.accounts import NAME_DEFAULT, find_account
+from linkjolt.cli.connection import (
+    account_option,
+    data_option,
+    json_option,
+    open_registry,
+    redis_url_option,
+    run_work,
+)
+from linkjolt.registry.accounts import find_account
 from linkjolt.registry.entries import User, parse_public_id
 from linkjolt.registry.people.entry import Role
-from linkjolt.registry.store import Registry
 from linkjolt.runtime.command_group import CommandGroup
 from linkjolt.runtime.instance import find_redis_url, read_run
-from linkjolt.storage.redis import connect
 from reports.terminal.text import printable
-
-T = TypeVar("T")
-_data = click.option(
-    "--data",
-    envvar="LINKJOLT_DATA",
-    default="./data",
-    show_default=True,
-    help="Data directory of the running instance.",
-)
-_redis_url = click.option(
-    "--redis-url",
-    envvar="LINKJOLT_REDIS_URL",
-    default="",
-    help="Redis-protocol server; by default that of the running instance.",
-)
-_account = click.option(
-    "--account", default=NAME_DEFAULT, show_default=True, help="Account, such as acc_2."
-)
-_json = click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-
-
-@asynccontextmanager
-async def _registry(url: str) -> AsyncGenerator[Registry]:
-    async with connect(url) as redis:
-        yield Registry(redis)
-
-
-def _run(work: Coroutine[None, None, T]) -> T:
-    """Runs the work; a refusal becomes one line and exit status 1."""
-    try:
-        return asyncio.run(work)
-    except Rejected as error:
-        named = f"{error.field}: {error.message}" if error.field else error.message
-        raise click.ClickException(named) from None
-    except RedisError as error:
-        raise click.ClickException(f"Redis: {error}") from None
 
 
 @click.group(cls=CommandGroup)
@@ -76,10 +42,10 @@ def users() -> None:
 @click.option("--email", required=True, help="Address by which the person signs in.")
 @click.option("--name", default="", help="Name of the person; by default from the address.")
 @click.option("--role", required=True, type=click.Choice(get_args(Role)))
-@_account
-@_json
-@_data
-@_redis_url
+@account_option
+@json_option
+@data_option
+@redis_url_option
 def invite(as_json: bool, account: str, data: str, redis_url: str, **fields: str) -> None:
     """Invite a person, and print the link that lets in once."""
     name = fields["name"] or fields["email"].partition("@")[0]
@@ -88,12 +54,12 @@ def invite(as_json: bool, account: str, data: str, redis_url: str, **fields: str
     except msgspec.ValidationError as error:
         raise click.UsageError(str(error).replace("`", "")) from None
     url, reports_url = find_redis_url(data, redis_url), _reports_url(data)
-    _print_link(_run(_invite(url, account, reports_url, form)), as_json)
+    _print_link(run_work(_invite(url, account, reports_url, form)), as_json)
 
 
 async def _invite(url: str, account: str, reports_url: str, form: UserForm) -> UserLinkAnswer:
     now = datetime.now(UTC)
-    async with _registry(url) as registry:
+    async with open_registry(url, "users invite") as registry:
         owner = await find_account(registry.redis, account)
         user = await registry.create(new_user(form, owner, now))
         return await make_link(OneTimeLinks(registry.redis), user, reports_url, now)
@@ -102,10 +68,10 @@ async def _invite(url: str, account: str, reports_url: str, form: UserForm) -> U
 @users.command("reset")
 @click.argument("user_id", metavar="ID")
 @click.option("--remove-two-factor", is_flag=True, help="Turn codes off, too: the app is lost.")
-@_account
-@_json
-@_data
-@_redis_url
+@account_option
+@json_option
+@data_option
+@redis_url_option
 def reset(
     user_id: str, remove_two_factor: bool, as_json: bool, account: str, data: str, redis_url: str
 ) -> None:
@@ -114,7 +80,7 @@ def reset(
     For who has not accepted an invitation it is a new invitation.
     """
     url, reports_url, number = find_redis_url(data, redis_url), _reports_url(data), _number(user_id)
-    made = _run(_reset(url, account, reports_url, number, removes_totp=remove_two_factor))
+    made = run_work(_reset(url, account, reports_url, number, removes_totp=remove_two_factor))
     _print_link(made, as_json)
 
 
@@ -122,20 +88,19 @@ async def _reset(
     url: str, account: str, reports_url: str, number: int, *, removes_totp: bool
 ) -> UserLinkAnswer:
     now = datetime.now(UTC)
-    async with _registry(url) as registry:
+    async with open_registry(url, "users reset") as registry:
         user = await registry.get(User, await find_account(registry.redis, account), number)
-        links = OneTimeLinks(registry.redis)
-        return await make_link(links, user, reports_url, now, removes_totp=removes_totp)
+        return await make_audited_link(registry, user, reports_url, now, removes_totp=removes_totp)
 
 
 @users.command("list")
-@_account
-@_json
-@_data
-@_redis_url
+@account_option
+@json_option
+@data_option
+@redis_url_option
 def list_users(account: str, as_json: bool, data: str, redis_url: str) -> None:
     """List the people."""
-    found = _run(_list(find_redis_url(data, redis_url), account))
+    found = run_work(_list(find_redis_url(data, redis_url), account))
     if as_json:
         click.echo(msgspec.json.encode(found).decode())
         return
@@ -147,24 +112,24 @@ def list_users(account: str, as_json: bool, data: str, redis_url: str) -> None:
 
 
 async def _list(url: str, account: str) -> list[UserAnswer]:
-    async with _registry(url) as registry:
+    async with open_registry(url) as registry:
         owner = await find_account(registry.redis, account)
         return [user_answer(user) async for user in registry.iterate(User, owner)]
 
 
 @users.command("remove")
 @click.argument("user_id", metavar="ID")
-@_account
-@_data
-@_redis_url
+@account_option
+@data_option
+@redis_url_option
 def remove(user_id: str, account: str, data: str, redis_url: str) -> None:
     """Remove a person: all sessions end at once. The last owner cannot be removed."""
-    _run(_remove(find_redis_url(data, redis_url), account, _number(user_id)))
+    run_work(_remove(find_redis_url(data, redis_url), account, _number(user_id)))
     click.echo(f"{user_id} removed")
 
 
 async def _remove(url: str, account: str, number: int) -> None:
-    async with _registry(url) as registry:
+    async with open_registry(url, "users remove") as registry:
         owner = await find_account(registry.redis, account)
         await registry.delete(User, owner, number, datetime.now(UTC))
 

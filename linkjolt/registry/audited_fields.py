@@ -16,12 +16,13 @@ from linkjolt.registry.entries import (
     OAuthClient,
     Rate,
     RegistryEntry,
+    User,
     Webhook,
     public_id,
 )
 
-# They never change, or the log says them elsewhere.
-_IDENTITY = frozenset(("number", "account", "created_at", "revision"))
+# They never change, follow from other changes, or the log says them elsewhere.
+_IDENTITY = frozenset(("number", "account", "created_at", "revision", "epoch", "totp_step"))
 # All else is hidden, and so is what later releases add until it is named here.
 _SHOWN: Mapping[type, frozenset[str]] = {
     kind: frozenset((*names.split(), "deleted_at"))
@@ -43,6 +44,7 @@ _SHOWN: Mapping[type, frozenset[str]] = {
         ),
         (AccountEntry, "name disabled_at"),
         (OAuthClient, "name scopes expires_at test revoked_until_ms"),
+        (User, "role status joined_at signed_in_at"),
     )
 }
 _REFERENCES: Mapping[str, EntryKind] = {

@@ -43,6 +43,7 @@ from linkjolt.registry.tracking_codes import make_tracking_code
 from linkjolt.runtime.loop_slices import in_slices
 from linkjolt.storage.key_file import KeyFileError
 from linkjolt.storage.lua import LuaScript, read_script
+from linkjolt.storage.redis import call
 from linkjolt.storage.sealing import Sealer, sealed_by
 
 PAGE_MAX = 1000
@@ -113,6 +114,11 @@ class Registry:
     def written_by(self, source: AuditSource) -> "Registry":
         """Returns the same registry for the writes of one request."""
         return Registry(self.redis, self.sealer, self._make_code, source)
+
+    async def audit(self, owner: Account, object_id: str) -> None:
+        """Appends to the audit log what is written elsewhere than in the registry."""
+        entry = encode_entry(self.source, owner, object_id, ())
+        await call(self.redis, "XADD", redis_keys.AUDIT_REGISTRY, "*", "e", entry)
 
     async def create(self, entry: E) -> E:
         """Stores a new entry; assigns its number, and a code to a link without one."""
@@ -224,17 +230,21 @@ class Registry:
         return user if user and user.email == email and user.deleted_at is None else None
 
     async def _replace(self, raw: bytes, before: E, after: E) -> object:
-        if not isinstance(before, User) or not isinstance(after, User):
-            return (await self._write([(raw, after)]))[0]
+        if isinstance(before, User) and isinstance(after, User):
+            return await self._replace_user(raw, before, after)
+        return (await self._write([(raw, after)]))[0]
+
+    async def _replace_user(self, raw: bytes, before: User, after: User) -> object:
         sealed = self._sealed(after)
         assert isinstance(sealed, User)
-        write = people.user_write(raw, before, sealed, _state_of(sealed))
+        audited = self._audited(raw, after)
+        write = people.user_write(raw, before, sealed, _state_of(sealed), audited)
         reply = (await self._user_script.outcomes([write]))[0]
         if reply != WriteReply.retired or self.sealer is None:
             return reply
         # As `_write_retired`.
         self.sealer.retire(*sealed_by(write[1][1]))
-        return await self._replace(raw, before, after)
+        return await self._replace_user(raw, before, after)
 
     async def _read_visible(self, kind: type[E], owner: Owner, number: int) -> tuple[bytes, E]:
         raw = (await read_raw(self.redis, ENTRY_KINDS[kind], [number]))[0]
@@ -320,7 +330,8 @@ class Registry:
         return keys, [*arguments, self._audited(expected, entry)]
 
     def _audited(self, expected: bytes, entry: RegistryEntry) -> bytes:
-        before = decode_entry(expected, type(entry)) if expected else None
+        kind = cast(Any, type(entry))
+        before: RegistryEntry | None = decode_entry(expected, kind) if expected else None
         # What belongs to the installation is the operator's.
         owner = datasets.account_of(Dataset(entry.account)) or datasets.ACCOUNT_DEFAULT
         identity = public_id(ENTRY_KINDS[type(entry)], entry.number)

@@ -6,6 +6,7 @@ from pathlib import Path
 import msgspec
 from redis.asyncio import Redis
 
+from linkjolt.auth.audit_sources import source_of_command
 from linkjolt.auth.people.one_time_links import OneTimeLinks, link_url
 from linkjolt.datasets import ACCOUNT_DEFAULT
 from linkjolt.registry.entries import User
@@ -18,7 +19,7 @@ async def owner_link(redis: Redis, reports_url: str) -> str | None:
 
     None, too, where other people were invited: then they know how to get in.
     """
-    registry = Registry(redis)
+    registry = Registry(redis, source=source_of_command("up"))
     page = await registry.page(User, ACCOUNT_DEFAULT, limit=2)
     match page.entries:
         case []:

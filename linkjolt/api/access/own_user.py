@@ -1,7 +1,7 @@
 """`/v1/session/user` and `/v1/session/totp`: people change what lets them in."""
 
 import time
-from typing import Any
+from collections.abc import Callable
 
 import msgspec
 from starlette.requests import Request
@@ -105,7 +105,7 @@ class OwnUser:
             replaced = msgspec.structs.replace(named, email=email, password=password)
             return ended_everywhere(replaced)
 
-        return await self._change(request, user, changed)
+        return await self._change(request, user, "updateOwnUser", changed)
 
     async def start_totp(self, request: Request) -> Response:
         """Makes a secret for an authenticator app, which a code has yet to confirm."""
@@ -120,7 +120,8 @@ class OwnUser:
                 raise Rejected(Reason.conflict, "codes are on already: turn them off first")
             return msgspec.structs.replace(current, totp_pending=secret)
 
-        await self._parts.registry.patch(User, user.account, user.number, started)
+        registry = self._parts.registry_of(request.scope, user, "startTotp")
+        await registry.patch(User, user.account, user.number, started)
         uri = second_factor.provisioning_uri(secret, user)
         return json_response(NewTotpAnswer(secret=secret, provisioning_uri=uri), 201)
 
@@ -143,7 +144,7 @@ class OwnUser:
             )
             return ended_everywhere(on)
 
-        return await self._change(request, user, confirmed, shown)
+        return await self._change(request, user, "confirmTotp", confirmed, shown)
 
     async def remove_totp(self, request: Request) -> Response:
         """Turns codes off."""
@@ -155,12 +156,18 @@ class OwnUser:
             _check_unchanged(current, user)
             return ended_everywhere(without_second_factor(current))
 
-        return await self._change(request, user, removed)
+        return await self._change(request, user, "removeTotp", removed)
 
     async def _change(
-        self, request: Request, user: User, change: Any, codes: tuple[str, ...] = ()
+        self,
+        request: Request,
+        user: User,
+        operation: str,
+        change: Callable[[User], User],
+        codes: tuple[str, ...] = (),
     ) -> Response:
-        changed = await self._parts.registry.patch(User, user.account, user.number, change)
+        registry = self._parts.registry_of(request.scope, user, operation)
+        changed = await registry.patch(User, user.account, user.number, change)
         return await open_session(self._parts, request.scope, changed, codes)
 
     async def _check_current(self, user: User, password: str | None) -> None:

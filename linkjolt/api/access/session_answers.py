@@ -10,10 +10,11 @@ from starlette.types import Scope
 
 from linkjolt.api.access.users import EXAMPLE as USER_EXAMPLE
 from linkjolt.api.access.users import UserAnswer, user_answer
+from linkjolt.auth.audit_sources import source_of_request
 from linkjolt.auth.people.login_throttle import LoginThrottle
 from linkjolt.auth.people.one_time_links import OneTimeLinks
 from linkjolt.auth.people.passwords import Passwords
-from linkjolt.auth.people.roles import ROLE_SCOPES
+from linkjolt.auth.people.roles import ROLE_SCOPES, key_of
 from linkjolt.auth.people.session_cookies import SessionCookies, find_session
 from linkjolt.auth.people.sessions import OpenSession
 from linkjolt.reasons import Reason, Rejected
@@ -34,6 +35,12 @@ class SignInParts(msgspec.Struct, frozen=True):
     throttle: LoginThrottle
     links: OneTimeLinks
     note: Callable[[Outcome], None]
+
+    def registry_of(self, scope: Scope, user: User, operation: str, status: int = 201) -> Registry:
+        """Returns the registry for what a person writes by an operation."""
+        addresses = self.cookies.addresses
+        source = source_of_request(scope, key_of(user), operation, status, addresses)
+        return self.registry.written_by(source)
 
 
 class SessionAnswer(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,7 +93,12 @@ async def open_session(
 
 
 EXAMPLE = {
-    "user": {**USER_EXAMPLE, "status": "active", "joined_at": "2026-05-04T11:00:00Z"},
+    "user": {
+        **USER_EXAMPLE,
+        "status": "active",
+        "joined_at": "2026-05-04T11:00:00Z",
+        "signed_in_at": "2026-05-10T23:00:00Z",
+    },
     "has_password": True,
     "scopes": ["links:read", "reports:read"],
     "csrf_token": "5f0c2a9be1d34708…",

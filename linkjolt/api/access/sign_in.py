@@ -22,10 +22,11 @@ from linkjolt.auth.people.login_throttle import Attempt, attempt
 from linkjolt.auth.people.one_time_links import FollowedLink, invalid_link
 from linkjolt.auth.people.passwords import check_length, check_password, is_outdated
 from linkjolt.auth.people.second_factor import use_code
+from linkjolt.auth.refused_authentications import REFUSED_ACCOUNT
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.accounts import may_sign_in
 from linkjolt.registry.checks import check_email, check_name
-from linkjolt.registry.entries import User
+from linkjolt.registry.entries import User, public_id
 from linkjolt.registry.store import Registry
 from linkjolt.web.collections import body_of
 from linkjolt.web.forms import Email, Name
@@ -91,7 +92,7 @@ class SignIn:
         email = form.email.strip().lower()
         made = attempt(address=self._address(request), email=email)
         await self._count(made)
-        user = await self._authenticated(email, form)
+        user = await self._authenticated(request, email, form)
         if user is None:
             self._parts.note("refused")
             message = "the e-mail address, the password or the code is not right"
@@ -100,9 +101,11 @@ class SignIn:
         self._parts.note("done")
         return await open_session(self._parts, request.scope, user)
 
-    async def _authenticated(self, email: str, form: SignInForm) -> User | None:
+    async def _authenticated(self, request: Request, email: str, form: SignInForm) -> User | None:
         parts = self._parts
         user = await parts.registry.user_by_email(email) if email else None
+        if user is not None:
+            request.scope[REFUSED_ACCOUNT] = user.account
         may = user is not None and await may_sign_in(parts.registry.redis, user)
         stored = user.password if user and may else ""
         if not await parts.passwords.verify(stored, form.password) or user is None:
@@ -115,10 +118,11 @@ class SignIn:
             used = use_code(parts.registry, current, form.code, time.time())
             if used is None:
                 raise invalid_link()
-            return msgspec.structs.replace(used, password=fresh)
+            return msgspec.structs.replace(used, password=fresh, signed_in_at=datetime.now(UTC))
 
+        registry = parts.registry_of(request.scope, user, "signIn")
         try:
-            return await parts.registry.patch(User, user.account, user.number, signed_in)
+            return await registry.patch(User, user.account, user.number, signed_in)
         except Rejected as refused:
             if refused.reason in (Reason.unauthorized, Reason.not_found):
                 return None
@@ -127,14 +131,18 @@ class SignIn:
     async def sign_out(self, request: Request) -> Response:
         """Ends the session of the request."""
         session = await require_session(request.scope)
-        await self._parts.cookies.sessions.end(session.token)
+        user, parts = session.user, self._parts
+        registry = parts.registry_of(request.scope, user, "signOut", 204)
+        await registry.audit(user.account, public_id("user", user.number))
+        await parts.cookies.sessions.end(session.token)
         return self._signed_out(request)
 
     async def sign_out_everywhere(self, request: Request) -> Response:
         """Ends every session of the person, on all listeners at once."""
         session = await require_session(request.scope)
         user = session.user
-        await self._parts.registry.patch(User, user.account, user.number, ended_everywhere)
+        registry = self._parts.registry_of(request.scope, user, "signOutEverywhere", 204)
+        await registry.patch(User, user.account, user.number, ended_everywhere)
         return self._signed_out(request)
 
     def _signed_out(self, request: Request) -> Response:
@@ -159,7 +167,8 @@ class SignIn:
         def let_in(current: User) -> User:
             return _let_in(parts.registry, current, link, form, password)
 
-        user = await parts.registry.patch(User, link.user.account, link.user.number, let_in)
+        registry = parts.registry_of(request.scope, link.user, "useOneTimeLink")
+        user = await registry.patch(User, link.user.account, link.user.number, let_in)
         parts.note("done")
         return await open_session(parts, request.scope, user)
 
@@ -211,17 +220,19 @@ def _let_in(
     """Returns a person after a link was used; Rejected where something changed meanwhile."""
     if current.epoch != link.user.epoch or not current.is_active:
         raise invalid_link()
-    joined_at = current.joined_at or datetime.now(UTC)
+    now = datetime.now(UTC)
+    let_in = msgspec.structs.replace(
+        ended_everywhere(current), joined_at=current.joined_at or now, signed_in_at=now
+    )
     if link.purpose == "first":
-        return msgspec.structs.replace(ended_everywhere(current), joined_at=joined_at)
+        return let_in
     if link.removes_totp:
-        current = without_second_factor(current)
-    used = use_code(registry, current, form.code, time.time())
+        let_in = without_second_factor(let_in)
+    used = use_code(registry, let_in, form.code, time.time())
     if used is None:
         raise invalid_link()
     return msgspec.structs.replace(
-        ended_everywhere(used),
-        joined_at=joined_at,
+        used,
         password=password,
         name=form.name or used.name,
         email=used.email or check_email(form.email),

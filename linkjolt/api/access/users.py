@@ -20,6 +20,7 @@ from linkjolt.reasons import Reason, Rejected
 from linkjolt.registry.checks import check_email, check_name
 from linkjolt.registry.entries import ApiKey, User, public_id
 from linkjolt.registry.people.entry import Role
+from linkjolt.registry.store import Registry
 from linkjolt.web.collections import Call, Collection, Described, Endpoint, body_of, entry_number
 from linkjolt.web.forms import Email, Instant, Name, given
 from linkjolt.web.openapi import Operation, of
@@ -45,7 +46,10 @@ class UserPatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class UserAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """A person; `email` is null until it is set, `joined_at` until an invitation is accepted."""
+    """A person; `email` is null until it is set, `joined_at` until an invitation is accepted.
+
+    `signed_in_at` is when the person last signed in, null for never.
+    """
 
     id: str
     email: str | None
@@ -55,6 +59,7 @@ class UserAnswer(msgspec.Struct, frozen=True, kw_only=True):
     two_factor: bool
     created_at: Instant
     joined_at: Instant | None
+    signed_in_at: Instant | None
 
 
 class InvitedUserAnswer(UserAnswer, frozen=True, kw_only=True):
@@ -89,6 +94,7 @@ def user_answer(user: User) -> UserAnswer:
         two_factor=bool(user.totp),
         created_at=user.created_at,
         joined_at=user.joined_at,
+        signed_in_at=user.signed_in_at,
     )
 
 
@@ -135,6 +141,15 @@ async def make_link(
     )
 
 
+async def make_audited_link(
+    registry: Registry, user: User, reports_url: str, now: datetime, *, removes_totp: bool
+) -> UserLinkAnswer:
+    """Makes a link as `make_link`, with an entry of the audit log."""
+    await registry.audit(user.account, public_id("user", user.number))
+    links = OneTimeLinks(registry.redis)
+    return await make_link(links, user, reports_url, now, removes_totp=removes_totp)
+
+
 async def _create(call: Call, form: UserForm) -> InvitedUserAnswer:
     user = new_user(form, call.account, call.now)
     check_role_granted(call.key, user.role)
@@ -160,8 +175,8 @@ async def _make_link(call: Call) -> Response:
     form = await body_of(call.request, UserLinkForm)
     user = await call.registry.get(User, call.account, entry_number(call, "user"))
     check_role_granted(call.key, user.role)
-    links, url = OneTimeLinks(call.registry.redis), call.settings.reports_url()
-    made = await make_link(links, user, url, call.now, removes_totp=form.remove_two_factor)
+    url, removes = call.settings.reports_url(), form.remove_two_factor
+    made = await make_audited_link(call.registry, user, url, call.now, removes_totp=removes)
     return json_response(made, 201)
 
 
@@ -174,6 +189,7 @@ EXAMPLE: dict[str, Any] = {
     "two_factor": False,
     "created_at": "2026-05-04T10:00:00Z",
     "joined_at": None,
+    "signed_in_at": None,
 }
 _LINK_EXAMPLE = {
     "link": "https://reports.shop.example/#/join?token=…",

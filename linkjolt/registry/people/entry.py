@@ -17,6 +17,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     codes, `totp_pending` one that no code has confirmed, `totp_step` the time step of the last code
     that was used, `recovery_codes` the SHA-256 of those left. Sessions and one-time links of
     another `epoch` are void. Whoever followed a link has `joined_at`.
+    `signed_in_at` is of the last sign-in by a password or a link.
     """
 
     number: int
@@ -32,6 +33,7 @@ class User(msgspec.Struct, frozen=True, kw_only=True):
     recovery_codes: tuple[str, ...] = ()
     epoch: int = 0
     joined_at: datetime | None = None
+    signed_in_at: datetime | None = None
     created_at: datetime
     deleted_at: datetime | None = None
 

@@ -13,13 +13,17 @@ WRITE_SCRIPT = read_script(Path(__file__).parent / "write_user.lua")
 
 
 def user_write(
-    expected: bytes, before: User, after: User, state: str
+    expected: bytes, before: User, after: User, state: str, audited: bytes
 ) -> tuple[list[str], list[str | bytes]]:
-    """Returns the keys and arguments with which the script replaces an entry, sealed already."""
+    """Returns the keys and arguments with which the script replaces an entry, sealed already.
+
+    `audited` is the entry of the audit log.
+    """
     keys = [
         redis_keys.registry_entry("user", after.number),
         redis_keys.registry_index("user", after.account),
         redis_keys.REGISTRY_CHANGES,
+        redis_keys.AUDIT_REGISTRY,
         redis_keys.owners(after.account),
         redis_keys.user_email(before.email),
         redis_keys.user_email(after.email),
@@ -29,7 +33,7 @@ def user_write(
     keeps = "keep" if after.email and state != "deleted" else ""
     owner = "owner" if after.is_owner else ""
     key_ids = " ".join(sealed_by(body) - sealed_by(expected))
-    return (keys, [expected, body, str(after.number), state, owner, keeps, key_ids])
+    return (keys, [expected, body, str(after.number), state, owner, keeps, key_ids, audited])
 
 
 def without_personal_data(user: User) -> User:

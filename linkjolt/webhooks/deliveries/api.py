@@ -16,7 +16,7 @@ from redis.asyncio import Redis
 from starlette.responses import Response
 
 from linkjolt.reasons import Reason, Rejected
-from linkjolt.registry.entries import Webhook
+from linkjolt.registry.entries import Webhook, public_id
 from linkjolt.registry.lists.query import parse_limit, unique_parameters
 from linkjolt.registry.whole_numbers import parse_whole_number
 from linkjolt.web.collections import Call, Endpoint, body_of, entry_number
@@ -167,6 +167,7 @@ class DeliveryResource:
         one = await self._find(number, webhook_id)
         if one is None:
             raise Rejected(Reason.not_found, "there is no such delivery, or it is too old")
+        await _audit(call, number)
         if not one.body:
             # The aggregator makes the body of a click again.
             event_ms, asked_ms = one.event_ms, max(one.finished_ms, _ms(call.now))
@@ -200,6 +201,7 @@ class DeliveryResource:
         ids = [one.webhook_id for one in kept]
         older = await self._log.count(number, from_ms, to_ms, ids) if self._log else 0
         chosen = [one for one in kept if from_ms <= one.event_ms < to_ms]
+        await _audit(call, number)
         if not older and len(kept) < OUTCOMES_KEPT and all(one.body for one in chosen):
             queued = await self._queue.replay(number, from_ms, to_ms, now_ms)
             return json_response(QueuedDeliveriesAnswer(queued), 202)
@@ -218,6 +220,7 @@ class DeliveryResource:
             event_ms=_ms(call.now),
             account=webhook.account,
         )
+        await _audit(call, webhook.number)
         if not await self._queue.enqueue([(webhook.number, one)], _ms(call.now)):
             raise _full()
         return json_response(delivery_answer(one), 202)
@@ -231,6 +234,10 @@ class DeliveryResource:
 async def _found(call: Call) -> Webhook:
     number = entry_number(call, "webhook")
     return await call.registry.get(Webhook, call.key.dataset, number)
+
+
+async def _audit(call: Call, webhook: int) -> None:
+    await call.registry.audit(call.account, public_id("webhook", webhook))
 
 
 def _full() -> Rejected:

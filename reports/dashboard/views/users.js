@@ -2,7 +2,9 @@
 
 import { get, patch, post, remove } from "../api.js";
 import { copyButton, field, h, openForm, openPanel, replace } from "../dom.js";
+import { time } from "../format.js";
 import { may } from "../may.js";
+import { zone } from "../state.js";
 import { table, tag } from "../table.js";
 
 const ROLES = [["viewer", "Viewer: reads"], ["finance", "Finance: reports, events, payouts"],
@@ -29,6 +31,7 @@ export function people(frame) {
         ["email", "E-mail address", (one) => one.email ?? "none yet"],
         ["role", "Role", (one) => one.role],
         ["status", "Status", (one) => [tag(one.status), one.two_factor ? [" ", tag("two factors")] : null].flat()],
+        ["signed_in_at", "Signed in", (one) => (one.signed_in_at ? time(one.signed_in_at, zone(frame.params)) : "never")],
         ["change", "", (one) => h("button", { onclick: () => change(one), "aria-label": `Change ${one.name}` }, "Change")],
         ["link", "", (one) => h("button", { onclick: () => reset(one), "aria-label": `New link for ${one.name}` }, "New link")],
         ["remove", "", (one) => h("button", { onclick: () => leave(one), "aria-label": `Remove ${one.name}` }, "Remove")],

@@ -1,5 +1,6 @@
 """Every write of the API leaves one audit entry, with nothing secret or personal in it."""
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ from linkjolt.api.resources import operations
 from linkjolt.audit_log.entries import AuditEntry, mask
 from linkjolt.registry.keyring import load_keyring, rotate_click_key
 from linkjolt.storage.redis import read_stream
+from linkjolt.storage.sealing import Sealer
 from tests.linkjolt.api.client import Api, serving
 
 _LINK = {"campaign_id": "cmp_1", "affiliate_id": "aff_1"}
@@ -20,6 +22,8 @@ _CAMPAIGN = {"name": f"For {_EMAIL}", "currency": "USD", "commission": _COMMISSI
 _RULE = {"affiliate_id": "aff_1", "commission": {"kind": "flat", "amount": 5}}
 _RATE = {"from": "EUR", "to": "USD", "rate": 1.1, "valid_from": "2020-01-01T00:00:00Z"}
 _HOOK = {"url": f"https://93.184.215.14/{_PATH}", "events": ["conversion.created"]}
+_RANGE = {"from": "2026-05-04T10:00:00Z", "to": "2026-05-04T11:00:00Z"}
+_USER = {"name": "Ann Doe", "email": f"x{_EMAIL}", "role": "viewer"}
 _CLIENT = {"name": "App", "scopes": ["links:read"]}
 # In an order in which each finds what it needs.
 WRITES: list[tuple[str, str, str, Any, str]] = [
@@ -63,12 +67,19 @@ WRITES: list[tuple[str, str, str, Any, str]] = [
     ("createWebhook", "POST", "/v1/webhooks", _HOOK, "whk_1"),
     ("updateWebhook", "PATCH", "/v1/webhooks/whk_1", {"url": f"{_HOOK['url']}2"}, "whk_1"),
     ("rotateWebhookSecret", "POST", "/v1/webhooks/whk_1/rotate", {}, "whk_1"),
+    ("testWebhook", "POST", "/v1/webhooks/whk_1/test", None, "whk_1"),
+    ("resendDelivery", "POST", "/v1/webhooks/whk_1/deliveries/{sent}/resend", None, "whk_1"),
+    ("replayDeliveries", "POST", "/v1/webhooks/whk_1/replay", _RANGE, "whk_1"),
     ("deleteWebhook", "DELETE", "/v1/webhooks/whk_1", None, "whk_1"),
+    ("createUser", "POST", "/v1/users", _USER, "usr_1"),
+    ("updateUser", "PATCH", "/v1/users/usr_1", {"role": "finance"}, "usr_1"),
+    ("makeUserLink", "POST", "/v1/users/usr_1/link", {}, "usr_1"),
+    ("deleteUser", "DELETE", "/v1/users/usr_1", None, "usr_1"),
     ("deleteAffiliate", "DELETE", "/v1/affiliates/aff_1", None, "aff_1"),
     ("deleteCampaign", "DELETE", "/v1/campaigns/cmp_1", None, "cmp_1"),
 ]
-# They read, or queue deliveries again.
-_OTHERS = {"previewLink", "resendDelivery", "replayDeliveries", "testWebhook"}
+# It reads.
+_OTHERS = {"previewLink"}
 
 
 async def _entries(redis: Redis) -> list[AuditEntry]:
@@ -99,6 +110,8 @@ async def test_every_write_leaves_an_entry_and_no_secret(redis: Redis) -> None:
 
 
 async def _send(api: Api, answers: list[str], method: str, path: str, body: object) -> str:
+    if "{sent}" in path:
+        path = path.format(sent=msgspec.json.decode(answers[-1])["webhook_id"])
     response = await api.send(method, path, body)
     assert response.status_code < 300, response.text
     if response.content:
@@ -109,7 +122,7 @@ async def _send(api: Api, answers: list[str], method: str, path: str, body: obje
 def _secrets_in(answer: dict[str, str]) -> list[str]:
     return [
         answer[name]
-        for name in ("key", "signing_secret", "secret", "client_secret")
+        for name in ("key", "signing_secret", "secret", "client_secret", "link")
         if name in answer
     ]
 
@@ -126,13 +139,14 @@ async def test_a_hidden_field_says_that_it_changed(redis: Redis) -> None:
     }
 
 
-async def test_rotating_the_click_key_is_recorded_without_it(redis: Redis) -> None:
-    await load_keyring(redis)
-    await rotate_click_key(redis)
+async def test_rotating_the_click_key_is_recorded_without_it(redis: Redis, tmp_path: Path) -> None:
+    sealer = Sealer(tmp_path / "secret.key")
+    await load_keyring(redis, sealer)
+    await rotate_click_key(redis, sealer)
     [entry] = await _entries(redis)
     hidden = {"before": None, "after": "[hidden]"}
     assert msgspec.json.decode(entry.changes) == {"click:2": hidden}
-    keyring = await load_keyring(redis)
+    keyring = await load_keyring(redis, sealer)
     encoded = msgspec.json.encode(entry)
     assert not [
         key for key in keyring.click_keys if key in encoded or key.hex().encode() in encoded
