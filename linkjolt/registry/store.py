@@ -2,14 +2,12 @@
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import datetime
-from enum import Enum
 from pathlib import Path
 from typing import Any, Generic, Literal, cast
 
 import msgspec
 import structlog
 from redis.asyncio import Redis
-from redis.exceptions import ResponseError
 
 from linkjolt import datasets, redis_keys
 from linkjolt.audit_log.entries import SYSTEM, AuditSource, encode_entry
@@ -40,6 +38,7 @@ from linkjolt.registry.reads import (
 )
 from linkjolt.registry.sealed.entries import SECRET_KINDS, seal_entry
 from linkjolt.registry.tracking_codes import make_tracking_code
+from linkjolt.registry.write_replies import WriteReply, entry_or_raise, outcome_of
 from linkjolt.runtime.loop_slices import in_slices
 from linkjolt.storage.key_file import KeyFileError
 from linkjolt.storage.lua import LuaScript, read_script
@@ -59,17 +58,6 @@ _Write = tuple[list[str], list[str | bytes]]
 # Webhooks belong to the dataset whose events they deliver, all else to the account.
 Owner = Account | Dataset
 _log = structlog.get_logger()
-
-
-class WriteReply(bytes, Enum):
-    """The replies of `write.lua` and `write_user.lua`."""
-
-    written = b"written"
-    changed = b"changed"
-    taken = b"taken"
-    full = b"full"
-    retired = b"retired"
-    last_owner = b"last_owner"
 
 
 class EntryPage(msgspec.Struct, Generic[E], frozen=True):
@@ -135,7 +123,7 @@ class Registry:
         if reply == WriteReply.full:
             message = f"the account has {most} webhooks, the most that it may have"
             raise Rejected(Reason.limit_reached, message)
-        return _entry_or_raise(created, reply)
+        return entry_or_raise(created, reply)
 
     async def create_many(self, entries: Sequence[E]) -> list[E | Rejected]:
         """Stores new entries of one kind; returns one outcome per entry, in order."""
@@ -198,7 +186,7 @@ class Registry:
                 return before
             reply = await self._replace(raw, before, after)
             if reply != WriteReply.changed:
-                return _entry_or_raise(after, reply)
+                return entry_or_raise(after, reply)
         message = "the entry is being changed by other requests: try again"
         raise Rejected(Reason.conflict, message)
 
@@ -262,7 +250,7 @@ class Registry:
     async def _insert(self, entries: Sequence[E], attempts_left: int) -> list[E | Rejected]:
         coded = [self._with_code(entry) async for entry in in_slices(entries)]
         replies = await self._write([(b"", entry) for entry in coded])
-        outcomes = [_outcome(entry, reply) for entry, reply in zip(coded, replies, strict=True)]
+        outcomes = [outcome_of(entry, reply) for entry, reply in zip(coded, replies, strict=True)]
         # A generated code was taken by chance: generate another.
         collisions = [
             index
@@ -378,44 +366,3 @@ def _pointer_keys(entry: RegistryEntry) -> list[str]:
 
 def _not_found(kind: EntryKind) -> Rejected:
     return Rejected(Reason.not_found, f"there is no such {kind}")
-
-
-def _outcome(entry: E, reply: object) -> E | Rejected:
-    if reply == WriteReply.written:
-        return entry
-    if reply == WriteReply.taken:
-        return _taken(entry)
-    if reply == WriteReply.last_owner:
-        message = "the account would have no owner left: make another person an owner first"
-        return Rejected(Reason.conflict, message)
-    if isinstance(reply, ResponseError):
-        return Rejected(Reason.unavailable, "the registry takes no writes now; try again")
-    if isinstance(reply, Exception):
-        raise reply
-    return _exists(entry)
-
-
-def _taken(entry: RegistryEntry) -> Rejected:
-    match entry:
-        case Link(tracking_code=code):
-            reason, field, message = Reason.tracking_code_taken, "tracking_code", f"{code} is taken"
-        case Coupon(code=code):
-            reason, field, message = Reason.coupon_code_taken, "code", f"{code} is taken"
-        case User():
-            reason, field = Reason.conflict, "email"
-            message = "is the address of another person"
-        case _:
-            return _exists(entry)
-    return Rejected(reason, message, field=field)
-
-
-def _exists(entry: RegistryEntry) -> Rejected:
-    kind = ENTRY_KINDS[type(entry)]
-    return Rejected(Reason.conflict, f"{kind} {entry.number} exists already")
-
-
-def _entry_or_raise(entry: E, reply: object) -> E:
-    outcome = _outcome(entry, reply)
-    if isinstance(outcome, Rejected):
-        raise outcome
-    return outcome

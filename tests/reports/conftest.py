@@ -8,6 +8,7 @@ import httpx2
 import msgspec
 import pytest
 from redis.asyncio import Redis
+from starlette.applications import Starlette
 
 from aggregator.warehouse.registry_mirror import RegistryMirror
 from linkjolt.datasets import account_of
@@ -45,9 +46,17 @@ async def make_secret(redis: Redis, *scopes: str, account: int = ACCOUNT) -> str
     return secret
 
 
-def open_http(redis: Redis, clickhouse: ClickHouse, settings: Settings) -> httpx2.AsyncClient:
+def make_app(redis: Redis, clickhouse: ClickHouse, settings: Settings) -> Starlette:
     directory = Directory(redis, links_cached=100, unknown_cached=100)
-    app = create_app(settings, redis, clickhouse, directory, asyncio.Event(), any_sealer())
+    return create_app(settings, redis, clickhouse, directory, asyncio.Event(), any_sealer())
+
+
+def open_http(redis: Redis, clickhouse: ClickHouse, settings: Settings) -> httpx2.AsyncClient:
+    """Opens a client of an application whose background tasks do not run."""
+    return client_of(make_app(redis, clickhouse, settings))
+
+
+def client_of(app: Starlette) -> httpx2.AsyncClient:
     transport = httpx2.ASGITransport(app=app, raise_app_exceptions=False)
     return httpx2.AsyncClient(transport=transport, base_url="http://reports.example")
 

@@ -1,6 +1,5 @@
 """Every write of the API leaves one audit entry, with nothing secret or personal in it."""
 
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -12,8 +11,8 @@ from linkjolt.api.resources import operations
 from linkjolt.audit_log.entries import AuditEntry, mask
 from linkjolt.registry.keyring import load_keyring, rotate_click_key
 from linkjolt.storage.redis import read_stream
-from linkjolt.storage.sealing import Sealer
 from tests.linkjolt.api.client import Api, serving
+from tests.sealers import any_sealer
 
 _LINK = {"campaign_id": "cmp_1", "affiliate_id": "aff_1"}
 _EMAIL, _TOKEN, _PATH = "jane.doe@mail.example", "tok-9f2c55aa", "T0AB/B0CD/sEcReTpAtH"
@@ -139,8 +138,8 @@ async def test_a_hidden_field_says_that_it_changed(redis: Redis) -> None:
     }
 
 
-async def test_rotating_the_click_key_is_recorded_without_it(redis: Redis, tmp_path: Path) -> None:
-    sealer = Sealer(tmp_path / "secret.key")
+async def test_rotating_the_click_key_is_recorded_without_it(redis: Redis) -> None:
+    sealer = any_sealer()
     await load_keyring(redis, sealer)
     await rotate_click_key(redis, sealer)
     [entry] = await _entries(redis)

@@ -27,6 +27,8 @@ def _scope(secret: str, address: str = "203.0.113.7", **headers: str) -> Scope:
     lines = {"authorization": f"Bearer {secret}", **headers}
     return {
         "type": "http",
+        "method": "GET",
+        "path": "/v1/reports",
         "client": (address, 1),
         "query_string": b"",
         "headers": [(name.encode(), value.encode()) for name, value in lines.items()],
