@@ -5,7 +5,7 @@ import io
 import itertools
 import json
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,35 @@ from linkjolt.storage import clickhouse as clickhouse_module
 from linkjolt.storage.clickhouse import ClickHouse
 from linkjolt.storage.redis import call, connect
 
-# For `make test`; without a profile a property is tried with four times as many examples.
-settings.register_profile("short", max_examples=25)
-_databases = itertools.count(1)
+# For `make test`; without a profile a property is tried with four times as many examples. A busy
+# machine is no failure: neither has a deadline.
+settings.register_profile("short", max_examples=25, deadline=None)
+settings.register_profile("whole", deadline=None)
+settings.load_profile("whole")
+_numbers = itertools.count(1)
+# Of this process, with all tables and nothing in them: making one takes as long as many tests.
+_databases: list[str] = []
+_TABLES = """SELECT name, ifNull(total_rows, 0) AS total_rows,
+replaceOne(create_table_query, concat(database, '.'), '') AS definition
+FROM system.tables WHERE database = currentDatabase()"""
+_MUTATIONS = "SELECT count() AS n FROM system.mutations WHERE database = currentDatabase()"
 
 
 class _Table(msgspec.Struct, frozen=True):
     name: str
+    definition: str
+    total_rows: int
+
+
+class _Count(msgspec.Struct, frozen=True):
+    n: int
+
+
+class Migrated(msgspec.Struct, frozen=True):
+    """The definitions of all tables as migrations leave them, and the number of migrations."""
+
+    tables: dict[str, str]
+    migrations: int
 
 
 @pytest.fixture(autouse=True)
@@ -64,34 +86,60 @@ def clickhouse_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def migrated(clickhouse_path: Path) -> Sequence[str]:
-    """The names of all tables, which the database `migrated` has as the migrations leave them."""
+def migrated(clickhouse_path: Path) -> Migrated:
+    """The tables that the database `migrated` has."""
 
-    async def make() -> Sequence[str]:
+    async def make() -> Migrated:
         engine = clickhouse_module.embedded(str(clickhouse_path), clients=1, database="migrated")
         await migrate(engine)
-        sql = "SELECT name FROM system.tables WHERE database = currentDatabase()"
-        names = await engine.read(sql, _Table)
+        found = await _read_tables(engine)
         await engine.close()
-        return [row.name for row in names]
+        rows = {one.name: one.total_rows for one in found}
+        return Migrated({one.name: one.definition for one in found}, rows["migrations"])
 
     return asyncio.run(make())
 
 
 @pytest.fixture
-async def clickhouse(clickhouse_path: Path, migrated: Sequence[str]) -> AsyncIterator[ClickHouse]:
-    """The embedded engine on a database of the test's own, with all tables.
-
-    They are copies: nine statements take half the processor time that the migrations take.
-    """
-    database = f"test_{next(_databases)}"
+async def clickhouse(clickhouse_path: Path, migrated: Migrated) -> AsyncIterator[ClickHouse]:
+    """The embedded engine on a database of the test's own, with all tables."""
+    database = _databases.pop() if _databases else await _make_database(clickhouse_path, migrated)
     engine = clickhouse_module.embedded(str(clickhouse_path), clients=2, database=database)
-    for name in migrated:
+    yield engine
+    if await _empty(engine, migrated):
+        _databases.append(database)
+    else:
+        await engine.execute(f"DROP DATABASE {database} SYNC")
+    await engine.close()
+
+
+async def _make_database(path: Path, migrated: Migrated) -> str:
+    """Copies the tables, which takes half the processor time that the migrations take."""
+    database = f"test_{next(_numbers)}"
+    engine = clickhouse_module.embedded(str(path), clients=1, database=database)
+    for name in migrated.tables:
         await engine.execute(f"CREATE TABLE {name} AS migrated.{name}")
     await engine.execute("INSERT INTO migrations SELECT * FROM migrated.migrations")
-    yield engine
-    await engine.execute(f"DROP DATABASE {database} SYNC")
     await engine.close()
+    return database
+
+
+async def _empty(engine: ClickHouse, migrated: Migrated) -> bool:
+    """Empties the tables for the next test; False where a test left more behind than rows."""
+    found = await _read_tables(engine)
+    if {one.name: one.definition for one in found} != migrated.tables:
+        return False
+    mutations = await engine.read(_MUTATIONS, _Count)
+    filled = {one.name: one.total_rows for one in found if one.total_rows}
+    if mutations[0].n or filled.pop("migrations", 0) != migrated.migrations:
+        return False
+    for name in filled:
+        await engine.execute(f"TRUNCATE TABLE {name} SYNC")
+    return True
+
+
+async def _read_tables(engine: ClickHouse) -> list[_Table]:
+    return await engine.read(_TABLES, _Table)
 
 
 @pytest.fixture

@@ -45,9 +45,11 @@ class HttpsOnly:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        direct = scope.get("scheme", "http") == "https"
-        # The visitor's, for whoever sets a cookie or composes an address.
-        scheme = scope["scheme"] = self._forwarded_scheme(scope) or scope.get("scheme", "http")
+        scheme: str = scope.get("scheme", "http")
+        direct = scheme == "https"
+        if forwarded := self._forwarded_scheme(scope):
+            # The visitor's, for whoever sets a cookie or composes an address.
+            scheme = scope["scheme"] = forwarded
         # On a listener with TLS of its own nothing is meant to arrive without.
         required = self._required or (self._tls and not direct)
         app = self._plain_answer(scope) if required and scheme != "https" else None
@@ -56,12 +58,12 @@ class HttpsOnly:
 
     def _forwarded_scheme(self, scope: Scope) -> str:
         """Returns the scheme in which a trusted proxy got the request; '' where none says so."""
-        values = [value for name, value in scope["headers"] if name == _PROTO]
+        value = requests.header(scope, _PROTO)
         client = scope["client"]
-        if not values or not client or not is_trusted(client[0], self._proxies):
+        if not value or not client or not is_trusted(client[0], self._proxies):
             return ""
         # Of several proxies the first one faces the visitor.
-        return values[0].decode("latin-1").partition(",")[0].strip().lower()
+        return value.partition(",")[0].strip().lower()
 
     def _with_hsts(self, send: Send) -> Send:
         async def send_with_hsts(message: Message) -> None:

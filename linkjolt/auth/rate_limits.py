@@ -38,6 +38,7 @@ class RateLimits:
         self._key_per_minute = settings.rate_key_per_minute
         self._account = gcra.limit("account", settings.rate_account_per_minute)
         self._intake = gcra.limit("intake", settings.rate_intake_per_minute)
+        self.has_intake = self._intake is not None
         failures = gcra.minute_limit("address", settings.rate_failures_per_minute)
         addresses = address_reader(settings)
         self.failures = FailedAttempts(self.shares, addresses, failures) if failures else None

@@ -14,7 +14,6 @@ from linkjolt.audit_log.entries import SYSTEM, AuditSource, encode_entry
 from linkjolt.click_ids import LINK_NUMBER_MAX
 from linkjolt.datasets import Account, Dataset
 from linkjolt.reasons import Reason, Rejected
-from linkjolt.registry.audited_fields import changes_of
 from linkjolt.registry.entries import (
     ApiKey,
     Coupon,
@@ -38,7 +37,8 @@ from linkjolt.registry.reads import (
 )
 from linkjolt.registry.sealed.entries import SECRET_KINDS, seal_entry
 from linkjolt.registry.tracking_codes import make_tracking_code
-from linkjolt.registry.write_replies import WriteReply, entry_or_raise, outcome_of
+from linkjolt.registry.writes.audited_fields import changes_of
+from linkjolt.registry.writes.replies import WriteReply, entry_or_raise, outcome_of
 from linkjolt.runtime.loop_slices import in_slices
 from linkjolt.storage.key_file import KeyFileError
 from linkjolt.storage.lua import LuaScript, read_script

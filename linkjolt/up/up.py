@@ -10,6 +10,7 @@ from pathlib import Path
 
 import click
 import structlog
+from redis.exceptions import RedisError
 
 from linkjolt import logs
 from linkjolt.registry.sealed.start import prepare_sealing
@@ -27,6 +28,7 @@ from linkjolt.web.tls import local_client_context, open_tls
 
 _POLL_SECONDS = 0.02
 _WARN_EVERY_SECONDS = 10.0
+_RETRY_SECONDS = 0.5
 
 _log = structlog.get_logger()
 
@@ -113,7 +115,7 @@ async def _serve(fleet: Fleet, settings: UpSettings, demo: bool, stop: asyncio.E
     fleet.start_rest()
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(fleet.supervisor.watch(stop))
-        banner = await _banner(fleet, settings, demo)
+        banner = await _make_banner(fleet, settings, demo, stop)
         if await _ready(fleet, stop):
             click.echo(banner)
 
@@ -155,6 +157,17 @@ async def _ready(fleet: Fleet, stop: asyncio.Event) -> bool:
             return True
         await asyncio.sleep(_POLL_SECONDS)
     return False
+
+
+async def _make_banner(fleet: Fleet, settings: UpSettings, demo: bool, stop: asyncio.Event) -> str:
+    """Makes what is printed; a Redis that dies meanwhile is started again. Empty on a stop."""
+    while not stop.is_set():
+        try:
+            return await _banner(fleet, settings, demo)
+        except RedisError as error:
+            _log.warning("redis does not answer", error=str(error))
+            await asyncio.sleep(_RETRY_SECONDS)
+    return ""
 
 
 async def _banner(fleet: Fleet, settings: UpSettings, demo: bool) -> str:

@@ -131,6 +131,9 @@ def test_a_viewer_sees_conversions_and_cannot_approve_one(browser: Browser, site
     viewer = join(browser, site, "vera", "viewer")
     page = viewer.page
     viewer.open("conversions")
+    menu = page.get_by_role("navigation")
+    expect(menu.get_by_role("link", name="Audit log")).to_have_count(1)
+    expect(menu.get_by_role("link", name="Webhooks")).to_have_count(0)
     page.get_by_role("button", name="order_5").click()
     panel = page.get_by_role("dialog")
     expect(panel.get_by_text("History")).to_be_visible()

@@ -39,7 +39,7 @@ def serious(page: Page) -> list[str]:
     ]
 
 
-@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("scheme", ["light", pytest.param("dark", marks=pytest.mark.long)])
 def test_every_view_shows_real_data_without_an_error(
     browser: Browser, site: Instance, scheme: Scheme
 ) -> None:

@@ -44,6 +44,7 @@ async def aggregate(
     return process.returncode, printed
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("faults", rounds(AGGREGATOR_POINTS))
 async def test_an_aggregator_killed_at_any_passage_stores_everything_once(
     producer: Producer, redis_server: RedisServer, tmp_path: Path, faults: list[str]

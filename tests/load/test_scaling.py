@@ -207,6 +207,7 @@ def test_clicks_follow_zipfs_law_or_are_even_and_differ_by_seed() -> None:
     assert choose_codes(100, "even", 1) != choose_codes(100, "even", 2)
 
 
+@pytest.mark.long
 @pytest.mark.skipif(
     sys.platform != "linux" or bool(debian.find_missing({"wrk"})), reason="it needs Linux and wrk"
 )

@@ -214,6 +214,7 @@ def test_an_endpoint_that_asks_for_time_gets_it(shop: Shop, merchant: Merchant) 
     assert busy.api.send("GET", f"/v1/webhooks/{busy.id}").json()["status"] == "active"
 
 
+@pytest.mark.long
 def test_a_replay_comes_behind_what_is_new_and_in_the_order_of_its_events(
     shop: Shop, merchant: Merchant
 ) -> None:

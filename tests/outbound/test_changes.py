@@ -152,6 +152,7 @@ async def test_what_is_under_way_is_recorded_when_the_process_ends(line: Line) -
     assert len(shop.arrived) == len(set(shop.ids)) == 20
 
 
+@pytest.mark.long
 async def test_an_attempt_that_ends_while_redis_hangs_is_recorded_later(line: Line) -> None:
     gate = Gate()
     async with receiving(gate.reply) as shop, line.delivering():

@@ -128,6 +128,7 @@ async def test_after_the_time_that_it_asked_for_an_endpoint_gets_all(line: Line)
     assert early <= CONCURRENCY
 
 
+@pytest.mark.long
 async def test_a_failing_endpoint_is_tested_with_one_delivery_and_growing_pauses(
     line: Line,
 ) -> None:

@@ -62,6 +62,7 @@ def reset(writer: asyncio.StreamWriter) -> None:
     writer.transport.abort()
 
 
+@pytest.mark.long
 async def test_an_answer_may_take_longer_than_the_clients_own_timeout() -> None:
     async def slow(_: Arrived) -> bytes:
         await asyncio.sleep(5.5)

@@ -147,6 +147,7 @@ def read_all(folder: Path) -> bytes:
     return b"".join(path.read_bytes() for path in folder.rglob("*") if path.is_file())
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("duplicates", ["refuse", "allow"])
 async def test_nothing_on_disk_tells_it_either(shop: Shop, duplicates: str) -> None:
     await change_campaign(shop, duplicates=duplicates)

@@ -14,6 +14,7 @@ YEARS = {"from": "2001-01-01", "to": "2026-01-01"}
 HOURS = 219_144
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("compare", ["none", pytest.param("previous", marks=pytest.mark.long)])
 async def test_every_hour_of_many_years_is_written_in_many_turns(
     redis: Redis, clickhouse: ClickHouse, compare: str

@@ -25,6 +25,7 @@ _IDS = {
     "coupons": "cpn",
     "rates": "rate",
     "privacy": "prv",
+    "users": "usr",
 }
 
 

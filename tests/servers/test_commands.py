@@ -16,6 +16,7 @@ TABLES = {
     "migrations",
     "registry",
     "rejects",
+    "audit_log",
     "rollup_day",
     "rollup_dimension",
     "rollup_minute",
@@ -113,6 +114,7 @@ async def test_a_click_and_its_conversion_are_reported_within_seconds(
     ]
 
 
+@pytest.mark.long
 async def test_an_event_that_nobody_stores_is_named_by_audit_balance_and_metrics(
     installation: Installation,
 ) -> None:

@@ -69,9 +69,10 @@ async def test_an_upload_of_long_ids_is_stored_whole(
     assert aggregator.poll() is None
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(
     ("clicks", "conversions", "approved"),
-    [(100, 2_000, 100), pytest.param(3_000, 50_000, 5_000, marks=pytest.mark.long)],
+    [(100, 2_000, 100), (3_000, 50_000, 5_000)],
 )
 async def test_what_was_accepted_while_clickhouse_was_unavailable_is_stored_whole(
     installation: Installation, clicks: int, conversions: int, approved: int

@@ -30,6 +30,7 @@ TABLES = ("clicks", "rollup_quarter", "rollup_dimension")
 _LEASE = {"LINKJOLT_LEASE_SECONDS": "1"}
 
 
+@pytest.mark.long
 async def test_an_insert_that_is_executed_after_its_repeat_changes_nothing(
     installation: Installation,
 ) -> None:
@@ -107,6 +108,7 @@ async def test_two_that_both_believe_a_stream_theirs_store_each_click_once(
     await installation.stores(ids)
 
 
+@pytest.mark.long
 async def test_a_stop_hands_the_streams_over_at_once(installation: Installation) -> None:
     linkjolt, warehouse = installation.linkjolt, installation.warehouse
     lease = {"LINKJOLT_LEASE_SECONDS": "600"}

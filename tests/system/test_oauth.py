@@ -97,6 +97,7 @@ def test_tokens_are_checked_without_redis(own_instance: Instance) -> None:
     wait_for("a post is stored", lambda: merchant.post(good, "o7") in (200, 201))
 
 
+@pytest.mark.long
 def test_an_edge_that_starts_without_redis_knows_what_is_revoked(own_instance: Instance) -> None:
     merchant, deleted = Merchant(own_instance), Merchant(own_instance)
     good, revoked, orphan = merchant.token(), merchant.token(), deleted.token()
@@ -141,6 +142,7 @@ def test_a_revocation_reaches_every_edge_within_a_second(two_edges: Instance) ->
     assert {merchant.post(token, "late") for token in tokens * 3} == {401}
 
 
+@pytest.mark.long
 def test_no_secret_of_oauth_is_in_a_log_or_file(own_instance: Instance) -> None:
     merchant = Merchant(own_instance)
     token = merchant.token()

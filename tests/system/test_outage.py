@@ -4,6 +4,7 @@ import os
 import signal
 
 import httpx2
+import pytest
 
 from tests.system.conftest import Instance, wait_for
 
@@ -58,6 +59,7 @@ def test_everything_of_an_outage_is_counted_once_afterwards(own_instance: Instan
     assert "rejected 2" in audit.stdout
 
 
+@pytest.mark.long
 def test_an_edge_that_starts_without_redis_redirects_from_its_snapshot(
     own_instance: Instance,
 ) -> None:

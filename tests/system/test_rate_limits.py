@@ -60,6 +60,7 @@ def send_steadily(url: str, key: str, until: float) -> Counter[int]:
     return statuses
 
 
+@pytest.mark.long
 def test_a_flood_on_all_listeners_gets_the_limit(instance: Instance) -> None:
     edge, reports = instance.run["edge_url"], instance.run["reports_url"]
     key, steady_key = make_key(instance), make_key(instance)

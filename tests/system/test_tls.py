@@ -119,25 +119,7 @@ def many_descriptors() -> Iterator[None]:
     resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
-# One test: the tour's ids are those of a new installation, and a replay creates entries, too.
-def test_the_tour_works_by_curl_and_commands_reach_the_instance(
-    secured: Secured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    # As `--cacert` with every command.
-    monkeypatch.setenv("CURL_CA_BUNDLE", str(secured.authority.path))
-    paste_page("README.md", secured.instance, tmp_path)
-    done = secured.instance.linkjolt("report")
-    assert done.returncode == 0, done.stderr
-    assert "clicks" in done.stdout
-    log = tmp_path / "access.log"
-    line = '192.0.2.1 - - [17/May/2026:10:05:46 +0000] "GET /replayed HTTP/1.1" 200 5 "-" "Firefox"'
-    log.write_text(line + "\n")
-    done = secured.instance.linkjolt("replay", str(log))
-    assert done.returncode == 0, done.stderr
-
-
-def test_addresses_are_https_and_the_printed_commands_work(secured: Secured) -> None:
-    instance = secured.instance
+def _paste_printed(instance: Instance) -> None:
     for listener in LISTENERS:
         assert instance.run[listener].startswith("https://127.0.0.1:")
         assert instance.run[listener] in instance.printed
@@ -148,6 +130,24 @@ def test_addresses_are_https_and_the_printed_commands_work(secured: Secured) -> 
             ["sh", "-c", command], capture_output=True, text=True, check=True, timeout=30
         )
         assert done.stdout.splitlines()[-1] == status, done
+
+
+# One test: the tour's ids and figures are those of a new installation.
+def test_the_tour_the_printed_lines_and_commands_work(
+    secured: Secured, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # As `--cacert` with every command.
+    monkeypatch.setenv("CURL_CA_BUNDLE", str(secured.authority.path))
+    paste_page("README.md", secured.instance, tmp_path)
+    _paste_printed(secured.instance)
+    done = secured.instance.linkjolt("report")
+    assert done.returncode == 0, done.stderr
+    assert "clicks" in done.stdout
+    log = tmp_path / "access.log"
+    line = '192.0.2.1 - - [17/May/2026:10:05:46 +0000] "GET /replayed HTTP/1.1" 200 5 "-" "Firefox"'
+    log.write_text(line + "\n")
+    done = secured.instance.linkjolt("replay", str(log))
+    assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("listener", LISTENERS)
@@ -271,6 +271,7 @@ def test_handshakes_that_do_not_go_on_keep_nobody_waiting(
     assert "Too many open files" not in secured.instance.log
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("listener", LISTENERS)
 def test_a_handshake_has_ten_seconds_and_the_head_behind_it_ten_more(
     secured: Secured, listener: str
@@ -364,6 +365,7 @@ def test_a_bad_pair_stops_the_start_with_one_line(
     assert not (tmp_path / "data" / "run.json").exists()
 
 
+@pytest.mark.long
 def test_an_instance_stops_while_handshakes_are_open(tmp_path: Path) -> None:
     secured = Secured(tmp_path)
     with secured.connect("edge_url"), secured.connect("reports_url") as half:

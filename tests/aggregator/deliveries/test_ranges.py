@@ -146,6 +146,7 @@ async def test_the_body_of_every_kind_of_event_is_made_again_to_the_byte(
     assert msgspec.json.decode(found.body)["data"]["sub1"] == "a"
 
 
+@pytest.mark.long
 async def test_a_backlog_over_its_bound_is_delivered_whole_in_order_and_once(
     hooks: Hooks, line: Line
 ) -> None:
@@ -283,6 +284,7 @@ async def test_two_aggregators_queue_a_range_once(hooks: Hooks, line: Line) -> N
     assert len({one.webhook_id for one in found}) == 200
 
 
+@pytest.mark.long
 async def test_a_disabled_endpoint_keeps_its_place_for_as_long_as_it_takes(
     hooks: Hooks, line: Line
 ) -> None:

@@ -133,6 +133,7 @@ async def test_an_aggregator_frozen_before_its_insert_does_not_insert_after_its_
     assert (await line.audit()).clean
 
 
+@pytest.mark.long
 async def test_conversions_wait_for_clicks_that_another_aggregator_stores(line: Line) -> None:
     clicks, conversions = Leases(line.redis, 600), Leases(line.redis, 600)
     await clicks.acquire(redis_keys.clicks(0))

@@ -77,6 +77,7 @@ def test_a_damaged_rollup_and_lost_clicks_are_repaired_by_three_commands(
     assert clean(own_instance)
 
 
+@pytest.mark.long
 def test_a_reject_of_a_running_instance_is_listed_shown_and_not_replayed_unreadable(
     own_instance: Instance,
 ) -> None:

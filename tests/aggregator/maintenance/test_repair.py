@@ -101,6 +101,7 @@ async def test_a_damaged_month_is_repaired_to_the_cell(
     assert await staging_tables(clickhouse) == 0
 
 
+@pytest.mark.long
 async def test_the_minute_rollup_is_repaired_within_its_time(clickhouse: ClickHouse) -> None:
     now = datetime.now(UTC)
     recent = make_sample(12, now - timedelta(hours=5), now, clicks=300, conversions=40)
@@ -122,6 +123,7 @@ async def test_what_is_right_is_not_rebuilt(clickhouse: ClickHouse, sample: Samp
     assert [await inserts(clickhouse, table) for table in TABLES] == before
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("step", ["before the swap", "after the swap"])
 async def test_a_crash_leaves_the_old_or_the_new_month_and_the_next_repair_ends_it(
     clickhouse: ClickHouse, sample: Sample, monkeypatch: pytest.MonkeyPatch, step: str
@@ -150,6 +152,7 @@ async def test_a_crash_leaves_the_old_or_the_new_month_and_the_next_repair_ends_
     assert await staging_tables(clickhouse) == 0
 
 
+@pytest.mark.long
 async def test_a_range_is_rebuilt_different_or_not_and_nothing_beside_it(
     clickhouse: ClickHouse, sample: Sample, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -188,6 +191,7 @@ async def test_a_rollup_is_not_made_equal_to_raw_that_lost_events(
     assert await cells(clickhouse, "rollup_quarter") == before
 
 
+@pytest.mark.long
 async def test_nothing_is_rebuilt_while_raw_ends_before_its_rollups(
     clickhouse: ClickHouse, sample: Sample
 ) -> None:
@@ -204,6 +208,7 @@ def test_a_month_is_incomplete_where_an_hour_lacks_events_though_another_has_too
     assert incomplete_months(balance_of(hour(202610, 0))) == set()
 
 
+@pytest.mark.long
 async def test_an_aggregator_at_work_goes_on_after_a_repair(
     line: Line, redis: Redis, clickhouse: ClickHouse
 ) -> None:

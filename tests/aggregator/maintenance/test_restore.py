@@ -72,6 +72,7 @@ async def test_what_raw_lost_comes_back_once(line: Line, damage: str, aggregator
     assert await line.count("countIf(sub1 = 'mail')) AS n FROM conversions") == 15
 
 
+@pytest.mark.long
 async def test_a_second_restore_changes_nothing(line: Line) -> None:
     await fill(line)
     await line.clickhouse.execute(DAMAGES["rows in the middle"][0])
@@ -112,6 +113,7 @@ async def test_what_is_stored_elsewhere_is_a_reject_only_if_it_was_sent_again(
     assert (len(sold), len(refused)) == (0, rejected)
 
 
+@pytest.mark.long
 async def test_a_new_warehouse_reads_the_whole_stream_and_needs_no_restore(line: Line) -> None:
     await fill(line)
     for table in ("clicks", "conversions", "rollup_minute", "rollup_quarter", "rollup_dimension"):

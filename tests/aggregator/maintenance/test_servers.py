@@ -1,5 +1,6 @@
 """On servers a command that rewrites the warehouse keeps every aggregator out, or is refused."""
 
+import pytest
 from redis.asyncio import Redis
 
 from aggregator.delivery.lease import Leases
@@ -12,6 +13,7 @@ __all__ = ["engine", "linkjolt", "warehouse"]
 REBUILD = ("rebuild", "--from", "2026-11", "--to", "2026-11")
 
 
+@pytest.mark.long
 async def test_it_is_refused_in_one_line_while_an_aggregator_holds_a_stream(
     linkjolt: Linkjolt, redis: Redis
 ) -> None:
@@ -27,6 +29,7 @@ async def test_it_is_refused_in_one_line_while_an_aggregator_holds_a_stream(
     assert await aggregator.acquire(redis_keys.conversions(0)) == "held"
 
 
+@pytest.mark.long
 async def test_each_command_runs_on_empty_servers_and_leaves_no_lease(
     linkjolt: Linkjolt, redis: Redis
 ) -> None:

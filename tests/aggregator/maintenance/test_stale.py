@@ -57,6 +57,7 @@ def audit(data: Path, **variables: str) -> subprocess.CompletedProcess[str]:
     )
 
 
+@pytest.mark.long
 async def test_what_a_stopped_instance_holds_in_streams_and_spools_counts(stopped: Path) -> None:
     spool = open_spool(stopped / "spool", 1 << 20, new_producer)
     await spool.add(Frame(redis_keys.clicks(0).number, 3, Payload([], [b"{}"])))

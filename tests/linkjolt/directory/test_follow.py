@@ -160,6 +160,7 @@ async def test_a_change_made_while_not_followed_is_caught_up(
     assert directory.cached_route("tc_2") is not None
 
 
+@pytest.mark.long
 async def test_it_ends_whenever_it_is_cancelled(directory: Directory) -> None:
     for turns in range(20):
         task = asyncio.create_task(directory.follow())

@@ -28,7 +28,7 @@ from linkjolt.registry.entries import (
 )
 from linkjolt.registry.reads import FEED_START, read_changes, read_feed_end
 from linkjolt.registry.store import PATCH_ATTEMPTS_MAX, Registry
-from linkjolt.registry.write_replies import WriteReply
+from linkjolt.registry.writes.replies import WriteReply
 from linkjolt.runtime.redis_server import RedisServer
 from linkjolt.storage.redis import call, connect
 from tests.linkjolt.registry import samples

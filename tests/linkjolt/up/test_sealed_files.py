@@ -122,6 +122,7 @@ async def test_what_the_version_before_stored_plain_is_gone_after_a_start(tmp_pa
         await redis.aclose()
 
 
+@pytest.mark.long
 async def test_what_is_made_shows_nowhere_in_any_file(tmp_path: Path) -> None:
     data, log = tmp_path / "data", tmp_path / "up.log"
     with running(data, log):

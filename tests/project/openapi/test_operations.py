@@ -18,6 +18,7 @@ _VERBS = (
         "Add",
         "Adjust",
         "Attribute",
+        "Change",
         "Check",
         "Create",
         "Delete",
@@ -26,10 +27,11 @@ _VERBS = (
         "Follow",
         "Get",
         "List",
+        "Make",
         "Open",
     ),
     *("Post", "Preview", "Receive", "Record", "Replay", "Resend", "Revoke", "Rotate", "Send"),
-    *("Stream", "Update"),
+    *("Sign", "Stream", "Turn", "Update"),
 )
 _NAME = re.compile(r"[A-Z][A-Za-z]*")
 _VAGUE = {"Judged", "Listed", "Fact", "Found", "Wanted", "Page", "Meta", "Row", "Result"}

@@ -122,6 +122,7 @@ async def rotate_webhook(redis: Redis, sealer: Sealer) -> None:
     )
 
 
+@pytest.mark.long
 async def test_processes_write_and_read_through_rotations(
     redis: Redis, redis_server: RedisServer, tmp_path: Path, running: Sealer
 ) -> None:

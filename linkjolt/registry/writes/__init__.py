@@ -1,0 +1,1 @@
+"""Says what a write of registry entries changed, and how it ended."""
