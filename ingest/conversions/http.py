@@ -1,7 +1,7 @@
 """Accepts posted conversions over HTTP ahead of the router, one or many a request."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -123,6 +123,6 @@ class ConversionMiddleware:
         self._app = app
         self._posts = posts
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         posted = scope["type"] == "http" and scope["path"] == PATH and scope["method"] == "POST"
-        await (self._posts if posted else self._app)(scope, receive, send)
+        return (self._posts if posted else self._app)(scope, receive, send)

@@ -40,6 +40,8 @@ class IdempotencyClaim(msgspec.Struct, frozen=True):
 def read_idempotency_key(scope: Scope) -> str:
     """Reads a request's key, '' for none; Rejected for an invalid one."""
     text = requests.header(scope, b"idempotency-key").strip()
+    if not text:
+        return ""
     if len(text) > _KEY_MAX_CHARACTERS or not (text.isascii() and text.isprintable()):
         message = f"must be at most {_KEY_MAX_CHARACTERS} printable ASCII characters"
         raise Rejected(Reason.invalid_field, message, field=HEADER)

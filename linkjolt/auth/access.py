@@ -46,10 +46,6 @@ async def identify(secret: str, directory: Directory, scope: Scope) -> ApiKey:
         raise Rejected(Reason.unauthorized, message)
     if key.expires_at is not None and key.is_expired(datetime.now(UTC)):
         raise Rejected(Reason.unauthorized, "the API key has expired")
-    return _in_use(key, directory)
-
-
-def _in_use(key: ApiKey, directory: Directory) -> ApiKey:
     directory.key_uses.note(key.number)
     ask_for(Asker({key.holder}))
     return key
@@ -131,13 +127,17 @@ async def identify_poster(scope: Scope, directory: Directory, required_scope: st
 
 
 def _identify_plain(scope: Scope, directory: Directory) -> ApiKey | None:
-    """As `_identify_bearer` for most posts, at less cost; None where it must look closer."""
+    """As `_identify_bearer` for most posts, at less cost; None where it must look closer.
+
+    A post asks nothing of the warehouse, so that no turn there is its key's.
+    """
     text = requests.header(scope, b"authorization")
     key = directory.cached_key(text[7:]) if text.startswith("Bearer ") else None
     if key is None or key.allowed_networks or key.expires_at is not None:
         return None
     scope[requests.VERIFIED] = True
-    return _in_use(key, directory)
+    directory.key_uses.note(key.number)
+    return key
 
 
 async def take_post(scope: Scope, key: ApiKey) -> None:

@@ -1,5 +1,6 @@
 """Tells requests that came over https from plain ones, and keeps these from the application."""
 
+from collections.abc import Awaitable
 from urllib.parse import parse_qsl, quote
 
 from starlette.responses import Response
@@ -41,10 +42,9 @@ class HttpsOnly:
         self._hsts = hsts_header(settings.hsts_seconds)
         self._public_url = public_url if public_url.startswith("https://") else ""
 
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+    def __call__(self, scope: Scope, receive: Receive, send: Send) -> Awaitable[None]:
         if scope["type"] != "http":
-            await self.app(scope, receive, send)
-            return
+            return self.app(scope, receive, send)
         scheme: str = scope.get("scheme", "http")
         direct = scheme == "https"
         if forwarded := self._forwarded_scheme(scope):
@@ -54,7 +54,7 @@ class HttpsOnly:
         required = self._required or (self._tls and not direct)
         app = self._plain_answer(scope) if required and scheme != "https" else None
         sender = send if direct or scheme != "https" else self._with_hsts(send)
-        await (app or self.app)(scope, receive, sender)
+        return (app or self.app)(scope, receive, sender)
 
     def _forwarded_scheme(self, scope: Scope) -> str:
         """Returns the scheme in which a trusted proxy got the request; '' where none says so."""
@@ -66,10 +66,10 @@ class HttpsOnly:
         return value.partition(",")[0].strip().lower()
 
     def _with_hsts(self, send: Send) -> Send:
-        async def send_with_hsts(message: Message) -> None:
+        def send_with_hsts(message: Message) -> Awaitable[None]:
             if message["type"] == "http.response.start":
                 message["headers"] = [self._hsts, *message["headers"]]
-            await send(message)
+            return send(message)
 
         return send_with_hsts
 

@@ -1,6 +1,6 @@
 """Adds the headers of every answer: its id, and those that keep caches and browsers from it."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -66,7 +66,7 @@ class RequestIds:
         scope[requests.RATE_LIMITS] = self._rate_limits
         is_started = False
 
-        async def send_with_id(message: Message) -> None:
+        def send_with_id(message: Message) -> Awaitable[None]:
             nonlocal is_started
             is_started = True
             if message["type"] == "http.response.start":
@@ -77,7 +77,7 @@ class RequestIds:
                 headers.append((b"x-request-id", identity.encode()))
                 headers += scope.get(requests.ADDED_HEADERS, ())
                 message["headers"] = headers
-            await send(message)
+            return send(message)
 
         refused = requests.refused_head(scope)
         app = requests.problem_response(refused, scope) if refused else self.app

@@ -6,6 +6,7 @@ import re
 import secrets
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from functools import lru_cache
+from itertools import chain
 from typing import TypeVar, cast
 
 import msgspec
@@ -16,7 +17,6 @@ from starlette.responses import Response
 from starlette.types import ExceptionHandler, Receive, Scope, Send
 
 from linkjolt.reasons import Reason, Rejected
-from linkjolt.registry.whole_numbers import parse_whole_number
 from linkjolt.web.json_structure import check_depth
 
 URL_MAX_BYTES = 8_192
@@ -43,6 +43,7 @@ BODY_REFUSAL = "linkjolt.body_refusal"
 # Of a request's scope: the listener's rate limits; lines that are added to the answer's headers.
 RATE_LIMITS = "linkjolt.rate_limits"
 ADDED_HEADERS = "linkjolt.added_headers"
+_FIELDS = "linkjolt.fields"
 # Before JSON it is skipped (RFC 8259, 8.1).
 BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # One entry a line; the first is the name that most tools use.
@@ -176,18 +177,16 @@ def refused_head(scope: Scope) -> Rejected | None:
     """Returns the refusal of a head that is over the bounds, or has no one meaning."""
     if len(scope["raw_path"]) + len(scope["query_string"]) > URL_MAX_BYTES:
         return Rejected(Reason.url_too_long, f"the URL is over {URL_MAX_BYTES} bytes")
-    size_bytes = 0
-    hosts: list[bytes] = []
-    codings: list[bytes] = []
-    for name, value in scope["headers"]:
-        size_bytes += len(name) + len(value)
-        if name == b"host":
-            hosts.append(value)
-        elif name == b"transfer-encoding":
-            codings.append(value.lower())
-    if size_bytes > HEAD_MAX_BYTES:
+    if sum(map(len, chain.from_iterable(scope["headers"]))) > HEAD_MAX_BYTES:
         return HEAD_TOO_LARGE
-    if codings and codings != [b"chunked"]:
+    fields = _fields(scope)
+    if len(fields) == len(scope["headers"]) and b"transfer-encoding" not in fields:
+        # Most heads.
+        host = fields.get(b"host")
+        if host is not None:
+            return None if is_host(host) else _BAD_HOST
+    codings, hosts = _values(scope, b"transfer-encoding"), _values(scope, b"host")
+    if codings and [coding.lower() for coding in codings] != [b"chunked"]:
         return _UNKNOWN_CODING
     if not hosts and scope["http_version"] in ("0.9", "1.0"):
         return None
@@ -196,10 +195,26 @@ def refused_head(scope: Scope) -> Rejected | None:
 
 def header(scope: Scope, name: bytes, default: str = "") -> str:
     """The first value under a lower-case name."""
-    for found, value in scope["headers"]:
-        if found == name:
-            return value.decode("latin-1")
-    return default
+    value = _fields(scope).get(name)
+    return default if value is None else value.decode("latin-1")
+
+
+def _fields(scope: Scope) -> dict[bytes, bytes]:
+    """The first value under each name, kept with the request."""
+    fields: dict[bytes, bytes] | None = scope.get(_FIELDS)
+    if fields is None:
+        fields = scope[_FIELDS] = dict(reversed(scope["headers"]))
+    return fields
+
+
+def _values(scope: Scope, name: bytes) -> list[bytes]:
+    """Every value under a lower-case name."""
+    fields = _fields(scope)
+    if name not in fields:
+        return []
+    if len(fields) == len(scope["headers"]):
+        return [fields[name]]
+    return [value for found, value in scope["headers"] if found == name]
 
 
 def check_size(size_bytes: int, max_bytes: int) -> None:
@@ -223,11 +238,10 @@ async def chunks(scope: Scope, receive: Receive, max_bytes: int) -> AsyncGenerat
 
 def check_declared(scope: Scope, max_bytes: int) -> None:
     """Rejected where the head declares a body over `max_bytes`, or one that is encoded."""
-    for name, value in scope["headers"]:
-        if name == b"content-length":
-            check_size(_declared_size(value), max_bytes)
-        elif name == b"content-encoding":
-            _check_encoding(value)
+    for length in _values(scope, b"content-length"):
+        check_size(_declared_size(length), max_bytes)
+    for encoding in _values(scope, b"content-encoding"):
+        _check_encoding(encoding)
 
 
 async def read_chunk(scope: Scope, receive: Receive) -> tuple[bytes, bool]:
@@ -245,10 +259,9 @@ async def read_chunk(scope: Scope, receive: Receive) -> tuple[bytes, bool]:
 
 
 def _declared_size(value: bytes) -> int:
-    size = parse_whole_number(value.decode("latin-1"), _LENGTH_DIGITS_MAX)
-    if size is None:
+    if not value.isdigit() or len(value) > _LENGTH_DIGITS_MAX:
         raise Rejected(Reason.bad_request, "Content-Length is no whole number")
-    return size
+    return int(value)
 
 
 def _check_encoding(value: bytes) -> None:
@@ -266,7 +279,8 @@ async def read_body(request: Request, max_bytes: int = BODY_MAX_BYTES) -> bytes:
 
 def media_type(scope: Scope, default: str = "application/json") -> str:
     """How the body is declared, in lower case; the default where it is not."""
-    return header(scope, b"content-type", default).partition(";")[0].strip().lower()
+    declared = header(scope, b"content-type", default)
+    return declared if declared == default else declared.partition(";")[0].strip().lower()
 
 
 def require_json(request: Request) -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import Any, cast
+from typing import Any
 
 from uvicorn._types import ASGISendEvent
 from uvicorn.protocols.http.httptools_impl import (
@@ -49,7 +49,7 @@ class AnswerCycle(RequestResponseCycle):
             return
         if self.response_complete:
             raise RuntimeError(f"{message['type']} after a whole answer")
-        answer = cast(dict[str, Any], message)
+        answer: Any = message
         if not self.response_started:
             self._start(answer["status"], answer.get("headers", ()))
         else:

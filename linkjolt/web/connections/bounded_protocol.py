@@ -230,12 +230,12 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _read_request_line(self) -> str:
         """Completes the scope; returns the version of HTTP."""
-        scope = cast(dict[str, Any], self.scope)
+        scope: Any = self.scope
         http_version = scope["http_version"] = self.parser.get_http_version()
         scope["method"] = self.parser.get_method().decode("ascii")
         url = httptools.parse_url(self.url)
         scope["raw_path"], scope["query_string"] = url.path, url.query or b""
-        scope["path"] = unquote(url.path.decode("ascii"))
+        scope["path"] = unquote(path) if "%" in (path := url.path.decode("ascii")) else path
         return http_version
 
     def on_response_complete(self) -> None:
