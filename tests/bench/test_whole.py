@@ -106,6 +106,7 @@ def test_a_start_is_timed_to_its_first_redirect_and_leaves_nothing_running(plan:
     assert list(plan.folder.iterdir()) == []
 
 
+@pytest.mark.long
 def test_what_make_runs_is_ended_though_make_passes_no_signal_on(tmp_path: Path) -> None:
     words = f"{sys.executable} -P -m linkjolt up --demo"
     (tmp_path / "Makefile").write_text(f"run:\n\t@{words}; echo ended with $$?\n")

@@ -8,12 +8,14 @@ import time
 from pathlib import Path
 
 import httpx2
+import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.browser.conftest import Dashboard, click, open_dashboard, post
 from tests.system.conftest import Instance, wait_for
 
 
+@pytest.mark.long
 def test_an_empty_instance_shows_how_to_send_the_first_click_and_then_shows_it(
     browser: Browser, own_instance: Instance
 ) -> None:
@@ -65,6 +67,7 @@ def test_a_click_on_a_row_filters_and_its_chip_takes_that_back(dashboard: Dashbo
     assert "f.affiliate" not in page.url
 
 
+@pytest.mark.long
 def test_the_report_builder_drills_down_and_its_address_says_all(
     dashboard: Dashboard, browser: Browser, site: Instance
 ) -> None:

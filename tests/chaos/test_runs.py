@@ -39,6 +39,7 @@ def gone(pid: int) -> bool:
     return True
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="only Linux binds children to their parent")
 async def test_a_killed_supervisor_leaves_no_child_and_the_next_start_has_everything(
     tmp_path: Path,

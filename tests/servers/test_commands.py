@@ -83,6 +83,7 @@ async def test_a_clickhouse_that_is_away_is_one_clear_line(
     assert plain[0].startswith("Error: ")
 
 
+@pytest.mark.long
 async def test_a_click_and_its_conversion_are_reported_within_seconds(
     installation: Installation,
 ) -> None:

@@ -51,6 +51,7 @@ class Merchant:
         return self._client.get(self._instance.demo("link"), params=_LONG).status_code
 
 
+@pytest.mark.long
 def test_what_a_merchant_must_be_able_to_do_when_redis_is_full(instance: Instance) -> None:
     with httpx2.Client(timeout=30) as client:
         merchant = Merchant(instance, client)

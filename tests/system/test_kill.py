@@ -36,6 +36,7 @@ def reported_clicks(instance: Instance) -> int:
     return sum(row["clicks"] for row in report["data"])
 
 
+@pytest.mark.long
 def test_a_replayed_log_adds_up_link_by_link(own_instance: Instance, tmp_path: Path) -> None:
     counts = write_log(tmp_path / "access.log", 1_000)
     with open(tmp_path / "access.log", "a") as file:

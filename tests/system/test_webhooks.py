@@ -151,6 +151,7 @@ def test_every_conversion_has_its_webhook_through_a_kill_always_under_one_id(
     assert all(len(ids) == 1 for ids in shop.ids_of().values())
 
 
+@pytest.mark.long
 def test_the_reports_listener_has_the_whole_log_and_replays_it_in_order(
     instance: Instance, shop: WebhookReceiver
 ) -> None:
@@ -185,6 +186,7 @@ def test_the_reports_listener_has_the_whole_log_and_replays_it_in_order(
     assert max(abs(again.index(name) - place) for place, name in enumerate(first)) <= 40
 
 
+@pytest.mark.long
 def test_what_listens_for_development_verifies_and_prints(
     instance: Instance, tmp_path: Path
 ) -> None:

@@ -98,6 +98,7 @@ async def append_ahead(line: Line, stream: Stream, event: object, slice_ms: int 
     await call(line.redis, "HINCRBY", stream.ledger_key, at_ms // 3_600_000, 1)
 
 
+@pytest.mark.long
 async def test_a_redis_that_forgot_what_is_stored_costs_only_what_it_forgot_unread(
     restorable: Restorable,
 ) -> None:

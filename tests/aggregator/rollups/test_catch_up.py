@@ -177,6 +177,7 @@ async def test_a_failed_pull_forgets_the_remembered_watermark(
     assert ("rollup_quarter", 0) not in remembered
 
 
+@pytest.mark.long
 async def test_an_audit_counts_the_cells_that_disagree(
     clickhouse: ClickHouse, sample: Sample
 ) -> None:
@@ -218,6 +219,7 @@ async def test_cells_that_outgrow_exact_counting_are_alike_however_they_were_pul
     assert await all_differences(clickhouse) == []
 
 
+@pytest.mark.long
 async def test_an_audit_while_pulls_run_finds_nothing(clickhouse: ClickHouse) -> None:
     sample = make_sample(5, START, END, clicks=160, conversions=20)
     await insert_clicks(clickhouse, sample.clicks)

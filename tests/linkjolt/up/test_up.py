@@ -178,6 +178,7 @@ async def test_a_redis_that_dies_comes_back_under_the_same_url(
     await wait_until(lambda: answers(run.redis_url))
 
 
+@pytest.mark.long
 @pytest.mark.skipif(sys.platform != "linux", reason="no other kernel ends orphans at once")
 async def test_after_a_kill_of_the_supervisor_nothing_is_left_and_a_start_works(
     start: Start, tmp_path: Path

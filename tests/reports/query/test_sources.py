@@ -68,6 +68,7 @@ def sample(period: str) -> Sample:
     return make_sample(11, start - margin, end + margin)
 
 
+@pytest.mark.long
 async def test_every_interval_is_exact_in_every_zone(
     clickhouse: ClickHouse, sample: Sample, period: str
 ) -> None:
@@ -196,6 +197,7 @@ async def test_edges_off_the_quarter_hour_are_answered_exactly_from_raw(
     assert await read(clickhouse, odd) == expected(odd, sample)
 
 
+@pytest.mark.long
 async def test_many_visitors_are_estimated_alike_from_rollup_and_raw(
     clickhouse: ClickHouse, sample: Sample, period: str
 ) -> None:
