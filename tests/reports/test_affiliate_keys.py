@@ -57,8 +57,8 @@ def comparable(answer: dict[str, Any]) -> object:
 
 async def test_reports_by_every_dimension_are_of_the_affiliate(bound: Bound) -> None:
     asked = {"metrics": ",".join(METRICS), "compare": "previous", **PERIOD}
-    groups = [{}, *({"group_by": dimension} for dimension in DIMENSIONS)]
-    others = ({}, {"interval": "day"}, {"time_basis": "click"})
+    groups: list[dict[str, str]] = [{}, *({"group_by": dimension} for dimension in DIMENSIONS)]
+    others: list[dict[str, str]] = [{}, {"interval": "day"}, {"time_basis": "click"}]
     for more in (group | other for group in groups for other in others):
         own = await bound[0].report(**asked | more)
         filtered = await bound[1].report(**asked | more, affiliate=OWN)
