@@ -20,6 +20,8 @@ from aggregator.delivery.trim import Trimmer
 from aggregator.delivery.visitor_salts import VisitorSalts
 from aggregator.maintenance import control_socket
 from aggregator.privacy.loop import PrivacyLoop
+from aggregator.retention.clicks import ClickRetention
+from aggregator.retention.loop import run_retention
 from aggregator.warehouse.migrate import TableOptions, migrate
 from aggregator.warehouse.registry_mirror import RegistryMirror
 from linkjolt.clicks.user_agent import build_patterns
@@ -134,6 +136,10 @@ async def run(
         audit_log = AuditLogStore(redis, log_clickhouse, settings.shards, leases)
         tasks.create_task(AuditLogLoop(audit_log).run(stop))
         tasks.create_task(DeliveryLogLoop(redis, log_clickhouse, settings).run(stop))
+        if settings.raw_retention_months:
+            shards, months = settings.shards, settings.raw_retention_months
+            retention = ClickRetention(redis, log_clickhouse, shards, months, loop.paused)
+            tasks.create_task(run_retention(retention, stop))
         privacy = PrivacyLoop(redis, log_clickhouse, settings, loop.trimmable_position)
         tasks.create_task(privacy.run(stop))
         tasks.create_task(loop.run(stop))

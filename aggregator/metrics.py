@@ -35,6 +35,13 @@ DELIVERY_LOG_RETRIES = Counter(
     "Steps of the delivery log begun anew because ClickHouse or Redis failed.",
 )
 AUDIT_ENTRIES_STORED = Counter("linkjolt_audit_entries_stored", "Entries stored in the audit log.")
+RETENTION_MONTHS = Counter(
+    "linkjolt_raw_retention_months", "Ingest months whose raw clicks were deleted."
+)
+RETENTION_BLOCKED = Gauge(
+    "linkjolt_raw_retention_blocked",
+    "1 while raw clicks past their retention are kept, for a rollup does not hold them.",
+)
 AUDIT_LOG_BROKEN = Counter(
     "linkjolt_audit_log_broken",
     "Times that the stored audit log of an account lacked the row of which Redis keeps the hash.",

@@ -27,6 +27,8 @@ POINTS = (
     "audit_log_before_insert",
     "audit_log_after_insert",
     "audit_log_after_heads",
+    "retention_before_delete",
+    "retention_after_month",
 )
 VARIABLE = "LINKJOLT_FAULT"
 _armed, _, _passage = os.environ.get(VARIABLE, "").partition(":")

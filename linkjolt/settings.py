@@ -230,6 +230,11 @@ class AggregatorSettings(SharedSettings, frozen=True, kw_only=True):
     minute_rollup_hours: Annotated[
         int, Meta(ge=50, le=10_000), _doc("How long the minute rollup is kept.")
     ] = 50
+    raw_retention_months: Annotated[
+        int,
+        Meta(ge=0, le=1_200),
+        _doc("Whole months for which raw clicks are kept before this one; 0 is for good."),
+    ] = 0
     webhook_log_days: Annotated[
         Count, _doc("Days for which the warehouse keeps the log of webhook deliveries.")
     ] = 30

@@ -23,11 +23,12 @@ from aggregator.rollups.statements import (
     SPANS,
     Source,
 )
-from aggregator.warehouse.months import month_end, month_of, month_start
 from linkjolt import redis_keys
 from linkjolt.balance.balance import Balance
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.storage.clickhouse import ClickHouse
+from linkjolt.storage.months import month_end, month_of, month_start
+from linkjolt.storage.raw_retention import read_kept_month
 
 _HOUR_MS = 3_600_000
 _MINUTE_COMPARED_SECONDS = 24 * 3_600
@@ -146,6 +147,9 @@ async def rebuild(
         oldest = (time.time_ns() // 1_000_000 - (minute_hours + 1) * _HOUR_MS) << 20
     if month_end(month) < oldest:
         return RebuiltPartition(rollup, month, "left alone, it is older than this rollup is kept")
+    if month < await read_kept_month(clickhouse):
+        outcome = "left alone, its raw clicks are past their retention"
+        return RebuiltPartition(rollup, month, outcome)
     staging = _staging_table(rollup)
     await clickhouse.execute(f"CREATE TABLE {staging} AS {rollup}")
     after = max(month_start(month) - 1, oldest)

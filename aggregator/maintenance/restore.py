@@ -15,7 +15,6 @@ from aggregator.delivery.streams import GROUP, FrameEntry, Streams
 from aggregator.delivery.visitor_salts import VisitorSalts
 from aggregator.maintenance.repair import RebuiltPartition, repair
 from aggregator.rows.batches import cut_batch, split_lines
-from aggregator.warehouse.months import month_of
 from aggregator.warehouse.writer import Warehouse, encode_rows
 from linkjolt import redis_keys
 from linkjolt.balance.balance import read_balance
@@ -23,6 +22,7 @@ from linkjolt.position import position, time_ms
 from linkjolt.redis_keys import Stream
 from linkjolt.settings import AggregatorSettings as Settings
 from linkjolt.storage.clickhouse import ClickHouse
+from linkjolt.storage.months import month_of
 from linkjolt.storage.redis import ResponseError, call
 
 _SQL = Path(__file__).parent / "sql"

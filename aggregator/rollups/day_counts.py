@@ -11,10 +11,10 @@ import msgspec
 import structlog
 
 from aggregator.warehouse.insert_tokens import InsertStart
-from aggregator.warehouse.months import month_at
 from linkjolt.clicks.unique_visitors import HUMAN_VERDICTS_SQL, correct_estimate_sql
 from linkjolt.dimensions import DENSE
 from linkjolt.storage.clickhouse import ClickHouse
+from linkjolt.storage.months import month_at
 
 _DAY_SECONDS = 86_400
 _TABLE = "rollup_day"

@@ -19,9 +19,10 @@ from aggregator.rollups.statements import (
     Source,
 )
 from aggregator.warehouse.insert_tokens import InsertStart, insert_once
-from aggregator.warehouse.months import month_end, month_of, month_start
 from linkjolt.fault_points import fault
 from linkjolt.storage.clickhouse import ClickHouse
+from linkjolt.storage.months import month_end, month_of, month_start
+from linkjolt.storage.raw_retention import read_kept_month
 
 __all__ = [
     "ROLLUPS",
@@ -205,13 +206,17 @@ async def find_differing_months(
 ) -> list[RollupDifference]:
     """Finds ingest months in which a rollup differs from raw at or below its watermarks.
 
-    rollup_minute is compared over the last 24 hours only, for older minutes expire.
+    rollup_minute is compared over the last 24 hours only, for older minutes expire, and clicks in
+    months whose raw ones are kept.
     """
+    kept_month = await read_kept_month(clickhouse) if source == "clicks" else 0
     differing: list[RollupDifference] = []
     since = 0
     if rollup == "rollup_minute":
         since = int(datetime.now(UTC).timestamp()) // 60 * 60 - _MINUTE_COMPARED_SECONDS
     for month in await clickhouse.read(MONTHS[rollup, source], NumberRow):
+        if month.number < kept_month:
+            continue
         unequal = await count_unequal_cells(clickhouse, source, rollup, month.number, since)
         if (source, rollup) == ("clicks", "rollup_day"):
             unequal += await count_miscounted_cells(clickhouse, month.number)

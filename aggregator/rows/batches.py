@@ -21,12 +21,12 @@ from aggregator.rows.enrich import (
     utc_day,
     write_click,
 )
-from aggregator.warehouse.months import month_of
 from linkjolt.click_ids import CLICK_ID_LENGTH
 from linkjolt.datasets import Dataset
 from linkjolt.events import Click
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.runtime.loop_slices import LoopSlices
+from linkjolt.storage.months import month_of
 
 # Small enough to stay in the processor's cache until it is written.
 _PIECE_BYTES = 65_536

@@ -22,6 +22,8 @@ from linkjolt.balance.stored_counts import HOUR_MS, HourCounts, StoredCounts
 from linkjolt.position import entry_id, position, time_ms
 from linkjolt.redis_keys import Stream
 from linkjolt.storage.clickhouse import ClickHouse
+from linkjolt.storage.months import month_start
+from linkjolt.storage.raw_retention import read_kept_month
 from linkjolt.storage.redis import RedisError, read_stream, server_time_ms
 
 COUNTED_ENTRIES = 20_000
@@ -142,6 +144,9 @@ async def _read_streams(
     }
     tables = await counts.read(clickhouse, end_positions)
     no_events: HourCounts = Counter()
+    # After the counts: the month is written before its clicks are deleted.
+    kept_month = await read_kept_month(clickhouse)
+    kept_hour = time_ms(month_start(kept_month)) // HOUR_MS if kept_month else 0
     return tuple(
         balance_stream(
             stream,
@@ -149,6 +154,7 @@ async def _read_streams(
             positions.get(stream.number, 0),
             stored=tables[stream.kind].get(stream.number, no_events),
             rejected=tables["rejects"].get(stream.number, no_events),
+            first_hour=kept_hour if stream.kind == "clicks" else 0,
         )
         for stream, queue in backlogs.items()
     )
@@ -206,9 +212,16 @@ def balance_stream(
     *,
     stored: HourCounts,
     rejected: HourCounts,
+    first_hour: int = 0,
 ) -> StreamBalance:
-    """Balances one stream at its stored position; the difference of an estimate is 0."""
-    accepted = backlog.accepted
+    """Balances one stream at its stored position; the difference of an estimate is 0.
+
+    Hours before `first_hour`, of which raw events are no longer kept, are left out.
+    """
+    accepted, stored, rejected = (
+        Counter({hour: events for hour, events in counts.items() if hour >= first_hour})
+        for counts in (backlog.accepted, stored, rejected)
+    )
     waiting_entries = [(pos, events) for pos, events in backlog.entries if pos > stored_position]
     waiting: HourCounts = Counter()
     for pos, events in waiting_entries:

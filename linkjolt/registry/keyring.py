@@ -137,7 +137,7 @@ async def load_keyring(redis: Redis, sealer: Sealer) -> Keyring:
         for number in _key_numbers(fields, _CLICK_KEY_PREFIX)[:-1]:
             await _set_new(redis, _SINCE[_CLICK_KEY_PREFIX] + b"%d" % number, b"%d" % _now_ms())
         keyring = parse_keyring(await _read_opened(redis, sealer)) or keyring
-    return msgspec.structs.replace(keyring, window_ms=await _longest_window_ms(redis))
+    return msgspec.structs.replace(keyring, window_ms=await longest_window_ms(redis))
 
 
 async def load_token_keys(redis: Redis, sealer: Sealer) -> tuple[TokenKey, ...]:
@@ -240,7 +240,7 @@ def _place(name: bytes) -> Place:
     return Place(redis_keys.SECRETS, name.decode())
 
 
-async def _longest_window_ms(redis: Redis) -> int:
+async def longest_window_ms(redis: Redis) -> int:
     """Reads the longest window of a campaign, a deleted one's, too: its clicks may still earn."""
     last = await read_last_number(redis, "campaign")
     days = 0

@@ -1,3 +1,3 @@
 """Names the migration that a warehouse must have had before this release can read it."""
 
-NEWEST_MIGRATION = "019_audit_log"
+NEWEST_MIGRATION = "020_raw_retention"

@@ -16,6 +16,7 @@ from linkjolt.runtime.loop_slices import in_slices
 from linkjolt.settings import ReportsSettings
 from linkjolt.storage.clickhouse import ClickHouse
 from reports import metrics
+from reports.answer.kept import check_kept
 from reports.answer.rows import (
     EMPTY_ROW,
     AnswerRow,
@@ -233,6 +234,7 @@ class ReportBuilder:
         request = msgspec.structs.replace(request, limit=EXPORTED_ROWS_MAX)
         page = plan_page(request)
         query = rows_query(page.request, self._dataset, self._raw_max_seconds)
+        await check_kept(self._clickhouse, query)
         started_at = time.monotonic()
         async with self._clickhouse.export(query.sql, ReportRow, query.parameters) as read:
             if self._is_late(query, started_at):
@@ -317,6 +319,7 @@ class ReportBuilder:
         return rows[0] if rows else EMPTY_ROW
 
     async def _run(self, query: Query) -> list[ReportRow]:
+        await check_kept(self._clickhouse, query)
         started_at = time.monotonic()
         rows = await self._clickhouse.read(query.sql, ReportRow, query.parameters)
         self._timed_out = self._timed_out or self._is_late(query, started_at)

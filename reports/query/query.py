@@ -58,6 +58,7 @@ class Query(msgspec.Struct, frozen=True):
     sql: str
     parameters: Parameters
     source: Source
+    reads_raw_clicks: bool
 
 
 def rows_query(
@@ -200,7 +201,7 @@ def _query(
         "limit": _LIMIT_BY_TOP if plan.tops else _LIMIT_PAGE,
         "settings": _settings(request, source_of(plan.shape), raw_max_seconds),
     }
-    return Query(fill("report", values), parameters, source_of(plan.shape))
+    return Query(fill("report", values), parameters, source_of(plan.shape), plan.shape == "raw")
 
 
 def _fields(request: ReportRequest) -> tuple[str, ...]:

@@ -8,9 +8,9 @@ import pytest
 from redis.asyncio import Redis
 
 from aggregator.rollups.pull import Source, find_differing_months
-from aggregator.warehouse.months import month_of
 from linkjolt.position import time_ms
 from linkjolt.storage.clickhouse import ClickHouse
+from linkjolt.storage.months import month_of
 from loadtests.bench.plan import BenchFailed
 from loadtests.bench.reports_bench.measure import (
     BUDGET_CLICKS,

@@ -17,6 +17,7 @@ TABLES = {
     "registry",
     "rejects",
     "audit_log",
+    "raw_retention",
     "rollup_day",
     "rollup_dimension",
     "rollup_minute",

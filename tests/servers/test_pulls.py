@@ -8,10 +8,10 @@ import pytest
 from aggregator.rollups.statements import IN_ONE_PIECE, PULLS, ROLLUPS
 from aggregator.rows.rows import ClickRow
 from aggregator.warehouse.migrate import migrate
-from aggregator.warehouse.months import month_of
 from aggregator.warehouse.writer import Warehouse as Raw
 from aggregator.warehouse.writer import encode_rows
 from linkjolt.datasets import Dataset
+from linkjolt.storage.months import month_of
 from tests.servers.installation import Installation
 
 BATCHES = 3

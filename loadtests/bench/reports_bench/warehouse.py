@@ -15,11 +15,11 @@ import msgspec
 from aggregator.rollups.day_counts import count_days
 from aggregator.rollups.pull import Source, Watermarks, catch_up
 from aggregator.warehouse.migrate import migrate
-from aggregator.warehouse.months import month_end, month_of
 from linkjolt import datasets, redis_keys
 from linkjolt.position import SEQUENCE_BITS
 from linkjolt.storage import clickhouse
 from linkjolt.storage.clickhouse import ClickHouse
+from linkjolt.storage.months import month_end, month_of
 from loadtests.bench.plan import BenchFailed
 
 _HERE = Path(__file__).parent

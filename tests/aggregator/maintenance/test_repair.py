@@ -17,11 +17,11 @@ from aggregator.rollups.day_counts import count_days
 from aggregator.rollups.pull import read_watermark
 from aggregator.rollups.statements import FRESH_ROLLUPS
 from aggregator.rows.rows import click_marker, conversion_marker
-from aggregator.warehouse.months import month_of
 from linkjolt.balance.balance import Balance, HourBalance, StreamBalance
 from linkjolt.reasons import Rejected
 from linkjolt.settings import AggregatorSettings as Settings
 from linkjolt.storage.clickhouse import ClickHouse, ClickHouseFailed
+from linkjolt.storage.months import month_of
 from tests.aggregator.conftest import Line
 from tests.aggregator.rollups.sample import Sample, make_sample
 from tests.aggregator.rollups.sample import store as store_sample

@@ -17,8 +17,8 @@ from aggregator.rollups.pull import (
     read_watermark,
 )
 from aggregator.rows.rows import ClickRow
-from aggregator.warehouse.months import month_end
 from linkjolt.storage.clickhouse import ClickHouse, ClickHouseFailed
+from linkjolt.storage.months import month_end
 from tests.aggregator.rollups.sample import (
     ACCOUNT,
     Sample,

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from aggregator.rollups.pull import RawSpan, chunk_end
-from aggregator.warehouse.months import month_end, month_of, month_start
+from linkjolt.storage.months import month_end, month_of, month_start
 
 
 def pos(text: str) -> int:

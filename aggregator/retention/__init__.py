@@ -1,0 +1,1 @@
+"""Deletes raw clicks that are past their retention; rollups and conversions stay."""
