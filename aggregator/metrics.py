@@ -40,7 +40,7 @@ RETENTION_MONTHS = Counter(
 )
 RETENTION_BLOCKED = Gauge(
     "linkjolt_raw_retention_blocked",
-    "1 while raw clicks past their retention are kept, for a rollup does not hold them.",
+    "Whether (1) raw clicks past their retention are kept, for a rollup does not hold them.",
 )
 AUDIT_LOG_BROKEN = Counter(
     "linkjolt_audit_log_broken",

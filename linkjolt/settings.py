@@ -231,9 +231,7 @@ class AggregatorSettings(SharedSettings, frozen=True, kw_only=True):
         int, Meta(ge=50, le=10_000), _doc("How long the minute rollup is kept.")
     ] = 50
     raw_retention_months: Annotated[
-        int,
-        Meta(ge=0, le=1_200),
-        _doc("Whole months for which raw clicks are kept before this one; 0 is for good."),
+        int, Meta(ge=0, le=1_200), _doc("Months for which raw clicks are kept; 0 is for good.")
     ] = 0
     webhook_log_days: Annotated[
         Count, _doc("Days for which the warehouse keeps the log of webhook deliveries.")
@@ -365,8 +363,7 @@ def _from_file(path: str) -> dict[str, object]:
         values = tomllib.loads(Path(path).read_text(encoding="utf-8"))
     except (OSError, tomllib.TOMLDecodeError) as error:
         raise BadSetting(f"{PREFIX}CONFIG: {path}: {error}") from None
-    unknown = sorted(values.keys() - {field for kind in KINDS for field in kind.__struct_fields__})
-    if unknown:
+    if unknown := sorted(values.keys() - {f for kind in KINDS for f in kind.__struct_fields__}):
         raise BadSetting(f"{PREFIX}CONFIG: {path}: unknown setting {unknown[0]}")
     return values
 
@@ -390,9 +387,8 @@ def shown(environ: Mapping[str, str] = os.environ) -> list[Shown]:
 
 
 def _description(kind: type[SharedSettings], field: str) -> str:
-    hint = get_type_hints(kind, include_extras=True)[field]
-    found = [m.description for m in get_args(hint)[1:] if m.description]
-    return found[-1]
+    notes = get_args(get_type_hints(kind, include_extras=True)[field])[1:]
+    return [note.description for note in notes if note.description][-1]
 
 
 def mask(url: str) -> str:

@@ -219,8 +219,7 @@ def balance_stream(
     Hours before `first_hour`, of which raw events are no longer kept, are left out.
     """
     accepted, stored, rejected = (
-        Counter({hour: events for hour, events in counts.items() if hour >= first_hour})
-        for counts in (backlog.accepted, stored, rejected)
+        _since(first_hour, counts) for counts in (backlog.accepted, stored, rejected)
     )
     waiting_entries = [(pos, events) for pos, events in backlog.entries if pos > stored_position]
     waiting: HourCounts = Counter()
@@ -246,6 +245,10 @@ def balance_stream(
         oldest_waiting_ms=time_ms(waiting_entries[0][0]) if waiting_entries else None,
         hours=hours,
     )
+
+
+def _since(first_hour: int, counts: HourCounts) -> HourCounts:
+    return Counter({hour: events for hour, events in counts.items() if hour >= first_hour})
 
 
 def _hour_balance(
