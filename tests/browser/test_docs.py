@@ -29,7 +29,9 @@ def authorize(page: Page, key: str) -> None:
     form.get_by_role("button", name="Close").first.click()
 
 
-@pytest.mark.parametrize("listener", ["edge_url", "reports_url"])
+@pytest.mark.parametrize(
+    "listener", [pytest.param("edge_url", marks=pytest.mark.long), "reports_url"]
+)
 def test_the_viewer_shows_operations_and_sends_a_request_with_a_key(
     browser: Browser, site: Instance, listener: str
 ) -> None:

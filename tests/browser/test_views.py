@@ -63,6 +63,7 @@ def test_every_view_shows_real_data_without_an_error(
     dashboard.check()
 
 
+@pytest.mark.long
 def test_nothing_moves_while_the_overview_loads(browser: Browser, site: Instance) -> None:
     dashboard = open_dashboard(browser, site)
     page = dashboard.page

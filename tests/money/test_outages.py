@@ -113,7 +113,7 @@ def test_a_post_that_may_update_an_order_is_refused_and_then_made(frail: Api) ->
     assert money(frail.read(sale["conversion_id"])) == (60, 18)
 
 
-@pytest.mark.parametrize("path", ["by id", "by order"])
+@pytest.mark.parametrize("path", ["by id", pytest.param("by order", marks=pytest.mark.long)])
 def test_an_adjustment_is_refused_and_then_made(frail: Api, path: str) -> None:
     shop = Shop(frail)
     sale = shop.sale()

@@ -79,15 +79,7 @@ class People:
     async def invite(
         self, email: str, role: Role = "owner", account: Account = ACCOUNT_DEFAULT
     ) -> User:
-        user = User(
-            number=0,
-            account=account,
-            email=email,
-            name=email.partition("@")[0],
-            role=role,
-            created_at=samples.NOW,
-        )
-        return await self.registry.create(user)
+        return await self.registry.create(samples.user(email, role, account))
 
     async def link(self, user: User, purpose: Purpose = "join", **options: bool) -> str:
         return await self.links.make(user, purpose, **options)

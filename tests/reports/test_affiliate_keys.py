@@ -59,7 +59,8 @@ async def test_reports_by_every_dimension_are_of_the_affiliate(bound: Bound) -> 
     asked = {"metrics": ",".join(METRICS), "compare": "previous", **PERIOD}
     groups: list[dict[str, str]] = [{}, *({"group_by": dimension} for dimension in DIMENSIONS)]
     others: list[dict[str, str]] = [{}, {"interval": "day"}, {"time_basis": "click"}]
-    for more in (group | other for group in groups for other in others):
+    asked_for = [*groups, *(group | other for group in groups[:3] for other in others[1:])]
+    for more in asked_for:
         own = await bound[0].report(**asked | more)
         filtered = await bound[1].report(**asked | more, affiliate=OWN)
         assert comparable(own) == comparable(filtered)

@@ -1,13 +1,17 @@
 """Two accounts with mirrored ids share an installation, and nothing of one reaches the other."""
 
 import json
+from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from threading import Thread
+from typing import Any, cast
 
 import httpx2
 import pytest
+from redis import Redis
 
+from tests.money.merchant import Arrival, HookServer, ok
 from tests.money.shop import BROWSER, Api
 from tests.project.openapi.conftest import DOCUMENTS
 from tests.security.access_table import Called, operations_of
@@ -23,9 +27,9 @@ QUERIES = {"/v1/events": {"type": "conversion"}, "/v1/early-adjustments": {"orde
 class Merchant:
     """An account with one of everything, in whose every field its word is."""
 
-    def __init__(self, api: Api, word: str) -> None:
+    def __init__(self, api: Api, hooks: HookServer, word: str) -> None:
         made = json.loads(run_command(api, "accounts", "create", "--name", word, "--json"))
-        self.api, self.word = api, word
+        self.api, self.hooks, self.word = api, hooks, word
         self.account: str = made["id"]
         self.key: str = made["key"]
         self.ids: dict[str, str] = {"keys": made["key_id"]}
@@ -71,7 +75,8 @@ class Merchant:
         self.codes.append(link["tracking_code"])
         # The same code in both accounts: coupons are an account's own.
         self.create("coupons", code="MIRROR", campaign_id=campaign, affiliate_id=affiliate)
-        url = f"https://shop.example/hook/{word}"
+        self.hooks.replies[f"/{word}"] = ok
+        url = f"http://127.0.0.1:{self.hooks.server_port}/{word}"
         self.create("webhooks", url=url, events=["conversion.created"])
         rate = {"from": "EUR", "to": "USD", "rate": "1.1", "valid_from": "2026-01-01T00:00:00Z"}
         self.create("rates", **rate)
@@ -111,9 +116,22 @@ def run_command(api: Api, *arguments: str) -> str:
 
 
 @pytest.fixture(scope="module")
-def merchants(api: Api) -> Iterator[tuple[Merchant, Merchant]]:
+def hooks() -> Iterator[HookServer]:
+    """Runs a server that webhooks of all accounts lead to."""
+    server = HookServer()
+    thread = Thread(target=server.serve_forever, args=(0.02,))
+    thread.start()
+    yield server
+    server.closing.set()
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def merchants(api: Api, hooks: HookServer) -> Iterator[tuple[Merchant, Merchant]]:
     """Opens two accounts, whose orders come at the same time."""
-    both = Merchant(api, NORTH), Merchant(api, SOUTH)
+    both = Merchant(api, hooks, NORTH), Merchant(api, hooks, SOUTH)
     for one in both:
         one.open()
     with ThreadPoolExecutor(4) as workers:
@@ -243,6 +261,66 @@ def test_the_live_feed_has_the_events_of_its_account(merchants: tuple[Merchant, 
     assert other.conversions[-1] not in seen
 
 
+def test_webhooks_of_an_account_tell_of_it_alone(merchants: tuple[Merchant, Merchant]) -> None:
+    for one, other in (merchants, merchants[::-1]):
+
+        def told(one: Merchant = one) -> list[Arrival]:
+            return [each for each in [*one.hooks.arrived] if each.path == f"/{one.word}"]
+
+        wait_for("all orders are told", lambda told=told: len(told()) >= ORDERS, 60)
+        ids = {each.data["conversion_id"] for each in told()}
+        assert {*one.conversions[:ORDERS]} <= ids
+        assert not ids & {*other.conversions}
+        texts = [str(each) for each in told()]
+        assert not [text for text in texts if other.word in text]
+        assert all(one.word in text for text in texts)
+
+
+def test_lines_of_the_streams_have_the_account_that_their_words_say(
+    merchants: tuple[Merchant, Merchant],
+) -> None:
+    numbers = {one.word: int(one.account.removeprefix("acc_")) for one in merchants}
+    api = merchants[0].api
+    lines = [line for kind in ("clicks", "conversions") for line in stream_lines(api, kind)]
+    seen = Counter[str]()
+    for line in lines:
+        words = [word for word in numbers if word in line]
+        assert len(words) <= 1, line
+        for word in words:
+            assert f'"account":{numbers[word]},' in line.replace(" ", ""), line
+            seen[word] += 1
+    assert all(seen[word] >= 2 * ORDERS for word in numbers), seen
+
+
+def stream_lines(api: Api, kind: str) -> list[str]:
+    """Reads the lines of a stream as they lie in Redis."""
+    url = cast(str, api.instance.run["redis_url"])
+    with Redis.from_url(url) as redis:  # pyright: ignore[reportUnknownMemberType]
+        entries = cast(list[tuple[bytes, dict[bytes, bytes]]], redis.xrange(f"lj:{{0}}:{kind}"))
+    return [line for _, entry in entries for line in entry[b"f"].decode().splitlines()]
+
+
+def test_an_export_of_a_customer_has_the_orders_of_its_account(
+    merchants: tuple[Merchant, Merchant],
+) -> None:
+    # Both have a customer of this id.
+    for one, other in (merchants, merchants[::-1]):
+        asked = one.send("POST", "/v1/privacy/exports", json={"customer_id": "customer-1"})
+        job = f"/v1/privacy/jobs/{asked.json()['id']}"
+        wait_for(
+            "the export is done",
+            lambda one=one, job=job: one.send("GET", job).json()["state"] == "done",
+            30,
+        )
+        assert other.send("GET", job).status_code == 404
+        assert other.send("GET", f"{job}/data").status_code == 404
+        data = one.send("GET", f"{job}/data")
+        ids = {row["conversion_id"] for row in data.json()["data"]}
+        assert {*one.conversions[:ORDERS]} <= ids
+        assert other.word not in data.text
+        assert not ids & {*other.conversions}
+
+
 def test_only_the_first_account_reads_the_balance_of_all(
     merchants: tuple[Merchant, Merchant],
 ) -> None:
@@ -251,8 +329,10 @@ def test_only_the_first_account_reads_the_balance_of_all(
     assert one.api.send("GET", one.api.reports + "/v1/balance").status_code == 200
 
 
-def test_a_disabled_account_is_refused_within_a_second_and_its_links_go_on(api: Api) -> None:
-    merchant = Merchant(api, "CanaryDisabled")
+def test_a_disabled_account_is_refused_within_a_second_and_its_links_go_on(
+    api: Api, hooks: HookServer
+) -> None:
+    merchant = Merchant(api, hooks, "CanaryDisabled")
     merchant.open()
     merchant.order(1)
     token = merchant.ask_token().json()["access_token"]

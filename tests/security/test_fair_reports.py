@@ -79,6 +79,7 @@ async def test_another_keys_report_is_answered_while_sixty_wait(
     await asyncio.gather(*asking)
 
 
+@pytest.mark.long
 async def test_a_key_with_too_many_waiting_is_refused_and_no_other(
     http: httpx2.AsyncClient, redis: Redis
 ) -> None:

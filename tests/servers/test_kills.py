@@ -45,6 +45,7 @@ async def test_an_aggregator_killed_in_mid_load_loses_and_doubles_nothing(
     await installation.stores(ids)
 
 
+@pytest.mark.long
 async def test_a_stop_stores_all_that_was_accepted(installation: Installation) -> None:
     linkjolt, warehouse = installation.linkjolt, installation.warehouse
     aggregator = linkjolt.start("aggregator")

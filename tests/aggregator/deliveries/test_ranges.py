@@ -174,6 +174,7 @@ async def test_a_backlog_over_its_bound_is_delivered_whole_in_order_and_once(
     assert await hooks.log.count(webhook.number, 0, 1 << 45) == 500
 
 
+@pytest.mark.long
 async def test_events_that_come_while_a_range_is_worked_on_are_not_lost(
     hooks: Hooks, line: Line
 ) -> None:
@@ -252,6 +253,7 @@ async def test_a_range_is_judged_by_the_filter_of_the_day_it_is_queued(
     assert (await hooks.backlog(1)).ranges == ()
 
 
+@pytest.mark.long
 async def test_many_events_of_one_frame_are_queued_whole(hooks: Hooks, line: Line) -> None:
     hooks.restart(webhook_backlog_count=10)
     hooks.queue.bounds = QueueBounds(pending=0)

@@ -193,6 +193,7 @@ async def test_an_adjustment_of_what_is_not_stored_is_a_reject(
     assert await raw(line) == []
 
 
+@pytest.mark.long
 async def test_a_restore_brings_adjustments_back_once(line: Line, adjuster: Adjuster) -> None:
     conversions = [line.make_conversion(number) for number in range(6)]
     for conversion in conversions:

@@ -196,6 +196,7 @@ class _SlowClickHouse(ClickHouse):
         return await super().read(sql, row, parameters)
 
 
+@pytest.mark.long
 async def test_a_batch_that_takes_longer_than_its_lease_is_stored_in_smaller_ones(
     line: Line,
 ) -> None:

@@ -82,6 +82,7 @@ async def test_a_second_restore_changes_nothing(line: Line) -> None:
     assert second.rollups == ()
 
 
+@pytest.mark.long
 async def test_a_lost_reject_is_a_reject_again_and_no_event(line: Line) -> None:
     [click] = await line.click()
     await line.step_until_idle()
@@ -135,6 +136,7 @@ async def test_what_waits_is_left_to_the_next_step(line: Line) -> None:
     assert await line.count(CLICKS) == 40
 
 
+@pytest.mark.long
 async def test_what_no_stream_holds_is_named_and_its_rollups_are_kept(line: Line) -> None:
     await fill(line)
     middle = await line.count("toUInt64(median(pos))) AS n FROM clicks")

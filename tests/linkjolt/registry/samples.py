@@ -12,9 +12,11 @@ from linkjolt.registry.entries import (
     Campaign,
     Link,
     OAuthClient,
+    User,
     Webhook,
     WebhookSecret,
 )
+from linkjolt.registry.people.entry import Role
 from linkjolt.registry.store import Registry
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -83,6 +85,11 @@ def webhook(dataset: Dataset) -> Webhook:
         secrets=(WebhookSecret("whsec_x"),),
         created_at=NOW,
     )
+
+
+def user(email: str, role: Role = "owner", account: Account = ACCOUNT_DEFAULT) -> User:
+    name = email.partition("@")[0]
+    return User(number=0, account=account, email=email, name=name, role=role, created_at=NOW)
 
 
 async def stored_link(registry: Registry, code: str = "tc_ABC123") -> Link:

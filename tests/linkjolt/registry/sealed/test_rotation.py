@@ -13,10 +13,10 @@ from ingest.registry_snapshot import SqliteRegistrySnapshot
 from linkjolt import redis_keys
 from linkjolt.datasets import ACCOUNT_DEFAULT, live_dataset
 from linkjolt.reasons import Reason, Rejected
-from linkjolt.registry.entries import ApiKey, Webhook
+from linkjolt.registry.entries import ApiKey, User, Webhook
 from linkjolt.registry.keyring import load_keyring, rotate_click_key
 from linkjolt.registry.reads import FEED_START, read_changes, read_entries, read_feed_end
-from linkjolt.registry.sealed.entries import open_key, open_webhook
+from linkjolt.registry.sealed.entries import open_key, open_totp, open_webhook
 from linkjolt.registry.sealed.rotation import add_key, drop_others, seal_again
 from linkjolt.registry.sealed.start import prepare_sealing
 from linkjolt.registry.store import Registry
@@ -45,6 +45,23 @@ async def running(redis: Redis, tmp_path: Path) -> Sealer:
     sealer = Sealer(tmp_path / KEY_NAME)
     await prepare_sealing(redis, sealer)
     return sealer
+
+
+async def test_the_secret_of_a_persons_codes_is_sealed_by_the_new_key(
+    running: Sealer, redis: Redis
+) -> None:
+    registry = Registry(redis, running)
+    user = await registry.create(samples.user("ann@shop.example"))
+    secret = "JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP"
+    changed = await registry.patch(
+        User, user.account, user.number, lambda one: msgspec.structs.replace(one, totp=secret)
+    )
+    stored = await registry.get(User, user.account, changed.number)
+    before = sealed_by(stored.totp)
+    drop_others(running, await seal_again(redis, running))
+    stored = await registry.get(User, user.account, user.number)
+    assert sealed_by(stored.totp) == {running.sealing_key().id} != before
+    assert open_totp(stored, stored.totp, running) == secret
 
 
 async def rotate(redis_server: RedisServer, data: Path, *words: str, fault: str = "") -> int:
