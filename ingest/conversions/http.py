@@ -102,7 +102,7 @@ async def _read_json(scope: Scope, receive: Receive) -> bytes:
     chunks: list[bytes] = []
     size, is_array, more = 0, False, True
     while more:
-        chunk, more = await requests.read_chunk(scope, receive)
+        chunk, more = requests.chunk_of(await receive(), scope)
         chunks.append(chunk)
         size += len(chunk)
         if size > requests.BODY_MAX_BYTES:

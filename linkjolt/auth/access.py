@@ -121,8 +121,11 @@ async def _identify_session(scope: Scope) -> ApiKey | None:
 async def identify_poster(scope: Scope, directory: Directory, required_scope: str) -> ApiKey:
     """Returns the valid key of an ASGI request that posts conversions, as `authorize`."""
     key = _identify_plain(scope, directory) or await _identify_bearer(scope, directory)
-    require_any_scope(key, (required_scope,))
-    await take_post(scope, key)
+    if key.affiliate or not key.allows(required_scope):
+        require_any_scope(key, (required_scope,))
+    limits = rate_limits_of(scope)
+    if limits and limits.has_intake:
+        await limits.take_post(scope, key)
     return key
 
 
@@ -142,8 +145,7 @@ def _identify_plain(scope: Scope, directory: Directory) -> ApiKey | None:
 
 async def take_post(scope: Scope, key: ApiKey) -> None:
     """Counts a posted conversion or a postback; Rejected over the limit of intake."""
-    limits = rate_limits_of(scope)
-    if limits and limits.has_intake:
+    if limits := rate_limits_of(scope):
         await limits.take_post(scope, key)
 
 

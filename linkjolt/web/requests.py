@@ -14,7 +14,7 @@ from redis.exceptions import RedisError
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.types import ExceptionHandler, Receive, Scope, Send
+from starlette.types import ExceptionHandler, Message, Receive, Scope, Send
 
 from linkjolt.reasons import Reason, Rejected
 from linkjolt.web.json_structure import check_depth
@@ -225,12 +225,12 @@ def check_size(size_bytes: int, max_bytes: int) -> None:
 async def chunks(scope: Scope, receive: Receive, max_bytes: int) -> AsyncGenerator[bytes]:
     """The body as it comes; Rejected as soon as it is known to be over `max_bytes`.
 
-    Raises as `read_chunk`.
+    Raises as `chunk_of`.
     """
     check_declared(scope, max_bytes)
     size, more = 0, True
     while more:
-        chunk, more = await read_chunk(scope, receive)
+        chunk, more = chunk_of(await receive(), scope)
         size += len(chunk)
         check_size(size, max_bytes)
         yield chunk
@@ -244,13 +244,12 @@ def check_declared(scope: Scope, max_bytes: int) -> None:
         _check_encoding(encoding)
 
 
-async def read_chunk(scope: Scope, receive: Receive) -> tuple[bytes, bool]:
-    """What has arrived of the body, and whether there is more to come.
+def chunk_of(message: Message, scope: Scope) -> tuple[bytes, bool]:
+    """What a message brings of the body, and whether there is more to come.
 
     ClientDisconnect where it does not end; Rejected where it arrives too slowly
     (`BoundedProtocol`).
     """
-    message = await receive()
     if message["type"] == "http.disconnect":
         raise ClientDisconnect
     if refusal := scope.get(BODY_REFUSAL):

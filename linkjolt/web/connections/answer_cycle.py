@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from uvicorn._types import ASGISendEvent
+from uvicorn._types import ASGIReceiveEvent, ASGISendEvent
 from uvicorn.protocols.http.httptools_impl import (
     STATUS_LINE,
     HttpToolsProtocol,
@@ -41,6 +41,15 @@ class AnswerCycle(RequestResponseCycle):
         self._default_lines = default_lines
         # The head of an answer whose body follows at once.
         self._unwritten_head = b""
+
+    async def receive(self) -> ASGIReceiveEvent:
+        is_over = self.disconnected or self.response_complete or self.waiting_for_100_continue
+        if self.more_body or is_over or not self.body:
+            return await super().receive()
+        # Nearly always the whole body has arrived: nothing is waited for.
+        self.message_event.clear()
+        body, self.body = bytes(self.body), bytearray()
+        return {"type": "http.request", "body": body, "more_body": False}
 
     async def send(self, message: ASGISendEvent) -> None:
         if self.flow.write_paused and not self.disconnected:
