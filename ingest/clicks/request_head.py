@@ -16,7 +16,6 @@ _match_query = re.compile(r'[!"$-~]*+').fullmatch
 # With one of these a request may have a body, or its answer may not be a redirect.
 _NOT_PLAIN_HEADERS = frozenset(
     (
-        "host",
         "content-length",
         "transfer-encoding",
         "expect",
@@ -41,9 +40,6 @@ _UNCACHED = (
     "x-real-ip:",
     "forwarded:",
 )
-# An edge has few hosts.
-_host_lines: set[str] = set()
-_HOST_LINES_MAX = 512
 # (bit, field JSON) of a line: bit 1 is always seen, so a line with it ends the fast path.
 _NOT_PLAIN = (1, "")
 _IGNORED = (0, "")
@@ -54,27 +50,12 @@ def read_head(data: bytes) -> tuple[str, str, list[str]] | None:
     if not (data.startswith(b"GET /") and data.endswith(b"\r\n\r\n")):
         return None
     lines = data[5:-4].decode("latin-1").split("\r\n")
-    if len(lines) == 1:
-        return None
     target, _, version = lines[0].partition(" ")
     code, mark, query = target.partition("?")
     if version != "HTTP/1.1" or (mark and not _match_query(query)):
         return None
-    # Nearly every client sends it first; another one is not plain.
-    if lines[1] not in _host_lines and not _is_host_line(lines[1]):
-        return None
-    del lines[:2]
+    del lines[0]
     return code.removeprefix("c/"), query, lines
-
-
-def _is_host_line(line: str) -> bool:
-    name, _, value = line.partition(": ")
-    if name.lower() != "host" or not is_host(value.encode("latin-1")):
-        return False
-    if len(_host_lines) >= _HOST_LINES_MAX:
-        _host_lines.clear()
-    _host_lines.add(line)
-    return True
 
 
 class HeaderReader:
@@ -95,10 +76,13 @@ class HeaderReader:
         self._header_readers = header_readers
         self._bits = {name: 2 << place for place, name in enumerate(header_readers)}
         self._client_ip = self._bits.get(client_ip_header, 0)
+        self._host = 2 << len(header_readers)
         self._cache: dict[str, tuple[int, str]] = {}
 
     def visitor_json(self, lines: Sequence[str], peer_json: str) -> str | None:
         """Returns the visitor's JSON members; None for a line that is not plain or repeats one.
+
+        None, too, without a host (RFC 9112, 3.2).
 
         `peer_json` holds the peer's address, used where no header names another.
         """
@@ -113,6 +97,8 @@ class HeaderReader:
                     return None
                 seen |= bit
                 fields_json += field_json
+        if not seen & self._host:
+            return None
         return (
             with_address(peer_json, fields_json)
             if seen & self._client_ip
@@ -134,6 +120,8 @@ class HeaderReader:
         name, value = match[1].lower(), match[2]
         if name in _NOT_PLAIN_HEADERS:
             return _IGNORED if (name, value.lower()) == _KEEP_ALIVE else _NOT_PLAIN
+        if name == "host":
+            return (self._host, "") if is_host(value.encode()) else _NOT_PLAIN
         if name == _PROTO:
             return _IGNORED if self._ignores_scheme(line, value) else _NOT_PLAIN
         bit = self._bits.get(name)

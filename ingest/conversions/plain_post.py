@@ -7,7 +7,7 @@ from typing import NamedTuple
 POST_MAX_BYTES = 8_000
 _REQUEST_LINE = b"POST /v1/conversions HTTP/1.1\r\n"
 _VALUE = rb"(?! )[ -~]*+(?<! )"
-# Headers that change a request's meaning; the first four are read, once each.
+# Headers that change a request's meaning; the first four are read, and sent once each.
 _NOT_PLAIN_HEADERS = (
     rb"host|authorization|content-type|content-length|transfer-encoding|expect|upgrade|connection"
     rb"|proxy-connection|content-encoding|idempotency-key"
@@ -16,14 +16,13 @@ _HEADER_LINES = (
     rb"(?(1)(?!)|(?i:authorization): [Bb]earer ([!-~]++))",
     rb"(?(2)(?!)|(?i:content-type): (application/json(?:;[ -~]*+(?<! ))?+))",
     rb"(?(3)(?!)|(?i:content-length): ([0-9]{1,4}+))",
+    rb"(?(4)(?!)|(?i:host): ((?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?))",
     rb"(?!(?i:%s):)[A-Za-z0-9_-]++: %s" % (_NOT_PLAIN_HEADERS, _VALUE),
     rb"[Cc]onnection: [Kk]eep-[Aa]live",
 )
 # Stricter than the grammar (RFC 9112), like the pattern of plain clicks.
-# Nearly every client sends it first.
-_HOST_LINE = rb"(?i:host): (?:[A-Za-z0-9._-]{1,255}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?\r\n"
 _match_head = re.compile(
-    rb"%s%s(?>(?:%s)\r\n)++\r\n" % (re.escape(_REQUEST_LINE), _HOST_LINE, b"|".join(_HEADER_LINES))
+    rb"%s(?>(?:%s)\r\n)++\r\n" % (re.escape(_REQUEST_LINE), b"|".join(_HEADER_LINES))
 ).fullmatch
 
 
@@ -61,9 +60,9 @@ def _read_head(head: bytes) -> tuple[str, int, bool] | None:
     if len(head) > POST_MAX_BYTES or not head.startswith(_REQUEST_LINE):
         return None
     match = _match_head(head)
-    secret, _, length = match.groups() if match else (b"", b"", b"")
+    secret, _, length, host = match.groups() if match else (b"", b"", b"", b"")
     schemes = set(_find_schemes(head))
-    if not secret or not length or schemes not in _SCHEMES:
+    if not secret or not length or not host or schemes not in _SCHEMES:
         return None
     read = secret.decode(), int(length), schemes == {b"https"}
     if len(head) <= _CACHED_HEAD_MAX_BYTES:

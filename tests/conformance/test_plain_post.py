@@ -1,5 +1,6 @@
 """The fast path accepts only posts that the HTTP parser accepts, and reads the same in them."""
 
+import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
@@ -21,6 +22,7 @@ def check(data: bytes) -> bool:
     assert not parsed.parser.should_upgrade()
     assert parsed.body == plain.body
     headers = parsed.first()
+    assert [name for name, _ in parsed.headers].count(b"host") == 1
     assert headers[b"authorization"].split(b" ") in (
         [b"Bearer", plain.secret.encode()],
         [b"bearer", plain.secret.encode()],
@@ -62,7 +64,7 @@ def posts(draw: st.DrawFn) -> bytes:
         b"Content-Length: 2\r\n",
     ]
     for line in draw(st.lists(_LINES, max_size=3)):
-        lines.insert(draw(st.integers(1, len(lines))), line)
+        lines.insert(draw(st.integers(0, len(lines))), line)
     data = b"POST %s HTTP/1.1\r\n%s\r\n{}" % (PATH.encode(), b"".join(lines))
     at = draw(st.integers(0, len(data)))
     return data[:at] + draw(st.binary(max_size=2)) + data[at + draw(st.integers(0, 1)) :]
@@ -81,6 +83,19 @@ def test_what_shops_send_is_plain() -> None:
     assert check(post(order("1"), *lines, "Connection: keep-alive"))
     assert not check(post(order("1"), *lines) + b"x")
     assert not check(post(order("1"), *lines)[:-1])
+
+
+@pytest.mark.parametrize("place", range(4))
+def test_a_host_may_stand_anywhere_but_once(place: int) -> None:
+    def data(*hosts: bytes) -> bytes:
+        lines = [AUTH.encode(), JSON.encode(), b"Content-Length: 2"]
+        lines[place:place] = hosts
+        return b"POST %s HTTP/1.1\r\n%s\r\n\r\n{}" % (PATH.encode(), b"\r\n".join(lines))
+
+    assert check(data(b"Host: a"))
+    assert not check(data())
+    assert not check(data(b"Host: a", b"host: a"))
+    assert not check(data(b"Host: a b"))
 
 
 def test_a_head_that_was_read_before_says_how_long_its_body_is() -> None:
