@@ -22,9 +22,9 @@ from linkjolt.storage import clickhouse as clickhouse_module
 from linkjolt.storage.clickhouse import ClickHouse
 from linkjolt.storage.redis import call, connect
 
-# For `make test`; without a profile a property is tried with four times as many examples. A busy
+# For `make test`; without a profile a property is tried with eight times as many examples. A busy
 # machine is no failure: neither has a deadline.
-settings.register_profile("short", max_examples=25, deadline=None)
+settings.register_profile("short", max_examples=12, deadline=None)
 settings.register_profile("whole", deadline=None)
 settings.load_profile("whole")
 _numbers = itertools.count(1)

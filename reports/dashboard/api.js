@@ -68,7 +68,7 @@ export const patch = (path, body) => json("PATCH", path, { body });
 export const remove = (path) => json("DELETE", path);
 
 export async function save(path, params, name) {
-  const answer = await request("GET", path, { params: { ...params, format: "csv" } });
+  const answer = await request("GET", path, { params });
   const url = URL.createObjectURL(await answer.blob());
   const link = Object.assign(document.createElement("a"), { href: url, download: name });
   document.body.append(link);

@@ -45,6 +45,7 @@ async def all_is_stored_once(
     assert stored.holds_once(custom), stored.audit
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("faults", rounds(PUBLISH_POINTS))
 async def test_an_edge_killed_while_it_publishes_doubles_and_loses_nothing(
     custom: Custom,

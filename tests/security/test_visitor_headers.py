@@ -52,7 +52,7 @@ def visitor(peer: str, headers: dict[str, str], names: ProxyHeaders) -> str:
     slow = reader.visitor_json((peer, 1), "GET", {n.lower(): v for n, v in headers.items()})
     peer_json, proxied = reader.read_peer((peer, 1))
     readers = reader.proxied_readers if proxied else reader.direct_readers
-    lines = [f"{name}: {value}" for name, value in headers.items()]
+    lines = ["Host: edge", *(f"{name}: {value}" for name, value in headers.items())]
     assert HeaderReader(readers, reader.client_ip_header).visitor_json(lines, peer_json) == slow
     return slow
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx2
+import pytest
 
 from tests.system.conftest import Instance, start, wait_for
 
@@ -51,6 +52,7 @@ def _pages(instance: Instance, url: str, path: str, **filters: str) -> list[dict
         cursor = {"cursor": page["next_cursor"]}
 
 
+@pytest.mark.long
 def test_a_kill_of_everything_under_writes_loses_no_record(tmp_path: Path) -> None:
     instance = start(tmp_path / "data")
     made: list[str] = []

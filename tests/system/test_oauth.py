@@ -127,6 +127,7 @@ def test_an_edge_that_starts_without_redis_knows_what_is_revoked(own_instance: I
         assert merchant.post(merchant.token(), "o4") == 202
 
 
+@pytest.mark.long
 def test_a_revocation_reaches_every_edge_within_a_second(two_edges: Instance) -> None:
     merchant = Merchant(two_edges)
     tokens = [merchant.token() for _ in range(20)]

@@ -29,7 +29,7 @@ export function open(frame) {
   }
 
   function download() {
-    save("/v1/audit", wanted(), "linkjolt-audit.csv").catch((error) => frame.fail(error));
+    save("/v1/audit", { ...wanted(), format: "csv" }, "linkjolt-audit.csv").catch((error) => frame.fail(error));
   }
 
   async function refresh(signal) {

@@ -51,7 +51,7 @@ export function open(frame) {
     button.disabled = true;
     try {
       const compare = frame.compare ? { compare: frame.compare } : {};
-      await save("/v1/reports", { ...asked(), ...compare }, "linkjolt-report.csv");
+      await save("/v1/reports", { ...asked(), ...compare, format: "csv" }, "linkjolt-report.csv");
     } catch (error) {
       frame.fail(error);
     } finally {

@@ -46,7 +46,7 @@ export function open(frame) {
   function download() {
     const { params } = frame;
     const wanted = { ...asked(), sort: params.get("sort") ?? SORTS[0][0], ...(params.get("q") ? { q: params.get("q") } : {}) };
-    save("/v1/conversions", wanted, "linkjolt-conversions.csv").catch((error) => frame.fail(error));
+    save("/v1/conversions", { ...wanted, format: "csv" }, "linkjolt-conversions.csv").catch((error) => frame.fail(error));
   }
 
   async function refresh(signal) {

@@ -1,4 +1,4 @@
-// Whose key this is, and the account's keys.
+// Whose key this is, the account's keys, people and clients, and what customers ask.
 
 import { forgetKey, get, post, remove } from "../api.js";
 import { copyButton, field, h, openForm, openPanel, replace } from "../dom.js";
@@ -7,14 +7,15 @@ import { zone } from "../state.js";
 import { serverList } from "../frame/list.js";
 import { session } from "../session.js";
 import { tag } from "../table.js";
-import { people } from "./users.js";
-
-const SCOPES = ["reports:read", "events:read", "links:read", "links:write", "conversions:write", "payouts:write", "postback", "webhooks:write", "rates:write", "keys:write", "admin"];
+import { clients } from "./settings/clients.js";
+import { customers } from "./settings/customers.js";
+import { chosenScopes, scopeChecks } from "./settings/scopes.js";
+import { people } from "./settings/users.js";
 
 export function open(frame) {
   const { key, account } = frame.me;
   const box = h("div", {});
-  const persons = people(frame);
+  const parts = [people(frame), clients(frame), customers(frame)];
   const leave = () => { forgetKey(); location.reload(); };
   const facts = [["Account", account], session() ? ["Person", `${key.name} (${session().user.role})`] : ["Key", `${key.name} (${key.hint})`], ["Scopes", key.scopes.join(", ")], ["Events", key.test ? "test" : "live"]];
   const element = h("div", {},
@@ -22,7 +23,7 @@ export function open(frame) {
       h("dl", { class: "facts" }, facts.map(([name, value]) => [h("dt", {}, name), h("dd", {}, value)]).flat()),
       h("p", {}, h("a", { href: "/docs" }, "The API, route by route"))),
     h("section", { class: "panel" }, h("div", { class: "head" }, h("h2", {}, "API keys"), h("button", { class: "primary", needs: "keys:write", onclick: () => create() }, "New key")), box),
-    persons.element);
+    parts.map((part) => part.element));
 
   const manages = ["admin", "keys:write"].some((scope) => key.scopes.includes(scope));
   const list = serverList(frame, {
@@ -46,7 +47,7 @@ export function open(frame) {
   });
   replace(box, manages ? list.element : h("p", { class: "soft" }, "Managing keys needs the scope keys:write, which this key lacks."));
 
-  const refresh = async (signal) => { await Promise.all([persons.refresh(signal), manages ? list.refresh(signal) : null]); };
+  const refresh = async (signal) => { await Promise.all([...parts.map((part) => part.refresh(signal)), manages ? list.refresh(signal) : null]); };
 
   function revoke(one) {
     openForm(`Revoke ${one.name}?`, [h("p", {}, "Whoever uses it is refused within a second. This cannot be undone.")], "Revoke", async () => {
@@ -58,11 +59,10 @@ export function open(frame) {
   function create() {
     openForm("New key", [
       field("Name", { name: "name", required: true, maxlength: 200 }),
-      h("fieldset", { class: "checks" }, h("legend", {}, "Scopes"), SCOPES.map((name) => h("label", {}, h("input", { type: "checkbox", name: `scope ${name}`, checked: name === SCOPES[0] }), name))),
+      scopeChecks(),
       h("label", {}, h("input", { type: "checkbox", name: "test" }), " Test key: what is posted with it stays out of reports"),
     ], "Make the key", async (form) => {
-      const scopes = SCOPES.filter((name) => form[`scope ${name}`]);
-      const made = await post("/v1/keys", { name: form.name, scopes, test: Boolean(form.test) });
+      const made = await post("/v1/keys", { name: form.name, scopes: chosenScopes(form), test: Boolean(form.test) });
       await frame.refresh();
       openPanel("The new key", h("p", {}, "It is shown this once:"), h("pre", { class: "secret" }, made.key), copyButton(made.key));
     });

@@ -178,6 +178,7 @@ async def test_minutes_long_forgotten_are_left_alone(
     assert done.outcome.startswith("left alone")
 
 
+@pytest.mark.long
 async def test_a_rollup_is_not_made_equal_to_raw_that_lost_events(
     clickhouse: ClickHouse, sample: Sample
 ) -> None:

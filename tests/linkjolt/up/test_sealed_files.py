@@ -108,6 +108,7 @@ async def check_nothing_shows(
     assert [secret for secret in secrets if is_in(secret, shown)] == []
 
 
+@pytest.mark.long
 async def test_what_the_version_before_stored_plain_is_gone_after_a_start(tmp_path: Path) -> None:
     data, log = tmp_path / "data", tmp_path / "up.log"
     data.mkdir(mode=0o700)

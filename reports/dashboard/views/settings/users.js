@@ -1,11 +1,11 @@
 // The people of the account, as a part of Settings.
 
-import { get, patch, post, remove } from "../api.js";
-import { copyButton, field, h, openForm, openPanel, replace } from "../dom.js";
-import { time } from "../format.js";
-import { may } from "../may.js";
-import { zone } from "../state.js";
-import { table, tag } from "../table.js";
+import { get, patch, post, remove } from "../../api.js";
+import { copyButton, field, h, openForm, openPanel, replace } from "../../dom.js";
+import { time } from "../../format.js";
+import { may } from "../../may.js";
+import { zone } from "../../state.js";
+import { table, tag } from "../../table.js";
 
 const ROLES = [["viewer", "Viewer: reads"], ["finance", "Finance: reports, events, payouts"],
   ["manager", "Manager: all but keys, people and payouts"], ["owner", "Owner: everything"]];
