@@ -235,7 +235,7 @@ def test_a_key_for_reports_alone_sees_them_and_is_shown_what_it_lacks(
     page = dashboard.page
     expect(page.get_by_role("button", name="Coupon Corner")).to_be_visible()
     dashboard.open("settings")
-    expect(page.get_by_text("needs the scope keys:write")).to_be_visible()
+    expect(page.get_by_text("Managing keys needs the scope keys:write")).to_be_visible()
     dashboard.open("links")
     expect(page.get_by_role("alert")).to_contain_text("forbidden, request ")
     page.context.close()
