@@ -137,8 +137,8 @@ async def run(
         tasks.create_task(AuditLogLoop(audit_log).run(stop))
         tasks.create_task(DeliveryLogLoop(redis, log_clickhouse, settings).run(stop))
         if settings.raw_retention_months:
-            shards, months = settings.shards, settings.raw_retention_months
-            retention = ClickRetention(redis, log_clickhouse, shards, months, loop.paused)
+            months = settings.raw_retention_months
+            retention = ClickRetention(redis, log_clickhouse, months, loop.paused)
             tasks.create_task(run_retention(retention, stop))
         privacy = PrivacyLoop(redis, log_clickhouse, settings, loop.trimmable_position)
         tasks.create_task(privacy.run(stop))

@@ -17,7 +17,6 @@ from redis.asyncio import Redis
 from aggregator import metrics
 from aggregator.rollups.pull import NumberRow, count_unequal_cells
 from aggregator.rollups.statements import ROLLUPS
-from linkjolt import redis_keys
 from linkjolt.fault_points import fault
 from linkjolt.registry.keyring import longest_window_ms
 from linkjolt.storage.clickhouse import ClickHouse
@@ -54,14 +53,12 @@ class ClickRetention:
         self,
         redis: Redis,
         clickhouse: ClickHouse,
-        shards: int,
         months: int,
         paused: _PausedAggregator,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
     ) -> None:
         self._redis = redis
         self._clickhouse = clickhouse
-        self._streams = [redis_keys.clicks(shard).number for shard in range(shards)]
         self._months = months
         self._paused = paused
         self._now = now
@@ -93,12 +90,10 @@ class ClickRetention:
     async def _is_in_rollups(self, months: Sequence[int], end: int) -> bool:
         """Returns whether every rollup holds the clicks that are to be deleted."""
         for table in _LASTING:
-            for stream_number in self._streams:
-                sql = _UNPULLED.substitute(rollup=table)
-                parameters = {"s": stream_number, "end_position": month_start(end)}
-                if (await self._clickhouse.read(sql, NumberRow, parameters))[0].number:
-                    log.warning("raw clicks kept, a rollup has not pulled them", rollup=table)
-                    return False
+            sql, parameters = _UNPULLED.substitute(rollup=table), {"end_position": month_start(end)}
+            if (await self._clickhouse.read(sql, NumberRow, parameters))[0].number:
+                log.warning("raw clicks kept, a rollup has not pulled them", rollup=table)
+                return False
             for month in months:
                 if await count_unequal_cells(self._clickhouse, "clicks", table, month, since=0):
                     log.error("raw clicks kept, a rollup differs", rollup=table, month=month)

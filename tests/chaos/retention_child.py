@@ -41,7 +41,7 @@ async def _main(path: str, redis_url: str) -> LeftClicks:
     engine = clickhouse.embedded(path, clients=1)
     if "001_clicks" in await migrate(engine):
         await store(engine, make_sample(31, _START, _END, clicks=400, conversions=40))
-    await ClickRetention(redis, engine, 2, 1, nullcontext, lambda: _NOW).step()
+    await ClickRetention(redis, engine, 1, nullcontext, lambda: _NOW).step()
     months = f"SELECT DISTINCT {_MONTH} AS number FROM clicks WHERE account != 0 ORDER BY number"
     summed = "SELECT toInt64(sum(clicks)) AS number FROM rollup_quarter WHERE account != 0"
     left = LeftClicks(

@@ -1,4 +1,4 @@
-"""Which fault points a test arms, one after the other: each once in `make test`, then tables."""
+"""Which fault points a test arms, one after the other: each once, then tables."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -56,6 +56,16 @@ async def test_each_step_of_a_person_is_recorded_under_the_person(
         assert secret not in written
 
 
+async def test_a_link_that_is_refused_leaves_no_record(people: People, browser: Browser) -> None:
+    await people.joined(browser, EMAIL)
+    other = await people.invite("bob@shop.example", "viewer")
+    path = f"/v1/users/usr_{other.number}"
+    assert (await browser.send("PATCH", path, {"status": "disabled"})).status_code == 200
+    before = await _entries(people.redis)
+    assert (await browser.post(f"{path}/link", {})).status_code == 409
+    assert await _entries(people.redis) == before
+
+
 async def test_refused_sign_ins_are_summed_in_the_log_of_whom_they_name(people: People) -> None:
     account = await create_account(people.registry, "Shop", samples.NOW)
     app = make_app(people.redis, people.clickhouse, SETTINGS)

@@ -126,12 +126,16 @@ def purpose_of_link(user: User) -> Purpose:
     return "reset" if user.password else "join"
 
 
+def _check_active(user: User) -> None:
+    if not user.is_active:
+        raise Rejected(Reason.conflict, "the person is disabled")
+
+
 async def make_link(
     links: OneTimeLinks, user: User, reports_url: str, now: datetime, *, removes_totp: bool = False
 ) -> UserLinkAnswer:
     """Makes a link by which a person is let in once; Rejected for one who is disabled."""
-    if not user.is_active:
-        raise Rejected(Reason.conflict, "the person is disabled")
+    _check_active(user)
     purpose = purpose_of_link(user)
     token = await links.make(user, purpose, removes_totp=removes_totp)
     return UserLinkAnswer(
@@ -145,6 +149,7 @@ async def make_audited_link(
     registry: Registry, user: User, reports_url: str, now: datetime, *, removes_totp: bool
 ) -> UserLinkAnswer:
     """Makes a link as `make_link`, with an entry of the audit log."""
+    _check_active(user)
     await registry.audit(user.account, public_id("user", user.number))
     links = OneTimeLinks(registry.redis)
     return await make_link(links, user, reports_url, now, removes_totp=removes_totp)

@@ -53,7 +53,7 @@ async def _nobody_waits() -> AsyncGenerator[None]:
 
 
 def retention(redis: Redis, clickhouse: ClickHouse, months: int = 1) -> ClickRetention:
-    return ClickRetention(redis, clickhouse, SHARDS, months, _nobody_waits, lambda: NOW)
+    return ClickRetention(redis, clickhouse, months, _nobody_waits, lambda: NOW)
 
 
 async def rows_by_month(clickhouse: ClickHouse, table: str) -> dict[int, int]:
@@ -157,6 +157,17 @@ async def test_clicks_that_no_rollup_has_pulled_are_kept(
     redis: Redis, clickhouse: ClickHouse, sample: Sample
 ) -> None:
     await insert_clicks(clickhouse, sample.clicks)
+    before = await rows_by_month(clickhouse, "clicks")
+    await retention(redis, clickhouse).step()
+    assert await rows_by_month(clickhouse, "clicks") == before
+
+
+async def test_clicks_of_a_stream_that_no_shard_has_any_more_are_kept_until_they_are_pulled(
+    redis: Redis, clickhouse: ClickHouse, sample: Sample
+) -> None:
+    await store(clickhouse, sample)
+    stray = msgspec.structs.replace(sample.clicks[0], s=2 * SHARDS + 6)
+    await insert_clicks(clickhouse, [stray])
     before = await rows_by_month(clickhouse, "clicks")
     await retention(redis, clickhouse).step()
     assert await rows_by_month(clickhouse, "clicks") == before
